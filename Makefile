@@ -1,0 +1,106 @@
+# mailhaul. `make` builds build/mailhaul; `make check` proves it; `make demo` shows it; `make bench`
+# measures it. Variants stand beside each other: make SAN=address,undefined, make CC=clang.
+#   make test T=pipe       one unit test file        make sim SEED=7      one simulated run
+#   make BUILD=build/mine  a build folder of its own
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+comma := ,
+BUILD ?= build
+VARIANT := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+OUT := $(BUILD)/$(VARIANT)
+DEPS := build/deps
+JOBS ?= $(shell nproc)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+  -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion -Wnull-dereference \
+  $(if $(SAN),,-Wframe-larger-than=4096) $(if $(WERROR),-Werror)
+OPT ?= -O2
+CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
+CPPFLAGS += -I. -D_GNU_SOURCE -DMAILHAUL_VERSION='"$(VERSION)"' $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
+LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
+LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -ljansson
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# BLAKE3: the official C and assembly, compiled from Debian's package (tools/deps puts it there).
+BLAKE3 = $(firstword $(wildcard $(DEPS)/usr/share/cargo/registry/blake3-*/c))
+BLAKE3_NAMES := blake3 blake3_dispatch blake3_portable
+ifeq ($(shell uname -m),x86_64)
+BLAKE3_NAMES += blake3_sse2_x86-64_unix blake3_sse41_x86-64_unix blake3_avx2_x86-64_unix blake3_avx512_x86-64_unix
+endif
+ifeq ($(shell uname -m),aarch64)
+BLAKE3_NAMES += blake3_neon
+endif
+BLAKE3_OBJECTS := $(BLAKE3_NAMES:%=$(OUT)/blake3/%.o)
+
+PRODUCT := $(wildcard engine/*.c engine/*.S crypto/*.c transport/*.c)
+TOOLS := $(filter-out tools/main.c,$(wildcard tools/*.c))
+OBJECTS := $(patsubst %,$(OUT)/%.o,$(basename $(PRODUCT) $(TOOLS)))
+LIBRARY := $(OUT)/libmailhaul.a
+
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*_test.c))
+SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c %_main.c,$(wildcard tests/sim/*.c)))
+SIM := $(patsubst tests/sim/%.c,$(OUT)/tests/sim/%,$(wildcard tests/sim/*_test.c))
+WIRE := $(patsubst tests/wire/%.c,$(OUT)/tests/wire/%,$(wildcard tests/wire/*_test.c))
+BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
+BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
+
+.PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries bench-binaries bench demo clean
+.SECONDARY:
+all: $(BUILD)/mailhaul
+
+$(BUILD)/mailhaul: $(OUT)/mailhaul
+	@cp -f $< $@.new && mv -f $@.new $@
+$(OUT)/mailhaul: $(OUT)/tools/main.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(LIBRARY): $(OBJECTS) $(BLAKE3_OBJECTS)
+	@rm -f $@ && ar rcs $@ $^
+
+$(OUT)/%.o: %.c | $(DEPS)/ready
+	@mkdir -p $(dir $@)
+	$(CC) $(CPPFLAGS) $(if $(findstring crypto/digest,$<),-I$(BLAKE3)) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/%.o: %.S | $(DEPS)/ready
+	@mkdir -p $(dir $@)
+	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/blake3/%.o: $(DEPS)/ready
+	@mkdir -p $(dir $@)
+	@$(CC) -O3 -g -w -c -o $@ $(firstword $(wildcard $(BLAKE3)/$*.c $(BLAKE3)/$*.S))
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+
+$(DEPS)/ready: tools/deps
+	tools/deps
+deps: $(DEPS)/ready
+
+# Tests link the product from the library. What tests/sim replaces (ring, clock, offload, tls) comes
+# before it on the command line, so the library's own is not pulled in: replaced by linking.
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/tests/test_main.o $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/sim/%: $(OUT)/tests/sim/%.o $(SIM_OBJECTS) $(OUT)/tests/test_main.o $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Conversations run over the real ring and loopback sockets, with TLS passed through.
+$(OUT)/tests/wire/%: $(OUT)/tests/wire/%.o $(OUT)/tests/sim/tls_sim.o $(OUT)/tests/test_main.o $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm
+unit-binaries: $(UNIT)
+sim-binaries: $(SIM)
+wire-binaries: $(WIRE)
+bench-binaries: $(BENCH)
+
+test: unit-binaries wire-binaries
+	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))
+sim: sim-binaries
+	@SEED=$(SEED) tests/run $(SIM)
+lint:
+	@tools/lint.py
+check:
+	@tests/check
+demo:
+	@tests/demo
+bench:
+	@bench/run
+clean:
+	rm -rf build

@@ -1,0 +1,23 @@
+/* A secret: locked in memory, kept out of core dumps, wiped at close, never printed (libsodium). */
+#ifndef MAILHAUL_SECRET_H
+#define MAILHAUL_SECRET_H
+
+#include "engine/err.h"
+
+struct secret;
+enum { SECRET_BYTES_MAX = 4096 };
+
+/* Reads the first line of a file (its end of line removed). Refused (ERR_INPUT_SECRET): not a
+ * regular file, owned by somebody else than us or root, readable by group or others, empty, longer
+ * than SECRET_BYTES_MAX, holding NUL. Blocks for one small read; for start-up. */
+enum err secret_from_file(const char *path, struct secret **) MUST_CHECK;
+enum err secret_from_bytes(const void *, size_t, struct secret **) MUST_CHECK;
+/* Borrowed; valid until close. Never pass it to a log or an error. */
+struct text secret_text(const struct secret *);
+void secret_close(struct secret **); /* wipes */
+/* Wipe a temporary copy (a command line being built). */
+void secret_wipe(void *, size_t);
+/* Once at start: no core dumps, no ptrace by others (PR_SET_DUMPABLE), libsodium ready. */
+enum err secret_process_setup(void) MUST_CHECK;
+
+#endif

@@ -1,0 +1,136 @@
+/* zstd frames, one at a time and one-shot: the door to libzstd. A frame never stays open across a
+ * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a thread.
+ * Not for: where a frame ends (transport/pack.c), the seek table (transport/pack_read.c). */
+#include "crypto/zstd_stage.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+struct zstd_stage {
+	int level;
+};
+
+/* One per thread, made on first use, freed when the thread ends. */
+struct contexts {
+	ZSTD_CCtx *compress;
+	ZSTD_DCtx *open;
+};
+
+static pthread_key_t contexts_key;
+static pthread_once_t contexts_once = PTHREAD_ONCE_INIT;
+static bool contexts_key_made;
+
+static void contexts_free(void *pointer)
+{
+	struct contexts *contexts = pointer;
+
+	ZSTD_freeCCtx(contexts->compress);
+	ZSTD_freeDCtx(contexts->open);
+	free(contexts);
+}
+
+static void contexts_make_key(void)
+{
+	contexts_key_made = pthread_key_create(&contexts_key, contexts_free) == 0;
+}
+
+static struct contexts *contexts_of_thread(void)
+{
+	struct contexts *contexts;
+
+	pthread_once(&contexts_once, contexts_make_key);
+	if (!contexts_key_made)
+		return NULL;
+	contexts = pthread_getspecific(contexts_key);
+	if (contexts)
+		return contexts;
+	contexts = calloc(1, sizeof *contexts);
+	if (contexts && pthread_setspecific(contexts_key, contexts) != 0) {
+		free(contexts);
+		return NULL;
+	}
+	return contexts;
+}
+
+enum err zstd_stage_open(int level, struct zstd_stage **out)
+{
+	struct contexts *contexts = contexts_of_thread();
+
+	*out = NULL;
+	if (level < 1 || level > 19)
+		return RAISE(ERR_INPUT_USAGE, "zstd level %d: choose 1 to 19", level);
+	if (contexts && !contexts->compress)
+		contexts->compress = ZSTD_createCCtx();
+	if (!contexts || !contexts->compress || !(*out = calloc(1, sizeof **out)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd context");
+	(*out)->level = level;
+	return OK;
+}
+
+void zstd_stage_close(struct zstd_stage **stage)
+{
+	free(*stage);
+	*stage = NULL;
+}
+
+size_t zstd_stage_bound(size_t n)
+{
+	return ZSTD_compressBound(n);
+}
+
+enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, void *to, size_t room,
+			  size_t *out)
+{
+	struct contexts *contexts = contexts_of_thread();
+	size_t result;
+
+	must(n <= ZSTD_FRAME_BYTES_MAX && room >= zstd_stage_bound(n));
+	must(contexts && contexts->compress); /* opened on this thread */
+	ZSTD_CCtx_reset(contexts->compress, ZSTD_reset_session_and_parameters);
+	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_compressionLevel, stage->level);
+	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_checksumFlag, 1);
+	result = ZSTD_compress2(contexts->compress, to, room, from, n);
+	if (ZSTD_isError(result))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "compressing %zu bytes: %s", n, ZSTD_getErrorName(result));
+	*out = result;
+	return OK;
+}
+
+enum err zstd_stage_measure(const void *from, size_t n, size_t *frame_bytes, size_t *plain_bytes)
+{
+	unsigned long long plain = ZSTD_getFrameContentSize(from, n);
+	size_t frame = ZSTD_findFrameCompressedSize(from, n);
+
+	if (plain == ZSTD_CONTENTSIZE_ERROR || ZSTD_isError(frame))
+		return RAISE(ERR_ARCHIVE_DAMAGED, "no whole zstd frame in %zu bytes", n);
+	if (plain == ZSTD_CONTENTSIZE_UNKNOWN || plain > ZSTD_FRAME_BYTES_MAX)
+		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame of more than %d bytes or of unknown size",
+			     ZSTD_FRAME_BYTES_MAX);
+	*frame_bytes = frame;
+	*plain_bytes = (size_t)plain;
+	return OK;
+}
+
+enum err zstd_stage_open_frame(const void *from, size_t frame_bytes, void *to, size_t n)
+{
+	struct contexts *contexts = contexts_of_thread();
+	size_t frame, plain, result;
+	enum err e;
+
+	must(n <= ZSTD_FRAME_BYTES_MAX);
+	if ((e = zstd_stage_measure(from, frame_bytes, &frame, &plain)))
+		return e;
+	if (frame != frame_bytes || plain != n)
+		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame is %zu/%zu bytes long, not %zu/%zu", frame,
+			     plain, frame_bytes, n);
+	if (contexts && !contexts->open)
+		contexts->open = ZSTD_createDCtx();
+	if (!contexts || !contexts->open)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd context");
+	result = ZSTD_decompressDCtx(contexts->open, to, n, from, frame_bytes);
+	if (ZSTD_isError(result) || result != n)
+		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame does not open: %s",
+			     ZSTD_isError(result) ? ZSTD_getErrorName(result) : "wrong length");
+	return OK;
+}

@@ -1,0 +1,337 @@
+/* One mailbox from source to sink. The story is told in lane_run(): recover what an interrupted run
+ * left, then attempt after attempt until nothing is left to ask for. An attempt reads until the source
+ * has answered everything or fails; whatever came is then stored and settled before the next attempt
+ * looks at the ledger again, so the ledger is the only memory between attempts. */
+#include "engine/lane.h"
+
+#include <stdlib.h>
+
+#include "engine/lane_state.h"
+#include "engine/log.h"
+#include "engine/retry.h"
+
+
+/* ---- recovery ---- */
+
+/* Wait until every message put so far has its receipt. */
+static enum err wait_settled(struct lane *lane)
+{
+	nsec until = lane_stall_deadline();
+	uint64_t last = lane->settled;
+	enum err e = OK;
+
+	while ((lane->owed || lane->seals_owed) && lane->receiving && e == OK) {
+		e = wait_on(&lane->changed, min_nsec(until, clock_after(LANE_LOOK)));
+		if (e == ERR_FIBER_TIMEOUT && clock_now() < until)
+			e = OK;
+		if (lane->settled != last)
+			until = lane_stall_deadline();
+		last = lane->settled;
+	}
+	if (e == ERR_FIBER_TIMEOUT)
+		return RAISE(ERR_DISK_IO, "waiting for the destination to store %llu messages",
+			     (unsigned long long)lane->owed);
+	return e ? e : lane_make_durable(lane);
+}
+
+/* What an interrupted run had sealed: ask the sink what became of it. */
+static enum err recover(struct lane *lane)
+{
+	struct buffer blob = { 0 };
+	uint64_t no = 0;
+	enum seal_fate fate;
+	enum err e;
+
+	while ((e = ledger_seal_next(lane->config->ledger, lane->mailbox.mailbox_no, no, &no, &blob)) ==
+	       OK) {
+		e = lane->sink->type->find(lane->sink, no, (struct text){ blob.at, blob.bytes }, &fate);
+		if (e)
+			break;
+		log_event(LOG_INFO, "lane.recovered", "seal=%llu present=%d", (unsigned long long)no,
+			  fate == SEAL_PRESENT);
+		if (fate == SEAL_PRESENT)
+			lane->seals_owed++;
+		else if ((e = ledger_seal_drop(lane->config->ledger, lane->mailbox.mailbox_no, no)))
+			break;
+	}
+	buffer_free(&blob);
+	return e == ERR_PIPE_ENDED ? wait_settled(lane) : e;
+}
+
+/* ---- listing ---- */
+
+static enum err list_box(struct lane *lane, struct box *box)
+{
+	struct lane_progress *progress = lane->progress;
+	uint64_t epoch, next_no;
+	enum err e;
+
+	progress->boxes_known += box->selectable || box->fate;
+	progress->messages_known += box->messages;
+	progress->bytes_known += box->bytes;
+	if (lane->config->dry_run)
+		return OK;
+	if (box->fate || !box->selectable) {
+		e = ledger_box(lane->config->ledger, lane->mailbox.mailbox_no, box, &epoch, &next_no);
+		if (e == OK && box->fate)
+			e = lane_refuse_box(lane, box->box_no, box->fate);
+	} else if ((e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box)) == ERR_SOURCE_EPOCH) {
+		e = lane_refuse_box(lane, box->box_no, e);
+	}
+	return e ? e : lane->sink->type->prepare(lane->sink, box);
+}
+
+static enum err list_boxes(struct lane *lane, nsec until)
+{
+	struct box_page *page = calloc(1, sizeof *page);
+	enum err e = page ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "listing folders");
+
+	/* A listing that was cut begins anew: what was entered so far is entered again, idempotently. */
+	plan_close(&lane->plan);
+	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known = 0;
+	lane->progress->boxes_failed = 0;
+	if (e == OK)
+		e = plan_open(lane->config->ledger, &lane->plan);
+	while (e == OK) {
+		if ((e = lane->source->type->list(lane->source, page, until)))
+			break;
+		for (unsigned i = 0; i < page->count && e == OK; i++)
+			e = list_box(lane, &page->boxes[i]);
+		if (page->last)
+			break;
+	}
+	free(page);
+	lane->listed = e == OK;
+	return e;
+}
+
+/* ---- attempts ---- */
+
+static enum err connect_source(struct lane *lane)
+{
+	const struct account *account = lane->config->source_account;
+	nsec until = clock_after(account->connect_timeout + account->io_timeout);
+	enum err e = OK;
+
+	if (!lane->source)
+		e = lane->config->source->open(&lane->source, account, lane->reserve, until);
+	if (e == OK && !lane->listed)
+		e = list_boxes(lane, clock_after(10 * account->io_timeout));
+	return e;
+}
+
+/* Watch the two fibers: a failing sink, or the wish to drain, stops the reading. */
+static enum err watch(struct lane *lane, struct group *reading, struct group *writing)
+{
+	enum err e = OK;
+
+	while (lane->reading || lane->writing) {
+		if (lane_is_drained() || !lane->receiving || (!lane->writing && lane->write_end))
+			group_cancel(reading);
+		if (!lane->receiving)
+			group_cancel(writing);
+		e = wait_on(&lane->changed, clock_after(LANE_LOOK));
+		if (e == ERR_FIBER_CANCELED) {
+			group_cancel(reading);
+			group_cancel(writing);
+			return e;
+		}
+	}
+	return OK;
+}
+
+/* Both fibers, to their ends. Sink errors come first: they are final. */
+static enum err read_and_write(struct lane *lane)
+{
+	struct group *reading = group_open(), *writing = group_open();
+	enum err e, watched, read_end;
+
+	lane->reading = lane->writing = true;
+	lane->read_end = lane->write_end = OK;
+	e = group_spawn(reading, "read", FIBER_STACK_LARGE, lane_read, lane);
+	if (e == OK)
+		e = group_spawn(writing, "write", FIBER_STACK_LARGE, lane_write, lane);
+	watched = e ? e : watch(lane, reading, writing);
+	if (e)
+		group_cancel(reading);
+	read_end = group_join(&reading);
+	e = group_join(&writing);
+	lane->sink_failed = (e && e != ERR_FIBER_CANCELED) || !lane->receiving;
+	if (e && e != ERR_FIBER_CANCELED)
+		return e;
+	if (lane->receive_end && !lane->receiving)
+		return lane->receive_end;
+	if (watched)
+		return watched;
+	return read_end;
+}
+
+/* One attempt: everything that is left is asked for; what came is settled before it ends, whatever
+ * became of the source. */
+static enum err attempt(struct lane *lane)
+{
+	enum err e, settled;
+
+	if ((e = connect_source(lane)) || (e = pipe_open(&lane->pipe)))
+		return e;
+	e = read_and_write(lane);
+	pipe_close(&lane->pipe);
+	if (lane->sink_failed)
+		return e;
+	settled = wait_settled(lane);
+	return settled ? settled : e;
+}
+
+/* A failed attempt may be tried again on a new conversation, unless the sink or the ledger failed. */
+static bool try_again(struct lane *lane, struct retry *retry, enum err e)
+{
+	nsec at;
+
+	if (!lane->receiving || lane->sink_failed || lane_is_drained() || fiber_canceled())
+		return false;
+	if (lane->plan)
+		plan_failed(lane->plan, lane->settled > 0);
+	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
+		retry_progress(retry);
+	if (!retry_again(retry, e, &at))
+		return false;
+	log_error(LOG_WARN, "lane.reconnect", e);
+	if (lane->source)
+		lane->source->type->close(&lane->source);
+	lane->progress->reconnects++;
+	while (clock_now() < at && !lane_is_drained())
+		if (fiber_sleep(min_nsec(at, clock_after(LANE_LOOK))))
+			return false;
+	return !lane_is_drained();
+}
+
+/* Attempt after attempt. The lane comes back here also when all went well but ranges were refused in
+ * part (asked again in pieces) or too many were in flight to go on. */
+static enum err copy_all(struct lane *lane)
+{
+	struct retry retry = { 0 };
+	enum err e;
+
+	for (;;) {
+		lane->settled = 0;
+		e = attempt(lane);
+		if (lane_is_drained() && !lane->sink_failed)
+			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
+		if (e == OK && plan_finished(lane->plan))
+			return OK;
+		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
+			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
+		if (e && !try_again(lane, &retry, e))
+			return e;
+		err_note_clear();
+		if (lane->plan)
+			plan_restart(lane->plan);
+	}
+}
+
+/* ---- the whole ---- */
+
+static enum err dry_run(struct lane *lane)
+{
+	enum err e = connect_source(lane);
+
+	if (e == OK)
+		e = lane->source->type->finish(lane->source, clock_after(lane->config->finish_timeout));
+	return e;
+}
+
+static enum err open_sink(struct lane *lane)
+{
+	struct sink_config config = lane->config->sink_config;
+	const struct account *account = lane->config->sink_account;
+
+	config.mailbox_no = lane->mailbox.mailbox_no;
+	config.next_seal_no = lane->mailbox.next_seal_no;
+	config.ledger_id = ledger_id(lane->config->ledger);
+	return lane->config->sink->open(&lane->sink, account, &config, clock_after(account->io_timeout));
+}
+
+static enum err open_ledger_mailbox(struct lane *lane)
+{
+	const char *digest = lane->config->digest->type->name;
+	struct ledger_totals totals;
+	enum err e = ledger_mailbox(lane->config->ledger, lane->config->source_account->shown,
+				    lane->config->sink_account->shown, digest, &lane->mailbox);
+
+	if (e || (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))
+		return e;
+	if (strcmp(lane->mailbox.digest, digest) != 0)
+		return RAISE(ERR_INPUT_USAGE, "%s was begun with the digest %s, this run asks for %s",
+			     lane->config->sink_account->shown, lane->mailbox.digest, digest);
+	lane->progress->mailbox_no = lane->mailbox.mailbox_no;
+	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
+		lane->progress->messages_before += totals.messages[state];
+	return OK;
+}
+
+/* Let the receipt fiber answer everything, then the orderly ends. */
+static enum err finish(struct lane *lane, struct group **receiving, enum err e)
+{
+	nsec until = clock_after(lane->config->finish_timeout);
+	struct err_note cause = *err_note(); /* of `e`: what follows may note and clear */
+	enum err ended;
+
+	if (e && err_retry_class(e) == RETRY_STOP_JOB)
+		group_cancel(*receiving);
+	lane->sink->type->drain(lane->sink);
+	ended = group_join(receiving);
+	e = e ? e : ended;
+	if (!e || err_retry_class(e) != RETRY_STOP_JOB) {
+		fiber_shield();
+		ended = lane->sink->type->finish(lane->sink, until);
+		fiber_unshield();
+		e = e ? e : ended;
+	}
+	if (lane->source && e == OK && lane->source->type->finish(lane->source, until))
+		err_note_clear(); /* every message is settled: a lost goodbye changes nothing */
+	if (cause.error)
+		*err_note() = cause;
+	return e;
+}
+
+static enum err copy(struct lane *lane)
+{
+	struct group *receiving;
+	enum err e;
+
+	if ((e = open_ledger_mailbox(lane)) || (e = open_sink(lane)))
+		return e;
+	receiving = group_open();
+	lane->receiving = true;
+	e = group_spawn(receiving, "receipt", FIBER_STACK_LARGE, lane_receive, lane);
+	if (e == OK && (e = plan_open(lane->config->ledger, &lane->plan)) == OK)
+		e = recover(lane);
+	if (e == OK)
+		e = copy_all(lane);
+	e = finish(lane, &receiving, e);
+	if (lane->plan) {
+		lane->progress->boxes_done = plan_boxes_done(lane->plan);
+		lane->progress->messages_skipped += plan_skipped(lane->plan);
+	}
+	return e;
+}
+
+enum err lane_run(const struct lane_config *config, struct lane_progress *progress)
+{
+	struct lane lane = { .config = config, .progress = progress };
+	enum err e;
+
+	must(config->source && config->sink && config->digest);
+	must(config->ledger || config->dry_run);
+	e = reserve_open(arena_current(), LANE_CHUNKS_RESERVED, lane_stall_deadline(), &lane.reserve);
+	if (e)
+		return e;
+	e = config->dry_run ? dry_run(&lane) : copy(&lane);
+	if (lane.source)
+		lane.source->type->close(&lane.source);
+	if (lane.sink)
+		lane.sink->type->close(&lane.sink);
+	plan_close(&lane.plan);
+	reserve_close(&lane.reserve);
+	return e;
+}

@@ -1,0 +1,578 @@
+/* What a lane has still to ask for. A folder is walked in two steps: first the ranges an earlier run or
+ * attempt left open, without what is settled in them, then new ranges up to the source's next number.
+ *
+ * A range that fails is a *suspect*: the next attempt asks for it in PLAN_NARROW pieces, and so on down
+ * to single messages; one that still fails alone is skipped with a reason. So one message that breaks a
+ * server's FETCH costs a few round trips and never the folder. */
+#include "engine/lane_plan.h"
+
+#include <stdlib.h>
+
+#include "engine/log.h"
+
+/* A range of the ledger that is being worked on. */
+struct plan_range {
+	uint64_t box_no, first, last;
+	uint64_t delivered;    /* messages that came */
+	uint64_t outstanding;  /* of these, not settled yet */
+	unsigned asks_pending; /* asked and not answered */
+	bool all_asked;
+	bool failed; /* part of it was not answered well: stays open for the next attempt */
+	struct plan_range *next;
+};
+
+struct plan_box {
+	uint64_t box_no, epoch, next_no;
+	uint64_t planned_to;  /* first number not covered by a range yet */
+	uint64_t open_before; /* ranges below this were open when the attempt began */
+	uint64_t after;       /* of these, the last one taken up */
+	uint64_t width;       /* of the next new range */
+	bool walked, left_out;
+	bool again; /* something in it failed: walk it again in the next attempt */
+	char *name, *raw;
+};
+
+struct plan_suspect {
+	uint64_t box_no, first, last;
+	unsigned failures;
+	enum err fate;
+	unsigned attempt; /* in which it was seen last; older ones are cleared of suspicion */
+};
+
+/* An asking not answered yet, oldest first. */
+struct plan_ask {
+	struct plan_range *range;
+	uint64_t first, last;
+};
+enum { PLAN_ASKS_MAX = 32 };
+
+struct plan {
+	struct ledger *ledger;
+	struct plan_box *boxes;
+	size_t boxes_count, boxes_room;
+	size_t at; /* box being walked */
+	struct plan_range *ranges;
+	unsigned ranges_count;
+	struct plan_range *current; /* being asked for */
+	uint64_t from;              /* next key of it to look at */
+	bool current_is_new;        /* nothing in it can be settled */
+	struct plan_ask asks[PLAN_ASKS_MAX];
+	unsigned asks_count;
+	struct plan_suspect suspects[PLAN_SUSPECTS_MAX];
+	unsigned suspects_count;
+	unsigned attempt;
+	uint64_t skipped;
+	bool advanced;
+	bool paused;
+};
+
+enum err plan_open(struct ledger *ledger, struct plan **out)
+{
+	struct plan *plan = calloc(1, sizeof *plan);
+
+	if (!plan)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "planning a mailbox");
+	plan->ledger = ledger;
+	*out = plan;
+	return OK;
+}
+
+void plan_close(struct plan **plan)
+{
+	struct plan *p = *plan;
+
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->boxes_count; i++) {
+		free(p->boxes[i].name);
+		free(p->boxes[i].raw);
+	}
+	for (struct plan_range *range = p->ranges, *next; range; range = next) {
+		next = range->next;
+		free(range);
+	}
+	free(p->boxes);
+	free(p);
+	*plan = NULL;
+}
+
+/* ---- folders ---- */
+
+/* Wide enough that a range holds about PARCEL_MESSAGES: numbers may have large holes. */
+static uint64_t first_width(const struct box *box)
+{
+	uint64_t spread = box->messages ? box->next_no / box->messages : 1;
+
+	return PARCEL_MESSAGES * max_u64(min_u64(spread, UINT64_C(1) << 20), 1);
+}
+
+static enum err boxes_grow(struct plan *plan)
+{
+	size_t room = plan->boxes_room ? plan->boxes_room * 2 : 64;
+	struct plan_box *boxes;
+
+	if (plan->boxes_count < plan->boxes_room)
+		return OK;
+	boxes = realloc(plan->boxes, room * sizeof *boxes);
+	if (!boxes)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "planning %zu folders", room);
+	plan->boxes = boxes;
+	plan->boxes_room = room;
+	return OK;
+}
+
+enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
+{
+	uint64_t epoch_before = 0, planned_to = 0;
+	struct plan_box *entry;
+	enum err e = ledger_box(plan->ledger, mailbox_no, box, &epoch_before, &planned_to);
+
+	if (e || (e = boxes_grow(plan)))
+		return e;
+	if (epoch_before != box->epoch)
+		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now", box->name,
+			     (unsigned long long)epoch_before, (unsigned long long)box->epoch);
+	entry = &plan->boxes[plan->boxes_count];
+	*entry = (struct plan_box){
+		.box_no = box->box_no,
+		.epoch = box->epoch,
+		.next_no = box->next_no,
+		.planned_to = max_u64(planned_to, 1),
+		.open_before = max_u64(planned_to, 1),
+		.after = planned_to <= 1 ? 1 : 0, /* a new folder has nothing open */
+		.width = first_width(box),
+		.name = strdup(box->name),
+		.raw = strdup(box->raw),
+	};
+	if (!entry->name || !entry->raw)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
+	plan->boxes_count++;
+	return e;
+}
+
+static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
+{
+	if (plan->at < plan->boxes_count && plan->boxes[plan->at].box_no == box_no)
+		return &plan->boxes[plan->at];
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (plan->boxes[i].box_no == box_no)
+			return &plan->boxes[i];
+	return NULL;
+}
+
+/* The folder of a range: it is there. */
+static struct plan_box *range_box(const struct plan *plan, const struct plan_range *range)
+{
+	struct plan_box *box = find_box(plan, range->box_no);
+
+	must(box);
+	return box;
+}
+
+const char *plan_box_name(const struct plan *plan, uint64_t box_no)
+{
+	const struct plan_box *box = find_box(plan, box_no);
+
+	return box ? box->name : "";
+}
+
+bool plan_is_left_out(const struct plan *plan, uint64_t box_no)
+{
+	const struct plan_box *box = find_box(plan, box_no);
+
+	return !box || box->left_out;
+}
+
+uint64_t plan_boxes_done(const struct plan *plan)
+{
+	uint64_t done = 0;
+
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		done += plan->boxes[i].walked && !plan->boxes[i].left_out;
+	return done;
+}
+
+/* ---- ranges ---- */
+
+static enum err range_open(struct plan *plan, const struct plan_box *box, uint64_t first,
+			   uint64_t last, bool is_new)
+{
+	struct plan_range *range = calloc(1, sizeof *range);
+
+	must(!plan->current && first <= last);
+	if (!range)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "planning a range");
+	range->box_no = box->box_no;
+	range->first = first;
+	range->last = last;
+	range->next = plan->ranges;
+	plan->ranges = range;
+	plan->ranges_count++;
+	plan->current = range;
+	plan->current_is_new = is_new;
+	plan->from = first;
+	return OK;
+}
+
+static void range_forget(struct plan *plan, struct plan_range *range)
+{
+	struct plan_range **at = &plan->ranges;
+
+	must(range != plan->current);
+	while (*at != range)
+		at = &(*at)->next;
+	*at = range->next;
+	plan->ranges_count--;
+	free(range);
+}
+
+/* Done when all of it was asked, answered and settled. One with a failed part stays open in the ledger:
+ * the next attempt, or the next run, takes it up again. */
+static enum err range_judge(struct plan *plan, struct plan_range *range)
+{
+	enum err e = OK;
+
+	if (!range->all_asked || range->asks_pending || range->outstanding)
+		return OK;
+	if (range->failed)
+		range_box(plan, range)->again = true;
+	else
+		e = ledger_range_done(plan->ledger, range->box_no, range->first, range->last);
+	range_forget(plan, range);
+	return e;
+}
+
+static struct plan_range *find_range(const struct plan *plan, uint64_t box_no, uint64_t no)
+{
+	for (struct plan_range *range = plan->ranges; range; range = range->next)
+		if (range->box_no == box_no && range->first <= no && no <= range->last)
+			return range;
+	return NULL;
+}
+
+/* ---- suspects ---- */
+
+static struct plan_suspect *find_suspect(struct plan *plan, uint64_t box_no, uint64_t first,
+					 uint64_t last)
+{
+	struct plan_suspect *found = NULL;
+
+	for (unsigned i = 0; i < plan->suspects_count; i++) {
+		struct plan_suspect *s = &plan->suspects[i];
+
+		if (s->box_no == box_no && s->first <= last && first <= s->last)
+			if (!found || s->first < found->first)
+				found = s;
+	}
+	return found;
+}
+
+/* A piece of a poisonous range replaces it: what kills a conversation is in the oldest piece not
+ * answered. A refusal is certain, so it stands for itself. */
+static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last, enum err fate)
+{
+	struct plan_suspect *s = find_suspect(plan, box_no, first, last);
+	bool same = s && s->first == first && s->last == last;
+
+	if (!s || (!same && fate != ERR_SOURCE_POISON)) {
+		if (plan->suspects_count == PLAN_SUSPECTS_MAX)
+			return; /* found again when the others are settled */
+		s = &plan->suspects[plan->suspects_count++];
+	}
+	*s = (struct plan_suspect){ box_no, first, last, same ? s->failures + 1 : 1, fate, plan->attempt };
+	log_event(LOG_INFO, "plan.suspect", "box=%llu first=%llu last=%llu failures=%u reason=%s",
+		  (unsigned long long)box_no, (unsigned long long)first, (unsigned long long)last,
+		  s->failures, err_name(fate));
+	plan->advanced |= !same;
+}
+
+/* A single message that was refused alone, or that ended the conversation often enough. */
+static bool is_hopeless(const struct plan_suspect *s)
+{
+	if (s->first != s->last)
+		return false;
+	return s->fate != ERR_SOURCE_POISON || s->failures >= PLAN_POISON_FAILURES;
+}
+
+/* Cut [first, *last] so that it does not mix suspect and unsuspected keys, and takes only a piece of a
+ * suspect. The narrowest suspicion over `first` decides. */
+static const struct plan_suspect *cut_by_suspects(const struct plan *plan, uint64_t box_no,
+						  uint64_t first, uint64_t *last)
+{
+	const struct plan_suspect *inside = NULL;
+
+	for (unsigned i = 0; i < plan->suspects_count; i++) {
+		const struct plan_suspect *s = &plan->suspects[i];
+
+		if (s->box_no != box_no || s->last < first || s->first > *last)
+			continue;
+		if (s->first > first)
+			*last = s->first - 1;
+		else if (!inside || s->last - s->first < inside->last - inside->first)
+			inside = s;
+	}
+	if (inside) {
+		uint64_t piece = (inside->last - inside->first + PLAN_NARROW) / PLAN_NARROW;
+
+		*last = min_u64(min_u64(*last, inside->last), first + piece - 1);
+	}
+	return inside;
+}
+
+static enum err skip_hopeless(struct plan *plan, const struct plan_suspect *s)
+{
+	struct ledger_row row = {
+		.box_no = s->box_no, .no = s->first, .state = LEDGER_SKIPPED, .reason = s->fate
+	};
+
+	plan->skipped++;
+	plan->advanced = true;
+	return ledger_settle(plan->ledger, &row);
+}
+
+/* ---- what to ask next ---- */
+
+static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t first, uint64_t last,
+		    struct box *box)
+{
+	struct plan_range *range = plan->current;
+
+	must(plan->asks_count < PLAN_ASKS_MAX);
+	plan->asks[plan->asks_count++] = (struct plan_ask){ range, first, last };
+	range->asks_pending++;
+	plan->from = last + 1;
+	if (plan->from > range->last) {
+		range->all_asked = true;
+		plan->current = NULL;
+	}
+	box->box_no = from_box->box_no;
+	box->epoch = from_box->epoch;
+	box->next_no = from_box->next_no;
+	bytes_copy(box->name, from_box->name, strlen(from_box->name) + 1, BYTES_META);
+	bytes_copy(box->raw, from_box->raw, strlen(from_box->raw) + 1, BYTES_META);
+	return OK;
+}
+
+/* Take the next piece of the current range. ERR_PIPE_ENDED: there is none, it is all asked. */
+static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
+{
+	struct plan_range *range = plan->current;
+	const struct plan_suspect *s;
+	struct ledger_range gap = { plan->from, range->last };
+	enum err e;
+
+	for (; plan->from <= range->last; plan->from = gap.first + 1) {
+		gap = (struct ledger_range){ plan->from, range->last };
+		if (!plan->current_is_new && (e = ledger_unsettled(plan->ledger, range->box_no, plan->from,
+								   range->last, &gap)))
+			break;
+		*first = gap.first;
+		*last = gap.last;
+		s = cut_by_suspects(plan, range->box_no, *first, last);
+		if (!s || !is_hopeless(s))
+			return OK;
+		if ((e = skip_hopeless(plan, s)))
+			return e;
+	}
+	if (plan->from > range->last)
+		e = ERR_PIPE_ENDED;
+	if (e != ERR_PIPE_ENDED)
+		return e;
+	range->all_asked = true;
+	plan->current = NULL;
+	if ((e = range_judge(plan, range)))
+		return e;
+	return ERR_PIPE_ENDED;
+}
+
+/* Open the next range of a box: one left open before, else a new one. ERR_PIPE_ENDED: none is left. */
+static enum err next_range(struct plan *plan, struct plan_box *box)
+{
+	struct ledger_range open;
+	uint64_t first = box->planned_to, last;
+	enum err e;
+
+	if (box->after < box->open_before) {
+		e = ledger_open_range(plan->ledger, box->box_no, box->after, &open);
+		if (e == OK && open.first < box->open_before) {
+			box->after = open.last;
+			return range_open(plan, box, open.first, open.last, false);
+		}
+		if (e && e != ERR_PIPE_ENDED)
+			return e;
+		box->after = box->open_before;
+	}
+	if (first >= box->next_no)
+		return ERR_PIPE_ENDED;
+	last = min_u64(box->next_no - 1, first + box->width - 1);
+	if ((e = ledger_intend(plan->ledger, box->box_no, first, last)))
+		return e;
+	box->planned_to = last + 1;
+	return range_open(plan, box, first, last, true);
+}
+
+/* The folder was given up while a range of it was being asked for. */
+static enum err abandon_current(struct plan *plan)
+{
+	struct plan_range *range = plan->current;
+
+	plan->current = NULL;
+	range->failed = range->all_asked = true;
+	return range_judge(plan, range);
+}
+
+/* Nothing of this folder is left to ask for in this attempt. */
+static bool is_walked(const struct plan *plan, const struct plan_box *box)
+{
+	if (plan->current)
+		return false;
+	return box->left_out || (box->planned_to >= box->next_no && box->after >= box->open_before);
+}
+
+enum err plan_next(struct plan *plan, struct box *box, uint64_t *first, uint64_t *last)
+{
+	enum err e = OK;
+
+	while (plan->at < plan->boxes_count) {
+		struct plan_box *at = &plan->boxes[plan->at];
+
+		if (at->walked) {
+			plan->at++;
+			continue;
+		}
+		if (at->left_out && plan->current) {
+			e = abandon_current(plan);
+		} else if (plan->current) {
+			if ((e = next_piece(plan, first, last)) == OK)
+				return ask(plan, at, *first, *last, box);
+		} else if (at->left_out) {
+			e = ERR_PIPE_ENDED;
+		} else if (plan->ranges_count >= PLAN_RANGES_MAX) {
+			plan->paused = true;
+			return ERR_PIPE_ENDED;
+		} else {
+			e = next_range(plan, at);
+		}
+		if (e && e != ERR_PIPE_ENDED)
+			return e;
+		at->walked = is_walked(plan, at);
+	}
+	return ERR_PIPE_ENDED;
+}
+
+bool plan_finished(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (plan->boxes[i].again && !plan->boxes[i].left_out)
+			return false;
+	return plan->at == plan->boxes_count && !plan->paused && plan->ranges_count == 0;
+}
+
+/* ---- what became of it ---- */
+
+void plan_taken(struct plan *plan, uint64_t box_no, uint64_t no)
+{
+	struct plan_range *range = find_range(plan, box_no, no);
+
+	must(range);
+	range->delivered++;
+	range->outstanding++;
+}
+
+enum err plan_settled(struct plan *plan, uint64_t box_no, uint64_t no)
+{
+	struct plan_range *range = find_range(plan, box_no, no);
+
+	if (!range)
+		return OK; /* an earlier run's: its range is looked at when it is taken up */
+	must(range->outstanding > 0);
+	range->outstanding--;
+	return range_judge(plan, range);
+}
+
+/* Numbers with holes: too few came, ask wider; very many, narrower. */
+static void adapt_width(struct plan_box *box, const struct plan_range *range)
+{
+	if (range->last - range->first + 1 < box->width)
+		return;
+	if (range->delivered < PARCEL_MESSAGES / 4 && box->width < UINT64_C(1) << 28)
+		box->width *= 4;
+	else if (range->delivered > PARCEL_MESSAGES * 2 && box->width > PARCEL_MESSAGES)
+		box->width /= 2;
+}
+
+enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last, enum err fate)
+{
+	struct plan_box *box = find_box(plan, box_no);
+	struct plan_ask oldest;
+
+	must(plan->asks_count > 0 && box);
+	oldest = plan->asks[0];
+	must(oldest.first == first && oldest.last == last && oldest.range->box_no == box_no);
+	bytes_move(plan->asks, plan->asks + 1, --plan->asks_count * sizeof plan->asks[0]);
+	must(oldest.range->asks_pending > 0);
+	oldest.range->asks_pending--;
+	if (fate == OK) {
+		adapt_width(box, oldest.range);
+	} else {
+		oldest.range->failed = true;
+		if (err_retry_class(fate) == RETRY_SKIP_MSG)
+			suspect(plan, box_no, first, last, fate);
+		else
+			box->left_out = true;
+	}
+	return range_judge(plan, oldest.range);
+}
+
+void plan_failed(struct plan *plan, bool progress)
+{
+	const struct plan_ask *oldest = &plan->asks[0];
+
+	if (!progress && plan->asks_count > 0)
+		suspect(plan, oldest->range->box_no, oldest->first, oldest->last, ERR_SOURCE_POISON);
+}
+
+bool plan_advanced(const struct plan *plan)
+{
+	return plan->advanced;
+}
+
+uint64_t plan_skipped(const struct plan *plan)
+{
+	return plan->skipped;
+}
+
+/* Suspicion that this attempt did not renew is cleared. */
+static void forget_cleared_suspects(struct plan *plan)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < plan->suspects_count; i++)
+		if (plan->suspects[i].attempt == plan->attempt)
+			plan->suspects[kept++] = plan->suspects[i];
+	plan->suspects_count = kept;
+	plan->attempt++;
+}
+
+void plan_restart(struct plan *plan)
+{
+	plan->current = NULL;
+	plan->asks_count = 0;
+	plan->paused = plan->advanced = false;
+	plan->at = 0;
+	while (plan->ranges) {
+		must(plan->ranges->outstanding == 0);
+		range_box(plan, plan->ranges)->again = true;
+		range_forget(plan, plan->ranges);
+	}
+	for (size_t i = 0; i < plan->boxes_count; i++) {
+		struct plan_box *box = &plan->boxes[i];
+
+		if (box->again)
+			box->walked = box->left_out;
+		box->again = false;
+		box->after = box->walked ? box->after : 0;
+		box->open_before = box->planned_to;
+	}
+	forget_cleared_suspects(plan);
+}

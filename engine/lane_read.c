@@ -1,0 +1,221 @@
+/* A lane's read fiber: asks the source for what the plan says and hands what comes to the pipe, small
+ * messages staged whole, large ones as they come. */
+#include <stdlib.h>
+
+#include "engine/lane_state.h"
+#include "engine/log.h"
+
+/* Append what one pull gave; slices that continue the last one are merged. False: no room. */
+static bool stage_append(struct iolist *staged, struct iolist *more)
+{
+	for (unsigned i = 0; i < more->count; i++) {
+		struct slice *last = staged->count ? &staged->slices[staged->count - 1] : NULL;
+		struct slice *next = &more->slices[i];
+
+		if (last && last->chunk == next->chunk && last->offset + last->length == next->offset) {
+			last->length += next->length;
+			chunk_unref(&next->chunk);
+		} else if (staged->count < IOLIST_SLICES_MAX) {
+			iolist_add(staged, *next);
+		} else {
+			for (unsigned left = i; left < more->count; left++)
+				more->slices[left - i] = more->slices[left];
+			more->count -= i;
+			return false;
+		}
+	}
+	more->count = 0;
+	return true;
+}
+
+/* Pull a body into one list. OK: all of it is in `staged`. ERR_STREAM_ENDED is never returned. When it
+ * does not fit, *rest holds the next slices and the body goes on. */
+static enum err stage(struct stream *body, struct iolist *staged, struct iolist *rest)
+{
+	enum err e;
+
+	while ((e = stream_pull(body, rest)) == OK)
+		if (!stage_append(staged, rest))
+			return OK;
+	return e == ERR_STREAM_ENDED ? OK : e;
+}
+
+static enum err feed(struct lane *lane, struct iolist *list)
+{
+	enum err e = OK;
+
+	for (unsigned i = 0; i < list->count && e == OK; i++) {
+		e = pipe_body_feed(lane->pipe, list->slices[i], lane_stall_deadline());
+		if (e == OK)
+			list->slices[i].chunk = NULL;
+	}
+	for (unsigned i = 0; i < list->count; i++)
+		if (list->slices[i].chunk)
+			chunk_unref(&list->slices[i].chunk);
+	list->count = 0;
+	return e;
+}
+
+/* A message larger than may be staged: its bytes pass through the pipe as they come. */
+static enum err read_large(struct lane *lane, struct item *item, struct iolist *staged,
+			   struct iolist *rest)
+{
+	struct stream *body = item->body;
+	struct iolist none = { 0 };
+	enum err e;
+
+	item->body = NULL;
+	if ((e = pipe_put(lane->pipe, item, NULL, lane_stall_deadline())))
+		return e;
+	if ((e = feed(lane, staged)) == OK)
+		e = feed(lane, rest);
+	while (e == OK && (e = stream_pull(body, &none)) == OK)
+		e = feed(lane, &none);
+	if (e == ERR_STREAM_ENDED)
+		e = OK;
+	if (e) { /* the write fiber must know it for ours before it sees the body end */
+		lane->read_end = e;
+		lane->reading = false;
+	}
+	pipe_body_end(lane->pipe, e);
+	item->body = body;
+	return e;
+}
+
+static enum err read_message(struct lane *lane, struct item *item)
+{
+	struct iolist staged = { 0 }, rest = { 0 };
+	bool large = item->size_bytes < 0 || item->size_bytes > STAGE_BYTES_MAX;
+	enum err e;
+
+	must(item->size_bytes >= 0); /* no source without sizes yet: spooling comes with it */
+	e = large ? stream_pull(item->body, &rest) : stage(item->body, &staged, &rest);
+	if (e && e != ERR_STREAM_ENDED)
+		goto out;
+	if (staged.count || rest.count) {
+		const struct slice *head = staged.count ? &staged.slices[0] : &rest.slices[0];
+
+		item->mail_kind = mail_sniff(slice_bytes(head), head->length);
+	}
+	plan_taken(lane->plan, item->box_no, item->no);
+	lane->progress->messages_read++;
+	lane->progress->bytes_read += (uint64_t)item->size_bytes;
+	if (large || rest.count) {
+		e = read_large(lane, item, &staged, &rest);
+	} else {
+		struct stream *body = item->body;
+
+		item->body = NULL;
+		e = pipe_put(lane->pipe, item, &staged, lane_stall_deadline());
+		item->body = body;
+	}
+out:
+	iolist_release(&staged);
+	iolist_release(&rest);
+	stream_close(&item->body);
+	return e;
+}
+
+/* A folder that the source refuses: on record, and never the end of the mailbox. */
+enum err lane_refuse_box(struct lane *lane, uint64_t box_no, enum err fate)
+{
+	enum err e;
+
+	log_event(LOG_WARN, "lane.box_refused", "box=%llu reason=%s", (unsigned long long)box_no,
+		  err_name(fate));
+	lane->progress->boxes_failed++;
+	e = ledger_box_fate(lane->config->ledger, box_no, fate, err_note()->text);
+	if (e == OK)
+		err_note_clear();
+	return e;
+}
+
+/* One message that will not come. */
+static enum err read_fate(struct lane *lane, const struct item *item)
+{
+	struct ledger_row row = {
+		.box_no = item->box_no, .no = item->no, .state = LEDGER_SKIPPED, .reason = item->fate
+	};
+
+	if (err_retry_class(item->fate) != RETRY_SKIP_MSG)
+		return RAISE(item->fate, "message %llu", (unsigned long long)item->no);
+	lane->progress->messages_skipped++;
+	lane->settled++;
+	return ledger_settle(lane->config->ledger, &row);
+}
+
+/* A range is answered. Fates of a message or a folder are taken down; any other ends the attempt. */
+static enum err read_answered(struct lane *lane, const struct item *item)
+{
+	enum err_retry class = item->fate ? err_retry_class(item->fate) : RETRY_NONE;
+	enum err e = OK;
+
+	if (item->fate && class != RETRY_SKIP_MSG && class != RETRY_SKIP_BOX)
+		return RAISE(item->fate, "folder \"%.200s\"", plan_box_name(lane->plan, item->box_no));
+	if (class == RETRY_SKIP_BOX && !plan_is_left_out(lane->plan, item->box_no))
+		e = lane_refuse_box(lane, item->box_no, item->fate);
+	err_note_clear();
+	if (e)
+		return e;
+	return plan_answered(lane->plan, item->box_no, item->range_first, item->range_last, item->fate);
+}
+
+/* Keep as many ranges asked for as the source takes. */
+static enum err ask_more(struct lane *lane, unsigned *asked)
+{
+	struct box *box = malloc(sizeof *box);
+	uint64_t first, last;
+	enum err e = box ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
+
+	while (e == OK && *asked < lane->source->type->asks_max) {
+		if ((e = plan_next(lane->plan, box, &first, &last)))
+			break;
+		bytes_copy(lane->progress->box_name, box->name, strlen(box->name) + 1, BYTES_META);
+		if ((e = lane->source->type->ask(lane->source, box, first, last)) == OK)
+			++*asked;
+	}
+	free(box);
+	return e;
+}
+
+static enum err read_loop(struct lane *lane)
+{
+	struct item *item = calloc(1, sizeof *item);
+	unsigned asked = 0;
+	bool more = true;
+	enum err e = item ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "reading messages");
+
+	while (e == OK && !lane_is_drained()) {
+		if (more && (e = ask_more(lane, &asked)) == ERR_PIPE_ENDED) {
+			more = false;
+			e = OK;
+		}
+		if (e || (asked == 0 && !more))
+			break;
+		if ((e = lane->source->type->next(lane->source, item)))
+			break;
+		if (item->kind == ITEM_RANGE_DONE) {
+			asked--;
+			e = read_answered(lane, item);
+		} else if (item->fate) {
+			e = read_fate(lane, item);
+		} else {
+			e = read_message(lane, item);
+		}
+	}
+	free(item);
+	return e;
+}
+
+enum err lane_read(void *argument)
+{
+	struct lane *lane = argument;
+	enum err e = read_loop(lane);
+
+	lane->read_end = e;
+	lane->reading = false;
+	pipe_end(lane->pipe, ERR_PIPE_ENDED);
+	wake_all(&lane->changed);
+	return e;
+}
+

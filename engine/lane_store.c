@@ -1,0 +1,199 @@
+/* A lane's write fiber (pipe to sink) and its receipt fiber (sink to ledger). */
+#include "engine/lane_state.h"
+#include "engine/log.h"
+
+/* ---- the write fiber ---- */
+
+/* The message's digest is made while the sink pulls its bytes. */
+struct tapped {
+	struct stream base;
+	struct stream *body;
+	struct tap *tap;
+	struct item *item;
+	uint64_t seen;
+};
+
+static enum err tapped_pull(struct stream *stream, struct iolist *out)
+{
+	struct tapped *tapped = CONTAINER_OF(stream, struct tapped, base);
+	enum err e = stream_pull(tapped->body, out);
+
+	for (unsigned i = 0; e == OK && i < out->count; i++) {
+		tapped->tap->type->update(tapped->tap, slice_bytes(&out->slices[i]), out->slices[i].length);
+		tapped->seen += out->slices[i].length;
+	}
+	if (e == ERR_STREAM_ENDED)
+		tapped->tap->type->end(tapped->tap, &tapped->item->digest);
+	return e;
+}
+
+static void tapped_close(struct stream *stream)
+{
+	stream_close(&CONTAINER_OF(stream, struct tapped, base)->body);
+}
+
+static const struct stream_type tapped_type = { .pull = tapped_pull, .close = tapped_close };
+
+/* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does not,
+ * the next attempt asks for it again. */
+static enum err write_message(struct lane *lane, struct item *item)
+{
+	struct tapped tapped = { .base = { &tapped_type },
+				 .body = item->body,
+				 .tap = lane->config->digest,
+				 .item = item };
+	enum err e;
+
+	tapped.tap->type->begin(tapped.tap);
+	item->body = &tapped.base;
+	lane->owed++;
+	e = lane->sink->type->put(lane->sink, item);
+	item->body = tapped.body;
+	if (e == OK)
+		return OK;
+	lane->owed--;
+	if (err_retry_class(e) != RETRY_SKIP_MSG)
+		return e;
+	err_note_clear();
+	lane->progress->messages_skipped++;
+	struct ledger_row row = { .box_no = item->box_no, .no = item->no, .state = LEDGER_SKIPPED, .reason = e };
+
+	if ((e = ledger_settle(lane->config->ledger, &row)))
+		return e;
+	return plan_settled(lane->plan, item->box_no, item->no);
+}
+
+/* A body that failed on the source's side is the read fiber's story; here the message is only let go. */
+static bool is_source_failure(struct lane *lane, enum err e)
+{
+	return !lane->reading && lane->read_end == e;
+}
+
+static enum err write_loop(struct lane *lane)
+{
+	struct item *item;
+	enum err e;
+
+	while ((e = pipe_next(lane->pipe, &item, lane_stall_deadline())) == OK) {
+		uint64_t box_no = item->box_no, no = item->no;
+
+		if ((e = write_message(lane, item)) == OK)
+			continue;
+		if (!is_source_failure(lane, e) || (e = plan_settled(lane->plan, box_no, no)))
+			return e;
+		err_note_clear();
+	}
+	if (e == ERR_PIPE_ENDED)
+		e = lane->sink->type->flush(lane->sink);
+	return e;
+}
+
+enum err lane_write(void *argument)
+{
+	struct lane *lane = argument;
+
+	lane->write_end = write_loop(lane);
+	lane->writing = false;
+	wake_all(&lane->changed);
+	return lane->write_end;
+}
+
+/* ---- the receipt fiber ---- */
+
+/* What was said to be moved is moved now. */
+enum err lane_make_durable(struct lane *lane)
+{
+	enum err e = ledger_commit(lane->config->ledger);
+
+	if (e)
+		return e;
+	lane->progress->messages_moved += lane->unsaid;
+	lane->progress->bytes_moved += lane->unsaid_bytes;
+	lane->unsaid = lane->unsaid_bytes = 0;
+	return OK;
+}
+
+static enum err settle(struct lane *lane, const struct receipt *receipt)
+{
+	bool stored = receipt->kind == RECEIPT_STORED;
+	struct ledger_row row = {
+		.box_no = receipt->box_no,
+		.no = receipt->no,
+		.state = stored ? LEDGER_MOVED : LEDGER_SKIPPED,
+		.reason = stored ? OK : receipt->why,
+		.size_bytes = receipt->size_bytes,
+		.digest = receipt->digest,
+		.seal_no = receipt->seal_no,
+	};
+	enum err e = ledger_settle(lane->config->ledger, &row);
+
+	if (e)
+		return e;
+	lane->settled++;
+	if (lane->owed > 0 && lane->seals_owed == 0)
+		lane->owed--;
+	if (stored) {
+		lane->unsaid++;
+		lane->unsaid_bytes += receipt->size_bytes;
+		lane->progress->kinds[receipt->mail_kind]++;
+	} else {
+		lane->progress->messages_skipped++;
+	}
+	return plan_settled(lane->plan, receipt->box_no, receipt->no);
+}
+
+static enum err seal(struct lane *lane, const struct receipt *receipt)
+{
+	enum err e = ledger_seal(lane->config->ledger, lane->mailbox.mailbox_no, receipt->seal_no,
+				 receipt->seal);
+
+	return e ? e : lane->sink->type->publish(lane->sink, receipt->seal_no);
+}
+
+static enum err seal_settled(struct lane *lane, uint64_t seal_no)
+{
+	enum err e = ledger_seal_done(lane->config->ledger, lane->mailbox.mailbox_no, seal_no);
+
+	if (e || (e = lane_make_durable(lane)))
+		return e;
+	if (lane->seals_owed > 0)
+		lane->seals_owed--;
+	return OK;
+}
+
+static enum err receive_loop(struct lane *lane)
+{
+	struct receipt receipt;
+	enum err e;
+
+	while ((e = lane->sink->type->receipt(lane->sink, &receipt)) == OK) {
+		switch (receipt.kind) {
+		case RECEIPT_STORED:
+		case RECEIPT_REFUSED:
+			e = settle(lane, &receipt);
+			break;
+		case RECEIPT_SEALED:
+			e = seal(lane, &receipt);
+			break;
+		case RECEIPT_SETTLED:
+			e = seal_settled(lane, receipt.seal_no);
+			break;
+		}
+		if (e)
+			break;
+		if (lane->owed == 0)
+			wake_all(&lane->changed);
+	}
+	return e == ERR_SINK_FINISHED ? lane_make_durable(lane) : e;
+}
+
+enum err lane_receive(void *argument)
+{
+	struct lane *lane = argument;
+
+	lane->receive_end = receive_loop(lane);
+	lane->receiving = false;
+	wake_all(&lane->changed);
+	return lane->receive_end;
+}
+

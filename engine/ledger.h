@@ -1,0 +1,168 @@
+/* What is known durably about every message: HOUSE section 5's states and no other. ledger.c is the
+ * fibers' side (the lock, the queue of the group commit); ledger_sqlite.c is the embedded storage
+ * (docs/LEDGER.md has the schema); PostgreSQL can be another. Calls that say so suspend: the work
+ * is done by an offload job, one at a time, which once begun is waited for even by a cancelled
+ * fiber.
+ *
+ * A folder's messages are covered by *ranges* of keys: planned, then intended (may reach the sink
+ * from now on), then done. Only settled messages have rows. Keys are 1 or more.
+ *
+ * Group commit: settle, range_done and seal_done only queue. *Every* call that reaches the storage
+ * first writes what is queued, in the same transaction, so it sees all of it and makes all of it
+ * durable. ledger_settle itself does that when LEDGER_ROWS_PER_COMMIT rows wait or the oldest has
+ * waited 50 ms. There is no fiber of the ledger's own: rows left behind when a mailbox falls silent
+ * wait for the next call, which is sound (the sink answers for them after a crash); whoever writes
+ * the heartbeat (ledger_run_note, ledger_commit once a second or so) bounds the wait.
+ *
+ * After a commit that failed nothing more is written: every later call returns the same error. */
+#ifndef MAILHAUL_LEDGER_H
+#define MAILHAUL_LEDGER_H
+
+#include "engine/bytes.h"
+#include "engine/mail.h"
+
+struct ledger;
+
+enum ledger_state {
+	LEDGER_MOVED = 1,
+	LEDGER_SKIPPED = 2,
+	LEDGER_DOUBTFUL = 3,
+	LEDGER_WITHDRAWN = 4
+};
+const char *ledger_state_name(enum ledger_state);
+
+/* Opens (creates, 0600 in a 0700 directory) `directory`/ledger.db for one writing run and locks it:
+ * a second run is ERR_LEDGER_BUSY with the holder's pid in the note. ERR_LEDGER_DAMAGED,
+ * ERR_LEDGER_VERSION, ERR_DISK_*. Suspends. */
+enum err ledger_open(const char *directory, nsec until, struct ledger **) MUST_CHECK;
+/* Commits what is waiting, checkpoints, unlocks; nobody else may be in a call. Whatever it returns,
+ * only ledger_close may follow. Not stopped by cancel. Suspends. */
+enum err ledger_finish(struct ledger *, nsec until) MUST_CHECK;
+/* Without ledger_finish before it: what is only queued is lost, as after a crash. */
+void ledger_close(struct ledger **);
+/* LEDGER_ID_BYTES random bytes made at creation: which ledger this is. */
+enum { LEDGER_ID_BYTES = 16 };
+const uint8_t *ledger_id(const struct ledger *);
+
+/* The mailbox of (source, target), created if new. Both texts are as shown to users: no secrets.
+ * Suspends. */
+struct ledger_mailbox {
+	uint64_t mailbox_no;
+	uint64_t next_seal_no; /* 1 when new */
+	char digest[16]; /* name of the digest its rows are made with: `digest` when new. Another
+			  * name than the run's: the caller must refuse */
+};
+enum err ledger_mailbox(struct ledger *, const char *source, const char *target, const char *digest,
+			struct ledger_mailbox *) MUST_CHECK;
+
+/* The folder (mailbox, name), created if new; sets box->box_no. *epoch_before is the epoch it had
+ * when first seen (== box->epoch when new); it is never changed. *next_no is the first key never
+ * planned. Suspends. */
+enum err ledger_box(struct ledger *, uint64_t mailbox_no, struct box *, uint64_t *epoch_before,
+		    uint64_t *next_no) MUST_CHECK;
+/* What became of the folder in this run: OK, or why it was skipped. Durable on return. Suspends. */
+enum err ledger_box_fate(struct ledger *, uint64_t box_no, enum err fate,
+			 const char *note) MUST_CHECK;
+
+/* Plan and intend [first, last] of a box in one transaction (durable before return). Overlapping an
+ * earlier range is ERR_LEDGER_STATE. Suspends. */
+enum err ledger_intend(struct ledger *, uint64_t box_no, uint64_t first, uint64_t last) MUST_CHECK;
+/* Ranges of a box that are not done, oldest first: the one that begins after key `after` (0 to
+ * start, then the last range's `last`). Returns ERR_PIPE_ENDED when there is none. Suspends. */
+struct ledger_range {
+	uint64_t first, last;
+};
+enum err ledger_open_range(struct ledger *, uint64_t box_no, uint64_t after,
+			   struct ledger_range *) MUST_CHECK;
+/* The next run of keys in [from, last] that has no settled row; ERR_PIPE_ENDED when there is none.
+ * Suspends. */
+enum err ledger_unsettled(struct ledger *, uint64_t box_no, uint64_t from, uint64_t last,
+			  struct ledger_range *) MUST_CHECK;
+
+/* Settle one message. Queued; suspends when it is its turn to commit or the queue is full (2 *
+ * LEDGER_ROWS_PER_COMMIT). Durable when ledger_commit() returned, or when ledger_durable() has
+ * reached what ledger_queued() was after the call. ERR_FIBER_CANCELED: it was not queued.
+ *
+ * Legal changes, judged when the row is written; anything else is ERR_LEDGER_STATE:
+ *   nothing -> moved, skipped, doubtful   while the message lies in an intended range
+ *   moved, doubtful -> withdrawn          (only the state is taken from the row)
+ *   the very same row again               does nothing: a sink reports again after a restart */
+struct ledger_row {
+	uint64_t box_no, no;
+	enum ledger_state state;
+	enum err reason; /* of skipped and doubtful; OK for moved */
+	uint64_t size_bytes;
+	struct digest digest; /* of moved and doubtful */
+	uint64_t seal_no;     /* where it lies; 0: nowhere */
+};
+enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
+/* Everything of [first, last] is settled or gone: the range, or that part of it, is done. Queued
+ * like a row and written with the rows queued before it. ERR_LEDGER_STATE (when written) unless it
+ * lies in one intended range. */
+enum err ledger_range_done(struct ledger *, uint64_t box_no, uint64_t first,
+			   uint64_t last) MUST_CHECK;
+/* Make everything queued durable now, and the run's note if it is new. Suspends. */
+enum err ledger_commit(struct ledger *) MUST_CHECK;
+/* Queued calls since open, and how many of them are durable: they become so in order. */
+uint64_t ledger_queued(const struct ledger *);
+uint64_t ledger_durable(const struct ledger *);
+
+/* Seals: what a sink asks us to hold durably before it makes something visible. ledger_seal is
+ * durable on return (it also commits what is queued). A number below next_seal_no, used before, is
+ * ERR_LEDGER_STATE. Suspends. */
+enum err ledger_seal(struct ledger *, uint64_t mailbox_no, uint64_t seal_no,
+		     struct text seal) MUST_CHECK;
+/* Queued, with the rows queued before it: the seal's messages are all settled. */
+enum err ledger_seal_done(struct ledger *, uint64_t mailbox_no, uint64_t seal_no) MUST_CHECK;
+/* The sink never showed it: the number stays used, the seal is dropped. Durable on return.
+ * Suspends. */
+enum err ledger_seal_drop(struct ledger *, uint64_t mailbox_no, uint64_t seal_no) MUST_CHECK;
+/* The oldest seal still held with a number above `after`; ERR_PIPE_ENDED when there is none. The
+ * caller frees `seal`. Suspends. */
+enum err ledger_seal_next(struct ledger *, uint64_t mailbox_no, uint64_t after, uint64_t *seal_no,
+			  struct buffer *seal) MUST_CHECK;
+
+/* Totals of a mailbox, all runs. Suspends. */
+struct ledger_totals {
+	uint64_t boxes, boxes_skipped;
+	uint64_t messages[5]; /* by enum ledger_state */
+	uint64_t bytes_moved;
+	uint64_t ranges_open, seals_open;
+};
+enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_totals *) MUST_CHECK;
+
+/* Skipped and doubtful messages, in order; start with *after zeroed. ERR_PIPE_ENDED at the end.
+ * Suspends. */
+struct ledger_exception {
+	uint64_t box_no, no;
+	enum ledger_state state;
+	enum err reason;      /* OK when this version does not know the name any more */
+	char reason_name[32]; /* as stored */
+	char box_name[BOX_NAME_BYTES_MAX + 1];
+};
+enum err ledger_exception_next(struct ledger *, uint64_t mailbox_no,
+			       struct ledger_exception *) MUST_CHECK;
+
+/* A run's heartbeat and counters, for `mailhaul status` of another process; written with each
+ * commit that follows, and at finish. The first note makes the run's row. Does not suspend. */
+struct ledger_run {
+	int64_t started_wall_s, updated_wall_s, ended_wall_s; /* ended 0: going on */
+	int64_t pid;
+	uint64_t messages, bytes; /* moved in this run */
+	int exit_code;
+};
+void ledger_run_note(struct ledger *, const struct ledger_run *);
+
+/* Reading beside a running writer, no lock taken. Blocks: for the command line, not for fibers.
+ * Each mailbox is told to `each` (NULL: to nobody); the newest run is put into *last_run (NULL:
+ * nowhere; all zero when no run was noted). ERR_LEDGER_ABSENT when there is none. */
+struct ledger_status_mailbox {
+	uint64_t mailbox_no;
+	char source[512], target[512];
+	struct ledger_totals totals;
+};
+enum err ledger_status(const char *directory,
+		       void (*each)(void *context, const struct ledger_status_mailbox *),
+		       struct ledger_run *last_run, void *context) MUST_CHECK;
+
+#endif

@@ -1,0 +1,476 @@
+/* The ledger's file: its schema, its statements, what SQLite's errors mean for a person. Not for:
+ * what is done with it (ledger_sqlite.c, ledger_sqlite_read.c). docs/LEDGER.md describes the tables
+ * for people with a sqlite3 shell; a change here is a change there, and of LEDGER_SCHEMA. */
+#include "engine/ledger_sqlite_base.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+
+/* WITHOUT ROWID: the key is the row's place, so a message costs one tree entry. A moved message
+ * without a reason has fate 1, which SQLite stores in no bytes at all. */
+static const char schema[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE mailbox(mailbox_no INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT "
+	"NOT NULL,"
+	" digest TEXT NOT NULL, next_seal_no INTEGER NOT NULL DEFAULT 1, UNIQUE(source, target));"
+	"CREATE TABLE box(box_no INTEGER PRIMARY KEY, mailbox_no INTEGER NOT NULL REFERENCES "
+	"mailbox,"
+	" name TEXT NOT NULL, epoch INTEGER NOT NULL, fate TEXT NOT NULL DEFAULT '',"
+	" note TEXT NOT NULL DEFAULT '', moved INTEGER NOT NULL DEFAULT 0,"
+	" skipped INTEGER NOT NULL DEFAULT 0, doubtful INTEGER NOT NULL DEFAULT 0,"
+	" withdrawn INTEGER NOT NULL DEFAULT 0, bytes_moved INTEGER NOT NULL DEFAULT 0,"
+	" UNIQUE(mailbox_no, name));"
+	"CREATE INDEX box_of_mailbox ON box(mailbox_no);"
+	"CREATE TABLE range(box_no INTEGER NOT NULL REFERENCES box, first INTEGER NOT NULL,"
+	" last INTEGER NOT NULL, state TEXT NOT NULL CHECK(state IN ('planned', 'intended', "
+	"'done')),"
+	" PRIMARY KEY(box_no, first), CHECK(first <= last)) WITHOUT ROWID;"
+	"CREATE TABLE settled(box_no INTEGER NOT NULL REFERENCES box, no INTEGER NOT NULL,"
+	" fate INTEGER NOT NULL, size_bytes INTEGER NOT NULL, seal_no INTEGER NOT NULL, digest "
+	"BLOB,"
+	" PRIMARY KEY(box_no, no)) WITHOUT ROWID;"
+	"CREATE INDEX settled_exception ON settled(box_no, no) WHERE fate <> 1;"
+	"CREATE TABLE reason(code INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+	"CREATE TABLE seal(mailbox_no INTEGER NOT NULL REFERENCES mailbox, seal_no INTEGER NOT "
+	"NULL,"
+	" seal BLOB NOT NULL, PRIMARY KEY(mailbox_no, seal_no));"
+	"CREATE TABLE run(run_no INTEGER PRIMARY KEY, started_s INTEGER NOT NULL,"
+	" updated_s INTEGER NOT NULL, ended_s INTEGER NOT NULL, pid INTEGER NOT NULL,"
+	" messages INTEGER NOT NULL, bytes INTEGER NOT NULL, exit_code INTEGER NOT NULL);"
+	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
+	"AS no,"
+	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
+	" WHEN 4 THEN 'withdrawn' END AS state,"
+	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
+	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
+	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no"
+	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
+	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
+	" WHERE fate <> 1;";
+
+static const char *const texts[SQL_COUNT] = {
+	[SQL_BEGIN_READ] = "BEGIN",
+	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_ROLLBACK] = "ROLLBACK",
+	[SQL_SAVE] = "SAVEPOINT call",
+	[SQL_SAVE_KEEP] = "RELEASE call",
+	[SQL_SAVE_UNDO] = "ROLLBACK TO call",
+	[SQL_REASONS] = "SELECT code, name FROM reason",
+	[SQL_REASON_NEW] = "INSERT INTO reason(name) VALUES(?1)",
+	[SQL_MAILBOX] = "SELECT mailbox_no, next_seal_no, digest FROM mailbox WHERE source = ?1 "
+			"AND target = ?2",
+	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
+	[SQL_BOX] = "SELECT box_no, epoch FROM box WHERE mailbox_no = ?1 AND name = ?2",
+	[SQL_BOX_NEW] =
+		"INSERT INTO box(mailbox_no, epoch, name) SELECT mailbox_no, ?2, ?3 FROM mailbox"
+		" WHERE mailbox_no = ?1",
+	[SQL_BOX_AFTER] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
+			  " AND box_no > ?2 ORDER BY box_no LIMIT 1",
+	[SQL_BOX_FATE] = "UPDATE box SET fate = ?2, note = ?3 WHERE box_no = ?1",
+	[SQL_BOX_COUNT] = "UPDATE box SET moved = moved + ?2, skipped = skipped + ?3,"
+			  " doubtful = doubtful + ?4, withdrawn = withdrawn + ?5,"
+			  " bytes_moved = bytes_moved + ?6 WHERE box_no = ?1",
+	[SQL_RANGE_AT] = "SELECT first, last, state = 'intended', state = 'done' FROM range"
+			 " WHERE box_no = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+	[SQL_RANGE_LAST] = "SELECT last FROM range WHERE box_no = ?1 ORDER BY first DESC LIMIT 1",
+	[SQL_RANGE_OPEN] = "SELECT first, last FROM range WHERE box_no = ?1 AND first > ?2"
+			   " AND state <> 'done' ORDER BY first LIMIT 1",
+	[SQL_RANGE_NEW] = "INSERT INTO range SELECT box_no, ?2, ?3, CASE ?4 WHEN 1 THEN 'done'"
+			  " ELSE 'intended' END FROM box WHERE box_no = ?1",
+	[SQL_RANGE_CUT] = "UPDATE range SET last = ?3 WHERE box_no = ?1 AND first = ?2",
+	[SQL_RANGE_DROP] = "DELETE FROM range WHERE box_no = ?1 AND first = ?2",
+	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
+			"AND no = ?2",
+	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
+	[SQL_SETTLED_WALK] = "SELECT no FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
+			     " ORDER BY no LIMIT ?4",
+	[SQL_SEAL] = "INSERT INTO seal(mailbox_no, seal_no, seal) VALUES(?1, ?2, ?3)",
+	[SQL_SEAL_NUMBER] = "UPDATE mailbox SET next_seal_no = ?2 + 1 WHERE mailbox_no = ?1"
+			    " AND next_seal_no <= ?2",
+	[SQL_SEAL_DROP] = "DELETE FROM seal WHERE mailbox_no = ?1 AND seal_no = ?2",
+	[SQL_SEAL_NEXT] = "SELECT seal_no, seal FROM seal WHERE mailbox_no = ?1 AND seal_no > ?2"
+			  " ORDER BY seal_no LIMIT 1",
+	[SQL_RUN_NEW] =
+		"INSERT INTO run(started_s, updated_s, ended_s, pid, messages, bytes, exit_code)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_RUN_CHANGE] = "UPDATE run SET started_s = ?1, updated_s = ?2, ended_s = ?3, pid = ?4,"
+			   " messages = ?5, bytes = ?6, exit_code = ?7 WHERE run_no = ?8",
+	[SQL_RUN_NEWEST] = "SELECT started_s, updated_s, ended_s, pid, messages, bytes, exit_code"
+			   " FROM run ORDER BY run_no DESC LIMIT 1",
+	[SQL_TOTALS] = "SELECT count(*), sum(fate <> ''), sum(moved), sum(skipped), sum(doubtful),"
+		       " sum(withdrawn), sum(bytes_moved) FROM box WHERE mailbox_no = ?1",
+	[SQL_TOTALS_OPEN] = "SELECT (SELECT count(*) FROM box JOIN range USING (box_no)"
+			    " WHERE mailbox_no = ?1 AND state <> 'done'),"
+			    " (SELECT count(*) FROM seal WHERE mailbox_no = ?1)",
+	[SQL_EXCEPTION] =
+		"SELECT s.no, s.fate, r.name, b.name"
+		" FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
+		" LEFT JOIN reason r ON r.code = s.fate >> 3"
+		" WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1 AND s.fate & 7 IN (2, 3)"
+		" ORDER BY s.no LIMIT 1",
+	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target FROM mailbox WHERE mailbox_no > ?1"
+			  " ORDER BY mailbox_no LIMIT 1",
+};
+
+static enum err error_class(sqlite3 *db, int result)
+{
+	int errno_value = sqlite3_system_errno(db);
+
+	switch (result & 0xff) {
+	case SQLITE_FULL:
+		return ERR_DISK_FULL;
+	case SQLITE_NOMEM:
+		return ERR_MEMORY_EXHAUSTED;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return ERR_LEDGER_BUSY;
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+	case SQLITE_AUTH:
+		return ERR_DISK_DENIED;
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		return errno_value ? err_of_file_errno(errno_value) : ERR_DISK_IO;
+	default: /* CORRUPT, NOTADB; also ERROR and the like: tables that are not as we made them */
+		return ERR_LEDGER_DAMAGED;
+	}
+}
+
+enum err ledger_sqlite_error(struct ledger_store *store, int result, const char *doing)
+{
+	const char *says = store->db ? sqlite3_errmsg(store->db) : sqlite3_errstr(result);
+	enum err e = store->db ? error_class(store->db, result) : ERR_MEMORY_EXHAUSTED;
+	int errno_value = store->db ? sqlite3_system_errno(store->db) : 0;
+
+	if (e == ERR_LEDGER_DAMAGED)
+		return RAISE(e,
+			     "%s of the ledger %s: %s; look at it with: sqlite3 %s \"pragma "
+			     "integrity_check\"",
+			     doing, store->path, says, store->path);
+	if (e == ERR_LEDGER_BUSY)
+		return RAISE(e,
+			     "%s of the ledger %s: %s; another program keeps it locked, perhaps a "
+			     "sqlite3 shell:"
+			     " end that, then run again",
+			     doing, store->path, says);
+	if ((result & 0xff) == SQLITE_IOERR || (result & 0xff) == SQLITE_CANTOPEN)
+		return RAISE_ERRNO(e, errno_value ? errno_value : EIO, "%s of the ledger %s: %s",
+				   doing, store->path, says);
+	return RAISE(e, "%s of the ledger %s: %s", doing, store->path, says);
+}
+
+static enum err prepare(struct ledger_store *store, enum ledger_statement which)
+{
+	int result = sqlite3_prepare_v3(store->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+					&store->statements[which], NULL);
+
+	return result ? ledger_sqlite_error(store, result, "reading the tables") : OK;
+}
+
+enum err ledger_sqlite_bind(struct ledger_store *store, enum ledger_statement which,
+			    const uint64_t *numbers, size_t count, sqlite3_stmt **out)
+{
+	sqlite3_stmt *statement;
+	enum err e;
+
+	must(which < SQL_COUNT);
+	if (!store->statements[which] && (e = prepare(store, which)))
+		return e;
+	statement = store->statements[which];
+	for (size_t i = 0; i < count; i++)
+		must(sqlite3_bind_int64(statement, (int)i + 1, (sqlite3_int64)numbers[i]) ==
+		     SQLITE_OK);
+	*out = statement;
+	return OK;
+}
+
+enum err ledger_sqlite_step(struct ledger_store *store, sqlite3_stmt *statement, bool *row)
+{
+	int result = sqlite3_step(statement);
+
+	*row = result == SQLITE_ROW;
+	if (*row)
+		return OK;
+	if (result != SQLITE_DONE)
+		return ledger_sqlite_error(
+			store, result, sqlite3_stmt_readonly(statement) ? "reading" : "writing");
+	return OK;
+}
+
+enum err ledger_sqlite_done(struct ledger_store *store, sqlite3_stmt *statement, uint64_t *changes)
+{
+	bool row;
+	enum err e = ledger_sqlite_step(store, statement, &row);
+
+	if (!e && changes)
+		*changes = (uint64_t)sqlite3_changes64(store->db);
+	sqlite3_reset(statement); /* repeats the error that was raised already */
+	return e;
+}
+
+enum err ledger_sqlite_do(struct ledger_store *store, enum ledger_statement which,
+			  const uint64_t *numbers, size_t count, uint64_t *changes)
+{
+	sqlite3_stmt *statement;
+	enum err e = ledger_sqlite_bind(store, which, numbers, count, &statement);
+
+	return e ? e : ledger_sqlite_done(store, statement, changes);
+}
+
+enum err ledger_sqlite_query(struct ledger_store *store, enum ledger_statement which,
+			     const uint64_t *numbers, size_t numbers_count, uint64_t *columns,
+			     int count, bool *found)
+{
+	sqlite3_stmt *statement;
+	enum err e = ledger_sqlite_bind(store, which, numbers, numbers_count, &statement);
+
+	if (e || (e = ledger_sqlite_step(store, statement, found)))
+		*found = false;
+	for (int i = 0; i < count; i++)
+		columns[i] = *found ? (uint64_t)sqlite3_column_int64(statement, i) : 0;
+	if (store->statements[which])
+		sqlite3_reset(store->statements[which]);
+	return e;
+}
+
+void ledger_sqlite_text(sqlite3_stmt *statement, int column, char *to, size_t to_bytes)
+{
+	const unsigned char *text = sqlite3_column_text(statement, column);
+
+	snprintf(to, to_bytes, "%s", text ? (const char *)text : "");
+}
+
+/* ---- opening ---- */
+
+/* The path as a URI: what would mean something there is percent-encoded. modeof makes SQLite create
+ * the file with the permissions of another one whatever the umask is; creating it ourselves first
+ * would not do, because closing that descriptor drops SQLite's own POSIX locks on the file. */
+static void uri_add_path(struct buffer *uri, const char *path)
+{
+	for (; *path; path++)
+		if (strchr("%?#&", *path))
+			buffer_addf(uri, "%%%02x", (unsigned char)*path);
+		else
+			buffer_add(uri, path, 1);
+}
+
+enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
+			       struct ledger_store **out)
+{
+	struct ledger_store *store = calloc(1, sizeof *store);
+	struct buffer uri = { 0 };
+	int result = SQLITE_NOMEM;
+	enum err e = OK;
+
+	*out = NULL;
+	if (!store || !(store->path = strdup(path))) {
+		free(store);
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the ledger %s", path);
+	}
+	buffer_add_text(&uri, "file:");
+	uri_add_path(&uri, path);
+	buffer_add_text(&uri, mode_of ? "?modeof=" : "");
+	uri_add_path(&uri, mode_of ? mode_of : "");
+	buffer_add(&uri, "", 1);
+	if (!uri.failed)
+		result = sqlite3_open_v2(uri.at, &store->db,
+					 flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+						 SQLITE_OPEN_EXRESCODE,
+					 NULL);
+	if (result)
+		e = ledger_sqlite_error(store, result, "opening");
+	else
+		sqlite3_busy_timeout(store->db, 10000);
+	buffer_free(&uri);
+	if (e)
+		ledger_sqlite_close(&store);
+	*out = store;
+	return e;
+}
+
+static enum err execute(struct ledger_store *store, const char *sql, const char *doing)
+{
+	int result = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+
+	return result ? ledger_sqlite_error(store, result, doing) : OK;
+}
+
+static enum err first_number(struct ledger_store *store, const char *sql, int64_t *out)
+{
+	sqlite3_stmt *statement = NULL;
+	int result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+
+	if (!result && (result = sqlite3_step(statement)) == SQLITE_ROW) {
+		*out = sqlite3_column_int64(statement, 0);
+		sqlite3_finalize(statement);
+		return OK;
+	}
+	sqlite3_finalize(statement);
+	return ledger_sqlite_error(store, result, "reading the head");
+}
+
+enum err ledger_sqlite_recognize(struct ledger_store *store, bool *blank)
+{
+	int64_t application, version, tables;
+	enum err e;
+
+	if ((e = first_number(store, "PRAGMA application_id", &application)) ||
+	    (e = first_number(store, "PRAGMA user_version", &version)) ||
+	    (e = first_number(store, "SELECT count(*) FROM sqlite_schema", &tables)))
+		return e;
+	*blank = tables == 0 && application == 0;
+	if (!*blank && application != LEDGER_APPLICATION)
+		return RAISE(
+			ERR_LEDGER_DAMAGED,
+			"%s is an SQLite file that mailhaul did not make (application_id %lld);"
+			" look at it with: sqlite3 %s \"pragma integrity_check\", or name another"
+			" state directory",
+			store->path, (long long)application, store->path);
+	if (!*blank && version != LEDGER_SCHEMA)
+		return RAISE(
+			ERR_LEDGER_VERSION,
+			"the ledger %s has schema version %lld, this mailhaul knows %d; use the"
+			" version that wrote it",
+			store->path, (long long)version, LEDGER_SCHEMA);
+	return OK;
+}
+
+/* The schema, the version and the identity appear in one transaction, so a ledger is blank or
+ * whole. */
+static enum err create(struct ledger_store *store)
+{
+	struct buffer sql = { 0 };
+	char hex[2 * LEDGER_ID_BYTES + 1];
+	enum err e;
+
+	clock_random(store->id, sizeof store->id);
+	bytes_to_hex(hex, store->id, sizeof store->id);
+	buffer_addf(&sql,
+		    "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d;"
+		    " INSERT INTO meta VALUES('ledger_id', x'%s'), ('created_s', %lld); COMMIT",
+		    schema, LEDGER_APPLICATION, LEDGER_SCHEMA, hex,
+		    (long long)(clock_wall() / NSEC_SECOND));
+	buffer_add(&sql, "", 1);
+	e = sql.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "creating the ledger %s", store->path)
+		       : execute(store, sql.at, "creating the tables");
+	buffer_free(&sql);
+	return e;
+}
+
+static enum err load_id(struct ledger_store *store)
+{
+	sqlite3_stmt *statement = NULL;
+	int result = sqlite3_prepare_v2(store->db, "SELECT value FROM meta WHERE key = 'ledger_id'",
+					-1, &statement, NULL);
+	bool whole;
+
+	if (!result)
+		result = sqlite3_step(statement);
+	whole = result == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == LEDGER_ID_BYTES;
+	if (whole)
+		bytes_copy(store->id, sqlite3_column_blob(statement, 0), LEDGER_ID_BYTES,
+			   BYTES_META);
+	sqlite3_finalize(statement);
+	if (!whole)
+		return RAISE(ERR_LEDGER_DAMAGED,
+			     "the ledger %s has no identity (%s); look at it with: sqlite3 %s"
+			     " \"pragma integrity_check\"",
+			     store->path, sqlite3_errmsg(store->db), store->path);
+	return OK;
+}
+
+static enum err load_reasons(struct ledger_store *store)
+{
+	sqlite3_stmt *statement;
+	char name[64];
+	bool row = true;
+	enum err e = ledger_sqlite_bind(store, SQL_REASONS, NO_NUMBERS, &statement), reason;
+
+	if (e)
+		return e;
+	while (!(e = ledger_sqlite_step(store, statement, &row)) && row) {
+		ledger_sqlite_text(statement, 1, name, sizeof name);
+		if (err_from_name(text_of(name), &reason))
+			store->reason_codes[reason] = (uint16_t)sqlite3_column_int(statement, 0);
+	}
+	sqlite3_reset(statement);
+	return e;
+}
+
+/* One kibibyte of cache per entry keeps a clustered batch's pages; the log is brought into the file
+ * every 16 MiB (LIMITS: small intervals cost the most). */
+static const char settings[] =
+	"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+	"PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
+	"PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864";
+
+enum err ledger_sqlite_open(const char *path, const char *mode_of, struct ledger_store **out)
+{
+	struct ledger_store *store;
+	bool blank;
+	enum err e = ledger_sqlite_connect(path, mode_of,
+					   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &store);
+
+	*out = NULL;
+	if (e)
+		return e;
+	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (!(e = ledger_sqlite_recognize(store, &blank)) &&
+	    !(e = execute(store, settings, "opening")) &&
+	    !(e = blank ? create(store) : load_id(store)))
+		e = load_reasons(store);
+	if (e)
+		ledger_sqlite_close(&store);
+	*out = store;
+	return e;
+}
+
+const uint8_t *ledger_sqlite_id(const struct ledger_store *store)
+{
+	return store->id;
+}
+
+static void finalize_all(struct ledger_store *store)
+{
+	for (size_t i = 0; i < SQL_COUNT; i++) {
+		sqlite3_finalize(store->statements[i]);
+		store->statements[i] = NULL;
+	}
+}
+
+/* A reader that still looks at the log keeps it from being emptied: the next run does that. */
+enum err ledger_sqlite_finish(struct ledger_store **taken)
+{
+	struct ledger_store *store = *taken;
+	int result;
+	enum err e = OK;
+
+	finalize_all(store);
+	sqlite3_busy_timeout(store->db, 1000);
+	result = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (result && (result & 0xff) != SQLITE_BUSY && (result & 0xff) != SQLITE_LOCKED)
+		e = ledger_sqlite_error(store, result, "the checkpoint");
+	else
+		sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	ledger_sqlite_close(taken);
+	return e;
+}
+
+void ledger_sqlite_close(struct ledger_store **taken)
+{
+	struct ledger_store *store = *taken;
+
+	*taken = NULL;
+	if (!store)
+		return;
+	finalize_all(store);
+	must(sqlite3_close(store->db) == SQLITE_OK);
+	free(store->path);
+	free(store);
+}

@@ -1,0 +1,101 @@
+/* What the files of the SQLite storage share: the open store, its statements, its errors. Only
+ * engine/ledger_sqlite*.c include this; SQLite's types stay behind ledger_sqlite.h. */
+#ifndef MAILHAUL_LEDGER_SQLITE_BASE_H
+#define MAILHAUL_LEDGER_SQLITE_BASE_H
+
+#include <sqlite3.h>
+
+#include "engine/ledger_sqlite.h"
+
+/* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas. */
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 1 };
+
+/* Every statement of the program; the texts are in ledger_sqlite_base.c. */
+enum ledger_statement {
+	SQL_BEGIN_READ,
+	SQL_BEGIN_WRITE,
+	SQL_COMMIT,
+	SQL_ROLLBACK,
+	SQL_SAVE,
+	SQL_SAVE_KEEP,
+	SQL_SAVE_UNDO,
+	SQL_REASONS,
+	SQL_REASON_NEW,
+	SQL_MAILBOX,
+	SQL_MAILBOX_NEW,
+	SQL_BOX,
+	SQL_BOX_NEW,
+	SQL_BOX_AFTER,
+	SQL_BOX_FATE,
+	SQL_BOX_COUNT,
+	SQL_RANGE_AT,
+	SQL_RANGE_LAST,
+	SQL_RANGE_OPEN,
+	SQL_RANGE_NEW,
+	SQL_RANGE_CUT,
+	SQL_RANGE_DROP,
+	SQL_SETTLE,
+	SQL_SETTLED,
+	SQL_SETTLED_CHANGE,
+	SQL_SETTLED_WALK,
+	SQL_SEAL,
+	SQL_SEAL_NUMBER,
+	SQL_SEAL_DROP,
+	SQL_SEAL_NEXT,
+	SQL_RUN_NEW,
+	SQL_RUN_CHANGE,
+	SQL_RUN_NEWEST,
+	SQL_TOTALS,
+	SQL_TOTALS_OPEN,
+	SQL_EXCEPTION,
+	SQL_MAILBOXES,
+	SQL_COUNT
+};
+
+struct ledger_store {
+	sqlite3 *db;
+	char *path;
+	int64_t run_no;			  /* 0: no row yet */
+	uint16_t reason_codes[ERR_COUNT]; /* 0: not in the table yet */
+	uint8_t id[LEDGER_ID_BYTES];
+	sqlite3_stmt *statements[SQL_COUNT]; /* prepared on first use */
+};
+
+/* settled.fate is the state and the code of the reason in one number. */
+enum { FATE_STATE_BITS = 3, FATE_STATE_MASK = 7 };
+
+/* One of ours for SQLite's result code, with the file's name and what to do in the note. */
+enum err ledger_sqlite_error(struct ledger_store *, int result, const char *doing);
+
+/* Arguments that are numbers; the others are bound by the caller after them. */
+#define NUMBERS(...)                                                                               \
+	(const uint64_t[]){ __VA_ARGS__ },                                                         \
+		sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t)
+#define NO_NUMBERS NULL, 0
+
+/* Ready to step, parameters ?1... bound. Every statement that was stepped is to be reset, or it
+ * holds the transaction's snapshot: done() and query() do so. */
+enum err ledger_sqlite_bind(struct ledger_store *, enum ledger_statement, const uint64_t *numbers,
+			    size_t, sqlite3_stmt **) MUST_CHECK;
+/* *row: there is one. */
+enum err ledger_sqlite_step(struct ledger_store *, sqlite3_stmt *, bool *row) MUST_CHECK;
+/* Step to the end, reset; *changes (may be NULL): rows changed. */
+enum err ledger_sqlite_done(struct ledger_store *, sqlite3_stmt *, uint64_t *changes) MUST_CHECK;
+/* bind and done in one. */
+enum err ledger_sqlite_do(struct ledger_store *, enum ledger_statement, const uint64_t *numbers,
+			  size_t, uint64_t *changes) MUST_CHECK;
+/* The first row's first `count` columns, numbers all; reset. Not *found: none, columns are zero. */
+enum err ledger_sqlite_query(struct ledger_store *, enum ledger_statement, const uint64_t *numbers,
+			     size_t, uint64_t *columns, int count, bool *found) MUST_CHECK;
+
+/* A column's text, cut to fit. */
+void ledger_sqlite_text(sqlite3_stmt *, int column, char *to, size_t to_bytes);
+
+/* Open `path` with `flags` of sqlite3_open_v2, no checks yet. */
+enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
+			       struct ledger_store **) MUST_CHECK;
+/* ERR_LEDGER_DAMAGED unless it is a ledger, ERR_LEDGER_VERSION if of another version; *blank:
+ * nothing was ever written to it. */
+enum err ledger_sqlite_recognize(struct ledger_store *, bool *blank) MUST_CHECK;
+
+#endif

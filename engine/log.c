@@ -1,0 +1,288 @@
+/* Events, one line and one write(2) each. A value can hold anything a server sends, so where a
+ * value begins and ends is taken from the caller's format, never found in the formatted text: a
+ * folder named `x" level=error` stays one value. */
+#include "engine/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/bytes.h"
+#include "engine/clock.h"
+
+enum {
+	/* PIPE_BUF: a pipe that is writable takes so much in one piece, so lines of several threads
+	 * or processes never mix and the write never blocks. */
+	LINE_BYTES_MAX = 4096,
+	KEYS_BYTES_MAX = 2048, /* of one event, formatted, before escaping */
+	FORMAT_BYTES_MAX = 512,
+};
+
+static struct {
+	int fd;
+	enum log_level level;
+	bool json;
+} settings = { STDERR_FILENO, LOG_WARN, false };
+
+static atomic_ullong dropped;
+
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+void log_setup(int fd, enum log_level level, bool json)
+{
+	must(fd >= 0);
+	must(level <= LOG_ERROR);
+	settings.fd = fd;
+	settings.level = level;
+	settings.json = json;
+}
+
+/* ---- the line being built ---- */
+
+struct line {
+	size_t bytes;
+	char at[LINE_BYTES_MAX];
+};
+
+/* Room is kept for what closes the line: a quote, a brace, the line end. */
+static bool line_add(struct line *line, const char *from, size_t n)
+{
+	if (n > sizeof line->at - 4 - line->bytes)
+		return false;
+	bytes_copy(line->at + line->bytes, from, n, BYTES_META);
+	line->bytes += n;
+	return true;
+}
+
+static bool line_add_text(struct line *line, const char *string)
+{
+	return line_add(line, string, strlen(string));
+}
+
+/* One character of a value, escaped; returns how many bytes of `from` it was, 0 when the line is
+ * full. */
+static size_t add_escaped(struct line *line, const char *from, size_t n)
+{
+	size_t length = bytes_utf8_length(from, n);
+	uint8_t byte = (uint8_t)*from;
+	char shown[8];
+
+	if (byte == '"' || byte == '\\')
+		snprintf(shown, sizeof shown, "\\%c", byte);
+	else if (length == 0 && settings.json)
+		snprintf(shown, sizeof shown, "\\ufffd"); /* JSON is UTF-8: RFC 8259 section 8.1 */
+	else if (length == 0 || ((byte < 0x20 || byte == 0x7f) && !settings.json))
+		snprintf(shown, sizeof shown, "\\x%02x", byte);
+	else if (byte < 0x20 || byte == 0x7f)
+		snprintf(shown, sizeof shown, "\\u%04x", byte);
+	else
+		return line_add(line, from, length) ? length : 0;
+	return line_add_text(line, shown) ? max_u64(length, 1) : 0;
+}
+
+static void add_quoted(struct line *line, struct text value)
+{
+	size_t taken;
+
+	line->at[line->bytes++] = '"';
+	while (value.bytes > 0 && (taken = add_escaped(line, value.at, value.bytes)) > 0) {
+		value.at += taken;
+		value.bytes -= taken;
+	}
+	line->at[line->bytes++] = '"';
+	must(line->bytes <= sizeof line->at - 2);
+}
+
+/* A value that a reader of key=value lines cannot misread. */
+static bool is_plain(struct text value)
+{
+	for (size_t i = 0; i < value.bytes; i++)
+		if ((uint8_t)value.at[i] <= ' ' || (uint8_t)value.at[i] >= 0x7f ||
+		    value.at[i] == '"' || value.at[i] == '\\' || value.at[i] == '=')
+			return false;
+	return value.bytes > 0;
+}
+
+/* A pair is left out whole when its key has no room; its value may be cut. */
+static void add_pair(struct line *line, struct text key, struct text value, bool is_number)
+{
+	size_t overhead = 8 + (is_number ? value.bytes : 0);
+
+	if (line->bytes + key.bytes + overhead > sizeof line->at - 4)
+		return;
+	if (line->bytes > 0 && !(settings.json && line->bytes == 1))
+		(void)line_add_text(line, settings.json ? "," : " ");
+	if (settings.json)
+		add_quoted(line, key);
+	else
+		(void)line_add(line, key.at, key.bytes);
+	(void)line_add_text(line, settings.json ? ":" : "=");
+	if (is_number ||
+	    (!settings.json && is_plain(value) && value.bytes <= sizeof line->at - 4 - line->bytes))
+		(void)line_add(line, value.at, value.bytes);
+	else
+		add_quoted(line, value);
+}
+
+static void add_pair_text(struct line *line, const char *key, const char *value)
+{
+	add_pair(line, text_of(key), text_of(value), false);
+}
+
+static void line_begin(struct line *line, enum log_level level, const char *event)
+{
+	nsec now = clock_wall();
+	time_t seconds = now / NSEC_SECOND;
+	char date[32], time[48];
+	struct tm utc;
+
+	must(gmtime_r(&seconds, &utc));
+	must(strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc) > 0);
+	snprintf(time, sizeof time, "%s.%03dZ", date, (int)(now % NSEC_SECOND / NSEC_MILLISECOND));
+	line->bytes = 0;
+	if (settings.json)
+		(void)line_add_text(line, "{");
+	add_pair_text(line, "time", time);
+	add_pair_text(line, "level", level_names[level]);
+	add_pair_text(line, "event", event);
+}
+
+/* Lines that found no room are told of in the next that does. */
+static void line_end(struct line *line)
+{
+	unsigned long long lost = atomic_exchange(&dropped, 0);
+	struct pollfd ready = { .fd = settings.fd, .events = POLLOUT };
+	char count[24];
+
+	snprintf(count, sizeof count, "%llu", lost);
+	if (lost > 0)
+		add_pair(line, text_of("dropped"), text_of(count), true);
+	if (settings.json)
+		line->at[line->bytes++] = '}';
+	line->at[line->bytes++] = '\n';
+	must(line->bytes <= sizeof line->at);
+	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT) ||
+	    write(settings.fd, line->at, line->bytes) != (ssize_t)line->bytes)
+		atomic_fetch_add(&dropped, lost + 1);
+}
+
+/* ---- the caller's pairs ---- */
+
+/* One key=value of the format: where its key is and the form of its value, [value_at, end). */
+struct pair {
+	size_t key_at, key_bytes, value_at, end;
+	bool is_number;
+};
+
+/* A form that is one whole-number conversion, so that JSON can show a number: "%u", "%zu", "%"
+ * PRId64. A sign, width or padding that JSON does not allow makes it text. */
+static bool is_number_form(const char *form, size_t bytes)
+{
+	size_t i = 1;
+
+	if (bytes < 2 || form[0] != '%')
+		return false;
+	while (i < bytes && memchr("hljzt", form[i], 5))
+		i++;
+	return i + 1 == bytes && memchr("diu", form[i], 3);
+}
+
+/* Reads the pair at *next and moves on to the next one; false when there is none ("%s" with "" is
+ * how an event without pairs is written). In key="..." the quotes belong to the form. */
+static bool read_pair(const char *format, size_t *next, struct pair *pair)
+{
+	size_t at = *next;
+	bool quoted;
+
+	pair->key_at = at;
+	pair->key_bytes = strcspn(format + at, "= ");
+	at += pair->key_bytes;
+	if (format[at] != '=')
+		return false;
+	quoted = format[++at] == '"';
+	at += quoted;
+	pair->value_at = at;
+	while (format[at] != '\0' && format[at] != (quoted ? '"' : ' '))
+		at++;
+	must(!quoted || format[at] == '"');
+	pair->end = at;
+	pair->is_number = !quoted && is_number_form(format + pair->value_at, at - pair->value_at);
+	at += quoted;
+	while (format[at] == ' ')
+		at++;
+	*next = at;
+	return true;
+}
+
+/* How long the first `form_bytes` of the format come out: a prefix of a format is a format that
+ * uses a prefix of the arguments. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+static size_t prefix_bytes(const char *format, size_t form_bytes, va_list arguments)
+{
+	char prefix[FORMAT_BYTES_MAX];
+	va_list copy;
+	int length;
+
+	must(form_bytes < sizeof prefix);
+	bytes_copy(prefix, format, form_bytes, BYTES_META);
+	prefix[form_bytes] = '\0';
+	va_copy(copy, arguments);
+	length = vsnprintf(NULL, 0, prefix, copy);
+	va_end(copy);
+	must(length >= 0);
+	return min_u64((uint64_t)length, KEYS_BYTES_MAX - 1);
+}
+#pragma GCC diagnostic pop
+
+static void add_pairs(struct line *line, const char *format, const char *formatted,
+		      va_list arguments)
+{
+	struct text key, value;
+	struct pair pair;
+	size_t at = 0, began, ended;
+
+	while (read_pair(format, &at, &pair)) {
+		key = (struct text){ format + pair.key_at, pair.key_bytes };
+		began = prefix_bytes(format, pair.value_at, arguments);
+		ended = prefix_bytes(format, pair.end, arguments);
+		value = (struct text){ formatted + began, ended - began };
+		add_pair(line, key, value, pair.is_number);
+	}
+}
+
+void log_event(enum log_level level, const char *event, const char *keys, ...)
+{
+	/* Not on the stack, which may be a small fiber's; nothing here suspends. */
+	static _Thread_local char formatted[KEYS_BYTES_MAX];
+	static _Thread_local struct line line;
+	va_list arguments;
+
+	must(level <= LOG_ERROR);
+	if (level < settings.level)
+		return;
+	va_start(arguments, keys);
+	must(vsnprintf(formatted, sizeof formatted, keys, arguments) >= 0);
+	va_end(arguments);
+	line_begin(&line, level, event);
+	va_start(arguments, keys);
+	add_pairs(&line, keys, formatted, arguments);
+	va_end(arguments);
+	line_end(&line);
+}
+
+void log_error(enum log_level level, const char *event, enum err e)
+{
+	const struct err_note *note = err_note();
+
+	if (note->error)
+		log_event(level, event, "error=%s meaning=\"%s\" note=\"%s\" errno=%d at=%s:%d",
+			  err_name(e), err_text(e), note->text, note->errno_value, note->file,
+			  note->line);
+	else
+		log_event(level, event, "error=%s meaning=\"%s\"", err_name(e), err_text(e));
+}

@@ -1,0 +1,334 @@
+/* offload.h: a few threads that may block. Not for: anything that touches a fiber, a ring (but to
+ * wake it) or a chunk. tests/sim/offload_sim.c is linked in place of this file. */
+#include "engine/offload.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "engine/bytes.h"
+#include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/limits.h"
+#include "engine/ring.h"
+
+enum {
+	JOB_MAGIC = 0x4a4f4231,
+	/* SQLite and getaddrinfo with its plugins; virtual memory until it is used. */
+	THREAD_STACK_BYTES = 1024 * 1024,
+};
+
+enum job_state {
+	JOB_QUEUED,
+	JOB_RUNNING,
+	JOB_ABANDONED, /* running, but nobody waits: the thread drops what came out */
+	JOB_DONE,
+};
+
+/* The waiting side of one worker thread. */
+struct door {
+	struct job *done; /* ended, not collected yet; behind `lock` */
+};
+
+/* One job and its own copy of the argument. The waiter looks into it once it was collected. */
+struct job {
+	uint32_t magic;
+	enum job_state state;
+	struct job *next; /* in the queue, or in its door's list */
+	struct offload_job what;
+	struct door *door;
+	struct ring *ring; /* to be woken when it has ended */
+	enum err result;
+	struct err_note note;
+	struct wait_queue waiters; /* the waiting thread's */
+	bool collected;		   /* the waiting thread's: it may look now */
+	_Alignas(max_align_t) uint8_t argument[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_cond_t work_came, thread_ended;
+/* All behind `lock`. */
+static struct job *queue_first, *queue_last;
+static unsigned queued, threads, idle;
+static bool shutting_down;
+
+static _Thread_local struct door door;
+
+static void conditions_init(void)
+{
+	pthread_condattr_t monotonic;
+
+	/* Deadlines are values of clock_now(). */
+	must(pthread_condattr_init(&monotonic) == 0);
+	must(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+	must(pthread_cond_init(&work_came, &monotonic) == 0);
+	must(pthread_cond_init(&thread_ended, &monotonic) == 0);
+	must(pthread_condattr_destroy(&monotonic) == 0);
+}
+
+static void lock_take(void)
+{
+	must(pthread_mutex_lock(&lock) == 0);
+}
+
+static void lock_leave(void)
+{
+	must(pthread_mutex_unlock(&lock) == 0);
+}
+
+/* ---- the threads ---- */
+
+static void queue_push(struct job *job)
+{
+	job->next = NULL;
+	if (queue_last)
+		queue_last->next = job;
+	else
+		queue_first = job;
+	queue_last = job;
+	queued++;
+}
+
+static struct job *queue_pop(void)
+{
+	struct job *job = queue_first;
+
+	must(job != NULL && queued > 0);
+	queue_first = job->next;
+	if (!queue_first)
+		queue_last = NULL;
+	queued--;
+	return job;
+}
+
+static void queue_remove(struct job *job)
+{
+	struct job **at = &queue_first, *before = NULL;
+
+	for (; *at && *at != job; at = &(*at)->next)
+		before = *at;
+	must(*at == job);
+	*at = job->next;
+	if (queue_last == job)
+		queue_last = before;
+	queued--;
+}
+
+static void job_free(struct job *job)
+{
+	job->magic = 0;
+	free(job);
+}
+
+/* Run it with a note of its own, so that what is raised here reaches the waiter. */
+static void job_run(struct job *job)
+{
+	struct err_note *before = err_note_swap(&job->note);
+
+	MAGIC_CHECK(job, JOB_MAGIC);
+	job->result = job->what.run(job->argument);
+	(void)err_note_swap(before);
+}
+
+/* Hand it to its waiter, or drop it. The wake happens under the lock: a ring whose waiter gave up
+ * before that is never touched, and one whose waiter did not is still open. */
+static void job_end(struct job *job)
+{
+	bool abandoned;
+
+	lock_take();
+	abandoned = job->state == JOB_ABANDONED;
+	if (!abandoned) {
+		must(job->state == JOB_RUNNING);
+		job->state = JOB_DONE;
+		job->next = job->door->done;
+		job->door->done = job;
+		ring_wake(job->ring);
+	}
+	lock_leave();
+	if (!abandoned)
+		return;
+	if (job->what.drop)
+		job->what.drop(job->argument);
+	job_free(job);
+}
+
+static void *thread_main(void *unused)
+{
+	(void)unused;
+	lock_take();
+	while (true) {
+		struct job *job;
+
+		idle++;
+		while (queued == 0 && !shutting_down)
+			must(pthread_cond_wait(&work_came, &lock) == 0);
+		idle--;
+		if (queued == 0)
+			break;
+		job = queue_pop();
+		job->state = JOB_RUNNING;
+		lock_leave();
+		job_run(job);
+		job_end(job);
+		lock_take();
+	}
+	threads--;
+	must(pthread_cond_broadcast(&thread_ended) == 0);
+	lock_leave();
+	return NULL;
+}
+
+/* Signals are for the threads that were there before: blocked from the first instruction on. */
+static int thread_start(void)
+{
+	pthread_attr_t attributes;
+	sigset_t all, before;
+	pthread_t thread;
+	int result;
+
+	sigfillset(&all);
+	must(pthread_attr_init(&attributes) == 0);
+	must(pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0);
+	must(pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0);
+	must(pthread_sigmask(SIG_BLOCK, &all, &before) == 0);
+	result = pthread_create(&thread, &attributes, thread_main, NULL);
+	must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+	must(pthread_attr_destroy(&attributes) == 0);
+	return result;
+}
+
+/* ---- the waiting side ---- */
+
+/* Called by this thread's ring after a wake. */
+static void door_collect(void *context)
+{
+	struct door *mine = context;
+	struct job *job, *next;
+
+	must(mine == &door);
+	lock_take();
+	job = mine->done;
+	mine->done = NULL;
+	lock_leave();
+	for (; job; job = next) {
+		next = job->next;
+		MAGIC_CHECK(job, JOB_MAGIC);
+		job->collected = true;
+		wake_all(&job->waiters);
+	}
+}
+
+static struct job *job_new(const struct offload_job *what)
+{
+	struct job *job = calloc(1, sizeof *job + what->argument_bytes);
+
+	if (!job)
+		return NULL;
+	job->magic = JOB_MAGIC;
+	job->what = *what;
+	job->door = &door;
+	job->ring = scheduler_ring();
+	if (what->argument_bytes > 0)
+		bytes_copy(job->argument, what->argument, what->argument_bytes, BYTES_META);
+	return job;
+}
+
+/* Queue it, and see that somebody will run it. */
+static enum err job_queue(struct job *job)
+{
+	int result = 0;
+
+	lock_take();
+	if (idle <= queued && threads < OFFLOAD_THREADS && (result = thread_start()) == 0)
+		threads++;
+	if (threads == 0) {
+		lock_leave();
+		return RAISE_ERRNO(ERR_MEMORY_EXHAUSTED, result, "starting a thread for %s",
+				   job->what.name);
+	}
+	queue_push(job);
+	must(pthread_cond_signal(&work_came) == 0);
+	lock_leave();
+	return OK;
+}
+
+/* The waiter gives up. False if the job ended just now: then it is the waiter's after all. */
+static bool job_abandon(struct job *job)
+{
+	enum job_state state;
+
+	lock_take();
+	state = job->state;
+	if (state == JOB_QUEUED)
+		queue_remove(job);
+	else if (state == JOB_RUNNING)
+		job->state = JOB_ABANDONED;
+	lock_leave();
+	if (state == JOB_QUEUED)
+		job_free(job);
+	return state != JOB_DONE;
+}
+
+/* The job ended: argument and note back to the caller. */
+static enum err job_take(struct job *job, const struct offload_job *what)
+{
+	enum err result = job->result;
+
+	must(job->collected && job->state == JOB_DONE);
+	if (what->argument_bytes > 0)
+		bytes_copy(what->argument, job->argument, what->argument_bytes, BYTES_META);
+	if (result && err_note()->error == OK)
+		*err_note() = job->note;
+	job_free(job);
+	return result;
+}
+
+enum err offload_run(const struct offload_job *what, nsec until)
+{
+	struct job *job;
+	enum err e;
+
+	must(what->run != NULL && what->argument_bytes <= OFFLOAD_ARGUMENT_BYTES_MAX);
+	must(scheduler_ring() != NULL && fiber_self() != NULL);
+	must(pthread_once(&once, conditions_init) == 0);
+	ring_on_wake(scheduler_ring(), door_collect, &door);
+	if (!(job = job_new(what)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "queueing %s", what->name);
+	if ((e = job_queue(job))) {
+		job_free(job);
+		return e;
+	}
+	while (!job->collected && e == OK)
+		e = wait_on(&job->waiters, until);
+	if (e && !job->collected && job_abandon(job))
+		return e;
+	/* It ended between the deadline and now: take it from the door. */
+	if (!job->collected)
+		door_collect(&door);
+	if (e == ERR_FIBER_CANCELED) {
+		if (what->drop)
+			what->drop(job->argument);
+		job_free(job);
+		return e;
+	}
+	return job_take(job, what);
+}
+
+void offload_shutdown(nsec until)
+{
+	struct timespec limit = { until / NSEC_SECOND, until % NSEC_SECOND };
+
+	must(pthread_once(&once, conditions_init) == 0);
+	lock_take();
+	shutting_down = true;
+	must(pthread_cond_broadcast(&work_came) == 0);
+	while (threads > 0)
+		if (pthread_cond_timedwait(&thread_ended, &lock, &limit) == ETIMEDOUT)
+			break;
+	/* Whatever still runs ends by itself; a later job starts threads anew. */
+	shutting_down = false;
+	lock_leave();
+}

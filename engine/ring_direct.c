@@ -1,0 +1,69 @@
+/* ring_direct.h: truncate, lock, list, socket. */
+#include "engine/ring_direct.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "engine/bytes.h"
+
+typedef int direct_verb(struct ring_op *);
+
+static int direct_truncate(struct ring_op *op)
+{
+	return ftruncate(op->fd, op->offset) == 0 ? 0 : -errno;
+}
+
+static int direct_lock(struct ring_op *op)
+{
+	return flock(op->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
+}
+
+static int direct_list(struct ring_op *op)
+{
+	DIR *directory = opendir(op->path);
+	const struct dirent *entry;
+	int result;
+
+	if (!directory)
+		return -errno;
+	while (errno = 0, (entry = readdir(directory)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			buffer_add(op->names, entry->d_name, strlen(entry->d_name) + 1);
+	result = op->names->failed ? -ENOBUFS : -errno;
+	closedir(directory);
+	return result;
+}
+
+static int direct_socket(struct ring_op *op)
+{
+	int on = 1, fd = socket(op->flags, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	/* What we send is large, or somebody waits for it. No such option on AF_UNIX. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	return fd;
+}
+
+static direct_verb *const direct[RING_VERB_COUNT] = {
+	[RING_TRUNCATE] = direct_truncate,
+	[RING_LOCK] = direct_lock,
+	[RING_LIST] = direct_list,
+	[RING_SOCKET] = direct_socket,
+};
+
+bool ring_direct_has(enum ring_verb verb)
+{
+	must((unsigned)verb < RING_VERB_COUNT);
+	return direct[verb] != NULL;
+}
+
+int ring_direct_do(struct ring_op *op)
+{
+	must(ring_direct_has(op->verb));
+	return direct[op->verb](op);
+}

@@ -1,0 +1,15 @@
+/* The verbs of a ring that are done at once by a system call; ring_uring.c delivers their
+ * completion with the next turn. ftruncate has an opcode from kernel 6.9 on only; flock and
+ * getdents have none; a socket is made without waiting for anybody, and needs its options set by
+ * system calls anyway. */
+#ifndef MAILHAUL_RING_DIRECT_H
+#define MAILHAUL_RING_DIRECT_H
+
+#include "engine/ring.h"
+
+/* Is `verb` one of them? */
+bool ring_direct_has(enum ring_verb verb);
+/* Does it. The result as in ring_op: >= 0, or -errno. */
+int ring_direct_do(struct ring_op *);
+
+#endif

@@ -1,0 +1,69 @@
+/* Where mail comes from. One `struct source` is one conversation; a mailbox may have several on
+ * disjoint keys. Nine in ten drivers are one file pair and one row in transport/drivers.def. */
+#ifndef MAILHAUL_SOURCE_H
+#define MAILHAUL_SOURCE_H
+
+#include "engine/mail.h"
+
+struct secret; /* crypto/secret.h */
+struct opt_values;
+
+/* Facts of one peer met, for the report and (later) the residency guard. */
+struct peer {
+	char host[256];
+	char address[64]; /* "[2001:db8::1]:993" */
+	char tls_version[16], tls_cipher[64];
+	char certificate_sha256[65]; /* hexadecimal */
+	char software[128];          /* what it says it is; may be empty */
+};
+
+struct account {
+	const char *scheme;  /* as in the URL */
+	const char *user;    /* decoded; may be "" */
+	const char *host;    /* without brackets; may be "" */
+	uint16_t port;       /* 0: the scheme's default */
+	const char *path;    /* decoded, with its leading slash */
+	const char *shown;   /* the URL as it may be logged */
+	const struct secret *password; /* NULL: none given */
+	const char *ca_file; /* NULL: the system's */
+	nsec io_timeout;     /* longest silence of a peer that is tolerated */
+	nsec connect_timeout;
+	void (*met)(void *context, const struct peer *); /* called once per connection; may be NULL */
+	void *met_context;
+};
+
+/* A page of folders, the caller's. */
+struct box_page {
+	struct box boxes[16];
+	unsigned count;
+	bool last;
+};
+
+struct source;
+
+/* Everything suspends but close. */
+struct source_driver {
+	const char *scheme;
+	/* Connect and log in. ERR_NET_*, ERR_TLS_*, ERR_IMAP_LOGIN... */
+	enum err (*open)(struct source **, const struct account *, struct reserve *, nsec until);
+	/* The next page of folders, names in the source's order; call until `last`. Each has its epoch,
+	 * next_no and totals where the source has them, or a fate. */
+	enum err (*list)(struct source *, struct box_page *, nsec until);
+	/* Ask for the messages whose keys lie in [first, last] of a box (its raw name, epoch and box_no
+	 * are used; borrowed until return). Queued and sent at once; several may be asked while items
+	 * arrive, answered in order. How many: asks_max. */
+	enum err (*ask)(struct source *, const struct box *, uint64_t first, uint64_t last);
+	/* The next item. A body must be drained or closed before next() is called again. When the folder
+	 * is refused or has another epoch, every range asked of it ends with ITEM_RANGE_DONE whose fate
+	 * says so. ERR_PIPE_ENDED: nothing asked is left. */
+	enum err (*next)(struct source *, struct item *);
+	/* Orderly end (LOGOUT). */
+	enum err (*finish)(struct source *, nsec until);
+	void (*close)(struct source **);
+	unsigned asks_max;
+};
+struct source {
+	const struct source_driver *type;
+};
+
+#endif

@@ -1,0 +1,64 @@
+/* A model IMAP server: folders and messages in memory, the commands a reader needs, RFC 9051 and 3501.
+ * It checks what it is asked: a command that could change something is counted, and a test finds it.
+ * Not for: what real servers do differently (tests/wire, tests/real). */
+#ifndef MAILHAUL_IMAP_MODEL_H
+#define MAILHAUL_IMAP_MODEL_H
+
+#include "tests/sim/net_sim.h"
+
+enum { IMAP_MODEL_BOXES_MAX = 16, IMAP_MODEL_MESSAGES_MAX = 64, IMAP_MODEL_NAME_BYTES_MAX = 127 };
+
+struct imap_model_message {
+	uint32_t uid;
+	char flags[64]; /* "\\Seen $Forwarded" */
+	char date[32];  /* "17-Jul-1996 02:44:25 -0700" */
+	uint8_t *bytes;
+	size_t length;
+};
+
+struct imap_model_box {
+	char raw[IMAP_MODEL_NAME_BYTES_MAX + 1]; /* as on the wire: modified UTF-7 */
+	const char *name;                        /* what that means, UTF-8 */
+	char attributes[64];                     /* "\\Sent" */
+	uint32_t epoch, next_uid;                /* UIDVALIDITY, UIDNEXT */
+	bool subscribed;
+	unsigned messages_count;
+	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
+};
+
+/* What was asked, all connections of one process; lies where the judge can read it. */
+struct imap_model_counts {
+	unsigned connections, logins, examines, fetches, messages_sent;
+	unsigned changes; /* commands that would not leave the server as it was */
+	unsigned unknown; /* commands the model does not know */
+	char unknown_line[80];
+};
+
+struct imap_model {
+	const char *user, *password, *capabilities;
+	const char *password_wanted; /* NULL: `password`; else the client's is wrong */
+	unsigned boxes_count;
+	struct imap_model_box boxes[IMAP_MODEL_BOXES_MAX];
+	struct imap_model_counts *counts;
+	/* Faults. The first `end_count` connections of a process end after so many bytes each. */
+	unsigned end_count;
+	uint64_t end_after;
+	bool end_is_reset;
+	unsigned refuse_fetches;  /* so many FETCH commands get NO [UNAVAILABLE] */
+	uint64_t bytes_per_second; /* 0: no limit */
+};
+
+extern const char imap_model_capabilities_plain[];    /* IMAP4rev1, little else */
+extern const char imap_model_capabilities_extended[]; /* as Dovecot's */
+
+/* `name` is borrowed for the model's life. */
+struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, const char *name,
+					  const char *attributes);
+/* Takes a copy of the bytes. The uid is the next one. */
+struct imap_model_message *imap_model_add_message(struct imap_model_box *, const char *flags,
+						  const char *date, const void *, size_t);
+void imap_model_listen(struct imap_model *, uint16_t port);
+/* Frees the messages' bytes. */
+void imap_model_clear(struct imap_model *);
+
+#endif

@@ -1,0 +1,218 @@
+/* The model IMAP server's replies, and the mailbox they speak of. */
+#include "tests/sim/imap_model_reply.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+__attribute__((format(printf, 2, 0))) static void say_list(struct imap_session *session,
+							      const char *format, va_list arguments)
+{
+	char line[1024];
+	int n = vsnprintf(line, sizeof line, format, arguments);
+
+	must(n >= 0 && (size_t)n < sizeof line);
+	buffer_add(&session->out, line, (size_t)n);
+}
+
+void imap_model_say(struct imap_session *session, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	say_list(session, format, arguments);
+	va_end(arguments);
+}
+
+void imap_model_done(struct imap_session *session, const char *format, ...)
+{
+	va_list arguments;
+
+	buffer_addf(&session->out, "%s ", session->tag);
+	va_start(arguments, format);
+	say_list(session, format, arguments);
+	va_end(arguments);
+	buffer_add_text(&session->out, "\r\n");
+}
+
+void imap_model_flush(struct imap_session *session)
+{
+	must(!session->out.failed);
+	if (session->out.bytes)
+		net_say(session->conn, session->out.at, session->out.bytes);
+	buffer_reset(&session->out);
+}
+
+/* ---- the mailbox ---- */
+
+struct imap_model_box *imap_model_add_box(struct imap_model *model, const char *raw,
+					  const char *name, const char *attributes)
+{
+	struct imap_model_box *box = &model->boxes[model->boxes_count++];
+
+	must(model->boxes_count <= IMAP_MODEL_BOXES_MAX && strlen(raw) <= IMAP_MODEL_NAME_BYTES_MAX);
+	*box = (struct imap_model_box){ .name = name,
+					.epoch = 1000 + model->boxes_count,
+					.next_uid = 1,
+					.subscribed = true };
+	snprintf(box->raw, sizeof box->raw, "%s", raw);
+	snprintf(box->attributes, sizeof box->attributes, "%s", attributes);
+	return box;
+}
+
+struct imap_model_message *imap_model_add_message(struct imap_model_box *box, const char *flags,
+						  const char *date, const void *from, size_t n)
+{
+	struct imap_model_message *message = &box->messages[box->messages_count++];
+
+	must(box->messages_count <= IMAP_MODEL_MESSAGES_MAX);
+	message->uid = box->next_uid++;
+	snprintf(message->flags, sizeof message->flags, "%s", flags);
+	snprintf(message->date, sizeof message->date, "%s", date);
+	message->length = n;
+	message->bytes = malloc(n + 1);
+	must(message->bytes);
+	bytes_copy(message->bytes, from, n, BYTES_META);
+	return message;
+}
+
+void imap_model_clear(struct imap_model *model)
+{
+	for (unsigned i = 0; i < model->boxes_count; i++)
+		for (unsigned j = 0; j < model->boxes[i].messages_count; j++)
+			free(model->boxes[i].messages[j].bytes);
+	model->boxes_count = 0;
+}
+
+/* INBOX in any case of letters, RFC 9051 section 5.1. */
+struct imap_model_box *imap_model_find(struct imap_model *model, const char *raw)
+{
+	for (unsigned i = 0; i < model->boxes_count; i++)
+		if (strcmp(model->boxes[i].raw, raw) == 0 ||
+		    (strcasecmp(raw, "INBOX") == 0 && strcasecmp(model->boxes[i].raw, raw) == 0))
+			return &model->boxes[i];
+	return NULL;
+}
+
+/* ---- LIST, STATUS ---- */
+
+void imap_model_status(struct imap_session *session, const struct imap_model_box *box, const char *items)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < box->messages_count; i++)
+		bytes += box->messages[i].length;
+	imap_model_say(session, "* STATUS \"%s\" (MESSAGES %u UIDNEXT %u UIDVALIDITY %u", box->raw,
+		       box->messages_count, box->next_uid, box->epoch);
+	if (strstr(items, "SIZE"))
+		imap_model_say(session, " SIZE %llu", (unsigned long long)bytes);
+	imap_model_say(session, ")\r\n");
+}
+
+static void list_one(struct imap_session *session, const char *verb, const struct imap_model_box *box,
+		     const char *options)
+{
+	bool says_subscribed = box->subscribed && strcasestr(options, "SUBSCRIBED");
+
+	imap_model_say(session, "* %s (%s%s) \"/\" \"%s\"\r\n", verb, box->attributes,
+		       !says_subscribed ? "" : box->attributes[0] ? " \\Subscribed" : "\\Subscribed",
+		       box->raw);
+	if (strcasestr(options, "STATUS") && !strstr(box->attributes, "\\Noselect"))
+		imap_model_status(session, box, options);
+}
+
+/* Patterns: all of it, one folder, or "" for the separator alone (RFC 9051 section 6.3.9). */
+void imap_model_list(struct imap_session *session, const char *verb, const char *pattern,
+		     const char *options)
+{
+	struct imap_model *model = session->model;
+
+	if (!pattern[0])
+		imap_model_say(session, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+	for (unsigned i = 0; pattern[0] && i < model->boxes_count; i++) {
+		const struct imap_model_box *box = &model->boxes[i];
+
+		if (strcmp(verb, "LSUB") == 0 && !box->subscribed)
+			continue;
+		if (strpbrk(pattern, "*%") || imap_model_find(model, pattern) == box)
+			list_one(session, verb, box, options);
+	}
+}
+
+/* ---- FETCH ---- */
+
+/* sequence-set, RFC 9051 section 9; "*" is the highest number in use. */
+static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
+{
+	while (*set) {
+		uint32_t low = *set == '*' ? highest : (uint32_t)strtoul(set, NULL, 10), high = low, swap;
+
+		set += strspn(set, "0123456789*");
+		if (*set == ':') {
+			high = set[1] == '*' ? highest : (uint32_t)strtoul(set + 1, NULL, 10);
+			set += 1 + strspn(set + 1, "0123456789*");
+		}
+		if (low > high) {
+			swap = low;
+			low = high;
+			high = swap;
+		}
+		if (uid >= low && uid <= high)
+			return true;
+		set += *set == ',';
+	}
+	return false;
+}
+
+static void fetch_one(struct imap_session *session, unsigned index, const char *items)
+{
+	const struct imap_model_message *message = &session->box->messages[index];
+
+	imap_model_say(session, "* %u FETCH (UID %u", index + 1, message->uid);
+	if (strcasestr(items, "FLAGS"))
+		imap_model_say(session, " FLAGS (%s)", message->flags);
+	if (strcasestr(items, "INTERNALDATE"))
+		imap_model_say(session, " INTERNALDATE \"%s\"", message->date);
+	if (strcasestr(items, "RFC822.SIZE"))
+		imap_model_say(session, " RFC822.SIZE %zu", message->length);
+	if (strcasestr(items, "BODY.PEEK[]")) {
+		imap_model_say(session, " BODY[] {%zu}\r\n", message->length);
+		imap_model_flush(session);
+		net_say(session->conn, message->bytes, message->length);
+		session->model->counts->messages_sent++;
+	}
+	imap_model_say(session, ")\r\n");
+}
+
+void imap_model_fetch(struct imap_session *session, const char *set, const char *items)
+{
+	const struct imap_model_box *box = session->box;
+	uint32_t highest = box->messages_count ? box->messages[box->messages_count - 1].uid : 0;
+
+	if (strcasestr(items, "BODY[") || strcasestr(items, "RFC822 ") || strcasestr(items, "RFC822)"))
+		session->model->counts->changes++; /* without PEEK it sets \Seen */
+	for (unsigned i = 0; i < box->messages_count; i++)
+		if (set_holds(set, box->messages[i].uid, highest))
+			fetch_one(session, i, items);
+}
+
+/* ---- */
+
+void imap_model_base64(char *to, size_t to_bytes, const void *from, size_t n)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *at = from;
+
+	must(to_bytes > (n + 2) / 3 * 4);
+	for (size_t i = 0; i < n; i += 3) {
+		unsigned word = (unsigned)at[i] << 16 | (unsigned)(i + 1 < n ? at[i + 1] : 0) << 8 |
+				(unsigned)(i + 2 < n ? at[i + 2] : 0);
+
+		*to++ = digits[word >> 18];
+		*to++ = digits[word >> 12 & 63];
+		*to++ = i + 1 < n ? digits[word >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? digits[word & 63] : '=';
+	}
+	*to = '\0';
+}

@@ -1,0 +1,236 @@
+/* Worlds and their processes: fork, run, cut, wait. What a process does is elsewhere: world_copy.c,
+ * world_judge.c, the tests. */
+#include "tests/sim/world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/log.h"
+#include "engine/offload.h"
+#include "engine/shard.h"
+#include "tests/sim/ring_verbs.h"
+#include "tests/sim/sim.h"
+#include "tests/sim/sqlite_vfs_sim.h"
+#include "transport/conn.h"
+
+enum {
+	WORLD_MAGIC = 0x3071d,
+	/* Real seconds; simulated time costs none, so a process that lives longer hangs. */
+	LIFE_SECONDS = 120,
+	EXIT_TOLD = 0, /* the result says how it ended */
+	/* So many cuts kill the process alone: what was not synced stays in the kernel's hands, and may
+	 * be lost by the next cut. */
+	KILL_ONE_IN = 4,
+	POWER_DICE = 100000, /* added to process numbers: dice that no process throws */
+};
+
+const char world_archive_path[] = "/mail/archive", world_state_path[] = "/state/mailhaul",
+	   world_source_shown[] = "imaps://alice@127.0.0.1/";
+
+/* One value a process, so that two runs from one seed write the same bytes. */
+pid_t getpid(void)
+{
+	return (pid_t)(1000 + sim_process_no());
+}
+
+uint64_t world_seed(uint64_t otherwise)
+{
+	const char *seed = getenv("SEED");
+
+	return seed && *seed ? strtoull(seed, NULL, 10) : otherwise;
+}
+
+/* What the machine's administrator made, durably, before the first run. */
+static void make_directory(struct disk *disk, const char *path, const char *above)
+{
+	must(disk_create(disk, path, true, 0700) > 0);
+	must(disk_sync(disk, disk_find(disk, above)) == 0);
+}
+
+struct world *world_open(uint64_t seed)
+{
+	struct world *world = calloc(1, sizeof *world);
+
+	must(world);
+	world->magic = WORLD_MAGIC;
+	world->seed = seed;
+	world->disk = disk_open(WORLD_DISK_BYTES);
+	world->pack_bytes = 64 * 1024;
+	make_directory(world->disk, "/mail", "/");
+	make_directory(world->disk, "/state", "/");
+	world->result = mmap(NULL, sizeof *world->result, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must(world->result != MAP_FAILED);
+	world->imap.user = "alice";
+	world->imap.password = "open sesame";
+	world->imap.capabilities = imap_model_capabilities_extended;
+	world->imap.counts = &world->result->imap;
+	return world;
+}
+
+void world_close(struct world **world)
+{
+	if (!*world)
+		return;
+	MAGIC_CHECK(*world, WORLD_MAGIC);
+	imap_model_clear(&(*world)->imap);
+	disk_close(&(*world)->disk);
+	must(munmap((*world)->result, sizeof *(*world)->result) == 0);
+	free(*world);
+	*world = NULL;
+}
+
+void world_cut_at(struct world *world, uint64_t k)
+{
+	world->cut_at = k;
+}
+
+/* ---- inside the process ---- */
+
+static void keep_steps(struct world_result *result)
+{
+	result->steps = sim_steps();
+	snprintf(result->last_step, sizeof result->last_step, "%s", sim_last_step());
+}
+
+NO_RETURN static void leave(void)
+{
+	fflush(stdout);
+	_exit(EXIT_TOLD); /* nothing of this process is tidied up: it was cut, or it is done */
+}
+
+static void cut(void *owner, const char *what)
+{
+	struct world *world = owner;
+
+	(void)what;
+	keep_steps(world->result);
+	world->result->end = WORLD_CUT;
+	if (sim_one_in(SIM_DISK, KILL_ONE_IN))
+		disk_process_ended(world->disk);
+	else
+		disk_power_cut(world->disk);
+	leave();
+}
+
+static void stuck(void *owner, const char *why)
+{
+	struct world *world = owner;
+
+	keep_steps(world->result);
+	world->result->end = WORLD_STUCK;
+	snprintf(world->result->note, sizeof world->result->note, "%s", why);
+	leave();
+}
+
+/* A drain is asked for from outside, as a signal would: between two steps. */
+static void passed(void *owner)
+{
+	struct world *world = owner;
+
+	if (world->drain_after && sim_steps() == world->drain_after)
+		shard_request(SHARD_DRAIN);
+}
+
+static void live(struct world *world, world_body *body, void *argument)
+{
+	struct sim_config config = { .seed = world->seed,
+				     .process_no = world->process_no,
+				     .cut_at = world->cut_at,
+				     .cut = cut,
+				     .stuck = stuck,
+				     .passed = passed,
+				     .owner = world };
+	struct world_result *result = world->result;
+
+	alarm(LIFE_SECONDS);
+	log_setup(STDERR_FILENO, getenv("SIM_LOG") ? LOG_DEBUG : LOG_ERROR, false);
+	sim_begin(&config);
+	sqlite_vfs_sim_register();
+	net_forget();
+	imap_model_listen(&world->imap, WORLD_PORT);
+	result->error = body(world, argument);
+	snprintf(result->note, sizeof result->note, "%s", result->error ? err_note()->text : "");
+	conn_thread_cleanup();
+	offload_shutdown(0);
+	result->open_files = ring_verb_open_files(true);
+	keep_steps(result);
+	result->end = WORLD_FINISHED;
+	disk_process_ended(world->disk);
+	leave();
+}
+
+/* ---- outside of it ---- */
+
+static void wait_for_end(struct world *world, pid_t child)
+{
+	struct world_result *result = world->result;
+	int status;
+
+	while (waitpid(child, &status, 0) < 0)
+		must(errno == EINTR);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_TOLD)
+		return;
+	result->end = WORLD_CRASHED;
+	snprintf(result->note, sizeof result->note, "%s %d, see above",
+		 WIFSIGNALED(status) ? "signal" : "exit code",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	disk_process_ended(world->disk);
+}
+
+const struct world_result *world_process(struct world *world, world_body *body, void *argument)
+{
+	pid_t child;
+
+	MAGIC_CHECK(world, WORLD_MAGIC);
+	world->process_no++;
+	*world->result = (struct world_result){ .end = WORLD_CRASHED };
+	fflush(stdout);
+	fflush(stderr);
+	child = fork();
+	must(child >= 0);
+	if (child == 0)
+		live(world, body, argument);
+	wait_for_end(world, child);
+	world->cut_at = 0;
+	return world->result;
+}
+
+void world_lose_power(struct world *world)
+{
+	struct sim_config config = { .seed = world->seed,
+				     .process_no = POWER_DICE + world->process_no };
+
+	sim_begin(&config);
+	disk_power_cut(world->disk);
+}
+
+void world_show(const struct world *world, const char *what)
+{
+	static const char *const ends[] = { "finished", "was cut", "is stuck", "crashed" };
+	const struct world_result *result = world->result;
+
+	printf("  %s (process %u): %s after %llu steps, last \"%s\"; %s %s\n", what, world->process_no,
+	       ends[result->end], (unsigned long long)result->steps, result->last_step,
+	       result->error ? err_name(result->error) : "", result->note);
+}
+
+struct world_mark world_mark(const struct world *world)
+{
+	return (struct world_mark){ disk_save(world->disk), world->process_no };
+}
+
+void world_back(struct world *world, const struct world_mark *mark)
+{
+	disk_restore(world->disk, mark->disk);
+	world->process_no = mark->process_no;
+}
+
+void world_mark_free(struct world_mark *mark)
+{
+	disk_image_free(&mark->disk);
+}

@@ -1,0 +1,99 @@
+/* The simulated world: a disk, a mail server, and processes that live in it one after the other, each a
+ * forked child of the test. A process runs the real engine over the simulated ring, clock and disk; it
+ * ends by itself, or is cut before one of its counted operations (every operation of the ring, every
+ * piece received, every write and sync of SQLite). The disk and the results outlive it.
+ *
+ *	struct world *w = world_open(42);
+ *
+ *	world_fill(w);
+ *	world_cut_at(w, 123);
+ *	world_copy(w);            the first process, cut
+ *	world_copy(w);            the next one: same ledger, same server, same archive
+ *	CHECK(world_judge(w));
+ *	world_close(&w); */
+#ifndef MAILHAUL_WORLD_H
+#define MAILHAUL_WORLD_H
+
+#include "engine/lane.h"
+#include "tests/sim/disk_sim.h"
+#include "tests/sim/imap_model.h"
+
+enum { WORLD_PORT = 993, WORLD_DISK_BYTES = 192 * 1024 * 1024, WORLD_PATH_BYTES_MAX = 256 };
+
+enum world_end {
+	WORLD_FINISHED, /* to its end; see `error` */
+	WORLD_CUT,
+	WORLD_STUCK,    /* can never end, or went in circles */
+	WORLD_CRASHED,  /* a broken promise, a sanitizer's report, a signal */
+};
+
+/* What one process came to; lies in memory shared with it. */
+struct world_result {
+	enum world_end end;
+	enum err error;
+	char note[ERR_NOTE_BYTES_MAX]; /* of the error; or why it is stuck */
+	uint64_t steps;
+	char last_step[32];
+	unsigned open_files; /* and sockets, left behind at the end */
+	unsigned faults;     /* the judge's */
+	struct imap_model_counts imap;
+	struct lane_progress progress;
+};
+
+struct world {
+	uint32_t magic;
+	uint64_t seed;
+	unsigned process_no;
+	uint64_t cut_at;
+	struct disk *disk;
+	struct imap_model imap;
+	struct world_result *result; /* of the last process */
+	uint64_t pack_bytes;
+	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
+};
+
+/* A world with an empty disk and a server without folders. */
+struct world *world_open(uint64_t seed);
+void world_close(struct world **);
+/* $SEED, or `otherwise`. */
+uint64_t world_seed(uint64_t otherwise);
+
+/* The standard mailbox: two folders with seven messages and an empty folder; twins, an empty message,
+ * one too large to be staged, dates with zones, keywords. */
+void world_fill(struct world *);
+/* A message of about `bytes` bytes that says `subject`; the caller frees `to`. */
+void world_make_mail(struct world *, const char *subject, size_t bytes, struct buffer *to);
+
+/* ---- processes ---- */
+
+/* The next process is cut before its step k; 0: not. The power goes, or (by the dice) the process alone
+ * is killed and the disk keeps what the kernel had. */
+void world_cut_at(struct world *, uint64_t k);
+/* The power goes while no process runs. */
+void world_lose_power(struct world *);
+/* Run `body` as a process of this world. It calls shard_run() itself. */
+typedef enum err world_body(struct world *, void *argument);
+const struct world_result *world_process(struct world *, world_body *, void *argument);
+/* What `mailhaul copy` does: ledger, lane, finish. */
+const struct world_result *world_copy(struct world *);
+/* Everything that must hold after a run that went to its end; prints what does not. */
+bool world_judge(struct world *);
+/* Print what the last process came to. */
+void world_show(const struct world *, const char *what);
+
+/* A place to come back to: the disk as it is now, and whose turn it is. */
+struct world_mark {
+	struct disk_image *disk;
+	unsigned process_no;
+};
+struct world_mark world_mark(const struct world *);
+void world_back(struct world *, const struct world_mark *);
+void world_mark_free(struct world_mark *);
+
+extern const char world_archive_path[], world_state_path[], world_source_shown[];
+/* The archive as an account. */
+struct account world_archive_account(void);
+/* A name under which only unfinished things lie. */
+bool world_is_temporary(const char *path);
+
+#endif

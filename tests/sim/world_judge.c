@@ -1,0 +1,325 @@
+/* What must hold in the simulated world when a run went to its end, whatever happened before: none
+ * lost, none doubled, every byte and fact as the server has it, the ledger in bold states only, nothing
+ * unfinished left behind. Reads the archive as `mailhaul extract` and `verify` do. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/shard.h"
+#include "tests/sim/world.h"
+#include "transport/archive.h"
+
+struct judge {
+	struct world *world;
+	struct archive *archive;
+	unsigned seen[IMAP_MODEL_BOXES_MAX][IMAP_MODEL_MESSAGES_MAX];
+	unsigned seen_box[IMAP_MODEL_BOXES_MAX];
+	/* the message being read */
+	const struct imap_model_message *message;
+	uint64_t read;
+	bool differs;
+};
+
+PRINTF_LIKE(2, 3) static void fault(struct judge *judge, const char *format, ...)
+{
+	va_list arguments;
+
+	judge->world->result->faults++;
+	printf("  judge: ");
+	va_start(arguments, format);
+	vprintf(format, arguments);
+	va_end(arguments);
+	printf("\n");
+}
+
+/* ---- messages ---- */
+
+static int box_index(const struct imap_model *model, const char *name)
+{
+	for (unsigned i = 0; i < model->boxes_count; i++)
+		if (strcmp(model->boxes[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+static int message_index(const struct imap_model_box *box, uint64_t uid)
+{
+	for (unsigned i = 0; i < box->messages_count; i++)
+		if (box->messages[i].uid == uid)
+			return (int)i;
+	return -1;
+}
+
+static enum err compare(void *context, const void *from, size_t n)
+{
+	struct judge *judge = context;
+	const struct imap_model_message *message = judge->message;
+
+	if (judge->read + n > message->length ||
+	    (n && memcmp(message->bytes + judge->read, from, n) != 0))
+		judge->differs = true;
+	judge->read += n;
+	return OK;
+}
+
+/* What the server's flags mean: system flags as bits, the rest as keywords. */
+static void expected_flags(const char *flags, struct mail_meta *meta)
+{
+	static const struct {
+		const char *name;
+		uint32_t bit;
+	} system_flags[] = { { "\\Seen", MAIL_SEEN },
+			     { "\\Answered", MAIL_ANSWERED },
+			     { "\\Flagged", MAIL_FLAGGED },
+			     { "\\Deleted", MAIL_DELETED },
+			     { "\\Draft", MAIL_DRAFT } };
+	const char *keyword = strchr(flags, '$');
+
+	for (unsigned i = 0; i < ARRAY_COUNT(system_flags); i++)
+		meta->flags |= strstr(flags, system_flags[i].name) ? system_flags[i].bit : 0;
+	if (keyword) { /* the scenarios' come last */
+		meta->keywords_bytes = (uint16_t)strlen(keyword);
+		bytes_copy(meta->keywords, keyword, strlen(keyword), BYTES_META);
+	}
+}
+
+static void judge_meta(struct judge *judge, const struct archive_message *found, const char *what)
+{
+	static struct mail_meta expected;
+	const struct mail_meta *meta = &found->meta;
+
+	expected = (struct mail_meta){ 0 };
+	expected_flags(judge->message->flags, &expected);
+	if (meta->flags != expected.flags)
+		fault(judge, "%s has flags %x, not %x", what, meta->flags, expected.flags);
+	if (!text_equal((struct text){ meta->keywords, meta->keywords_bytes },
+			(struct text){ expected.keywords, expected.keywords_bytes }))
+		fault(judge, "%s has keywords \"%.*s\"", what, meta->keywords_bytes, meta->keywords);
+	must(mail_date_parse(text_of(judge->message->date), &expected.date));
+	if (!meta->date.known || meta->date.seconds != expected.date.seconds ||
+	    meta->date.zone_minutes != expected.date.zone_minutes)
+		fault(judge, "%s has another date than \"%s\"", what, judge->message->date);
+}
+
+static void judge_message(struct judge *judge, const struct archive_message *found)
+{
+	int b = box_index(&judge->world->imap, found->box), m = -1;
+	const struct imap_model_box *box = b < 0 ? NULL : &judge->world->imap.boxes[b];
+	char what[200];
+	enum err e;
+
+	snprintf(what, sizeof what, "message %llu of \"%.100s\"", (unsigned long long)found->no,
+		 found->box);
+	if (box)
+		m = message_index(box, found->no);
+	if (m < 0) {
+		fault(judge, "%s was never on the server", what);
+		return;
+	}
+	judge->seen[b][m]++;
+	judge->message = &box->messages[m];
+	judge->read = 0;
+	judge->differs = false;
+	judge_meta(judge, found, what);
+	e = archive_message_read(judge->archive, found, compare, judge);
+	if (e)
+		fault(judge, "%s cannot be read: %s %s", what, err_name(e), err_note()->text);
+	else if (judge->differs || judge->read != judge->message->length)
+		fault(judge, "%s has other bytes than on the server", what);
+	err_note_clear();
+}
+
+static void judge_counts(struct judge *judge)
+{
+	const struct imap_model *model = &judge->world->imap;
+
+	for (unsigned b = 0; b < model->boxes_count; b++) {
+		const struct imap_model_box *box = &model->boxes[b];
+
+		if (judge->seen_box[b] != 1)
+			fault(judge, "folder \"%s\" is there %u times", box->name, judge->seen_box[b]);
+		for (unsigned m = 0; m < box->messages_count; m++)
+			if (judge->seen[b][m] != 1)
+				fault(judge, "message %u of \"%s\" is there %u times",
+				      box->messages[m].uid, box->name, judge->seen[b][m]);
+	}
+}
+
+/* ---- the archive ---- */
+
+static enum err judge_boxes(struct judge *judge)
+{
+	struct box *box = calloc(1, sizeof *box);
+	enum err e;
+	int index;
+
+	must(box);
+	while ((e = archive_box_next(judge->archive, box)) == OK) {
+		index = box_index(&judge->world->imap, box->name);
+		if (index < 0)
+			fault(judge, "folder \"%s\" was never on the server", box->name);
+		else
+			judge->seen_box[index]++;
+	}
+	free(box);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err judge_messages(struct judge *judge)
+{
+	struct archive_message *found = calloc(1, sizeof *found);
+	enum err e;
+
+	must(found);
+	while ((e = archive_message_next(judge->archive, found)) == OK)
+		judge_message(judge, found);
+	free(found);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err judge_mailboxes(struct judge *judge)
+{
+	struct archive_mailbox *mailbox = calloc(1, sizeof *mailbox);
+	unsigned count = 0;
+	enum err e;
+
+	must(mailbox);
+	while ((e = archive_mailbox_next(judge->archive, mailbox)) == OK) {
+		count++;
+		if ((e = judge_boxes(judge)) || (e = judge_messages(judge)))
+			break;
+	}
+	free(mailbox);
+	if (e != ERR_PIPE_ENDED)
+		return e;
+	if (count != 1)
+		fault(judge, "the archive has %u mailboxes", count);
+	return OK;
+}
+
+static void verify_fault(void *context, const char *key, const char *what)
+{
+	fault(context, "verify says of %s: %s", key, what);
+}
+
+static enum err judge_archive(struct judge *judge)
+{
+	struct account account = world_archive_account();
+	struct archive_check check;
+	enum err e = archive_open(&store_dir, &account, clock_after(account.io_timeout), &judge->archive);
+
+	if (e)
+		return e;
+	if ((e = judge_mailboxes(judge)) == OK) {
+		judge_counts(judge);
+		e = archive_verify(judge->archive, verify_fault, judge, &check);
+	}
+	archive_close(&judge->archive);
+	return e;
+}
+
+/* ---- the ledger and what lies about ---- */
+
+static void judge_totals(struct judge *judge, const struct ledger_totals *totals)
+{
+	const struct imap_model *model = &judge->world->imap;
+	uint64_t messages = 0;
+
+	for (unsigned i = 0; i < model->boxes_count; i++)
+		messages += model->boxes[i].messages_count;
+	if (totals->messages[LEDGER_MOVED] != messages || totals->boxes != model->boxes_count)
+		fault(judge, "the ledger knows %llu moved messages of %llu, %llu folders of %u",
+		      (unsigned long long)totals->messages[LEDGER_MOVED], (unsigned long long)messages,
+		      (unsigned long long)totals->boxes, model->boxes_count);
+	if (totals->messages[LEDGER_SKIPPED] || totals->messages[LEDGER_DOUBTFUL] ||
+	    totals->messages[LEDGER_WITHDRAWN] || totals->boxes_skipped)
+		fault(judge, "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages, %llu "
+			     "skipped folders",
+		      (unsigned long long)totals->messages[LEDGER_SKIPPED],
+		      (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
+		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN],
+		      (unsigned long long)totals->boxes_skipped);
+	if (totals->ranges_open || totals->seals_open)
+		fault(judge, "the ledger has %llu open ranges, %llu open seals",
+		      (unsigned long long)totals->ranges_open, (unsigned long long)totals->seals_open);
+}
+
+static enum err judge_ledger(struct judge *judge)
+{
+	nsec until = clock_after(600 * NSEC_SECOND);
+	struct ledger_mailbox mailbox;
+	struct ledger_totals totals;
+	struct ledger *ledger;
+	enum err e = ledger_open(world_state_path, until, &ledger);
+
+	if (e)
+		return e;
+	e = ledger_mailbox(ledger, world_source_shown, world_archive_account().shown, "blake3",
+			   &mailbox);
+	if (!e)
+		e = ledger_totals(ledger, mailbox.mailbox_no, &totals);
+	if (!e)
+		judge_totals(judge, &totals);
+	ledger_close(&ledger);
+	return e;
+}
+
+static enum err judge_all(void *argument)
+{
+	struct judge *judge = argument;
+	enum err e = judge_archive(judge);
+
+	if (e)
+		fault(judge, "reading the archive: %s %s", err_name(e), err_note()->text);
+	err_note_clear();
+	e = judge_ledger(judge);
+	if (e)
+		fault(judge, "reading the ledger: %s %s", err_name(e), err_note()->text);
+	err_note_clear();
+	return OK;
+}
+
+bool world_is_temporary(const char *path)
+{
+	size_t n = strlen(path);
+
+	return strstr(path, "/.tmp/") || (n > 4 && strcmp(path + n - 4, ".tmp") == 0 &&
+					  (n < 5 || path[n - 5] != '/'));
+}
+
+static void judge_name(void *context, const char *path, int node)
+{
+	(void)node;
+	if (world_is_temporary(path))
+		fault(context, "%s was left behind", path);
+}
+
+static enum err judge_body(struct world *world, void *argument)
+{
+	struct judge *judge = argument;
+
+	judge->world = world;
+	disk_walk(world->disk, "/", judge_name, judge);
+	return shard_run(&(struct shard_config){ 0 }, judge_all, judge);
+}
+
+/* Looking changes nothing: the disk is put back as it was. */
+bool world_judge(struct world *world)
+{
+	struct judge *judge = calloc(1, sizeof *judge);
+	struct world_mark before = world_mark(world);
+	const struct world_result *result;
+	bool good;
+
+	must(judge);
+	result = world_process(world, judge_body, judge);
+	good = result->end == WORLD_FINISHED && !result->error && !result->faults &&
+	       !result->open_files;
+	if (!good)
+		world_show(world, "the judge");
+	free(judge);
+	world_back(world, &before);
+	world_mark_free(&before);
+	return good;
+}

@@ -1,0 +1,252 @@
+/* Chunks come home, reserves keep their promises, slices hold references. */
+#include "tests/test.h"
+
+#include "engine/chunk.h"
+#include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/stream.h"
+
+#define LATER clock_after(600 * NSEC_SECOND)
+
+TEST_FIBER(every_chunk_of_a_reserve_is_distinct_aligned_and_comes_home)
+{
+	enum { CHUNKS = 40 };
+	struct arena *arena = NULL;
+	struct reserve *reserve = NULL;
+	struct chunk *chunks[CHUNKS];
+
+	REQUIRE(CHECK_OK(arena_open(CHUNKS, &arena)));
+	REQUIRE(CHECK_OK(reserve_open(arena, CHUNKS, LATER, &reserve)));
+	for (int i = 0; i < CHUNKS; i++) {
+		REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunks[i])));
+		CHECK_EQ((uintptr_t)chunks[i]->data % 4096, 0);
+		CHECK(chunk_is_sole(chunks[i]) && chunks[i]->filled == 0);
+		memset(chunks[i]->data, i, CHUNK_BYTES);
+	}
+	CHECK_EQ(arena_counts(arena).in_use, CHUNKS);
+	for (int i = 0; i < CHUNKS; i++) {
+		CHECK(chunks[i]->data[0] == i && chunks[i]->data[CHUNK_BYTES - 1] == i);
+		chunk_unref(&chunks[i]);
+		CHECK(chunks[i] == NULL);
+	}
+	CHECK_EQ(arena_counts(arena).in_use, 0);
+	CHECK_EQ(arena_counts(arena).in_use_high, CHUNKS);
+	reserve_close(&reserve);
+	CHECK_EQ(arena_counts(arena).reserved, 0);
+	arena_close(&arena);
+	arena_close(&arena); /* NULL is accepted */
+}
+
+TEST_FIBER(a_chunk_goes_home_with_its_last_reference)
+{
+	struct reserve *reserve = NULL;
+	struct chunk *chunk, *other;
+
+	REQUIRE(CHECK_OK(reserve_open(arena_current(), 1, LATER, &reserve)));
+	REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunk)));
+	other = chunk_ref(chunk);
+	CHECK(!chunk_is_sole(chunk));
+	chunk_unref(&chunk);
+	CHECK(chunk_is_sole(other));
+	CHECK_ERR(chunk_wait(reserve, 0, &chunk), ERR_FIBER_TIMEOUT);
+	chunk_unref(&other);
+	CHECK_OK(chunk_wait(reserve, 0, &chunk));
+	chunk_unref(&chunk);
+	reserve_close(&reserve);
+}
+
+TEST_FIBER(a_reserve_larger_than_the_arena_is_refused_at_once)
+{
+	struct reserve *reserve = NULL;
+
+	CHECK_ERR(reserve_open(arena_current(), arena_counts(arena_current()).chunks + 1, LATER,
+			       &reserve),
+		  ERR_MEMORY_RESERVE);
+	CHECK(reserve == NULL);
+}
+
+struct lane {
+	struct arena *arena;
+	struct reserve *reserve;
+	unsigned chunks, order;
+	nsec until;
+	enum err got;
+};
+static unsigned order;
+
+static enum err open_reserve(void *argument)
+{
+	struct lane *self = argument;
+
+	self->got = reserve_open(self->arena, self->chunks, self->until, &self->reserve);
+	self->order = ++order;
+	return OK;
+}
+
+static void spawn_lane(struct group *group, struct lane *lane)
+{
+	CHECK_OK(group_spawn(group, "lane", FIBER_STACK_SMALL, open_reserve, lane));
+	CHECK_OK(fiber_yield());
+}
+
+TEST_FIBER(reserves_are_granted_in_order_so_a_large_one_is_not_passed_by)
+{
+	struct arena *arena = NULL;
+	struct lane first = { 0 }, large, small, impatient;
+	struct group *group = group_open();
+
+	order = 0;
+	REQUIRE(CHECK_OK(arena_open(10, &arena)));
+	CHECK_OK(reserve_open(arena, 6, LATER, &first.reserve));
+	large = (struct lane){ .arena = arena, .chunks = 8, .until = LATER };
+	impatient = (struct lane){ .arena = arena,
+				   .chunks = 9,
+				   .until = clock_after(NSEC_MILLISECOND) };
+	small = (struct lane){ .arena = arena, .chunks = 2, .until = LATER };
+	spawn_lane(group, &large);
+	spawn_lane(group, &impatient);
+	spawn_lane(group, &small);
+	CHECK_OK(fiber_yield());
+	CHECK_EQ(small.order, 0); /* it would fit, but is behind the large one */
+	while (impatient.order == 0)
+		CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
+	CHECK_ERR(impatient.got, ERR_FIBER_TIMEOUT);
+	reserve_close(&first.reserve);
+	CHECK_OK(group_join(&group));
+	CHECK(large.order < small.order);
+	CHECK_EQ(arena_counts(arena).reserved, 10);
+	reserve_close(&large.reserve);
+	reserve_close(&small.reserve);
+	arena_close(&arena);
+}
+
+TEST_FIBER(one_that_gives_up_lets_those_behind_it_through)
+{
+	struct arena *arena = NULL;
+	struct lane first = { 0 }, large, small;
+	struct group *hopeful = group_open(), *group = group_open();
+
+	order = 0;
+	REQUIRE(CHECK_OK(arena_open(10, &arena)));
+	CHECK_OK(reserve_open(arena, 6, LATER, &first.reserve));
+	large = (struct lane){ .arena = arena, .chunks = 8, .until = LATER };
+	small = (struct lane){ .arena = arena, .chunks = 2, .until = LATER };
+	spawn_lane(hopeful, &large);
+	spawn_lane(group, &small);
+	group_cancel(hopeful);
+	CHECK_OK(group_join(&group));
+	CHECK_OK(group_join(&hopeful));
+	CHECK_ERR(large.got, ERR_FIBER_CANCELED);
+	CHECK_ERR(small.got, OK);
+	CHECK_EQ(arena_counts(arena).reserved, 8);
+	reserve_close(&first.reserve);
+	reserve_close(&small.reserve);
+	arena_close(&arena);
+}
+
+struct borrower {
+	struct reserve *reserve;
+	unsigned rounds;
+};
+
+static enum err borrow_again_and_again(void *argument)
+{
+	struct borrower *self = argument;
+	struct chunk *chunk;
+	enum err e = OK;
+
+	for (unsigned i = 0; i < 100 && !e; i++) {
+		if ((e = chunk_wait(self->reserve, LATER, &chunk)))
+			return e;
+		e = fiber_yield();
+		chunk_unref(&chunk);
+		self->rounds++;
+	}
+	return e;
+}
+
+TEST_FIBER(many_fibers_share_a_few_chunks_and_all_get_theirs)
+{
+	struct borrower fibers[10];
+	struct reserve *reserve = NULL;
+	struct group *group = group_open();
+
+	REQUIRE(CHECK_OK(reserve_open(arena_current(), 3, LATER, &reserve)));
+	for (int i = 0; i < 10; i++) {
+		fibers[i] = (struct borrower){ .reserve = reserve };
+		CHECK_OK(group_spawn(group, "borrower", FIBER_STACK_SMALL, borrow_again_and_again,
+				     &fibers[i]));
+	}
+	CHECK_OK(group_join(&group));
+	for (int i = 0; i < 10; i++)
+		CHECK_EQ(fibers[i].rounds, 100);
+	reserve_close(&reserve);
+}
+
+static enum err wait_for_chunk(void *argument)
+{
+	struct chunk *chunk;
+
+	return chunk_wait(argument, LATER, &chunk);
+}
+
+TEST_FIBER(waiting_for_a_chunk_can_be_canceled)
+{
+	struct reserve *reserve = NULL;
+	struct chunk *chunk;
+	struct group *group = group_open();
+
+	REQUIRE(CHECK_OK(reserve_open(arena_current(), 1, LATER, &reserve)));
+	REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunk)));
+	CHECK_OK(group_spawn(group, "waiter", FIBER_STACK_SMALL, wait_for_chunk, reserve));
+	CHECK_OK(fiber_yield());
+	group_cancel(group);
+	CHECK_ERR(group_join(&group), ERR_FIBER_CANCELED);
+	chunk_unref(&chunk);
+	reserve_close(&reserve);
+}
+
+/* ---- slices and the list stream ---- */
+
+TEST_FIBER(a_list_stream_hands_its_list_over_once_and_then_has_ended)
+{
+	struct reserve *reserve = NULL;
+	struct iolist list = { .count = 0 }, out = { .count = 0 };
+	struct stream_list holder;
+	struct stream *stream;
+	struct chunk *chunk;
+
+	REQUIRE(CHECK_OK(reserve_open(arena_current(), 1, LATER, &reserve)));
+	REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunk)));
+	iolist_add(&list, (struct slice){ chunk_ref(chunk), 10, 20 });
+	iolist_add(&list, (struct slice){ chunk, CHUNK_BYTES, 0 });
+	CHECK_EQ(iolist_bytes(&list), 20);
+	stream = stream_list_open(&holder, &list);
+	CHECK_EQ(list.count, 0);
+	CHECK_OK(stream_pull(stream, &out));
+	CHECK_EQ(out.count, 2);
+	CHECK(slice_bytes(&out.slices[0]) == chunk->data + 10);
+	iolist_release(&out);
+	CHECK_ERR(stream_pull(stream, &out), ERR_STREAM_ENDED);
+	CHECK_ERR(stream_pull(stream, &out), ERR_STREAM_ENDED);
+	stream_close(&stream);
+	stream_close(&stream);
+	reserve_close(&reserve); /* fails if a chunk is not home */
+}
+
+TEST_FIBER(a_list_stream_closed_early_lets_go_of_its_chunks)
+{
+	struct reserve *reserve = NULL;
+	struct iolist list = { .count = 0 };
+	struct stream_list holder;
+	struct stream *stream;
+	struct chunk *chunk;
+
+	REQUIRE(CHECK_OK(reserve_open(arena_current(), 1, LATER, &reserve)));
+	REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunk)));
+	iolist_add(&list, (struct slice){ chunk, 0, 1 });
+	stream = stream_list_open(&holder, &list);
+	stream_close(&stream);
+	CHECK_EQ(arena_counts(arena_current()).in_use, 0);
+	reserve_close(&reserve);
+}

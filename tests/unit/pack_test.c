@@ -1,0 +1,281 @@
+/* Packs built and read back below the sink: frames, bounds, taking back a message that failed. */
+#include "tests/unit/archive_help.h"
+#include "transport/json.h"
+#include "transport/pack.h"
+#include "transport/pack_read.h"
+
+enum { MIB = 1024 * 1024, BIG_BYTES = 3 * MIB + 12345 };
+
+struct bench {
+	struct account account;
+	char path[200];
+	struct store *store;
+	struct tap *tap;
+	struct reserve *reserve;
+	struct pack *pack;
+	struct pack_done done;
+	struct pack_box box;
+};
+
+static const char KEY[] = "m/packs/000000000001.tar.zst", PLAIN_KEY[] = "m/packs/000000000002.tar";
+
+static enum err bench_open(struct bench *bench, int level, uint64_t pack_bytes)
+{
+	struct pack_config config = { .digest = digest_type(text_of("blake3")), .zstd_level = level,
+				      .pack_bytes = pack_bytes, .mailbox_name = "m" };
+	enum err e;
+
+	*bench = (struct bench){ .box = { 1, 7, text_of("INBOX"), text_of("INBOX"), text_of("INBOX"), '/' } };
+	snprintf(bench->path, sizeof bench->path, "%s", test_directory());
+	bench->account = (struct account){ .scheme = "file", .path = bench->path, .shown = bench->path };
+	if ((e = reserve_open(arena_current(), 2 * IOLIST_SLICES_MAX, clock_after(NSEC_SECOND), &bench->reserve)) ||
+	    (e = store_dir.open(&bench->store, &bench->account, true, clock_after(NSEC_SECOND))) ||
+	    (e = store_dir.lock(bench->store)) || (e = digest_open(config.digest, &bench->tap)))
+		return e;
+	config.store = bench->store;
+	config.digest_of_store = bench->tap;
+	if ((e = pack_open(&config, &bench->pack)))
+		return e;
+	return pack_begin(bench->pack, level ? KEY : PLAIN_KEY, 1700000000);
+}
+
+static void bench_close(struct bench *bench)
+{
+	pack_done_free(bench->store, &bench->done);
+	pack_close(&bench->pack);
+	bench->tap->type->close(&bench->tap);
+	store_dir.close(&bench->store);
+	reserve_close(&bench->reserve);
+}
+
+static enum err add(struct bench *bench, uint64_t no, struct body_stream *body, bool *broken)
+{
+	struct item item = item_of(1, no, body);
+
+	return pack_add(bench->pack, &bench->box, &item, broken);
+}
+
+static void add_well(struct bench *bench, uint64_t no, const void *bytes, size_t n, size_t piece)
+{
+	struct body_stream body = body_of(bench->reserve, bytes, n, piece);
+	bool broken = true;
+
+	CHECK_OK(add(bench, no, &body, &broken));
+	CHECK(!broken);
+}
+
+/* Visible under its key, and its length and digest are what is stored. */
+static bool publish(struct bench *bench)
+{
+	struct digest digest;
+	uint64_t bytes;
+
+	if (!CHECK_OK(pack_end(bench->pack, &bench->done)) || !CHECK_OK(store_dir.put_seal(bench->done.put)) ||
+	    !CHECK_OK(store_dir.put_publish(&bench->done.put)) ||
+	    !CHECK_OK(store_digest(bench->store, bench->done.key, bench->tap, &digest, &bytes)))
+		return false;
+	CHECK_EQ(bytes, bench->done.stored_bytes);
+	CHECK(memcmp(&digest, &bench->done.digest, sizeof digest) == 0);
+	return true;
+}
+
+static void check_span(struct bench *bench, struct pack_read *pack, uint64_t offset, const uint8_t *bytes, size_t n)
+{
+	struct buffer got = { 0 };
+
+	(void)bench;
+	CHECK_OK(pack_read_span(pack, offset, n, collect, &got));
+	CHECK(got.bytes == n && memcmp(got.at, bytes, n) == 0);
+	buffer_free(&got);
+}
+
+static uint8_t big[BIG_BYTES];
+
+TEST_FIBER(a_message_larger_than_a_frame_spans_several_and_reads_back_from_anywhere)
+{
+	static const char *const keys[] = { KEY, PLAIN_KEY };
+	struct bench bench;
+	struct pack_read *pack = NULL;
+
+	fill(big, sizeof big, 9);
+	for (int level = 1; level >= 0; level--) {
+		REQUIRE(CHECK_OK(bench_open(&bench, level, UINT64_MAX)));
+		add_well(&bench, 1, big, 100, 0);
+		add_well(&bench, 2, big, sizeof big, CHUNK_BYTES);
+		add_well(&bench, 3, big, 100, 0);
+		REQUIRE(publish(&bench));
+		REQUIRE(CHECK_OK(pack_read_open(bench.store, keys[!level], &pack)));
+		/* One, four, one; index, sums and end. */
+		CHECK_EQ(pack_read_frames(pack), level ? 9 : 0);
+		/* Members of 100 bytes are 4 blocks long; bodies come after 3. */
+		check_span(&bench, pack, 2048 + 1536, big, sizeof big);
+		check_span(&bench, pack, 2048 + 1536 + 2 * MIB, big + 2 * MIB, 77);
+		check_span(&bench, pack, 1536, big, 100);
+		check_span(&bench, pack, 2048 + 1536 + BIG_BYTES - 1, big + BIG_BYTES - 1, 1);
+		struct buffer none = { 0 };
+		CHECK_ERR(pack_read_span(pack, UINT64_C(1) << 40, 1, collect, &none), ERR_ARCHIVE_DAMAGED);
+		err_note_clear();
+		CHECK_ERR(pack_read_span(pack, 0, UINT64_MAX, collect, &none), ERR_ARCHIVE_DAMAGED);
+		err_note_clear();
+		buffer_free(&none);
+		pack_read_close(&pack);
+		bench_close(&bench);
+	}
+}
+
+/* Bytes of a pack that got messages 1 and 3, and between them tried `between`. */
+static struct digest digest_with(int level, struct body_stream *between, enum err expected)
+{
+	struct bench bench;
+	struct digest digest = { 0 };
+	bool broken = true;
+
+	if (CHECK_OK(bench_open(&bench, level, UINT64_MAX))) {
+		add_well(&bench, 1, big, 50000, 0);
+		if (between) {
+			between->reserve = bench.reserve;
+			CHECK_ERR(add(&bench, 2, between, &broken), expected);
+			CHECK(!broken);
+			err_note_clear();
+		}
+		add_well(&bench, 3, big + 1, 70000, 0);
+		if (CHECK_OK(pack_end(bench.pack, &bench.done)))
+			digest = bench.done.digest;
+	}
+	bench_close(&bench);
+	return digest;
+}
+
+/* Whatever a source does inside a message, the pack is byte for byte as if it had never begun. */
+TEST_FIBER(a_message_that_fails_leaves_no_trace)
+{
+	static const size_t pieces[] = { 0, 1000, CHUNK_BYTES };
+	static const size_t lengths[] = { 10, 600000, BIG_BYTES };
+	struct digest without, with;
+
+	fill(big, sizeof big, 9);
+	for (int level = 0; level < 2; level++) {
+		without = digest_with(level, NULL, OK);
+		for (size_t i = 0; i < ARRAY_COUNT(pieces); i++)
+			for (size_t j = 0; j < ARRAY_COUNT(lengths); j++) {
+				struct body_stream body = body_of(NULL, big, lengths[j], pieces[i]);
+
+				if (!pieces[i] && lengths[j] > STAGE_BYTES_MAX)
+					continue; /* nobody stages so much */
+				body.fail = ERR_NET_CLOSED;
+				body.fail_at = pieces[i] ? lengths[j] / 2 : lengths[j];
+				with = digest_with(level, &body, ERR_NET_CLOSED);
+				CHECK(memcmp(&with, &without, sizeof with) == 0);
+			}
+	}
+}
+
+/* A body whose length is not the announced one. */
+static enum err add_announced(struct bench *bench, size_t length, size_t piece, int64_t announced)
+{
+	struct body_stream body = body_of(bench->reserve, big, length, piece);
+	struct item item = item_of(1, 5, &body);
+	bool broken = true;
+	enum err e;
+
+	item.size_bytes = announced;
+	e = pack_add(bench->pack, &bench->box, &item, &broken);
+	CHECK(!broken);
+	err_note_clear();
+	return e;
+}
+
+TEST_FIBER(a_body_of_another_length_than_announced_is_cut)
+{
+	struct bench bench;
+
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	CHECK_ERR(add_announced(&bench, 100, 0, 101), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 100, 0, 99), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 100, 0, 0), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 0, 0, 1), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB + 1), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB - 1), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB - CHUNK_BYTES), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB), OK);
+	CHECK_ERR(add_announced(&bench, 0, 0, 0), OK);
+	bench_close(&bench);
+}
+
+TEST_FIBER(a_pack_is_full_at_any_of_its_bounds)
+{
+	struct bench bench;
+	struct buffer escaped = { 0 };
+	char name[BOX_NAME_BYTES_MAX];
+	uint64_t no = 1;
+
+	fill(big, 100000, 1);
+	REQUIRE(CHECK_OK(bench_open(&bench, 0, 200000)));
+	add_well(&bench, no++, big, 90000, 0);
+	CHECK(!pack_is_full(bench.pack));
+	add_well(&bench, no++, big, 100000, 0);
+	add_well(&bench, no++, big, 9000, 0);
+	CHECK(pack_is_full(bench.pack));
+	bench_close(&bench);
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	while (!pack_is_full(bench.pack) && no < 10000)
+		add_well(&bench, no++, "x", 1, 0);
+	CHECK_EQ(no - 4, PACK_MESSAGES_MAX);
+	REQUIRE(publish(&bench));
+	CHECK_EQ(bench.done.records.bytes, PACK_MESSAGES_MAX * SEAL_RECORD_BYTES);
+	bench_close(&bench);
+	/* A folder's name that needs six bytes a byte in every line. */
+	memset(name, '\x01', sizeof name);
+	json_escape(&escaped, (struct text){ name, sizeof name });
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	bench.box.escaped = (struct text){ escaped.at, escaped.bytes };
+	for (no = 1; !pack_is_full(bench.pack) && no < 10000;)
+		add_well(&bench, no++, "x", 1, 0);
+	CHECK(no < 700);
+	buffer_free(&escaped);
+	bench_close(&bench);
+}
+
+/* ---- stock tools ---- */
+
+/* Dates that stock tar warns about, names it would warn about, an empty message: not a word. */
+TEST_FIBER(stock_tools_unpack_and_prove_it_without_a_word)
+{
+	static const char *const tools[] = { "zstd", "tar", "b3sum" };
+	struct mail_date dates[] = { { -2000000000, 0, true }, { 4000000000, 0, true }, { 0 } };
+	struct bench bench;
+	struct buffer path = { 0 };
+	char command[1000], output[2000];
+
+	for (size_t i = 0; i < ARRAY_COUNT(tools); i++)
+		if (!have_program(tools[i]))
+			SKIP("%s is not installed", tools[i]);
+	fill(big, sizeof big, 9);
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	CHECK_OK(tar_path_add(&path, text_of("../../x/\xC3\xA4 b/-rf"), '/'));
+	bench.box.path = (struct text){ path.at, path.bytes };
+	for (uint64_t i = 0; i < ARRAY_COUNT(dates); i++) {
+		struct body_stream body = body_of(bench.reserve, big, i * 1000, 0);
+		struct item item = item_of(1, i + 1, &body);
+		bool broken;
+
+		item.meta.date = dates[i];
+		CHECK_OK(pack_add(bench.pack, &bench.box, &item, &broken));
+	}
+	add_well(&bench, 9, big, sizeof big, CHUNK_BYTES);
+	REQUIRE(publish(&bench));
+	snprintf(command, sizeof command,
+		 "mkdir %s/out && cd %s/out && (zstd -dc ../%s | tar -x && b3sum --quiet -c .mailhaul/B3SUMS) 2>&1",
+		 bench.path, bench.path, KEY);
+	CHECK_EQ(shell(command, output, sizeof output), 0);
+	CHECK_TEXT(output, "");
+	snprintf(command, sizeof command, "cd %s/out && find . -type f | LC_ALL=C sort", bench.path);
+	CHECK_EQ(shell(command, output, sizeof output), 0);
+	CHECK_TEXT(output, "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000001.eml\n"
+			   "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000002.eml\n"
+			   "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000003.eml\n"
+			   "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000009.eml\n"
+			   "./.mailhaul/B3SUMS\n./.mailhaul/index.ndjson\n");
+	buffer_free(&path);
+	bench_close(&bench);
+}

@@ -1,0 +1,106 @@
+/* What several subcommands share on their way in and out. */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/shard.h"
+#include "tools/drivers.h"
+#include "tools/hints.h"
+#include "tools/url.h"
+#include "transport/archive.h"
+
+bool command_parse(const struct opt_command *usage, int count, char *const *words, void *values,
+		   struct opt_words *out, int *exit_code)
+{
+	enum err e = opt_parse(usage, count, words, values, out);
+
+	if (e) {
+		*exit_code = hint_fail(usage->name, e);
+		return false;
+	}
+	if (out->help) {
+		opt_help(usage, "mailhaul", stdout);
+		*exit_code = command_finish_output(usage->name, EXIT_ALL_MOVED);
+		return false;
+	}
+	return true;
+}
+
+/* ---- reading an archive ---- */
+
+enum { READ_TIMEOUT_S = 60 };
+
+struct reading {
+	struct url url;
+	enum err (*work)(void *context, struct archive *);
+	void *context;
+};
+
+static enum err read_in_fiber(void *argument)
+{
+	struct reading *reading = argument;
+	struct account account = url_account(&reading->url);
+	struct archive *archive = NULL;
+	nsec until = clock_after(READ_TIMEOUT_S * NSEC_SECOND);
+	enum err e;
+
+	account.io_timeout = account.connect_timeout = READ_TIMEOUT_S * NSEC_SECOND;
+	e = archive_open(drivers_store(account.scheme), &account, until, &archive);
+	if (e == OK)
+		e = reading->work(reading->context, archive);
+	archive_close(&archive);
+	return e;
+}
+
+enum err command_read_archive(const char *text, enum err (*work)(void *context, struct archive *),
+			      void *context)
+{
+	struct reading *reading = calloc(1, sizeof *reading);
+	enum err e;
+
+	if (!reading)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the archive");
+	reading->work = work;
+	reading->context = context;
+	e = url_parse("ARCHIVE", text, "source-password-file", &reading->url);
+	if (e == OK && !drivers_store(reading->url.scheme))
+		e = RAISE(ERR_INPUT_USAGE,
+			  "ARCHIVE is %s://, and archives are read from file:///path",
+			  reading->url.scheme);
+	if (e == OK)
+		e = shard_run(&(struct shard_config){ 0 }, read_in_fiber, reading);
+	free(reading);
+	return e;
+}
+
+/* ---- surroundings ---- */
+
+enum err command_state_directory(const char *given, char *to, size_t to_bytes)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	int used;
+
+	if (given)
+		used = snprintf(to, to_bytes, "%s", given);
+	else if (state &&
+		 *state == '/') /* a relative one is to be ignored, says the XDG specification */
+		used = snprintf(to, to_bytes, "%s/mailhaul", state);
+	else if (home && *home)
+		used = snprintf(to, to_bytes, "%s/.local/state/mailhaul", home);
+	else
+		return RAISE(ERR_INPUT_USAGE,
+			     "there is no home directory to keep the ledger in; give --state DIR");
+	if (used < 0 || (size_t)used >= to_bytes)
+		return RAISE(ERR_INPUT_USAGE, "the name of the state directory is too long");
+	return OK;
+}
+
+int command_finish_output(const char *command, int exit_code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return exit_code;
+	return hint_fail(command, RAISE_ERRNO(err_of_file_errno(errno ? errno : EIO),
+					      errno ? errno : EIO, "writing to standard output"));
+}

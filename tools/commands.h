@@ -1,0 +1,36 @@
+/* The subcommands. Each file below tools/ that holds one defines its row; main.c lists them. */
+#ifndef MAILHAUL_TOOLS_COMMANDS_H
+#define MAILHAUL_TOOLS_COMMANDS_H
+
+#include "engine/opt.h"
+
+struct command {
+	const struct opt_command *usage;
+	/* `words` are what follows the subcommand's name. Returns the process's exit code. */
+	int (*run)(int count, char *const *words);
+};
+
+extern const struct command copy_command, list_command, extract_command, verify_command,
+	status_command, version_command;
+
+/* "v0.1-3-gabc123"; in version.c. */
+extern const char program_version[];
+
+/* Parse, or show help, or complain. True: go on. False: *exit_code says how to end. */
+bool command_parse(const struct opt_command *, int count, char *const *words, void *values,
+		   struct opt_words *, int *exit_code);
+
+/* What list, extract and verify have in common: open the archive that `text` names, in a shard of
+ * its own, and let `work` read it. Suspends inside `work` only. */
+struct archive;
+enum err command_read_archive(const char *text, enum err (*work)(void *context, struct archive *),
+			      void *context) MUST_CHECK;
+
+/* Where the ledger lies when --state is not given: $XDG_STATE_HOME/mailhaul,
+ * ~/.local/state/mailhaul. */
+enum err command_state_directory(const char *given, char *to, size_t to_bytes) MUST_CHECK;
+
+/* Everything printed must have arrived: a full disk behind stdout is an error. */
+int command_finish_output(const char *command, int exit_code);
+
+#endif

@@ -1,0 +1,477 @@
+/* mailhaul copy: one mailbox from a source into a target, resumably. Composes drivers, lane and
+ * ledger; shows progress; ends with a report and an exit code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto/digest.h"
+#include "crypto/secret.h"
+#include "engine/clock.h"
+#include "engine/log.h"
+#include "engine/shard.h"
+#include "tools/commands.h"
+#include "tools/counters.h"
+#include "tools/drivers.h"
+#include "tools/hints.h"
+#include "tools/progress.h"
+#include "tools/report.h"
+#include "tools/signals.h"
+#include "tools/terminal.h"
+#include "tools/url.h"
+
+/* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
+#define FINISH_TIMEOUT (10 * NSEC_SECOND)
+/* Opening and closing the ledger: a large one is checkpointed. */
+#define LEDGER_TIMEOUT (120 * NSEC_SECOND)
+#define NOTE_EVERY     NSEC_SECOND
+
+struct copy_options {
+	const char *source_password_file, *destination_password_file, *ca_file, *state;
+	const char *digest, *log, *log_level;
+	uint64_t zstd, pack_size;
+	nsec io_timeout, connect_timeout;
+	bool json, dry_run, stats;
+};
+
+struct copy {
+	struct copy_options options;
+	struct url source_url, target_url;
+	struct account source_account, target_account;
+	struct secret *source_password, *target_password;
+	char state[URL_PATH_BYTES_MAX + 1];
+	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
+	struct ledger *ledger; /* NULL in a dry run */
+	struct tap *digest, *store_digest;
+	struct lane_config lane;
+	struct lane_progress done;
+	struct progress progress;
+	struct ledger_run run;
+	struct report report;
+};
+
+/* ---- the command line ---- */
+
+static enum err read_password(const char *file, struct secret **out)
+{
+	return file ? secret_from_file(file, out) : OK;
+}
+
+static enum err parse_urls(struct copy *copy, const struct opt_words *words)
+{
+	struct url *source = &copy->source_url, *target = &copy->target_url;
+	enum err e;
+
+	if ((e = url_parse("SOURCE", words->at[0], "source-password-file", source)) ||
+	    (e = url_parse("TARGET", words->at[1], "destination-password-file", target)))
+		return e;
+	if (!drivers_source(source->scheme))
+		return RAISE(ERR_INPUT_USAGE, "SOURCE is %s://, which is none of the sources",
+			     source->scheme);
+	if (!drivers_sink(target->scheme))
+		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
+			     target->scheme);
+	if (strcmp(source->path, "/") != 0)
+		return RAISE(ERR_INPUT_USAGE, "SOURCE names a folder; whole mailboxes only are "
+					      "copied: end it after the host with a slash");
+	if (!*source->user)
+		return RAISE(ERR_INPUT_USAGE, "SOURCE names no user: %s://user@%s/", source->scheme,
+			     source->host);
+	if (!copy->options.source_password_file)
+		return RAISE(ERR_INPUT_USAGE,
+			     "--source-password-file FILE is missing: the password of %s",
+			     source->shown);
+	return OK;
+}
+
+static struct account account(const struct copy *copy, const struct url *url,
+			      const struct secret *password)
+{
+	struct account made = url_account(url);
+
+	made.password = password;
+	made.ca_file = copy->options.ca_file;
+	made.io_timeout = copy->options.io_timeout;
+	made.connect_timeout = copy->options.connect_timeout;
+	return made;
+}
+
+static enum err open_log(const struct copy_options *options)
+{
+	static const char *const levels[] = { "debug", "info", "warn", "error" };
+	enum log_level level = LOG_WARN;
+	int fd = STDERR_FILENO;
+
+	for (size_t i = 0; i < ARRAY_COUNT(levels); i++)
+		if (strcmp(levels[i], options->log_level) == 0)
+			level = (enum log_level)i;
+	/* Stays open until the process ends. */
+	if (options->log &&
+	    (fd = open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600)) <
+		    0)
+		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "opening the log file %s", options->log);
+	log_setup(fd, level, options->json);
+	return OK;
+}
+
+/* Everything that can be refused before the first connection. */
+static enum err prepare(struct copy *copy, const struct opt_words *words)
+{
+	enum err e;
+
+	if ((e = secret_process_setup()) || (e = parse_urls(copy, words)) ||
+	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
+	    (e = open_log(&copy->options)) ||
+	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
+	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
+	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
+	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
+		return e;
+	copy->source_account = account(copy, &copy->source_url, copy->source_password);
+	copy->target_account = account(copy, &copy->target_url, copy->target_password);
+	copy->source_account.met = copy->target_account.met = report_met;
+	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
+	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
+	return OK;
+}
+
+/* ---- the run, in the shard's first fiber ---- */
+
+/* Without --state the parents of the default place are made as well. */
+static enum err make_state_directory(struct copy *copy)
+{
+	char *path = copy->state;
+
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
+			return RAISE_ERRNO(err_of_file_errno(errno), errno,
+					   "making the directory %s", path);
+		*slash = '/';
+	}
+	return OK;
+}
+
+/* A dry run writes nothing, so it has no ledger either. */
+static enum err open_ledger(struct copy *copy)
+{
+	enum err e = OK;
+
+	if (copy->options.dry_run)
+		return OK;
+	if (!copy->options.state)
+		e = make_state_directory(copy);
+	if (e == OK)
+		e = ledger_open(copy->state, clock_after(LEDGER_TIMEOUT), &copy->ledger);
+	if (e == OK)
+		ledger_run_note(copy->ledger, &copy->run);
+	return e;
+}
+
+/* Beside the lane: the heartbeat that `mailhaul status` reads. */
+static enum err note_run(void *argument)
+{
+	struct copy *copy = argument;
+	enum err e;
+
+	while ((e = fiber_sleep(clock_after(NOTE_EVERY))) == OK) {
+		copy->run.updated_wall_s = clock_wall() / NSEC_SECOND;
+		copy->run.messages = copy->done.messages_moved;
+		copy->run.bytes = copy->done.bytes_moved;
+		if (!copy->ledger)
+			continue;
+		ledger_run_note(copy->ledger, &copy->run);
+		if (ledger_commit(copy->ledger))
+			err_note_clear(); /* a failed ledger says so to everybody; the lane tells it */
+	}
+	return e;
+}
+
+/* After a signal: whether `e` stands for "stopped as asked". What would have been tried again is
+ * not an answer of its own, and a dry run has nothing in flight to fail with. */
+static bool is_given_up(const struct report *report, enum err e)
+{
+	enum err_retry class = err_retry_class(e);
+
+	return e == ERR_FIBER_CANCELED || report->dry_run || class == RETRY_NOW ||
+	       class == RETRY_RECONNECT || class == RETRY_BACKOFF;
+}
+
+/* What stopped the mailbox, kept before anything else can raise. */
+static void take_error(struct report *report, enum err e)
+{
+	if (!e || report->error)
+		return;
+	report->drained = shard_requested() == SHARD_DRAIN && is_given_up(report, e);
+	if (report->drained)
+		return;
+	report->error = e;
+	report->note = *err_note();
+	err_note_clear();
+}
+
+static enum err run_lane(struct copy *copy)
+{
+	struct group *beside = group_open();
+	enum err e, beside_e;
+
+	copy->progress = (struct progress){ .lane = &copy->done, .started = clock_now() };
+	e = group_spawn(beside, "progress", FIBER_STACK_SMALL, progress_run, &copy->progress);
+	if (e == OK)
+		e = group_spawn(beside, "note", FIBER_STACK_LARGE, note_run, copy);
+	if (e == OK)
+		e = lane_run(&copy->lane, &copy->done);
+	take_error(&copy->report, e);
+	group_cancel(beside);
+	beside_e = group_join(&beside);
+	return e || beside_e == ERR_FIBER_CANCELED ? e : beside_e;
+}
+
+static void configure_lane(struct copy *copy)
+{
+	const struct tap_type *digest = copy->digest->type;
+
+	copy->lane = (struct lane_config){
+		.source = drivers_source(copy->source_url.scheme),
+		.source_account = &copy->source_account,
+		.sink = drivers_sink(copy->target_url.scheme),
+		.sink_account = &copy->target_account,
+		.sink_config = {
+			.mailbox_name = copy->mailbox_name,
+			.digest = digest,
+			.digest_of_store = copy->store_digest,
+			.zstd_level = (int)copy->options.zstd,
+			.pack_bytes = copy->options.pack_size,
+			.dry_run = copy->options.dry_run,
+		},
+		.ledger = copy->ledger,
+		.digest = copy->digest,
+		.dry_run = copy->options.dry_run,
+		.finish_timeout = FINISH_TIMEOUT,
+	};
+}
+
+/* Nothing worth telling on paper happened when not even the source was met. */
+static enum err tell(const struct copy *copy)
+{
+	const struct report *report = &copy->report;
+
+	if (copy->options.json)
+		return report_json(report, copy->ledger, stdout);
+	return report->peers_count ? report_text(report, copy->ledger, stdout) : OK;
+}
+
+/* The ledger's last word on this run, then the report, then the ledger is closed in order. */
+static enum err conclude(struct copy *copy)
+{
+	struct ledger_run *run = &copy->run;
+	enum err e = OK;
+
+	if (!copy->ledger)
+		return tell(copy);
+	if (copy->done.mailbox_no)
+		e = ledger_totals(copy->ledger, copy->done.mailbox_no, &copy->report.totals);
+	copy->report.totals_known = copy->done.mailbox_no && e == OK;
+	take_error(&copy->report, e);
+	run->updated_wall_s = run->ended_wall_s = clock_wall() / NSEC_SECOND;
+	run->messages = copy->done.messages_moved;
+	run->bytes = copy->done.bytes_moved;
+	run->exit_code = report_exit_code(&copy->report);
+	ledger_run_note(copy->ledger, run);
+	e = tell(copy);
+	return e ? e : ledger_finish(copy->ledger, clock_after(LEDGER_TIMEOUT));
+}
+
+static enum err copy_fiber(void *argument)
+{
+	struct copy *copy = argument;
+	nsec started = clock_now();
+	enum err e;
+
+	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
+	copy->run.pid = getpid();
+	if ((e = open_ledger(copy)) == OK) {
+		configure_lane(copy);
+		e = run_lane(copy);
+	}
+	copy->report.duration = clock_now() - started;
+	take_error(&copy->report, e);
+	take_error(&copy->report, conclude(copy));
+	ledger_close(&copy->ledger);
+	if (copy->options.stats)
+		counters_print(stderr);
+	return OK;
+}
+
+/* ---- the command ---- */
+
+static void copy_close(struct copy **taken)
+{
+	struct copy *copy = *taken;
+
+	if (!copy)
+		return;
+	secret_close(&copy->source_password);
+	secret_close(&copy->target_password);
+	if (copy->digest)
+		copy->digest->type->close(&copy->digest);
+	if (copy->store_digest)
+		copy->store_digest->type->close(&copy->store_digest);
+	free(copy);
+	*taken = NULL;
+}
+
+static int say_end(const struct report *report)
+{
+	char reason[ERR_NOTE_BYTES_MAX * 4];
+
+	if (*report_reason(report, reason, sizeof reason))
+		fprintf(stderr, "mailhaul: copy: %s\n", reason);
+	return command_finish_output("copy", report_exit_code(report));
+}
+
+static int copy_run(struct copy *copy, const struct opt_words *words)
+{
+	enum err e;
+
+	if ((e = prepare(copy, words)))
+		return hint_fail("copy", e);
+	copy->report.source = copy->source_url.shown;
+	copy->report.target = copy->target_url.shown;
+	copy->report.digest = copy->options.digest;
+	copy->report.dry_run = copy->options.dry_run;
+	copy->report.progress = &copy->done;
+	signals_setup();
+	if ((e = shard_run(&(struct shard_config){ 0 }, copy_fiber, copy)))
+		return hint_fail("copy", e);
+	return say_end(&copy->report);
+}
+
+static int copy_main(int count, char *const *words)
+{
+	struct copy *copy = calloc(1, sizeof *copy);
+	struct opt_words arguments;
+	int exit_code;
+
+	if (!copy)
+		return hint_fail("copy", RAISE(ERR_MEMORY_EXHAUSTED, "starting"));
+	if (command_parse(copy_command.usage, count, words, &copy->options, &arguments, &exit_code))
+		exit_code = copy_run(copy, &arguments);
+	copy_close(&copy);
+	return exit_code;
+}
+
+static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL };
+static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+static const struct opt options[] = {
+	{ .name = "source-password-file",
+	  OPT_STORES_FILE(struct copy_options, source_password_file),
+	  .value = "FILE",
+	  .help = "The source's password is the first line of FILE, which nobody else may be able "
+		  "to read (mode 0600). Passwords are never taken from the command line." },
+	{ .name = "destination-password-file",
+	  OPT_STORES_FILE(struct copy_options, destination_password_file),
+	  .value = "FILE",
+	  .help = "The same for the target; not used where there is nothing to log in to." },
+	{ .name = "ca-file",
+	  OPT_STORES_FILE(struct copy_options, ca_file),
+	  .value = "FILE",
+	  .help = "Trust the certificate authorities in FILE (PEM) instead of the system's. Chain "
+		  "and host name are always verified." },
+	{ .name = "state",
+	  OPT_STORES_FILE(struct copy_options, state),
+	  .value = "DIR",
+	  .help = "Where the ledger lies that knows what is moved already. Without it: "
+		  "$XDG_STATE_HOME/mailhaul, or ~/.local/state/mailhaul." },
+	{ .name = "dry-run",
+	  OPT_STORES_FLAG(struct copy_options, dry_run),
+	  .help = "Log in, list and count, and write nothing but the report." },
+	{ .name = "json",
+	  OPT_STORES_FLAG(struct copy_options, json),
+	  .help = "Print the report as one JSON object, with every message that was not moved; log "
+		  "lines are JSON objects too." },
+	{ .name = "digest",
+	  OPT_STORES_CHOICE(struct copy_options, digest),
+	  .choices = digests,
+	  .initial = "blake3",
+	  .help = "How each message and pack is measured; recorded beside each value. A target "
+		  "keeps the digest it was begun with." },
+	{ .name = "zstd",
+	  OPT_STORES_NUMBER(struct copy_options, zstd),
+	  .value = "LEVEL",
+	  .initial = "1",
+	  .min = 1,
+	  .max = 19,
+	  .zero_word = "off",
+	  .help = "How hard packs are compressed: 1 to 19, or off." },
+	{ .name = "pack-size",
+	  OPT_STORES_SIZE(struct copy_options, pack_size),
+	  .value = "SIZE",
+	  .initial = "64MiB",
+	  .min = 64 * 1024,
+	  .max = (uint64_t)16 << 30,
+	  .help = "A pack of the archive is closed at about this many stored bytes." },
+	{ .name = "io-timeout",
+	  OPT_STORES_DURATION(struct copy_options, io_timeout),
+	  .value = "TIME",
+	  .initial = "60s",
+	  .min = NSEC_SECOND,
+	  .max = 86400 * NSEC_SECOND,
+	  .help = "The longest silence of a server that is tolerated." },
+	{ .name = "connect-timeout",
+	  OPT_STORES_DURATION(struct copy_options, connect_timeout),
+	  .value = "TIME",
+	  .initial = "30s",
+	  .min = NSEC_SECOND / 10,
+	  .max = 3600 * NSEC_SECOND,
+	  .help = "How long a connection may take, name lookup and TLS included." },
+	{ .name = "log",
+	  OPT_STORES_FILE(struct copy_options, log),
+	  .value = "FILE",
+	  .help = "Append log lines to FILE (made with mode 0600) instead of writing them to "
+		  "stderr." },
+	{ .name = "log-level",
+	  OPT_STORES_CHOICE(struct copy_options, log_level),
+	  .choices = log_levels,
+	  .initial = "warn",
+	  .help = "The least that is logged." },
+	{ .name = "stats",
+	  OPT_STORES_FLAG(struct copy_options, stats),
+	  .help = "Print the engine's counters on stderr at the end." },
+};
+
+static const struct opt_section sections[] = {
+	{ "Sources", drivers_sources_text },
+	{ "Targets", drivers_sinks_text },
+	{ "Signals", "SIGINT and SIGTERM stop orderly: what is in flight is finished, and the exit "
+		     "code is 75. A second one stops at once. Either way nothing is lost, and the "
+		     "next run goes on where this one stopped.\n" },
+	{ "Exit codes", hint_exit_codes },
+};
+
+static const struct opt_command usage = {
+	.name = "copy",
+	.arguments = "SOURCE TARGET",
+	.words_min = 2,
+	.words_max = 2,
+	.summary = "copy a mailbox into an archive, resumably and with proof",
+	.about = "Copy every folder and message of SOURCE into TARGET. The source is never "
+		 "changed. A message counts as moved once it is stored durably and its digest is "
+		 "in the ledger; run the same command again to go on after an interruption, or to "
+		 "take over what is new.\n"
+		 "\n"
+		 "In URLs a user with an @ is written with %40, an IPv6 address in brackets. A URL "
+		 "never holds a password.\n",
+	.options = options,
+	.options_count = ARRAY_COUNT(options),
+	.sections = sections,
+	.sections_count = ARRAY_COUNT(sections),
+	.examples = "  mailhaul copy --source-password-file alice.pw \\\n"
+		    "      imaps://alice@mail.example.com/ file:///var/archive\n"
+		    "  mailhaul copy --dry-run --source-password-file alice.pw \\\n"
+		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n",
+};
+
+const struct command copy_command = { &usage, copy_main };

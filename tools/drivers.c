@@ -1,0 +1,67 @@
+#include "tools/drivers.h"
+
+#define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
+#define SINK(symbol, scheme, what)   extern const struct sink_driver symbol##_sink;
+#include "transport/drivers.def"
+#undef SOURCE
+#undef SINK
+
+static const struct {
+	const char *scheme;
+	const struct source_driver *driver;
+} sources[] = {
+#define SOURCE(symbol, scheme, what) { scheme, &symbol##_source },
+#define SINK(symbol, scheme, what)
+#include "transport/drivers.def"
+#undef SOURCE
+#undef SINK
+};
+
+static const struct {
+	const char *scheme;
+	const struct sink_driver *driver;
+} sinks[] = {
+#define SOURCE(symbol, scheme, what)
+#define SINK(symbol, scheme, what) { scheme, &symbol##_sink },
+#include "transport/drivers.def"
+#undef SOURCE
+#undef SINK
+};
+
+const char drivers_sources_text[] =
+#define SOURCE(symbol, scheme, what) "  " scheme "://  " what "\n"
+#define SINK(symbol, scheme, what)
+#include "transport/drivers.def"
+#undef SOURCE
+#undef SINK
+	"";
+
+const char drivers_sinks_text[] =
+#define SOURCE(symbol, scheme, what)
+#define SINK(symbol, scheme, what) "  " scheme "://  " what "\n"
+#include "transport/drivers.def"
+#undef SOURCE
+#undef SINK
+	"";
+
+const struct source_driver *drivers_source(const char *scheme)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(sources); i++)
+		if (strcmp(sources[i].scheme, scheme) == 0)
+			return sources[i].driver;
+	return NULL;
+}
+
+const struct sink_driver *drivers_sink(const char *scheme)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(sinks); i++)
+		if (strcmp(sinks[i].scheme, scheme) == 0)
+			return sinks[i].driver;
+	return NULL;
+}
+
+/* One store so far. A second one turns this into rows of drivers.def like the others. */
+const struct store_driver *drivers_store(const char *scheme)
+{
+	return strcmp(scheme, "file") == 0 ? &store_dir : NULL;
+}

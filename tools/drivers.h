@@ -1,0 +1,16 @@
+/* The drivers this program was built with, by scheme: transport/drivers.def, expanded. */
+#ifndef MAILHAUL_TOOLS_DRIVERS_H
+#define MAILHAUL_TOOLS_DRIVERS_H
+
+#include "engine/sink.h"
+#include "transport/store.h"
+
+/* NULL where there is none. */
+const struct source_driver *drivers_source(const char *scheme);
+const struct sink_driver *drivers_sink(const char *scheme);
+const struct store_driver *drivers_store(const char *scheme);
+
+/* For help texts: a line per driver. */
+extern const char drivers_sources_text[], drivers_sinks_text[];
+
+#endif

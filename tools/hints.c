@@ -1,0 +1,143 @@
+#include "tools/hints.h"
+
+#include <stdio.h>
+
+#include "tools/terminal.h"
+
+/* Most errors of one kind have one remedy. */
+#define RUN_AGAIN    "Run the same command again: it goes on where it stopped"
+#define SEE_HELP     "See mailhaul help"
+#define REPORT_BUG   "This is a fault of mailhaul; please report it with this line"
+#define LOOK_AT_DISK "Check the disk, then run the same command again: it goes on where it stopped"
+
+static const char *const hints[ERR_COUNT] = {
+	[ERR_FIBER_CANCELED] = RUN_AGAIN,
+	[ERR_FIBER_TIMEOUT] = RUN_AGAIN ", perhaps with a larger --io-timeout",
+	[ERR_FIBER_STACKS] = "Free some memory, then run it again",
+	[ERR_RING_ABSENT] = "Use Linux 6.1 or newer with io_uring built in",
+	[ERR_RING_FORBIDDEN] =
+		"Set sysctl kernel.io_uring_disabled=0, or let the container's seccomp profile "
+		"allow io_uring_setup, io_uring_enter and io_uring_register",
+	[ERR_RING_TOO_OLD] = "Use Linux 6.1 or newer",
+	[ERR_RING_FAILED] = REPORT_BUG,
+	[ERR_MEMORY_EXHAUSTED] = "Free some memory, then run it again",
+	[ERR_MEMORY_RESERVE] = REPORT_BUG,
+	[ERR_STREAM_ENDED] = REPORT_BUG,
+	[ERR_STREAM_CUT] = RUN_AGAIN,
+	[ERR_PIPE_ENDED] = REPORT_BUG,
+	[ERR_DISK_FULL] = "Make room, then run the same command again: it goes on where it stopped",
+	[ERR_DISK_DENIED] = "Check owner and permissions, and whether the file system is read-only",
+	[ERR_DISK_ABSENT] = "Check the path",
+	[ERR_DISK_EXISTS] = "Choose another place, or move what is there out of the way",
+	[ERR_DISK_IO] = LOOK_AT_DISK,
+	[ERR_NET_NAME] = "Check the host name in the URL and this machine's name lookup",
+	[ERR_NET_REFUSED] =
+		"Check host and port, and that the server accepts connections from here",
+	[ERR_NET_UNREACHABLE] = "Check the network and firewalls between here and the server",
+	[ERR_NET_TIMEOUT] = RUN_AGAIN ", perhaps with a larger --io-timeout or --connect-timeout",
+	[ERR_NET_CLOSED] = RUN_AGAIN,
+	[ERR_NET_RESET] = RUN_AGAIN,
+	[ERR_TLS_HANDSHAKE] = "Check that the port speaks TLS 1.2 or 1.3 (imaps:// is 993, imap:// "
+			      "with STARTTLS is 143)",
+	[ERR_TLS_UNTRUSTED] =
+		"If you know the certificate's authority, give its certificate with --ca-file FILE",
+	[ERR_TLS_EXPIRED] = "Renew the server's certificate, or check this machine's clock",
+	[ERR_TLS_HOSTNAME] = "Use the host name that the certificate was made for",
+	[ERR_TLS_STRIPPED] = "Use imaps://, or find out who removes STARTTLS on the way",
+	[ERR_TLS_INJECTED] =
+		"Somebody tampers with this connection; use imaps:// and another network",
+	[ERR_TLS_CUT] = RUN_AGAIN,
+	[ERR_TLS_RECORD] = RUN_AGAIN,
+	[ERR_TLS_SETUP] = "Check --ca-file and OpenSSL's configuration",
+	[ERR_IMAP_SYNTAX] = RUN_AGAIN
+	"; if it fails there each time, please report it with a log (--log FILE --log-level debug)",
+	[ERR_IMAP_BYE] = RUN_AGAIN,
+	[ERR_IMAP_LOGIN] = "Check the user in the URL and the password in the file",
+	[ERR_IMAP_NO_AUTH] = "Let the server offer PLAIN or LOGIN over TLS to this account",
+	[ERR_IMAP_THROTTLED] = "Wait a while, then run the same command again",
+	[ERR_IMAP_UNAVAILABLE] = "Wait a while, then run the same command again",
+	[ERR_IMAP_REFUSED] =
+		"See the report for what was refused; what the account may do is set on the server",
+	[ERR_IMAP_BOX_GONE] = RUN_AGAIN,
+	[ERR_IMAP_BOX_CHANGED] = "Copy into a new target: the folder is not the one that was begun",
+	[ERR_IMAP_MSG_GONE] = "Nothing needs to be done: somebody removed it meanwhile",
+	[ERR_IMAP_MSG_REFUSED] = "Open the message on the server; it may be damaged there",
+	[ERR_IMAP_BAD] = "Please report it with a log (--log FILE --log-level debug)",
+	[ERR_SOURCE_POISON] = "Open the message on the server; it may be damaged there",
+	[ERR_SOURCE_SIZE] = "Move this message by other means",
+	[ERR_SOURCE_STUCK] = RUN_AGAIN "; the report names the folders",
+	[ERR_SOURCE_EPOCH] = "Copy into a new target: the folder is not the one that was begun",
+	[ERR_SOURCE_FOREIGN] = "Check the source's URL",
+	[ERR_SINK_REFUSED] = "See the report for the reason",
+	[ERR_SINK_FINISHED] = REPORT_BUG,
+	[ERR_SINK_FOREIGN] = "Choose an empty directory, or one that mailhaul filled",
+	[ERR_SINK_BUSY] = "Wait until the other run has ended",
+	[ERR_SINK_LEDGER_LOST] = "Give the --state directory of the runs that filled this target, "
+				 "or choose an empty directory",
+	[ERR_SINK_DAMAGED] = "Run mailhaul verify on the target to see what is wrong",
+	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
+	[ERR_ARCHIVE_DAMAGED] = "mailhaul verify names everything that is wrong; bring those files "
+				"back from a copy",
+	[ERR_ARCHIVE_FORMAT] =
+		"Check the path: it names the directory that copy was given as its target",
+	[ERR_ARCHIVE_NO_MATCH] = "See mailhaul list for what is in the archive",
+	[ERR_LEDGER_BUSY] = "Wait until the other run has ended; mailhaul status shows it",
+	[ERR_LEDGER_DAMAGED] = "Check the disk; bring ledger.db back from a copy",
+	[ERR_LEDGER_VERSION] = "Use the version of mailhaul that wrote it",
+	[ERR_LEDGER_STATE] = REPORT_BUG,
+	[ERR_LEDGER_ABSENT] =
+		"Check --state; it names the directory that a copy keeps its ledger in",
+	[ERR_INPUT_USAGE] = SEE_HELP,
+	[ERR_INPUT_FILE] = "Check the file",
+	[ERR_INPUT_SECRET] =
+		"Put the secret on the first line of a file of your own with mode 0600",
+};
+
+const char hint_exit_codes[] =
+	"  0        all moved, or nothing left to do\n"
+	"  12       TLS: certificate not trusted, expired, of another host; handshake failed\n"
+	"  64       the command line is not understood\n"
+	"  65       an input file or archive cannot be read\n"
+	"  70       an internal fault, or a system without io_uring\n"
+	"  73       the target is not writable, or holds something foreign\n"
+	"  74       the disk is full, or input and output failed\n"
+	"  75       stopped on request, or ledger or target busy: run again later\n"
+	"  101 102  no connection to the source, to the destination\n"
+	"  111      finished, but some messages or folders were skipped or failed\n"
+	"  113      the destination is over its quota\n"
+	"  120      a residency rule forbids it\n"
+	"  121      something stored is not what was sent\n"
+	"  130 143  stopped at once by a second SIGINT, SIGTERM\n"
+	"  161 162  login refused by the source, by the destination\n"
+	"Of several causes the first in this order decides: 121, 120, 75, 111.\n";
+
+const char *hint_for(enum err e)
+{
+	must(e > OK && e < ERR_COUNT);
+	return hints[e] ? hints[e] : REPORT_BUG;
+}
+
+char *hint_sentence(enum err e, const struct err_note *note, char *to, size_t to_bytes)
+{
+	char shown[ERR_NOTE_BYTES_MAX * 2];
+	bool noted = note->error && *note->text;
+	bool says_all = noted && note->error == e && (note->errno_value || e == ERR_INPUT_USAGE);
+
+	terminal_text(shown, sizeof shown, noted ? note->text : "");
+	snprintf(to, to_bytes, "%s%s%s. %s", shown, noted && !says_all ? ": " : "",
+		 says_all ? "" : err_text(e), hint_for(e));
+	return to;
+}
+
+int hint_fail(const char *command, enum err e)
+{
+	char sentence[ERR_NOTE_BYTES_MAX * 4];
+	bool names_command = e == ERR_INPUT_USAGE && strcmp(command, "help") != 0;
+
+	terminal_restore();
+	fprintf(stderr, "mailhaul: %s: %s%s%s.\n", command,
+		hint_sentence(e, err_note(), sentence, sizeof sentence), names_command ? " " : "",
+		names_command ? command : "");
+	err_note_clear();
+	return err_exit_code(e);
+}

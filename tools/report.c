@@ -1,0 +1,352 @@
+#include "tools/report.h"
+
+#include "tools/commands.h"
+#include "tools/hints.h"
+#include "tools/json_out.h"
+#include "tools/terminal.h"
+#include "tools/units.h"
+
+void report_met(void *context, const struct peer *peer)
+{
+	struct report *report = context;
+
+	for (unsigned i = 0; i < report->peers_count; i++) {
+		const struct peer *known = &report->peers[i].peer;
+
+		if (strcmp(known->address, peer->address) == 0 &&
+		    strcmp(known->certificate_sha256, peer->certificate_sha256) == 0) {
+			report->peers[i].connections++;
+			return;
+		}
+	}
+	if (report->peers_count < REPORT_PEERS_MAX)
+		report->peers[report->peers_count++] =
+			(struct report_peer){ .peer = *peer, .connections = 1 };
+}
+
+/* ---- the end ---- */
+
+static uint64_t skipped(const struct report *report)
+{
+	return report->totals_known ? report->totals.messages[LEDGER_SKIPPED]
+				    : report->progress->messages_skipped;
+}
+
+static uint64_t doubtful(const struct report *report)
+{
+	return report->totals_known ? report->totals.messages[LEDGER_DOUBTFUL]
+				    : report->progress->messages_doubtful;
+}
+
+static uint64_t boxes_failed(const struct report *report)
+{
+	return report->totals_known ? report->totals.boxes_skipped : report->progress->boxes_failed;
+}
+
+int report_exit_code(const struct report *report)
+{
+	if (doubtful(report))
+		return EXIT_MISMATCH;
+	if (report->drained)
+		return EXIT_LATER;
+	if (report->error)
+		return err_exit_code(report->error);
+	if (skipped(report) || boxes_failed(report))
+		return EXIT_INCOMPLETE;
+	return EXIT_ALL_MOVED;
+}
+
+char *report_reason(const struct report *report, char *to, size_t to_bytes)
+{
+	char sentence[ERR_NOTE_BYTES_MAX * 4];
+
+	to[0] = '\0';
+	if (doubtful(report))
+		snprintf(to, to_bytes,
+			 "%llu message%s stored but not as sent. Run mailhaul verify on the "
+			 "target, and look at the list above.",
+			 (unsigned long long)doubtful(report),
+			 doubtful(report) == 1 ? " is" : "s are");
+	else if (report->drained)
+		snprintf(to, to_bytes,
+			 "stopped on request with everything in flight finished. Run the same "
+			 "command again: it goes on where it stopped.");
+	else if (report->error)
+		snprintf(to, to_bytes, "%s.",
+			 hint_sentence(report->error, &report->note, sentence, sizeof sentence));
+	else if (report_exit_code(report) == EXIT_INCOMPLETE)
+		snprintf(to, to_bytes,
+			 "%llu message%s and %llu folder%s were not moved. The report names each "
+			 "and why; everything else is moved.",
+			 (unsigned long long)skipped(report), units_plural(skipped(report)),
+			 (unsigned long long)boxes_failed(report),
+			 units_plural(boxes_failed(report)));
+	return to;
+}
+
+static bool nothing_was_left(const struct report *report)
+{
+	return !report->error && !report->drained && !report->dry_run &&
+	       !report->progress->messages_moved;
+}
+
+/* ---- text ---- */
+
+static const char *digest_shown(const struct report *report)
+{
+	return report->digest ? report->digest : "?";
+}
+
+static void text_peers(const struct report *report, FILE *to)
+{
+	char software[160];
+
+	for (unsigned i = 0; i < report->peers_count; i++) {
+		const struct peer *peer = &report->peers[i].peer;
+
+		fprintf(to,
+			"Endpoint     %s %s, %s %s, certificate SHA-256 %s%s%s, %llu "
+			"connection%s\n",
+			peer->host, peer->address, peer->tls_version, peer->tls_cipher,
+			peer->certificate_sha256, *peer->software ? ", " : "",
+			terminal_text(software, sizeof software, peer->software),
+			(unsigned long long)report->peers[i].connections,
+			units_plural(report->peers[i].connections));
+	}
+}
+
+static void text_kinds(const struct report *report, FILE *to)
+{
+	const uint64_t *kinds = report->progress->kinds;
+	bool any = false;
+
+	for (unsigned kind = MAIL_PLAIN + 1; kind < MAIL_KIND_COUNT; kind++)
+		if (kinds[kind]) {
+			fprintf(to, "%s%llu %s", any ? ", " : "Sealed mail  ",
+				(unsigned long long)kinds[kind],
+				mail_kind_name((enum mail_kind)kind));
+			any = true;
+		}
+	if (any)
+		fputc('\n', to);
+}
+
+static void text_moved(const struct report *report, FILE *to)
+{
+	const struct lane_progress *done = report->progress;
+	char bytes[UNITS_TEXT_BYTES], speed[UNITS_TEXT_BYTES];
+
+	if (report->dry_run) {
+		fprintf(to,
+			"Dry run      %llu message%s in %llu folder%s%s%s; nothing was written\n",
+			(unsigned long long)done->messages_known,
+			units_plural(done->messages_known), (unsigned long long)done->boxes_known,
+			units_plural(done->boxes_known), done->bytes_known ? ", " : "",
+			done->bytes_known ? units_bytes(bytes, done->bytes_known) : "");
+		return;
+	}
+	fprintf(to, "Moved        %llu message%s, %s (%.0f messages/s, %s/s)\n",
+		(unsigned long long)done->messages_moved, units_plural(done->messages_moved),
+		units_bytes(bytes, done->bytes_moved),
+		units_rate(done->messages_moved, report->duration),
+		units_bytes(speed, (uint64_t)units_rate(done->bytes_moved, report->duration)));
+	if (done->messages_before)
+		fprintf(to, "Before       %llu message%s by earlier runs\n",
+			(unsigned long long)done->messages_before,
+			units_plural(done->messages_before));
+	fprintf(to, "Folders      %llu of %llu done\n", (unsigned long long)done->boxes_done,
+		(unsigned long long)done->boxes_known);
+	if (done->reconnects)
+		fprintf(to, "Reconnects   %llu\n", (unsigned long long)done->reconnects);
+}
+
+/* A reason that an older or newer version noted has its name only. */
+static const char *exception_text(const struct ledger_exception *exception)
+{
+	return exception->reason ? err_text(exception->reason) : exception->reason_name;
+}
+
+/* A row of the ledger without a message number is a folder as a whole. */
+static void text_exception(const struct ledger_exception *exception, FILE *to)
+{
+	char name[BOX_NAME_BYTES_MAX + 8];
+
+	terminal_text(name, sizeof name, exception->box_name);
+	if (exception->no)
+		fprintf(to, "  %-8s %s  message %llu: %s\n", ledger_state_name(exception->state),
+			name, (unsigned long long)exception->no, exception_text(exception));
+	else
+		fprintf(to, "  %-8s %s  the folder: %s\n", ledger_state_name(exception->state),
+			name, exception_text(exception));
+}
+
+static enum err text_exceptions(const struct report *report, struct ledger *ledger, FILE *to)
+{
+	uint64_t total = skipped(report) + doubtful(report), shown = 0;
+	struct ledger_exception exception = { 0 };
+	enum err e = OK;
+
+	if (!total && !boxes_failed(report))
+		return OK;
+	fprintf(to, "Not moved    %llu message%s, %llu folder%s\n", (unsigned long long)total,
+		units_plural(total), (unsigned long long)boxes_failed(report),
+		units_plural(boxes_failed(report)));
+	while (report->totals_known && shown < REPORT_EXCEPTIONS_SHOWN &&
+	       (e = ledger_exception_next(ledger, report->progress->mailbox_no, &exception)) ==
+		       OK) {
+		text_exception(&exception, to);
+		shown++;
+	}
+	if (shown == REPORT_EXCEPTIONS_SHOWN && total > shown)
+		fprintf(to, "  ... and %llu more: --json names them all\n",
+			(unsigned long long)(total - shown));
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+enum err report_text(const struct report *report, struct ledger *ledger, FILE *to)
+{
+	char started[UNITS_TEXT_BYTES], took[UNITS_TEXT_BYTES], bytes[UNITS_TEXT_BYTES];
+	enum err e;
+
+	fprintf(to, "Source       %s\nTarget       %s\nStarted      %s, took %s\nDigest       %s\n",
+		report->source, report->target, units_wall(started, report->started_wall_s),
+		units_duration(took, report->duration), digest_shown(report));
+	text_peers(report, to);
+	text_moved(report, to);
+	text_kinds(report, to);
+	e = text_exceptions(report, ledger, to);
+	if (report->totals_known && !report->dry_run)
+		fprintf(to, "In all       %llu message%s moved, %s\n",
+			(unsigned long long)report->totals.messages[LEDGER_MOVED],
+			units_plural(report->totals.messages[LEDGER_MOVED]),
+			units_bytes(bytes, report->totals.bytes_moved));
+	if (nothing_was_left(report))
+		fprintf(to, "Nothing was left to do.\n");
+	return e;
+}
+
+/* ---- JSON ---- */
+
+static void json_peers(const struct report *report, struct json_out *json)
+{
+	json_array_begin(json, "endpoints");
+	for (unsigned i = 0; i < report->peers_count; i++) {
+		const struct peer *peer = &report->peers[i].peer;
+
+		json_object_begin(json, NULL);
+		json_text(json, "host", peer->host);
+		json_text(json, "address", peer->address);
+		json_text(json, "tls_version", peer->tls_version);
+		json_text(json, "tls_cipher", peer->tls_cipher);
+		json_text(json, "certificate_sha256", peer->certificate_sha256);
+		json_text(json, "software", peer->software);
+		json_number(json, "connections", report->peers[i].connections);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+static void json_counts(const struct report *report, struct json_out *json)
+{
+	const struct lane_progress *done = report->progress;
+
+	json_object_begin(json, "run");
+	json_number(json, "folders", done->boxes_known);
+	json_number(json, "folders_done", done->boxes_done);
+	json_number(json, "folders_failed", done->boxes_failed);
+	json_number(json, "messages_known", done->messages_known);
+	json_number(json, "bytes_known", done->bytes_known);
+	json_number(json, "messages_moved", done->messages_moved);
+	json_number(json, "bytes_moved", done->bytes_moved);
+	json_number(json, "messages_before", done->messages_before);
+	json_number(json, "messages_skipped", done->messages_skipped);
+	json_number(json, "messages_doubtful", done->messages_doubtful);
+	json_number(json, "reconnects", done->reconnects);
+	json_decimal(json, "messages_per_second",
+		     units_rate(done->messages_moved, report->duration));
+	json_decimal(json, "bytes_per_second", units_rate(done->bytes_moved, report->duration));
+	json_object_begin(json, "kinds");
+	for (unsigned kind = 0; kind < MAIL_KIND_COUNT; kind++)
+		json_number(json, mail_kind_name((enum mail_kind)kind), done->kinds[kind]);
+	json_object_end(json);
+	json_object_end(json);
+}
+
+static void json_totals(const struct report *report, struct json_out *json)
+{
+	if (!report->totals_known)
+		return;
+	json_object_begin(json, "totals");
+	json_number(json, "folders", report->totals.boxes);
+	json_number(json, "folders_failed", report->totals.boxes_skipped);
+	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
+		json_number(json, ledger_state_name((enum ledger_state)state),
+			    report->totals.messages[state]);
+	json_number(json, "bytes_moved", report->totals.bytes_moved);
+	json_object_end(json);
+}
+
+static enum err json_exceptions(const struct report *report, struct ledger *ledger,
+				struct json_out *json)
+{
+	struct ledger_exception exception = { 0 };
+	enum err e = ERR_PIPE_ENDED;
+
+	json_array_begin(json, "exceptions");
+	while (report->totals_known &&
+	       (e = ledger_exception_next(ledger, report->progress->mailbox_no, &exception)) ==
+		       OK) {
+		json_object_begin(json, NULL);
+		json_text(json, "folder", exception.box_name);
+		if (exception.no)
+			json_number(json, "uid", exception.no);
+		json_text(json, "state", ledger_state_name(exception.state));
+		json_text(json, "reason", exception.reason_name);
+		json_text(json, "text", exception_text(&exception));
+		json_object_end(json);
+	}
+	json_array_end(json);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static void json_end(const struct report *report, struct json_out *json)
+{
+	char reason[ERR_NOTE_BYTES_MAX * 4];
+
+	json_bool(json, "nothing_left", nothing_was_left(report));
+	json_bool(json, "drained", report->drained);
+	if (report->error) {
+		json_object_begin(json, "error");
+		json_text(json, "name", err_name(report->error));
+		json_text(json, "text", err_text(report->error));
+		json_text(json, "note", report->note.text);
+		json_object_end(json);
+	}
+	json_text(json, "reason", report_reason(report, reason, sizeof reason));
+	json_number(json, "exit_code", (uint64_t)report_exit_code(report));
+}
+
+enum err report_json(const struct report *report, struct ledger *ledger, FILE *to)
+{
+	struct json_out json = { .file = to };
+	char started[UNITS_TEXT_BYTES];
+	enum err e;
+
+	json_object_begin(&json, NULL);
+	json_text(&json, "command", "copy");
+	json_text(&json, "version", program_version);
+	json_text(&json, "source", report->source);
+	json_text(&json, "target", report->target);
+	json_text(&json, "digest", digest_shown(report));
+	json_bool(&json, "dry_run", report->dry_run);
+	json_text(&json, "started", units_wall(started, report->started_wall_s));
+	json_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
+	json_peers(report, &json);
+	json_counts(report, &json);
+	json_totals(report, &json);
+	e = json_exceptions(report, ledger, &json);
+	json_end(report, &json);
+	json_object_end(&json);
+	json_line_end(&json);
+	return e;
+}

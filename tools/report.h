@@ -1,0 +1,46 @@
+/* What a copy did: collected while it goes on, told at its end as text or as one JSON object. */
+#ifndef MAILHAUL_TOOLS_REPORT_H
+#define MAILHAUL_TOOLS_REPORT_H
+
+#include <stdio.h>
+
+#include "engine/lane.h"
+
+enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
+
+struct report {
+	const char *source, *target, *digest; /* as shown; borrowed */
+	bool dry_run, drained;
+	int64_t started_wall_s;
+	nsec duration;
+	const struct lane_progress *progress; /* borrowed */
+	/* The ledger's view of the mailbox, all runs; valid when `totals_known`. */
+	struct ledger_totals totals;
+	bool totals_known;
+	/* How the mailbox ended: OK, or what stopped it with the note of that. */
+	enum err error;
+	struct err_note note;
+	/* Peers met, each endpoint once. */
+	struct report_peer {
+		struct peer peer;
+		uint64_t connections;
+	} peers[REPORT_PEERS_MAX];
+	unsigned peers_count;
+};
+
+/* For account->met; `context` is the report. */
+void report_met(void *report, const struct peer *);
+
+/* By the rule of several causes: 121, then the lone mailbox's own error, then 75, then 111. */
+int report_exit_code(const struct report *);
+
+/* One line that says why the exit code is not 0 and what to do next, without program name and line
+ * end. Empty for 0. */
+char *report_reason(const struct report *, char *to, size_t to_bytes);
+
+/* Skipped messages and folders come from the ledger, one by one, so memory does not grow with them.
+ * The ledger may be NULL when no totals are known. Suspends. */
+enum err report_text(const struct report *, struct ledger *, FILE *) MUST_CHECK;
+enum err report_json(const struct report *, struct ledger *, FILE *) MUST_CHECK;
+
+#endif

@@ -1,0 +1,9 @@
+/* SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once. */
+#ifndef MAILHAUL_TOOLS_SIGNALS_H
+#define MAILHAUL_TOOLS_SIGNALS_H
+
+/* For commands that move mail. The first signal requests SHARD_DRAIN, the second ends the process
+ * with 130 or 143; SIGPIPE is ignored; a crash restores the terminal first. */
+void signals_setup(void);
+
+#endif

@@ -1,0 +1,109 @@
+/* mailhaul verify: proves that an archive holds what it says, or names what it does not. */
+#include "tools/commands.h"
+#include "tools/hints.h"
+#include "tools/json_out.h"
+#include "tools/terminal.h"
+#include "tools/units.h"
+#include "transport/archive.h"
+
+struct verify {
+	struct verify_options {
+		bool json;
+	} options;
+	struct json_out json;
+	struct archive_check check;
+	enum err end;
+};
+
+static void on_fault(void *context, const char *key, const char *what)
+{
+	struct verify *verify = context;
+	char shown_key[512], shown_what[512];
+
+	if (!verify->options.json) {
+		printf("FAULT  %s: %s\n", terminal_text(shown_key, sizeof shown_key, key),
+		       terminal_text(shown_what, sizeof shown_what, what));
+		return;
+	}
+	json_object_begin(&verify->json, NULL);
+	json_text(&verify->json, "kind", "fault");
+	json_text(&verify->json, "key", key);
+	json_text(&verify->json, "what", what);
+	json_object_end(&verify->json);
+	json_line_end(&verify->json);
+}
+
+static void tell_totals(struct verify *verify)
+{
+	const struct archive_check *check = &verify->check;
+	char bytes[UNITS_TEXT_BYTES], stored[UNITS_TEXT_BYTES];
+
+	if (!verify->options.json) {
+		printf("Verified %llu message%s, %s, stored as %s in %llu pack%s: %llu fault%s\n",
+		       (unsigned long long)check->messages, units_plural(check->messages),
+		       units_bytes(bytes, check->bytes), units_bytes(stored, check->stored_bytes),
+		       (unsigned long long)check->packs, units_plural(check->packs),
+		       (unsigned long long)check->faults, units_plural(check->faults));
+		return;
+	}
+	json_object_begin(&verify->json, NULL);
+	json_text(&verify->json, "kind", "total");
+	json_number(&verify->json, "packs", check->packs);
+	json_number(&verify->json, "messages", check->messages);
+	json_number(&verify->json, "bytes", check->bytes);
+	json_number(&verify->json, "stored_bytes", check->stored_bytes);
+	json_number(&verify->json, "faults", check->faults);
+	json_bool(&verify->json, "sound", verify->end == OK && !check->faults);
+	json_object_end(&verify->json);
+	json_line_end(&verify->json);
+}
+
+static enum err verify_archive(void *context, struct archive *archive)
+{
+	struct verify *verify = context;
+
+	verify->end = archive_verify(archive, on_fault, verify, &verify->check);
+	if (verify->end == OK || verify->check.faults)
+		tell_totals(verify);
+	if (verify->end == OK && verify->check.faults)
+		verify->end = RAISE(ERR_ARCHIVE_DAMAGED, "verifying");
+	return verify->end;
+}
+
+static int verify_main(int count, char *const *words)
+{
+	struct verify verify = { .json.file = stdout };
+	struct opt_words arguments;
+	int exit_code = EXIT_ALL_MOVED;
+	enum err e;
+
+	if (!command_parse(verify_command.usage, count, words, &verify.options, &arguments,
+			   &exit_code))
+		return exit_code;
+	if ((e = command_read_archive(arguments.at[0], verify_archive, &verify)))
+		exit_code = hint_fail("verify", e);
+	return command_finish_output("verify", exit_code);
+}
+
+static const struct opt options[] = {
+	{ .name = "json",
+	  OPT_STORES_FLAG(struct verify_options, json),
+	  .help = "One JSON object per fault and one with the totals, one per line." },
+};
+
+static const struct opt_command usage = {
+	.name = "verify",
+	.arguments = "ARCHIVE",
+	.words_min = 1,
+	.words_max = 1,
+	.summary = "check every byte of an archive",
+	.about = "Read all of ARCHIVE (file:///path) and compare: stored bytes with the packs' "
+		 "digests, each message with its own, packs with their indexes, manifests with "
+		 "their predecessors. Goes on after a fault and names each. Exit code 121 if there "
+		 "was one.\n",
+	.options = options,
+	.options_count = ARRAY_COUNT(options),
+	.examples = "  mailhaul verify file:///var/archive\n",
+};
+
+const struct command verify_command = { &usage, verify_main };

@@ -1,0 +1,164 @@
+/* See archive_mark.h. */
+#include "transport/archive_mark.h"
+
+#include <stdio.h>
+
+#include "crypto/digest.h"
+#include "engine/clock.h"
+#include "transport/json.h"
+
+enum { MARK_BYTES_MAX = 8192, MARK_VERSION = 1, READABLE_BYTES = 64, HASH_BYTES = 4 };
+
+static const char marker_key[] = "mailhaul-archive.json";
+
+struct marker {
+	char format[32];
+	uint64_t version;
+	uint8_t ledger[LEDGER_ID_BYTES];
+};
+
+static const struct json_field marker_fields[] = {
+	JSON_FIELD("format", JSON_TEXT, struct marker, format),
+	JSON_FIELD("version", JSON_NUMBER, struct marker, version),
+	JSON_FIELD("ledger", JSON_HEX, struct marker, ledger),
+};
+
+/* No marker: fine if there is nothing else either. A fresh ext4 file system has its lost+found. */
+static enum err check_empty(struct store *store, const char *shown)
+{
+	struct buffer names = { 0 };
+	const char *name = NULL;
+	char quoted[80];
+	enum err e = store->type->list(store, "", &names);
+
+	while (!e && store_names_next(&names, &name))
+		if (strcmp(name, "lost+found") != 0)
+			e = RAISE(ERR_SINK_FOREIGN, "%s is no archive but holds \"%s\"; choose an empty "
+				  "directory", shown, err_quote(quoted, sizeof quoted, text_of(name)));
+	buffer_free(&names);
+	return e;
+}
+
+enum err archive_mark_read(struct store *store, const char *shown, bool *found,
+			   uint8_t ledger_id[LEDGER_ID_BYTES])
+{
+	struct buffer text = { 0 };
+	struct marker marker = { 0 };
+	enum err e = store_get_whole(store, marker_key, MARK_BYTES_MAX, &text);
+
+	*found = !e;
+	if (e == ERR_DISK_ABSENT) {
+		err_note_clear();
+		e = check_empty(store, shown);
+	} else if (!e && (!json_read((struct text){ text.at, text.bytes }, marker_fields,
+				     ARRAY_COUNT(marker_fields), &marker) ||
+			  strcmp(marker.format, "mailhaul-archive") != 0)) {
+		e = RAISE(ERR_ARCHIVE_FORMAT, "%s: %s does not parse", shown, marker_key);
+	} else if (!e && marker.version != MARK_VERSION) {
+		e = RAISE(ERR_ARCHIVE_FORMAT, "%s has format version %llu; this program knows %d", shown,
+			  (unsigned long long)marker.version, MARK_VERSION);
+	}
+	memcpy(ledger_id, marker.ledger, LEDGER_ID_BYTES);
+	buffer_free(&text);
+	return e;
+}
+
+enum err archive_mark_write(struct store *store, const uint8_t ledger_id[LEDGER_ID_BYTES])
+{
+	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
+	struct buffer text = { 0 };
+	char date[40];
+	enum err e;
+
+	json_begin(&text);
+	json_add_text(&text, "format", text_of("mailhaul-archive"));
+	json_add_number(&text, "version", MARK_VERSION);
+	json_add_hex(&text, "ledger", ledger_id, LEDGER_ID_BYTES);
+	json_add_text(&text, "created", text_of(mail_date_rfc3339(date, &now)));
+	json_end(&text);
+	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "marking an archive") :
+			  store_put_whole(store, marker_key, text.at, text.bytes);
+	buffer_free(&text);
+	return e;
+}
+
+/* ---- mailboxes ---- */
+
+enum err archive_mailbox_key(char to[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1], const char *name)
+{
+	char readable[READABLE_BYTES + 1], hex[2 * HASH_BYTES + 1];
+	struct digest digest;
+	size_t n = 0;
+	enum err e;
+
+	must(name[0] != '\0');
+	for (; name[n] && n < READABLE_BYTES; n++) {
+		struct text one = { name + n, 1 };
+
+		readable[n] = store_name_is_valid(one) || (n > 0 && name[n] == '.') ? name[n] : '_';
+	}
+	readable[n] = '\0';
+	if ((e = digest_of(digest_type(text_of("blake3")), name, strlen(name), &digest)))
+		return e;
+	bytes_to_hex(hex, digest.bytes, HASH_BYTES);
+	snprintf(to, ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1, "%s-%s", readable, hex);
+	return OK;
+}
+
+struct mailbox_file {
+	char format[32];
+	uint64_t version;
+	struct archive_mailbox_mark mark;
+};
+
+static const struct json_field mailbox_fields[] = {
+	JSON_FIELD("format", JSON_TEXT, struct mailbox_file, format),
+	JSON_FIELD("version", JSON_NUMBER, struct mailbox_file, version),
+	JSON_FIELD("name", JSON_TEXT, struct mailbox_file, mark.name),
+	JSON_FIELD("digest_name", JSON_TEXT, struct mailbox_file, mark.digest_name),
+};
+
+static char *mailbox_file_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key)
+{
+	int n = snprintf(to, STORE_KEY_BYTES_MAX + 1, "%s/mailbox.json", mailbox_key);
+
+	must(n > 0 && n <= STORE_KEY_BYTES_MAX);
+	return to;
+}
+
+enum err archive_mailbox_read(struct store *store, const char *mailbox_key,
+			      struct archive_mailbox_mark *mark)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct buffer text = { 0 };
+	struct mailbox_file file = { 0 };
+	enum err e = store_get_whole(store, mailbox_file_key(key, mailbox_key), MARK_BYTES_MAX, &text);
+
+	if (!e && (!json_read((struct text){ text.at, text.bytes }, mailbox_fields,
+			      ARRAY_COUNT(mailbox_fields), &file) ||
+		   strcmp(file.format, "mailhaul-mailbox") != 0 || file.version != MARK_VERSION ||
+		   !digest_type(text_of(file.mark.digest_name))))
+		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s does not parse", key);
+	*mark = file.mark;
+	buffer_free(&text);
+	return e;
+}
+
+enum err archive_mailbox_write(struct store *store, const char *mailbox_key,
+			       const struct archive_mailbox_mark *mark)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct buffer text = { 0 };
+	enum err e;
+
+	json_begin(&text);
+	json_add_text(&text, "format", text_of("mailhaul-mailbox"));
+	json_add_number(&text, "version", MARK_VERSION);
+	json_add_text(&text, "name", text_of(mark->name));
+	json_add_text(&text, "digest_name", text_of(mark->digest_name));
+	json_end(&text);
+	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "naming a mailbox") :
+			  store_put_whole(store, mailbox_file_key(key, mailbox_key), text.at, text.bytes);
+	buffer_free(&text);
+	return e;
+}

@@ -1,0 +1,637 @@
+/* The sink that fills an archive. The write fiber fills packs; the receipt fiber forces them to disk,
+ * hands out their seals, makes them visible and receipts their messages, while the next pack fills.
+ * docs/FORMAT.md section 5 has the order. Not for: what a pack looks like (pack.c), where files lie
+ * (store_dir.c). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/sink.h"
+#include "transport/archive_mark.h"
+#include "transport/json.h"
+#include "transport/manifest.h"
+#include "transport/pack.h"
+
+extern const struct sink_driver archive_sink;
+
+/* Long enough for packs of useful size from a slow source, short enough that a cut costs little. */
+#define PACK_OPEN_NS (60 * NSEC_SECOND)
+/* Waiting for the other fiber has no deadline of its own; this only makes it a bounded one. */
+#define WAIT_NS (3600 * NSEC_SECOND)
+
+enum {
+	/* Complete packs that wait for the receipt fiber: their writes are under way, each holds its
+	 * buffers. One is being sealed while the next arrives. */
+	FILLED_MAX = 2,
+};
+
+/* A folder, with the spellings that every message of it needs. */
+struct box_entry {
+	struct pack_box box;
+	struct buffer name, escaped, path;
+};
+
+/* A pack that is complete, on its way to being receipted. */
+struct sealed {
+	enum sealed_state {
+		SEALED_FILLED,    /* its writes are under way */
+		SEALED_SHOWN,     /* its seal was given to the lane */
+		SEALED_PUBLISHED, /* visible: receipts follow */
+	} state;
+	uint64_t seal_no;
+	struct pack_done done;
+	struct buffer seal;
+	struct text records;
+	size_t next_record;
+	struct sealed *next;
+};
+
+struct archive_sink {
+	struct sink base;
+	struct sink_config config;
+	char mailbox_name[512], mailbox_key[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1];
+	struct store *store;
+	struct pack *pack;
+	uint64_t seal_no; /* of the pack being filled, or the next one */
+	nsec pack_opened;
+	struct box_entry **boxes;
+	size_t boxes_count, boxes_room, box_current;
+	struct manifest_boxes manifest;
+	struct sealed *first, *last; /* oldest first */
+	struct sealed *answered;     /* its receipt is borrowed until the next one */
+	unsigned filled;
+	struct wait_queue changed;
+	enum err broken;
+	char broken_why[ERR_NOTE_BYTES_MAX];
+	bool draining;
+};
+
+static struct archive_sink *sink_of(struct sink *sink)
+{
+	must(sink->type == &archive_sink);
+	return CONTAINER_OF(sink, struct archive_sink, base);
+}
+
+/* What failed in one fiber fails in the other, with the same words. */
+static enum err is_broken(struct archive_sink *sink)
+{
+	return sink->broken ? RAISE(sink->broken, "%s", sink->broken_why) : OK;
+}
+
+static enum err breaks(struct archive_sink *sink, enum err e)
+{
+	if (e && !sink->broken) {
+		sink->broken = e;
+		snprintf(sink->broken_why, sizeof sink->broken_why, "%s", err_note()->text);
+	}
+	wake_all(&sink->changed);
+	return e;
+}
+
+/* Waits for a change made by the other fiber. */
+static enum err wait_for_change(struct archive_sink *sink)
+{
+	enum err e = wait_on(&sink->changed, clock_after(WAIT_NS));
+
+	return e ? e : is_broken(sink);
+}
+
+/* ---- opening ---- */
+
+static void sealed_free(struct archive_sink *sink, struct sealed **sealed)
+{
+	if (*sealed) {
+		pack_done_free(sink->store, &(*sealed)->done);
+		buffer_free(&(*sealed)->seal);
+	}
+	free(*sealed);
+	*sealed = NULL;
+}
+
+static void box_entry_free(struct box_entry *entry)
+{
+	buffer_free(&entry->name);
+	buffer_free(&entry->escaped);
+	buffer_free(&entry->path);
+	free(entry);
+}
+
+static void archive_sink_close(struct sink **sink_at)
+{
+	struct archive_sink *sink;
+
+	if (!*sink_at)
+		return;
+	sink = sink_of(*sink_at);
+	*sink_at = NULL;
+	for (struct sealed *next; sink->first; sink->first = next) {
+		next = sink->first->next;
+		sealed_free(sink, &sink->first);
+	}
+	sealed_free(sink, &sink->answered);
+	for (size_t i = 0; i < sink->boxes_count; i++)
+		box_entry_free(sink->boxes[i]);
+	free(sink->boxes);
+	manifest_boxes_free(&sink->manifest);
+	pack_close(&sink->pack);
+	if (sink->store)
+		sink->store->type->close(&sink->store);
+	free(sink);
+}
+
+static enum err check_owner(struct archive_sink *sink, const char *shown, bool *found)
+{
+	uint8_t ledger_id[LEDGER_ID_BYTES];
+	char hex[2 * LEDGER_ID_BYTES + 1];
+	enum err e;
+
+	if ((e = archive_mark_read(sink->store, shown, found, ledger_id)) || !*found)
+		return e;
+	if (memcmp(ledger_id, sink->config.ledger_id, LEDGER_ID_BYTES) == 0)
+		return OK;
+	bytes_to_hex(hex, ledger_id, LEDGER_ID_BYTES);
+	return RAISE(ERR_SINK_LEDGER_LOST, "%s belongs to ledger %s; use that one's state directory, or "
+		     "another target", shown, hex);
+}
+
+/* Sealed packs have numbers below next_seal_no, and only those become visible. */
+static enum err check_packs(struct archive_sink *sink, const char *shown)
+{
+	char prefix[STORE_KEY_BYTES_MAX + 1];
+	struct buffer names = { 0 };
+	const char *name = NULL;
+	uint64_t number;
+	enum err e;
+
+	snprintf(prefix, sizeof prefix, "%s/packs", sink->mailbox_key);
+	e = sink->store->type->list(sink->store, prefix, &names);
+	while (!e && store_names_next(&names, &name))
+		if (pack_number(name, &number) && number >= sink->config.next_seal_no)
+			e = RAISE(ERR_SINK_LEDGER_LOST, "%s holds pack %s, which the ledger does not know: "
+				  "is it an old copy of the ledger?", shown, name);
+	buffer_free(&names);
+	return e;
+}
+
+static enum err check_mailbox(struct archive_sink *sink, bool write)
+{
+	struct archive_mailbox_mark mark;
+	enum err e = archive_mailbox_read(sink->store, sink->mailbox_key, &mark);
+
+	if (e == ERR_DISK_ABSENT) {
+		err_note_clear();
+		snprintf(mark.name, sizeof mark.name, "%s", sink->mailbox_name);
+		snprintf(mark.digest_name, sizeof mark.digest_name, "%s", sink->config.digest->name);
+		return write ? archive_mailbox_write(sink->store, sink->mailbox_key, &mark) : OK;
+	}
+	if (e)
+		return e;
+	if (strcmp(mark.name, sink->mailbox_name) != 0)
+		return RAISE(ERR_SINK_FOREIGN, "%s holds another mailbox", sink->mailbox_key);
+	if (strcmp(mark.digest_name, sink->config.digest->name) != 0)
+		return RAISE(ERR_INPUT_USAGE, "%s was begun with digest %s; keep it", sink->mailbox_key,
+			     mark.digest_name);
+	return OK;
+}
+
+/* Nothing of the target is changed before it is known to be ours, or empty. */
+static enum err take_over(struct archive_sink *sink, const char *shown)
+{
+	bool found;
+	enum err e;
+
+	if ((e = check_owner(sink, shown, &found)) || (e = check_mailbox(sink, false)) ||
+	    (e = check_packs(sink, shown)) || sink->config.dry_run)
+		return e;
+	if ((e = sink->store->type->lock(sink->store)) || (e = check_owner(sink, shown, &found)))
+		return e;
+	if (!found && (e = archive_mark_write(sink->store, sink->config.ledger_id)))
+		return e;
+	return check_mailbox(sink, true);
+}
+
+static enum err store_open(struct archive_sink *sink, const struct account *account, nsec until)
+{
+	bool dry_run = sink->config.dry_run;
+	enum err e = store_dir.open(&sink->store, account, !dry_run, until);
+
+	if (e == ERR_DISK_ABSENT && dry_run) {
+		err_note_clear();
+		return OK;
+	}
+	return e ? e : take_over(sink, account->shown);
+}
+
+static enum err packs_open(struct archive_sink *sink)
+{
+	const struct pack_config config = {
+		.store = sink->store,
+		.digest = sink->config.digest,
+		.digest_of_store = sink->config.digest_of_store,
+		.zstd_level = sink->config.zstd_level,
+		.pack_bytes = sink->config.pack_bytes,
+		.mailbox_name = sink->mailbox_name,
+	};
+
+	return sink->config.dry_run ? OK : pack_open(&config, &sink->pack);
+}
+
+static enum err archive_sink_open(struct sink **out, const struct account *account,
+				  const struct sink_config *config, nsec until)
+{
+	struct archive_sink *sink = calloc(1, sizeof *sink);
+	enum err e;
+
+	*out = NULL;
+	if (!sink)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
+	sink->base.type = &archive_sink;
+	sink->config = *config;
+	sink->seal_no = config->next_seal_no;
+	snprintf(sink->mailbox_name, sizeof sink->mailbox_name, "%s", config->mailbox_name);
+	*out = &sink->base;
+	if ((e = archive_mailbox_key(sink->mailbox_key, sink->mailbox_name)) ||
+	    (e = store_open(sink, account, until)) || (e = packs_open(sink)))
+		archive_sink_close(out);
+	return e;
+}
+
+/* ---- folders ---- */
+
+static enum err box_entry_make(const struct box *box, struct box_entry **out)
+{
+	struct box_entry *entry = calloc(1, sizeof *entry);
+	enum err e;
+
+	*out = entry;
+	if (!entry)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping a folder");
+	buffer_add_text(&entry->name, box->name);
+	json_escape(&entry->escaped, text_of(box->name));
+	e = tar_path_add(&entry->path, text_of(box->name), box->separator);
+	if (!e && (entry->name.failed || entry->escaped.failed))
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "keeping a folder");
+	entry->box = (struct pack_box){
+		.box_no = box->box_no,
+		.epoch = box->epoch,
+		.name = { entry->name.at, entry->name.bytes },
+		.escaped = { entry->escaped.at, entry->escaped.bytes },
+		.path = { entry->path.at, entry->path.bytes },
+		.separator = box->separator,
+	};
+	return e;
+}
+
+static enum err archive_sink_prepare(struct sink *base, const struct box *box)
+{
+	struct archive_sink *sink = sink_of(base);
+	struct box_entry *entry, **more;
+	size_t room;
+	enum err e;
+
+	if (sink->boxes_count == sink->boxes_room) {
+		room = sink->boxes_room ? 2 * sink->boxes_room : 64;
+		if (!(more = realloc(sink->boxes, room * sizeof(struct box_entry *))))
+			return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %zu folders", sink->boxes_count);
+		sink->boxes = more;
+		sink->boxes_room = room;
+	}
+	e = box_entry_make(box, &entry);
+	if (entry)
+		sink->boxes[sink->boxes_count++] = entry;
+	return e ? e : manifest_boxes_add(&sink->manifest, box);
+}
+
+/* Messages come folder by folder, so this looks far only once a folder. */
+static const struct pack_box *box_of(struct archive_sink *sink, uint64_t box_no)
+{
+	for (size_t i = 0; i < sink->boxes_count; i++) {
+		size_t at = (sink->box_current + i) % sink->boxes_count;
+
+		if (sink->boxes[at]->box.box_no == box_no) {
+			sink->box_current = at;
+			return &sink->boxes[at]->box;
+		}
+	}
+	return NULL;
+}
+
+/* ---- filling packs ---- */
+
+static void sealed_append(struct archive_sink *sink, struct sealed *sealed)
+{
+	if (sink->last)
+		sink->last->next = sealed;
+	else
+		sink->first = sealed;
+	sink->last = sealed;
+	wake_all(&sink->changed);
+}
+
+/* The pack being filled is complete: over to the receipt fiber. */
+static enum err pack_finish(struct archive_sink *sink)
+{
+	struct sealed *sealed;
+	enum err e;
+
+	while (sink->filled >= FILLED_MAX)
+		if ((e = wait_for_change(sink)))
+			return e;
+	if (!(sealed = calloc(1, sizeof *sealed)))
+		return breaks(sink, RAISE(ERR_MEMORY_EXHAUSTED, "sealing a pack"));
+	if ((e = pack_end(sink->pack, &sealed->done))) {
+		free(sealed);
+		return breaks(sink, e);
+	}
+	sealed->state = SEALED_FILLED;
+	sealed->seal_no = sink->seal_no++;
+	sink->filled++;
+	sealed_append(sink, sealed);
+	return OK;
+}
+
+static enum err pack_start(struct archive_sink *sink)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	nsec wall = clock_wall();
+
+	if (pack_is_begun(sink->pack))
+		return OK;
+	pack_key(key, sink->mailbox_key, sink->seal_no, sink->config.zstd_level > 0);
+	sink->pack_opened = clock_now();
+	return breaks(sink, pack_begin(sink->pack, key, wall > 0 ? wall / NSEC_SECOND : 0));
+}
+
+static enum err archive_sink_put(struct sink *base, struct item *item)
+{
+	struct archive_sink *sink = sink_of(base);
+	const struct pack_box *box = box_of(sink, item->box_no);
+	bool pack_broken;
+	enum err e;
+
+	must(box && item->size_bytes != SIZE_UNKNOWN && !sink->draining && sink->pack);
+	if ((e = is_broken(sink)))
+		return e;
+	if (pack_is_begun(sink->pack) && clock_now() - sink->pack_opened > PACK_OPEN_NS &&
+	    (e = pack_finish(sink)))
+		return e;
+	if ((e = pack_start(sink)))
+		return e;
+	if ((e = pack_add(sink->pack, box, item, &pack_broken)))
+		return pack_broken ? breaks(sink, e) : e;
+	return pack_is_full(sink->pack) ? pack_finish(sink) : OK;
+}
+
+static enum err archive_sink_flush(struct sink *base)
+{
+	struct archive_sink *sink = sink_of(base);
+	enum err e = is_broken(sink);
+
+	if (e || !sink->pack || !pack_is_begun(sink->pack))
+		return e;
+	return pack_finish(sink);
+}
+
+static void archive_sink_drain(struct sink *base)
+{
+	struct archive_sink *sink = sink_of(base);
+
+	sink->draining = true;
+	wake_all(&sink->changed);
+}
+
+/* ---- receipts ---- */
+
+static enum err seal_make(struct archive_sink *sink, struct sealed *sealed)
+{
+	const struct pack_done *done = &sealed->done;
+	struct seal seal = {
+		.stored_bytes = done->stored_bytes,
+		.digest = done->digest,
+		.key = text_of(done->key),
+		.records = { done->records.at, done->records.bytes },
+		.index = { done->index.at, done->index.bytes },
+	};
+	enum err e;
+
+	if ((e = sink->store->type->put_seal(done->put)))
+		return e;
+	seal_write(&sealed->seal, &seal);
+	if (sealed->seal.failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing %s", done->key);
+	sealed->records = seal.records;
+	return OK;
+}
+
+/* The seal of the oldest pack. */
+static enum err give_seal(struct archive_sink *sink, struct sealed *sealed, struct receipt *receipt)
+{
+	enum err e = seal_make(sink, sealed);
+
+	sink->filled--;
+	sealed->state = SEALED_SHOWN;
+	if (breaks(sink, e))
+		return e;
+	receipt->kind = RECEIPT_SEALED;
+	receipt->seal_no = sealed->seal_no;
+	receipt->seal = (struct text){ sealed->seal.at, sealed->seal.bytes };
+	return OK;
+}
+
+/* The next message of the oldest pack; behind the last one the pack itself. */
+static void give_receipt(struct archive_sink *sink, struct sealed *sealed, struct receipt *receipt)
+{
+	struct seal_record record;
+
+	receipt->seal_no = sealed->seal_no;
+	if (sealed->next_record == sealed->records.bytes / SEAL_RECORD_BYTES) {
+		receipt->kind = RECEIPT_SETTLED;
+		sink->first = sealed->next;
+		if (!sink->first)
+			sink->last = NULL;
+		sink->answered = sealed;
+		return;
+	}
+	seal_record_get(sealed->records, sealed->next_record++, &record);
+	receipt->kind = RECEIPT_STORED;
+	receipt->box_no = record.box_no;
+	receipt->no = record.no;
+	receipt->size_bytes = record.size_bytes;
+	receipt->digest = record.digest;
+	receipt->mail_kind = record.kind < MAIL_KIND_COUNT ? (enum mail_kind)record.kind : MAIL_PLAIN;
+}
+
+static enum err archive_sink_receipt(struct sink *base, struct receipt *receipt)
+{
+	struct archive_sink *sink = sink_of(base);
+	enum err e;
+
+	sealed_free(sink, &sink->answered);
+	*receipt = (struct receipt){ 0 };
+	for (;;) {
+		if ((e = is_broken(sink)))
+			return e;
+		if (sink->first && sink->first->state == SEALED_FILLED)
+			return give_seal(sink, sink->first, receipt);
+		if (sink->first) {
+			must(sink->first->state == SEALED_PUBLISHED); /* publish() comes first */
+			give_receipt(sink, sink->first, receipt);
+			return OK;
+		}
+		if (sink->draining && (!sink->pack || !pack_is_begun(sink->pack)))
+			return ERR_SINK_FINISHED;
+		e = sink->draining ? pack_finish(sink) : wait_for_change(sink);
+		if (e == ERR_FIBER_TIMEOUT)
+			err_note_clear();
+		else if (e)
+			return e;
+	}
+}
+
+static enum err write_index(struct archive_sink *sink, const char *key, struct text index)
+{
+	char index_key[STORE_KEY_BYTES_MAX + 1];
+
+	pack_index_key(index_key, key);
+	return store_put_whole(sink->store, index_key, index.at, index.bytes);
+}
+
+static enum err archive_sink_publish(struct sink *base, uint64_t seal_no)
+{
+	struct archive_sink *sink = sink_of(base);
+	struct sealed *sealed = sink->first;
+	struct pack_done *done;
+	enum err e;
+
+	must(sealed && sealed->seal_no == seal_no && sealed->state == SEALED_SHOWN);
+	if ((e = is_broken(sink)))
+		return e;
+	done = &sealed->done;
+	e = sink->store->type->put_publish(&done->put);
+	if (e == ERR_DISK_EXISTS) {
+		err_note_clear();
+		e = RAISE(ERR_SINK_DAMAGED, "%s is there already; we never wrote it", done->key);
+	}
+	if (!e)
+		e = write_index(sink, done->key, (struct text){ done->index.at, done->index.bytes });
+	if (!e)
+		sealed->state = SEALED_PUBLISHED;
+	return breaks(sink, e);
+}
+
+/* ---- after a restart ---- */
+
+static enum err compare_stored(struct archive_sink *sink, const char *key, const struct seal *seal)
+{
+	struct digest digest;
+	uint64_t bytes;
+	enum err e = store_digest(sink->store, key, sink->config.digest_of_store, &digest, &bytes);
+
+	if (e)
+		return e;
+	if (bytes != seal->stored_bytes || memcmp(&digest, &seal->digest, sizeof digest) != 0)
+		return RAISE(ERR_SINK_DAMAGED, "%s is not what was sealed (%llu bytes, sealed with %llu); "
+			     "nothing was changed", key, (unsigned long long)bytes,
+			     (unsigned long long)seal->stored_bytes);
+	return OK;
+}
+
+static enum err index_complete(struct archive_sink *sink, const char *key, const struct seal *seal)
+{
+	char index_key[STORE_KEY_BYTES_MAX + 1];
+	uint64_t bytes;
+	enum err e;
+
+	pack_index_key(index_key, key);
+	e = sink->store->type->size(sink->store, index_key, &bytes);
+	if (e != ERR_DISK_ABSENT)
+		return e;
+	err_note_clear();
+	return write_index(sink, key, seal->index);
+}
+
+static enum err sealed_again(struct archive_sink *sink, uint64_t seal_no, struct text blob)
+{
+	struct sealed *sealed = calloc(1, sizeof *sealed);
+	struct seal seal;
+
+	if (sealed)
+		buffer_add(&sealed->seal, blob.at, blob.bytes);
+	if (!sealed || sealed->seal.failed) {
+		sealed_free(sink, &sealed);
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading a seal");
+	}
+	must(seal_read((struct text){ sealed->seal.at, sealed->seal.bytes }, &seal));
+	sealed->seal_no = seal_no;
+	sealed->records = seal.records;
+	sealed->state = SEALED_PUBLISHED;
+	sealed_append(sink, sealed);
+	return OK;
+}
+
+static bool is_our_pack(const struct archive_sink *sink, struct text key)
+{
+	size_t n = strlen(sink->mailbox_key);
+
+	return store_key_is_valid(key) && key.bytes > n + 7 &&
+	       memcmp(key.at, sink->mailbox_key, n) == 0 && memcmp(key.at + n, "/packs/", 7) == 0;
+}
+
+static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct text blob, enum seal_fate *fate)
+{
+	struct archive_sink *sink = sink_of(base);
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct seal seal;
+	uint64_t bytes;
+	enum err e;
+
+	must(sink->pack && !pack_is_begun(sink->pack));
+	*fate = SEAL_ABSENT;
+	if (!seal_read(blob, &seal) || !is_our_pack(sink, seal.key))
+		return RAISE(ERR_LEDGER_DAMAGED, "seal %llu does not parse", (unsigned long long)seal_no);
+	snprintf(key, sizeof key, "%.*s", (int)seal.key.bytes, seal.key.at);
+	e = sink->store->type->size(sink->store, key, &bytes);
+	if (e == ERR_DISK_ABSENT) {
+		err_note_clear();
+		return OK;
+	}
+	if (e || (e = compare_stored(sink, key, &seal)) || (e = index_complete(sink, key, &seal)))
+		return e;
+	*fate = SEAL_PRESENT;
+	return sealed_again(sink, seal_no, blob);
+}
+
+/* ---- the end ---- */
+
+static enum err archive_sink_finish(struct sink *base, nsec until)
+{
+	struct archive_sink *sink = sink_of(base);
+	const struct manifest_next next = {
+		.mailbox_key = sink->mailbox_key,
+		.mailbox_name = sink->mailbox_name,
+		.digest = sink->config.digest,
+		.boxes = &sink->manifest,
+	};
+	enum err e;
+
+	(void)until; /* the store has its own patience with a disk */
+	if ((e = is_broken(sink)) || sink->config.dry_run)
+		return e;
+	must(!sink->first && !pack_is_begun(sink->pack));
+	return manifest_write(sink->store, &next);
+}
+
+const struct sink_driver archive_sink = {
+	.scheme = "file",
+	.open = archive_sink_open,
+	.prepare = archive_sink_prepare,
+	.find = archive_sink_find,
+	.put = archive_sink_put,
+	.flush = archive_sink_flush,
+	.receipt = archive_sink_receipt,
+	.publish = archive_sink_publish,
+	.drain = archive_sink_drain,
+	.finish = archive_sink_finish,
+	.close = archive_sink_close,
+};

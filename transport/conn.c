@@ -1,0 +1,555 @@
+/* One connection under TLS: see conn.h. Ciphertext arrives in the ring's buffers, and OpenSSL's
+ * reading of them (wire_take) is its only copy; plaintext is opened straight into the caller's
+ * memory. What is sealed gathers in one of two buffers, so that one can be on its way while the
+ * other fills. Not for: what a peer says, and whether to try again. */
+#include "transport/conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/bytes.h"
+#include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/io.h"
+#include "transport/dial.h"
+#include "transport/tls.h"
+
+enum {
+	CONN_MAGIC = 0x0c022000,
+	SEND_BYTES_MAX = 256 * 1024,	/* of one gathering buffer */
+	SEND_BYTES_FLUSH = 128 * 1024,	/* goes out by itself past this */
+	RECORD_BYTES_MAX = 16 * 1024,	/* RFC 8446 section 5.1 */
+	PLAIN_BYTES_MAX = 512,		/* all that may ever be sent before TLS */
+	GOODBYE_BYTES_MAX = 256 * 1024, /* read and dropped while waiting for the peer's end */
+};
+#define ALERT_WAIT_MAX	 NSEC_SECOND
+#define GOODBYE_WAIT_MAX (2 * NSEC_SECOND)
+
+struct conn {
+	uint32_t magic;
+	int fd;
+	const struct account *account; /* only until TLS stands */
+	struct tls_context *trust;
+	struct tls *tls;
+	nsec until;
+	char shown[220]; /* for texts: "imap.example.com:993 (192.0.2.1:993)" */
+	struct peer peer;
+	struct conn_counts counts;
+
+	struct io_receiver *receiver;
+	struct ring_bytes arrived; /* being used up, while `holding` */
+	uint32_t arrived_used;
+	bool holding, ended;
+	bool receiving; /* a fiber waits in the ring; others wait for it */
+	struct wait_queue received;
+
+	struct buffer send[2];
+	unsigned filling; /* of send */
+	bool sending;	  /* the other one is on its way */
+	enum err send_failed;
+	struct wait_queue sent;
+};
+
+/* ---- texts ---- */
+
+/* The ring's errors do not know whom they are about. Say it, unless an older note is being kept. */
+static enum err name_peer(const struct conn *conn, enum err e, bool had_note, const char *doing)
+{
+	const char *during = conn->tls && !conn_is_secure(conn) ? "TLS handshake: " : "";
+	int errno_value = err_note()->errno_value;
+
+	if (e == ERR_FIBER_CANCELED || had_note)
+		return e;
+	err_note_clear();
+	if (e == ERR_FIBER_TIMEOUT || e == ERR_NET_TIMEOUT)
+		return RAISE(ERR_NET_TIMEOUT, "%s%s %s: nothing moved in time", during, doing,
+			     conn->shown);
+	return errno_value ? RAISE_ERRNO(e, errno_value, "%s%s %s", during, doing, conn->shown)
+			   : RAISE(e, "%s%s %s", during, doing, conn->shown);
+}
+
+static bool has_note(void)
+{
+	return err_note()->error != OK;
+}
+
+/* ---- the wire ---- */
+
+/* Wait for bytes of the wire, or its end (`ended`). May return without either when another fiber
+ * got them first, so callers look again. */
+static enum err receive(struct conn *conn, nsec until)
+{
+	bool had_note = has_note();
+	enum err e;
+
+	if (conn->holding || conn->ended)
+		return OK;
+	if (conn->receiving) {
+		e = wait_on(&conn->received, until);
+		return e ? name_peer(conn, e, had_note, "waiting for") : OK;
+	}
+	conn->receiving = true;
+	e = io_receive(conn->receiver, until, &conn->arrived);
+	conn->receiving = false;
+	wake_all(&conn->received);
+	if (e)
+		return name_peer(conn, e, had_note, "waiting for");
+	conn->ended = conn->arrived.length == 0;
+	conn->holding = !conn->ended;
+	conn->arrived_used = 0;
+	return OK;
+}
+
+/* As receive(), but for what is there already. */
+static enum err receive_ready(struct conn *conn)
+{
+	bool had_note = has_note();
+	enum err e;
+
+	if (conn->receiving)
+		return OK;
+	e = receive(conn, 0); /* long past: io_receive() only looks */
+	if (e != ERR_NET_TIMEOUT)
+		return e;
+	if (!had_note)
+		err_note_clear();
+	return OK;
+}
+
+static size_t wire_take(void *owner, void *to, size_t max)
+{
+	struct conn *conn = owner;
+	size_t bytes;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	if (!conn->holding)
+		return 0;
+	bytes = min_u64(max, conn->arrived.length - conn->arrived_used);
+	bytes_copy(to, conn->arrived.at + conn->arrived_used, bytes, BYTES_META);
+	conn->arrived_used += (uint32_t)bytes;
+	if (conn->arrived_used == conn->arrived.length) {
+		io_release(conn->receiver, &conn->arrived);
+		conn->holding = false;
+	}
+	return bytes;
+}
+
+static bool wire_give(void *owner, const void *from, size_t bytes)
+{
+	struct conn *conn = owner;
+	struct buffer *buffer;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	buffer = &conn->send[conn->filling];
+	buffer_add(buffer, from, bytes);
+	return !buffer->failed;
+}
+
+/* Send one gathered buffer. A send that ends early has cut a record, so it is the last one. */
+static enum err send_gathered(struct conn *conn)
+{
+	struct buffer *going = &conn->send[conn->filling];
+	bool had_note = has_note();
+	enum err e;
+
+	must(!conn->sending && going->bytes > 0);
+	conn->filling ^= 1;
+	conn->sending = true;
+	e = io_send(conn->fd, going->at, going->bytes, conn->until);
+	conn->sending = false;
+	buffer_reset(going);
+	wake_all(&conn->sent);
+	if (!e)
+		return OK;
+	conn->send_failed = e == ERR_FIBER_CANCELED ? ERR_NET_RESET : e;
+	return name_peer(conn, e, had_note, "sending to");
+}
+
+/* Send what has gathered. Where another fiber is sending already, its loop takes ours along: the
+ * reader leaves it to it, lest it wait for a peer that waits for us to read. */
+static enum err flush(struct conn *conn, bool wait_for_other)
+{
+	bool had_note = has_note();
+	enum err e;
+
+	while (conn->sending) {
+		if (!wait_for_other)
+			return OK;
+		if ((e = wait_on(&conn->sent, conn->until)))
+			return name_peer(conn, e, had_note, "sending to");
+	}
+	if (conn->send_failed)
+		return RAISE(conn->send_failed, "sending to %s: an earlier send was cut short",
+			     conn->shown);
+	while (conn->send[conn->filling].bytes > 0)
+		if ((e = send_gathered(conn)))
+			return e;
+	return OK;
+}
+
+/* ---- TLS ---- */
+
+struct trust {
+	struct trust *next;
+	struct tls_context *context;
+	char ca_file[]; /* "": the system's */
+};
+static _Thread_local struct trust *trusts;
+
+static enum err trust_find(const char *ca_file, struct tls_context **out)
+{
+	size_t bytes = ca_file ? strlen(ca_file) : 0;
+	struct trust *trust;
+	enum err e;
+
+	for (trust = trusts; trust; trust = trust->next)
+		if (text_equal(text_of(trust->ca_file), (struct text){ ca_file, bytes })) {
+			*out = trust->context;
+			return OK;
+		}
+	if (!(trust = calloc(1, sizeof *trust + bytes + 1)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "TLS settings");
+	if ((e = tls_context_open(ca_file, &trust->context))) {
+		free(trust);
+		return e;
+	}
+	bytes_copy(trust->ca_file, ca_file, bytes, BYTES_META);
+	trust->next = trusts;
+	trusts = trust;
+	*out = trust->context;
+	return OK;
+}
+
+void conn_thread_cleanup(void)
+{
+	struct trust *trust;
+
+	while ((trust = trusts)) {
+		trusts = trust->next;
+		tls_context_close(&trust->context);
+		free(trust);
+	}
+}
+
+/* Tell the peer why (the alert is waiting to be sent), but do not let that take long. The error
+ * that ended the handshake stays the one reported. */
+static void send_alert(struct conn *conn)
+{
+	nsec until = conn->until;
+
+	conn->until = min_nsec(until, clock_after(ALERT_WAIT_MAX));
+	if (flush(conn, true))
+		conn->ended = true; /* it does not even take that */
+	conn->until = until;
+}
+
+static enum err shake_hands(struct conn *conn)
+{
+	bool done = false;
+	enum err e;
+
+	while (!done) {
+		if ((e = tls_handshake(conn->tls, &done))) {
+			send_alert(conn);
+			return e;
+		}
+		if ((e = flush(conn, true)))
+			return e;
+		if (!done && (e = receive(conn, conn->until)))
+			return e;
+		if (!done && conn->ended)
+			return RAISE(ERR_NET_CLOSED,
+				     "TLS handshake: waiting for %s: it closed the connection",
+				     conn->shown);
+	}
+	tls_facts(conn->tls, &conn->peer);
+	return OK;
+}
+
+static enum err secure(struct conn *conn)
+{
+	const struct tls_wire wire = {
+		.take = wire_take, .give = wire_give, .owner = conn, .peer = conn->shown
+	};
+	const struct account *account = conn->account;
+	enum err e;
+
+	must(!conn->tls && account);
+	conn->account = NULL;
+	if ((e = tls_open(conn->trust, account->host, &wire, &conn->tls)) ||
+	    (e = shake_hands(conn)))
+		return e;
+	if (account->met)
+		account->met(account->met_context, &conn->peer);
+	return OK;
+}
+
+enum err conn_start_tls(struct conn *conn)
+{
+	enum err e;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	if ((e = flush(conn, true)) || (e = receive_ready(conn)))
+		return e;
+	/* Whoever put these here wants them to be taken for something said under TLS
+	 * (CVE-2011-0411, CVE-2020-15953). */
+	if (conn->holding)
+		return RAISE(ERR_TLS_INJECTED,
+			     "STARTTLS with %s: %u bytes came in plaintext behind its OK",
+			     conn->shown, conn->arrived.length - conn->arrived_used);
+	return secure(conn);
+}
+
+bool conn_is_secure(const struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return conn->peer.tls_version[0] != '\0'; /* set when the handshake is done */
+}
+
+/* ---- connecting ---- */
+
+static enum err connect_host(struct conn *conn, uint16_t port)
+{
+	size_t used;
+	enum err e;
+
+	dial_show(conn->account->host, port, conn->shown, sizeof conn->shown);
+	e = dial(conn->account->host, port, conn->until, &conn->fd, conn->peer.address);
+	if (e || strcmp(conn->shown, conn->peer.address) == 0)
+		return e;
+	used = strlen(conn->shown);
+	snprintf(conn->shown + used, sizeof conn->shown - used, " (%s)", conn->peer.address);
+	return OK;
+}
+
+static enum err conn_prepare(const struct account *account, struct conn **out)
+{
+	struct conn *conn = calloc(1, sizeof *conn);
+
+	*out = conn;
+	if (!conn)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "a connection to %s", account->host);
+	conn->magic = CONN_MAGIC;
+	conn->fd = -1;
+	conn->account = account;
+	conn->send[0].bytes_max = conn->send[1].bytes_max = SEND_BYTES_MAX;
+	snprintf(conn->peer.host, sizeof conn->peer.host, "%s", account->host);
+	return trust_find(account->ca_file, &conn->trust);
+}
+
+enum err conn_open(const struct account *account, uint16_t default_port, enum conn_tls when,
+		   nsec until, struct conn **out)
+{
+	uint16_t port = account->port ? account->port : default_port;
+	struct conn *conn;
+	enum err e;
+
+	must(port && until > 0);
+	if ((e = conn_prepare(account, &conn)))
+		goto out;
+	conn->until = until;
+	if (account->connect_timeout > 0)
+		conn->until = min_nsec(until, clock_after(account->connect_timeout));
+	if ((e = connect_host(conn, port)) || (e = io_receiver_open(conn->fd, &conn->receiver)))
+		goto out;
+	if (when == CONN_TLS_NOW)
+		e = secure(conn);
+	conn->until = until;
+out:
+	if (e)
+		conn_close(&conn);
+	*out = conn;
+	return e;
+}
+
+void conn_close(struct conn **closing)
+{
+	struct conn *conn = *closing;
+
+	if (!conn)
+		return;
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(!conn->receiving && !conn->sending);
+	tls_close(&conn->tls);
+	if (conn->holding)
+		io_release(conn->receiver, &conn->arrived);
+	io_receiver_close(&conn->receiver);
+	io_close(&conn->fd);
+	buffer_free(&conn->send[0]);
+	buffer_free(&conn->send[1]);
+	free(conn);
+	*closing = NULL;
+}
+
+/* ---- reading and writing ---- */
+
+void conn_deadline(struct conn *conn, nsec until)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	conn->until = until;
+}
+
+/* Plaintext from what has arrived; *got 0: more must come. */
+static enum err open_arrived(struct conn *conn, void *to, size_t max, size_t *got)
+{
+	enum err e = OK;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(max > 0);
+	if (conn->tls)
+		e = tls_read(conn->tls, to, max, got);
+	else
+		*got = wire_take(conn, to, max);
+	if (e || *got > 0 || conn->holding || !conn->ended) {
+		conn->counts.bytes_received += e ? 0 : *got;
+		return e;
+	}
+	if (conn->tls)
+		return RAISE(ERR_TLS_CUT,
+			     "reading from %s: it closed the connection without close_notify, so "
+			     "what it sent may be incomplete",
+			     conn->shown);
+	return RAISE(ERR_NET_CLOSED, "reading from %s: it closed the connection", conn->shown);
+}
+
+/* Sending failed because the peer has gone. What it said before it went tells more ("* BYE too many
+ * connections"), so that is read first; the next wait will meet the failure again. */
+static bool has_last_words(struct conn *conn, enum err e, bool had_note)
+{
+	if ((e != ERR_NET_CLOSED && e != ERR_NET_RESET) || receive_ready(conn) || !conn->holding)
+		return false;
+	if (!had_note)
+		err_note_clear();
+	return true;
+}
+
+enum err conn_read(struct conn *conn, void *to, size_t max, size_t *got)
+{
+	bool had_note = has_note();
+	enum err e;
+
+	for (;;) {
+		if ((e = open_arrived(conn, to, max, got)) || *got > 0)
+			return e;
+		if ((e = flush(conn, false)) && !has_last_words(conn, e, had_note))
+			return e;
+		if ((e = receive(conn, conn->until)))
+			return e;
+	}
+}
+
+enum err conn_read_ready(struct conn *conn, void *to, size_t max, size_t *got)
+{
+	enum err e;
+
+	while ((e = open_arrived(conn, to, max, got)) == OK && *got == 0) {
+		if ((e = receive_ready(conn)))
+			return e;
+		if (!conn->holding && !conn->ended)
+			return OK;
+	}
+	return e;
+}
+
+/* Seal one record. Where TLS has a message of its own half read, the rest of it must come first. */
+static enum err seal(struct conn *conn, const void *from, size_t bytes)
+{
+	bool sealed = false;
+	enum err e = OK;
+
+	while (!(e = tls_write(conn->tls, from, bytes, &sealed)) && !sealed) {
+		if ((e = flush(conn, true)) || (e = receive(conn, conn->until)))
+			return e;
+		if (conn->ended)
+			return RAISE(ERR_TLS_CUT,
+				     "sending to %s: it closed the connection without close_notify",
+				     conn->shown);
+	}
+	return e;
+}
+
+static enum err write_plain(struct conn *conn, const void *from, size_t bytes)
+{
+	/* Only what leads to STARTTLS: a caller that would say more has forgotten to start TLS. */
+	must(conn->counts.bytes_sent + bytes <= PLAIN_BYTES_MAX);
+	conn->counts.bytes_sent += bytes;
+	if (!wire_give(conn, from, bytes))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "sending to %s", conn->shown);
+	return OK;
+}
+
+enum err conn_write(struct conn *conn, const void *from, size_t bytes)
+{
+	const uint8_t *at = from;
+	size_t piece;
+	enum err e;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	if (!conn->tls)
+		return write_plain(conn, from, bytes);
+	for (; bytes > 0; at += piece, bytes -= piece) {
+		piece = min_u64(bytes, RECORD_BYTES_MAX);
+		if ((e = seal(conn, at, piece)))
+			return e;
+		conn->counts.bytes_sent += piece;
+		if (conn->send[conn->filling].bytes > SEND_BYTES_FLUSH && (e = flush(conn, true)))
+			return e;
+	}
+	return OK;
+}
+
+enum err conn_flush(struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return flush(conn, true);
+}
+
+/* Our close_notify is on its way. Read on until the peer ends too, so that closing does not make
+ * the kernel reset the connection and drop what it has not sent yet (RFC 9293 section 3.6.1). A
+ * peer that never ends must not hold us: what it would say is of no interest any more. */
+static enum err await_end(struct conn *conn)
+{
+	nsec until = min_nsec(conn->until, clock_after(GOODBYE_WAIT_MAX));
+	uint64_t dropped = 0;
+	uint8_t waste[1024];
+	size_t got;
+	enum err e = OK;
+
+	while (!e && dropped < GOODBYE_BYTES_MAX && !(e = receive(conn, until)))
+		while (!(e = open_arrived(conn, waste, sizeof waste, &got)) && got > 0)
+			dropped += got;
+	return e == ERR_FIBER_CANCELED ? e : OK;
+}
+
+enum err conn_finish(struct conn *conn)
+{
+	bool had_note = has_note();
+	enum err e;
+
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(!conn->receiving && !conn->sending);
+	if (conn->tls)
+		tls_goodbye(conn->tls);
+	if (conn->ended) /* it was first to go */
+		return OK;
+	e = flush(conn, true);
+	if (e == ERR_NET_RESET || e == ERR_NET_CLOSED)
+		e = OK; /* it went meanwhile */
+	else if (!e)
+		e = await_end(conn);
+	if (!e && !had_note)
+		err_note_clear();
+	return e;
+}
+
+const struct peer *conn_peer(const struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return &conn->peer;
+}
+
+struct conn_counts conn_counts(const struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return conn->counts;
+}

@@ -1,0 +1,59 @@
+/* One connection to a peer, always under TLS: name lookup, several addresses tried, handshake,
+ * reading into the caller's own memory, gathered writing. The deadline of every wait is the one the
+ * protocol set last with conn_deadline().
+ *
+ * Two fibers of one thread may share a conn: one that reads (conn_read, conn_read_ready) and one
+ * that writes (conn_write, conn_flush). Opening, STARTTLS, finish and close need it alone. The
+ * deadline is one for both. */
+#ifndef MAILHAUL_CONN_H
+#define MAILHAUL_CONN_H
+
+#include "engine/source.h"
+
+struct conn;
+
+enum conn_tls {
+	CONN_TLS_NOW,	/* implicit TLS (imaps, https) */
+	CONN_TLS_LATER, /* STARTTLS: conn_start_tls() must come before anything secret */
+};
+
+/* Resolve account->host, try each address in turn (RFC 8305 order, a share of the time each),
+ * connect, shake hands. `default_port` where account->port is 0. Calls account->met. Errors:
+ * ERR_NET_*, ERR_TLS_* with host, address and reason in the note. With CONN_TLS_LATER the account
+ * is borrowed until conn_start_tls() returns. The deadline is then `until`. Suspends. */
+enum err conn_open(const struct account *, uint16_t default_port, enum conn_tls, nsec until,
+		   struct conn **) MUST_CHECK;
+/* Begin TLS on a plaintext connection. Bytes already received beyond the server's OK are an
+ * injection: ERR_TLS_INJECTED (what the caller had read before is the caller's to check). Calls
+ * account->met. Suspends. */
+enum err conn_start_tls(struct conn *) MUST_CHECK;
+bool conn_is_secure(const struct conn *);
+
+/* Absolute deadline for the waits that follow. */
+void conn_deadline(struct conn *, nsec until);
+
+/* At least one byte of plaintext into `to`, at most max; sends what is waiting to be sent first
+ * when it would have to wait. ERR_NET_CLOSED at an orderly end, ERR_TLS_CUT, ERR_NET_RESET,
+ * ERR_NET_TIMEOUT. Suspends. */
+enum err conn_read(struct conn *, void *to, size_t max, size_t *got) MUST_CHECK;
+/* As conn_read but only what is there: *got may be 0. Never waits for the peer, but lets the ring
+ * look once where nothing is at hand, so other fibers may run. */
+enum err conn_read_ready(struct conn *, void *to, size_t max, size_t *got) MUST_CHECK;
+/* Append to what will be sent; goes out at conn_flush(), or by itself past 128 KiB. Before TLS only
+ * the few hundred bytes that lead to STARTTLS may be written. May suspend. */
+enum err conn_write(struct conn *, const void *from, size_t bytes) MUST_CHECK;
+enum err conn_flush(struct conn *) MUST_CHECK;
+/* close_notify, and for a moment wait for the peer's end. Suspends, at most until the deadline. */
+enum err conn_finish(struct conn *) MUST_CHECK;
+void conn_close(struct conn **);
+
+const struct peer *conn_peer(const struct conn *);
+struct conn_counts {
+	uint64_t bytes_received, bytes_sent; /* plaintext */
+};
+struct conn_counts conn_counts(const struct conn *);
+
+/* Trust settings are cached per thread; drop them before the thread ends. */
+void conn_thread_cleanup(void);
+
+#endif

@@ -1,0 +1,99 @@
+/* Connecting to one of several addresses: see dial.h. */
+#include "transport/dial.h"
+
+#include <stdio.h>
+
+#include "engine/bytes.h"
+#include "engine/clock.h"
+#include "engine/io.h"
+
+#define SHARE_MIN (2 * NSEC_SECOND)
+
+void dial_show(const char *host, uint16_t port, char *to, size_t room)
+{
+	bool is_v6_literal = strchr(host, ':') != NULL;
+
+	snprintf(to, room, is_v6_literal ? "[%.120s]:%u" : "%.120s:%u", host, port);
+}
+
+static bool is_of_address(enum err e)
+{
+	return e == ERR_NET_REFUSED || e == ERR_NET_UNREACHABLE || e == ERR_NET_TIMEOUT ||
+	       e == ERR_NET_RESET || e == ERR_NET_CLOSED;
+}
+
+/* What became of each address, for the note. */
+struct attempts {
+	enum err error; /* the one to report: any says more than "unreachable" */
+	bool had_note;
+	struct buffer text;
+};
+
+static void attempt_failed(struct attempts *attempts, const char *address, enum err e)
+{
+	int errno_value = attempts->had_note ? 0 : err_note()->errno_value;
+
+	if (!attempts->had_note)
+		err_note_clear();
+	buffer_addf(&attempts->text, "%s%s: %s", attempts->text.bytes ? "; " : "", address,
+		    e == ERR_NET_TIMEOUT ? "no answer in time"
+		    : errno_value	 ? strerrordesc_np(errno_value)
+					 : err_text(e));
+	if (!attempts->error || attempts->error == ERR_NET_UNREACHABLE)
+		attempts->error = e;
+}
+
+/* Each address gets an even share of the time that is left, but at least SHARE_MIN; what one does
+ * not use is the others'. */
+static enum err dial_any(const struct resolve_list *list, nsec until, struct attempts *attempts,
+			 int *fd, char address[RESOLVE_SHOWN_BYTES])
+{
+	nsec share;
+	enum err e;
+
+	for (unsigned i = 0; i < list->count && clock_now() < until; i++) {
+		const union resolve_address *at = &list->addresses[i];
+
+		resolve_show(at, address);
+		share = (until - clock_now()) / (list->count - i);
+		share = share < SHARE_MIN ? SHARE_MIN : share;
+		e = io_connect(&at->any, resolve_address_bytes(at),
+			       min_nsec(until, clock_after(share)), fd);
+		if (!is_of_address(e))
+			return e; /* connected, or nothing that another address would mend */
+		attempt_failed(attempts, address, e);
+	}
+	return attempts->error ? attempts->error : ERR_NET_TIMEOUT;
+}
+
+enum err dial_list(const char *shown, const struct resolve_list *list, nsec until, int *fd,
+		   char address[RESOLVE_SHOWN_BYTES])
+{
+	struct attempts attempts = { .had_note = err_note()->error != OK };
+	enum err e;
+
+	*fd = -1;
+	e = dial_any(list, until, &attempts, fd, address);
+	must((e == OK) == (*fd >= 0));
+	if (is_of_address(e) && attempts.text.bytes == 0)
+		e = RAISE(e, "connecting to %s: no time was left", shown);
+	else if (is_of_address(e))
+		e = RAISE(e, "connecting to %s: %.*s", shown, (int)attempts.text.bytes,
+			  attempts.text.at);
+	buffer_free(&attempts.text);
+	return e;
+}
+
+enum err dial(const char *host, uint16_t port, nsec until, int *fd,
+	      char address[RESOLVE_SHOWN_BYTES])
+{
+	char shown[RESOLVE_HOST_BYTES_MAX];
+	struct resolve_list list;
+	enum err e;
+
+	*fd = -1;
+	dial_show(host, port, shown, sizeof shown);
+	if ((e = resolve(host, port, until, &list)))
+		return e;
+	return dial_list(shown, &list, until, fd, address);
+}

@@ -1,0 +1,514 @@
+/* Folders are kept as one row each plus the names, found again by a small hash table, since LSUB and
+ * STATUS name them in whatever order they like. */
+#include "transport/imap_list.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/log.h"
+#include "transport/imap_utf7.h"
+
+enum {
+	/* More than any real mailbox has; bounds what a server can make us remember. */
+	FOLDERS_MAX = 200 * 1000,
+	/* STATUS commands in flight: two pages, 3 KiB of commands, which any socket takes. */
+	STATUS_FLIGHT = 32,
+	OTHERS_MAX = 8,
+};
+
+struct folder {
+	uint32_t name_at, name_bytes; /* in names */
+	unsigned attributes;          /* enum imap_list_attribute */
+	char separator;
+	bool has_status;
+	enum err fate;
+	uint64_t messages, next_no, epoch, bytes;
+};
+
+struct imap_list {
+	struct buffer names;
+	struct folder *folders;
+	uint32_t count, room, page_at;
+	uint32_t *table; /* index + 1 of folders; 0: free; table_size a power of two */
+	uint32_t table_size;
+	struct buffer others[OTHERS_MAX]; /* prefixes of other users' folders */
+	unsigned others_count, left_out, unreadable;
+	bool utf8_names; /* IMAP4rev2 alone */
+};
+
+static struct text folder_name(const struct imap_list *list, const struct folder *folder)
+{
+	return (struct text){ list->names.at + folder->name_at, folder->name_bytes };
+}
+
+/* INBOX is one folder in any case (RFC 9051 section 5.1). */
+static bool same_name(struct text a, struct text b)
+{
+	return text_equal(a, b) || (imap_text_is(a, "INBOX") && imap_text_is(b, "INBOX"));
+}
+
+/* FNV-1a; INBOX in any case alike. */
+static uint32_t hash_name(struct text name)
+{
+	uint32_t hash = 2166136261u;
+
+	if (imap_text_is(name, "INBOX"))
+		name = text_of("INBOX");
+	for (size_t i = 0; i < name.bytes; i++)
+		hash = (hash ^ (unsigned char)name.at[i]) * 16777619u;
+	return hash;
+}
+
+/* Where the name is in the table, or would go. */
+static uint32_t *find_place(const struct imap_list *list, struct text name)
+{
+	uint32_t at = hash_name(name);
+
+	must(list->count < list->table_size); /* a free place ends the walk */
+	for (;; at++) {
+		uint32_t *place = &list->table[at & (list->table_size - 1)];
+
+		if (!*place || same_name(folder_name(list, &list->folders[*place - 1]), name))
+			return place;
+	}
+}
+
+static struct folder *find_folder(const struct imap_list *list, struct text name)
+{
+	uint32_t place = list->table_size ? *find_place(list, name) : 0;
+
+	return place ? &list->folders[place - 1] : NULL;
+}
+
+static enum err grow(struct imap_list *list)
+{
+	uint32_t room = list->room ? 2 * list->room : 64;
+	struct folder *folders = realloc(list->folders, room * sizeof *folders);
+	uint32_t *table;
+
+	if (folders)
+		list->folders = folders;
+	table = folders ? calloc(2 * (size_t)room, sizeof *table) : NULL;
+	if (!table)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "a list of %u folders", list->count);
+	free(list->table);
+	list->table = table;
+	list->room = room;
+	list->table_size = 2 * room;
+	for (uint32_t i = 0; i < list->count; i++)
+		*find_place(list, folder_name(list, &folders[i])) = i + 1;
+	return OK;
+}
+
+static enum err add_folder(struct imap_list *list, struct text name, struct folder **out)
+{
+	enum err e;
+
+	*out = find_folder(list, name);
+	if (*out)
+		return OK;
+	if (list->count == FOLDERS_MAX)
+		return RAISE(ERR_IMAP_SYNTAX, "LIST: more than %d folders", FOLDERS_MAX);
+	if (list->count == list->room && (e = grow(list)))
+		return e;
+	*out = &list->folders[list->count];
+	**out = (struct folder){ .name_at = (uint32_t)list->names.bytes,
+				 .name_bytes = (uint32_t)name.bytes };
+	buffer_add(&list->names, name.at, name.bytes);
+	if (list->names.failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "names of %u folders", list->count);
+	*find_place(list, name) = list->count + 1;
+	list->count++;
+	return OK;
+}
+
+/* ---- what the server says ---- */
+
+static void note_other(void *context, const char *prefix)
+{
+	struct imap_list *list = context;
+
+	if (prefix[0] && list->others_count < OTHERS_MAX)
+		buffer_add_text(&list->others[list->others_count++], prefix);
+}
+
+static bool is_others(const struct imap_list *list, struct text name)
+{
+	for (unsigned i = 0; i < list->others_count; i++) {
+		const struct buffer *prefix = &list->others[i];
+
+		if (name.bytes >= prefix->bytes && memcmp(name.at, prefix->at, prefix->bytes) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A LIST line that libetpan cannot parse is a folder all the same: it is shown by its line, with a fate,
+ * so that nobody believes it was moved. */
+static enum err note_unreadable(struct imap_list *list, struct text line)
+{
+	struct folder *folder;
+	char shown[200], name[240];
+	int n;
+	enum err e;
+
+	n = snprintf(name, sizeof name, "unreadable-%u %s", ++list->unreadable,
+		     err_quote(shown, sizeof shown, line));
+	log_event(LOG_WARN, "imap.list_unreadable", "line=\"%s\"", shown);
+	if ((e = add_folder(list, (struct text){ name, (size_t)n }, &folder)))
+		return e;
+	folder->fate = ERR_IMAP_REFUSED;
+	folder->attributes |= IMAP_LIST_NOSELECT;
+	return OK;
+}
+
+static enum err on_list(struct imap_session *imap, struct imap_list *list, struct text reply)
+{
+	struct imap_listed listed;
+	struct folder *folder;
+	struct text name;
+	enum err e;
+
+	if (!imap_parse_list(imap_session_grammar(imap), reply, &listed))
+		return listed.is_lsub ? OK : note_unreadable(list, reply);
+	name = text_of(listed.name);
+	if (name.bytes == 0)
+		return OK;
+	if (is_others(list, name)) {
+		list->left_out++;
+		return OK;
+	}
+	if (listed.is_lsub) {
+		folder = find_folder(list, name);
+		if (folder)
+			folder->attributes |= IMAP_LIST_SUBSCRIBED;
+		return OK;
+	}
+	if ((e = add_folder(list, name, &folder)))
+		return e;
+	folder->separator = listed.separator;
+	folder->attributes |= listed.attributes;
+	if (name.bytes > BOX_NAME_BYTES_MAX)
+		folder->fate = ERR_IMAP_REFUSED;
+	return OK;
+}
+
+static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
+{
+	while (!imap_scan_char(scan, ')')) {
+		struct text name;
+		uint64_t *to, unused, max;
+
+		if (!imap_scan_atom(scan, &name) || !imap_scan_char(scan, ' '))
+			return false;
+		to = imap_text_is(name, "MESSAGES")    ? &folder->messages :
+		     imap_text_is(name, "UIDNEXT")     ? &folder->next_no :
+		     imap_text_is(name, "UIDVALIDITY") ? &folder->epoch :
+		     imap_text_is(name, "SIZE")        ? &folder->bytes : &unused;
+		max = to == &folder->bytes ? INT64_MAX : UINT32_MAX;
+		if (!imap_scan_number(scan, max, to) && (to != &unused || !imap_scan_value(scan)))
+			return false;
+		imap_scan_char(scan, ' ');
+	}
+	return true;
+}
+
+/* STATUS is read by ourselves: libetpan 1.9.4 does not know SIZE (RFC 8438). */
+static enum err on_status(struct imap_list *list, struct text reply)
+{
+	struct imap_scan scan = imap_scan_of(reply);
+	char name[2 * BOX_NAME_BYTES_MAX], shown[100];
+	struct folder *folder;
+	size_t bytes;
+
+	if (!imap_scan_word(&scan, "STATUS") || !imap_scan_char(&scan, ' '))
+		return OK;
+	if (!imap_scan_astring(&scan, name, sizeof name, &bytes))
+		goto bad;
+	folder = find_folder(list, (struct text){ name, bytes });
+	if (!folder)
+		return OK;
+	if (!imap_scan_char(&scan, ' ') || !imap_scan_char(&scan, '(') ||
+	    !scan_status_items(&scan, folder))
+		goto bad;
+	folder->has_status = true;
+	return OK;
+bad:
+	return RAISE(ERR_IMAP_SYNTAX, "\"%s\" does not parse", err_quote(shown, sizeof shown, reply));
+}
+
+static enum err on_reply(struct imap_session *imap, const struct imap_reply *reply, void *context)
+{
+	struct imap_scan scan = imap_scan_of(reply->text);
+	struct imap_list *list = context;
+
+	if (imap_scan_word(&scan, "LIST") || imap_scan_word(&scan, "LSUB"))
+		return on_list(imap, list, reply->text);
+	if (imap_scan_word(&scan, "NAMESPACE") &&
+	    !imap_parse_namespace(imap_session_grammar(imap), reply->text, note_other, list))
+		log_event(LOG_WARN, "imap.namespace_unreadable", "others=unknown");
+	return on_status(list, reply->text);
+}
+
+/* ---- asking ---- */
+
+static enum err say(struct imap_session *imap, const char *command, unsigned *tag)
+{
+	struct imap_wire *wire = imap_session_wire(imap);
+
+	*tag = imap_wire_begin(wire);
+	buffer_add_text(&wire->command, command);
+	return imap_wire_send(wire);
+}
+
+static const char *status_items(unsigned capabilities)
+{
+	return capabilities & IMAP_HAS_STATUS_SIZE ? "(MESSAGES UIDNEXT UIDVALIDITY SIZE)" :
+						     "(MESSAGES UIDNEXT UIDVALIDITY)";
+}
+
+/* LIST with everything in its answer that the server can put there (RFC 5258, 6154, 5819). */
+static void extended_command(unsigned capabilities, struct buffer *command)
+{
+	buffer_add_text(command, "LIST \"\" \"*\" RETURN (SUBSCRIBED");
+	if (capabilities & IMAP_HAS_SPECIAL_USE)
+		buffer_add_text(command, " SPECIAL-USE");
+	if (capabilities & IMAP_HAS_LIST_STATUS)
+		buffer_addf(command, " STATUS %s", status_items(capabilities));
+	buffer_add_text(command, ")");
+}
+
+/* Everything in one flight; NAMESPACE first, since its answer says which LIST lines to leave out. */
+enum { ASK_NAMESPACE, ASK_LIST, ASK_LSUB, ASKS };
+
+static enum err ask(struct imap_session *imap, struct imap_list *list, bool extended)
+{
+	struct buffer *command = &imap_session_wire(imap)->command;
+	unsigned capabilities = imap_session_capabilities(imap), tags[ASKS] = { 0 };
+	struct imap_status status = { .state = IMAP_OK };
+	enum err e = OK;
+
+	if (capabilities & IMAP_HAS_NAMESPACE)
+		e = say(imap, "NAMESPACE", &tags[ASK_NAMESPACE]);
+	if (e == OK && extended) {
+		tags[ASK_LIST] = imap_wire_begin(imap_session_wire(imap));
+		extended_command(capabilities, command);
+		e = imap_wire_send(imap_session_wire(imap));
+	} else if (e == OK && (e = say(imap, "LIST \"\" \"*\"", &tags[ASK_LIST])) == OK) {
+		e = say(imap, "LSUB \"\" \"*\"", &tags[ASK_LSUB]);
+	}
+	if (e || (e = imap_wire_flush(imap_session_wire(imap))))
+		return e;
+	for (unsigned i = 0; i < ASKS; i++) {
+		if (tags[i] && (e = imap_session_answer(imap, tags[i], on_reply, list, &status)))
+			return e;
+		/* Refused NAMESPACE or LSUB: less is known, nothing is lost. An extended LIST offered
+		 * and then refused happens; the plain form always works. */
+		if (i == ASK_LIST && status.state != IMAP_OK)
+			return extended ? ask(imap, list, false) :
+					  imap_status_raise(&status, ERR_IMAP_UNAVAILABLE, "LIST");
+	}
+	return OK;
+}
+
+enum err imap_list_open(struct imap_session *imap, struct imap_list **out)
+{
+	struct imap_list *list = calloc(1, sizeof *list);
+	enum err e;
+
+	*out = list;
+	if (!list)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "the list of folders");
+	list->utf8_names = !(imap_session_capabilities(imap) & IMAP_REV1);
+	e = ask(imap, list, imap_session_capabilities(imap) & IMAP_HAS_LIST_EXTENDED);
+	if (list->left_out)
+		log_event(LOG_WARN, "imap.others_left_out", "folders=%u", list->left_out);
+	if (e)
+		imap_list_close(out);
+	return e;
+}
+
+void imap_list_close(struct imap_list **list)
+{
+	if (!*list)
+		return;
+	for (unsigned i = 0; i < OTHERS_MAX; i++)
+		buffer_free(&(*list)->others[i]);
+	buffer_free(&(*list)->names);
+	free((*list)->folders);
+	free((*list)->table);
+	free(*list);
+	*list = NULL;
+}
+
+/* ---- STATUS, a flight at a time ---- */
+
+static bool needs_status(const struct folder *folder)
+{
+	return !folder->has_status && !folder->fate && !(folder->attributes & IMAP_LIST_NOSELECT);
+}
+
+struct flight {
+	uint32_t folders[STATUS_FLIGHT];
+	unsigned count, first_tag, answered;
+};
+
+static enum err send_flight(struct imap_list *list, struct imap_session *imap, struct flight *flight)
+{
+	unsigned capabilities = imap_session_capabilities(imap);
+	struct imap_wire *wire = imap_session_wire(imap);
+	enum err e;
+
+	for (uint32_t i = list->page_at; i < list->count && flight->count < STATUS_FLIGHT; i++) {
+		struct folder *folder = &list->folders[i];
+		unsigned tag;
+
+		if (!needs_status(folder))
+			continue;
+		tag = imap_wire_begin(wire);
+		buffer_add_text(&wire->command, "STATUS ");
+		if (!imap_wire_add_string(wire, folder_name(list, folder),
+					  capabilities & IMAP_HAS_LITERAL_PLUS)) {
+			/* An 8-bit name without LITERAL+: no way to say it in one flight. */
+			buffer_reset(&wire->command);
+			folder->fate = ERR_IMAP_REFUSED;
+			continue;
+		}
+		buffer_addf(&wire->command, " %s", status_items(capabilities));
+		if ((e = imap_wire_send(wire)))
+			return e;
+		if (flight->count == 0)
+			flight->first_tag = tag;
+		must(tag >= flight->first_tag);
+		flight->folders[flight->count++] = i;
+	}
+	return imap_wire_flush(wire);
+}
+
+/* The server will not tell about this folder. Only what concerns the whole session stops the listing. */
+static enum err refuse_folder(struct imap_list *list, struct folder *folder,
+			      const struct imap_status *status)
+{
+	enum err e = imap_status_error(status, ERR_IMAP_REFUSED);
+	char shown[100], text[200];
+
+	if (e == ERR_IMAP_THROTTLED || (e == ERR_IMAP_UNAVAILABLE && status->state == IMAP_BAD))
+		return imap_status_raise(status, ERR_IMAP_REFUSED, "STATUS");
+	folder->fate = e == OK || e == ERR_IMAP_BAD ? ERR_IMAP_REFUSED : e;
+	log_event(LOG_WARN, "imap.status_refused", "box=\"%s\" error=%s said=\"%s\"",
+		  err_quote(shown, sizeof shown, folder_name(list, folder)), err_name(folder->fate),
+		  err_quote(text, sizeof text, status->text));
+	return OK;
+}
+
+static enum err hear_flight(struct imap_list *list, struct imap_session *imap, struct flight *flight)
+{
+	struct imap_reply reply;
+	struct folder *folder;
+	enum err e;
+
+	while (flight->answered < flight->count) {
+		if ((e = imap_session_reply(imap, &reply)))
+			return e;
+		if (reply.kind == IMAP_UNTAGGED) {
+			if (!reply.is_status && (e = on_reply(imap, &reply, list)))
+				return e;
+			continue;
+		}
+		if (reply.kind != IMAP_TAGGED || reply.tag - flight->first_tag >= flight->count)
+			return RAISE(ERR_IMAP_SYNTAX, "STATUS: an answer to nothing we asked");
+		flight->answered++;
+		folder = &list->folders[flight->folders[reply.tag - flight->first_tag]];
+		/* OK without a STATUS line is a refusal too. */
+		if (!folder->has_status && (e = refuse_folder(list, folder, &reply.status)))
+			return e;
+	}
+	return OK;
+}
+
+static enum err ask_status(struct imap_list *list, struct imap_session *imap)
+{
+	struct flight flight = { .count = 0 };
+	enum err e;
+
+	if ((e = send_flight(list, imap, &flight)))
+		return e;
+	return hear_flight(list, imap, &flight);
+}
+
+/* ---- pages ---- */
+
+static void copy_name(char to[BOX_NAME_BYTES_MAX + 1], struct text name)
+{
+	size_t bytes = min_u64(name.bytes, BOX_NAME_BYTES_MAX);
+
+	bytes_copy(to, name.at, bytes, BYTES_META);
+	to[bytes] = '\0';
+}
+
+static bool is_utf8(struct text text)
+{
+	size_t n;
+
+	for (size_t at = 0; at < text.bytes; at += n)
+		if (!(n = bytes_utf8_length(text.at + at, text.bytes - at)))
+			return false;
+	return true;
+}
+
+/* For people: decoded where it decodes, as it is where it is UTF-8 all the same, else escaped. */
+static void fill_names(const struct imap_list *list, struct text raw, struct box *box)
+{
+	copy_name(box->raw, raw);
+	if (!list->utf8_names && imap_utf7_decode(raw, box->name, sizeof box->name))
+		return;
+	if (is_utf8(raw) && raw.bytes <= BOX_NAME_BYTES_MAX)
+		copy_name(box->name, raw);
+	else
+		err_quote(box->name, sizeof box->name, raw);
+}
+
+static enum box_use use_of(struct text raw, unsigned attributes)
+{
+	if (imap_text_is(raw, "INBOX"))
+		return BOX_USE_INBOX;
+	for (enum box_use use = BOX_USE_ALL; use <= BOX_USE_IMPORTANT; use++)
+		if (attributes & (unsigned)IMAP_LIST_USES << use)
+			return use;
+	return BOX_USE_NONE;
+}
+
+static void fill_box(const struct imap_list *list, const struct folder *folder, struct box *box)
+{
+	struct text raw = folder_name(list, folder);
+
+	fill_names(list, raw, box);
+	box->separator = folder->separator;
+	box->use = use_of(raw, folder->attributes);
+	box->subscribed = folder->attributes & IMAP_LIST_SUBSCRIBED;
+	box->selectable = !(folder->attributes & IMAP_LIST_NOSELECT);
+	box->fate = folder->fate;
+	box->epoch = folder->epoch;
+	box->next_no = folder->next_no;
+	box->messages = folder->messages;
+	box->bytes = folder->bytes;
+	box->box_no = 0;
+}
+
+enum err imap_list_page(struct imap_list *list, struct imap_session *imap, struct box_page *page)
+{
+	enum err e;
+
+	page->count = 0;
+	while (list->page_at < list->count && page->count < ARRAY_COUNT(page->boxes)) {
+		const struct folder *folder = &list->folders[list->page_at];
+
+		if (needs_status(folder) && (e = ask_status(list, imap)))
+			return e;
+		must(!needs_status(folder));
+		fill_box(list, folder, &page->boxes[page->count++]);
+		list->page_at++;
+	}
+	page->last = list->page_at == list->count;
+	return OK;
+}

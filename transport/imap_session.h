@@ -1,0 +1,43 @@
+/* An IMAP session up to and beside the transfer of messages: greeting, STARTTLS, login, ID, LOGOUT, and
+ * replies one at a time for those who ask beside it (auth, imap_list). Runs on a fiber with
+ * FIBER_STACK_LARGE. Not for: messages (imap_fetch). */
+#ifndef MAILHAUL_IMAP_SESSION_H
+#define MAILHAUL_IMAP_SESSION_H
+
+#include "engine/source.h"
+#include "transport/imap.h"
+#include "transport/imap_wire.h"
+
+struct imap_session;
+
+/* Connect, greet, secure, log in, ask capabilities again, exchange IDs. `account` is borrowed until
+ * close. ERR_NET_*, ERR_TLS_*, ERR_IMAP_*, ERR_SOURCE_FOREIGN. Suspends. */
+enum err imap_session_open(const struct account *, nsec until, struct imap_session **) MUST_CHECK;
+void imap_session_close(struct imap_session **);
+/* LOGOUT and its answer; a server that is gone already is no error. Suspends. */
+enum err imap_session_finish(struct imap_session *, nsec until) MUST_CHECK;
+
+struct imap_wire *imap_session_wire(struct imap_session *);
+unsigned imap_session_capabilities(const struct imap_session *);
+const struct account *imap_session_account(const struct imap_session *);
+struct imap_grammar *imap_session_grammar(struct imap_session *);
+
+/* ---- one reply at a time ---- */
+
+enum imap_reply_kind { IMAP_TAGGED, IMAP_UNTAGGED, IMAP_CONTINUE };
+struct imap_reply {
+	enum imap_reply_kind kind;
+	unsigned tag;             /* IMAP_TAGGED */
+	bool is_status;           /* `status` is valid */
+	struct imap_status status;
+	struct text text;         /* behind tag, "* " or "+ "; literals inline; borrowed until the next */
+};
+/* The next reply in full. An unexpected BYE is an error. Suspends. */
+enum err imap_session_reply(struct imap_session *, struct imap_reply *) MUST_CHECK;
+/* Read up to the tagged answer of command `tag`, handing what comes before to `each` (NULL: nobody).
+ * Status texts in *status are borrowed until the next reply. Suspends. */
+typedef enum err imap_each(struct imap_session *, const struct imap_reply *, void *context);
+enum err imap_session_answer(struct imap_session *, unsigned tag, imap_each *, void *context,
+		     struct imap_status *status) MUST_CHECK;
+
+#endif

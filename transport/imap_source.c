@@ -1,0 +1,560 @@
+/* Ranges asked for, commands in flight, messages handed over. A server may work on several FETCH commands
+ * at once (RFC 9051 section 5.5; Dovecot does while its output is blocked), so a message belongs to the
+ * range its UID lies in and tags may come in any order, up to the next EXAMINE, which waits for all before
+ * it. Ranges are reported done in the order they were asked. EXAMINE goes out right before the first FETCH of its folder without waiting for its answer,
+ * so what a FETCH brings counts only when the EXAMINE before it was granted with the right UIDVALIDITY
+ * (some servers keep the old folder open when an EXAMINE fails). */
+#include "transport/imap_source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/log.h"
+#include "transport/imap_fetch.h"
+#include "transport/imap_list.h"
+
+enum {
+	SOURCE_MAGIC = 0x1a4a9005,
+	ASKS_MAX = 8,
+	/* EXAMINE and FETCH per range, and EXAMINE and two FETCHes for one large message of each. */
+	COMMANDS_MAX = ASKS_MAX * 5,
+	/* UIDs of a range, to hand each over once; ranges with more must come in order. */
+	DELIVERED_MAX = 8192,
+	/* Large messages of one range whose facts came behind the body; asked for again one by one. */
+	LARGE_MAX = 64,
+	/* Longest time of unsolicited replies alone, in io_timeouts: a server may send "still here" for
+	 * a while, not for ever. */
+	CHATTER_TIMEOUTS = 10,
+};
+
+struct ask {
+	uint64_t box_no, epoch, first, last;
+	bool answered;
+	enum err fate;
+	char fate_text[240];
+	uint32_t large[LARGE_MAX];
+	unsigned large_count, large_at;
+	uint32_t delivered[DELIVERED_MAX], highest; /* handed over already */
+	unsigned delivered_count;
+	char raw[BOX_NAME_BYTES_MAX + 1];
+};
+
+enum command_kind {
+	COMMAND_EXAMINE,
+	COMMAND_RANGE, /* everything of a range */
+	COMMAND_FACTS, /* of one large message: its flags and date, */
+	COMMAND_LARGE, /* then its body */
+};
+struct command {
+	enum command_kind kind;
+	unsigned tag;
+	struct ask *ask;
+	uint32_t uid;
+};
+
+struct imap_source {
+	struct source base;
+	uint32_t magic;
+	struct imap_session *session;
+	struct imap_wire *wire;
+	struct reserve *reserve;
+	struct imap_list *list;
+	struct imap_fetch *fetch;
+	enum err failed; /* the conversation is over; said again and again */
+	struct ask asks[ASKS_MAX];
+	unsigned asks_head, asks_count;
+	struct command commands[COMMANDS_MAX];
+	unsigned commands_head, commands_count;
+	/* What the last EXAMINE sent opens, and what came of the last one answered. */
+	char sent_raw[BOX_NAME_BYTES_MAX + 1];
+	uint64_t sent_epoch, seen_epoch;
+	enum err box_fate;
+	char box_fate_text[240];
+	struct mail_meta facts; /* of the large message asked for again */
+	bool facts_known;
+	nsec progress_until;
+};
+
+static struct imap_source *source_of(struct source *base)
+{
+	struct imap_source *source = (struct imap_source *)base;
+
+	MAGIC_CHECK(source, SOURCE_MAGIC);
+	return source;
+}
+
+static void source_close(struct source **base)
+{
+	struct imap_source *source;
+
+	if (!*base)
+		return;
+	source = source_of(*base);
+	imap_list_close(&source->list);
+	imap_fetch_close(&source->fetch);
+	imap_session_close(&source->session);
+	source->magic = 0;
+	free(source);
+	*base = NULL;
+}
+
+static enum err source_open(struct source **out, const struct account *account,
+			    struct reserve *reserve, nsec until)
+{
+	struct imap_source *source = calloc(1, sizeof *source);
+	enum err e;
+
+	*out = NULL;
+	if (!source)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP source");
+	source->base.type = &imap_source;
+	source->magic = SOURCE_MAGIC;
+	source->reserve = reserve;
+	*out = &source->base;
+	e = imap_session_open(account, until, &source->session);
+	if (e == OK) {
+		source->wire = imap_session_wire(source->session);
+		e = imap_fetch_open(source->wire, reserve, &source->fetch);
+	}
+	if (e)
+		source_close(out);
+	return e;
+}
+
+static enum err source_list(struct source *base, struct box_page *page, nsec until)
+{
+	struct imap_source *source = source_of(base);
+	enum err e = source->failed;
+
+	must(source->asks_count == 0); /* folders first, then messages */
+	page->count = 0;
+	source->wire->read_bytes = IMAP_READ_BYTES_COLD;
+	source->wire->until = until;
+	if (e == OK && !source->list)
+		e = imap_list_open(source->session, &source->list);
+	if (e == OK)
+		e = imap_list_page(source->list, source->session, page);
+	if (e || page->last)
+		imap_list_close(&source->list);
+	source->wire->until = INT64_MAX;
+	source->failed = e;
+	return e;
+}
+
+/* ---- asking ---- */
+
+static struct ask *head_ask(struct imap_source *source)
+{
+	return source->asks_count ? &source->asks[source->asks_head] : NULL;
+}
+
+static struct command *head_command(struct imap_source *source)
+{
+	return source->commands_count ? &source->commands[source->commands_head] : NULL;
+}
+
+static enum err send_command(struct imap_source *source, enum command_kind kind, struct ask *ask,
+			     uint32_t uid)
+{
+	unsigned place = (source->commands_head + source->commands_count) % COMMANDS_MAX;
+
+	must(source->commands_count < COMMANDS_MAX);
+	source->commands[place] =
+		(struct command){ .kind = kind, .tag = source->wire->tag, .ask = ask, .uid = uid };
+	if (source->commands_count++ == 0)
+		source->seen_epoch = 0;
+	return imap_wire_send(source->wire);
+}
+
+/* Read-only, and never waited for. */
+static enum err send_examine(struct imap_source *source, struct ask *ask)
+{
+	bool literals = imap_session_capabilities(source->session) & IMAP_HAS_LITERAL_PLUS;
+	struct buffer *command = &source->wire->command;
+	struct text raw = text_of(ask->raw);
+
+	if (source->sent_epoch == ask->epoch && text_equal(text_of(source->sent_raw), raw))
+		return OK;
+	imap_wire_begin(source->wire);
+	buffer_add_text(command, "EXAMINE ");
+	if (!imap_wire_add_string(source->wire, raw, literals)) {
+		buffer_reset(command);
+		ask->answered = true;
+		ask->fate = ERR_IMAP_REFUSED;
+		snprintf(ask->fate_text, sizeof ask->fate_text,
+			 "EXAMINE: the folder's name is not ASCII and the server lacks LITERAL+");
+		return OK;
+	}
+	source->sent_epoch = ask->epoch;
+	bytes_copy(source->sent_raw, raw.at, raw.bytes + 1, BYTES_META);
+	return send_command(source, COMMAND_EXAMINE, ask, 0);
+}
+
+static enum err send_range(struct imap_source *source, struct ask *ask)
+{
+	enum err e;
+
+	if ((e = send_examine(source, ask)) || ask->answered)
+		return e;
+	imap_wire_begin(source->wire);
+	buffer_addf(&source->wire->command, "UID FETCH %llu:%llu (UID FLAGS INTERNALDATE BODY.PEEK[])",
+		    (unsigned long long)ask->first, (unsigned long long)ask->last);
+	if ((e = send_command(source, COMMAND_RANGE, ask, 0)))
+		return e;
+	return imap_wire_flush(source->wire);
+}
+
+/* A message whose facts came behind a body too large to hold: first the facts, then the body. */
+static enum err send_large(struct imap_source *source, struct ask *ask)
+{
+	uint32_t uid = ask->large[ask->large_at];
+	enum err e;
+
+	must(ask->large_at < ask->large_count);
+	if ((e = send_examine(source, ask)))
+		return e;
+	imap_wire_begin(source->wire);
+	buffer_addf(&source->wire->command, "UID FETCH %u (UID FLAGS INTERNALDATE)", uid);
+	if ((e = send_command(source, COMMAND_FACTS, ask, uid)))
+		return e;
+	imap_wire_begin(source->wire);
+	buffer_addf(&source->wire->command, "UID FETCH %u (UID BODY.PEEK[])", uid);
+	if ((e = send_command(source, COMMAND_LARGE, ask, uid)))
+		return e;
+	return imap_wire_flush(source->wire);
+}
+
+static enum err source_ask(struct source *base, const struct box *box, uint64_t first, uint64_t last)
+{
+	struct imap_source *source = source_of(base);
+	struct ask *ask;
+
+	must(source->asks_count < ASKS_MAX);
+	must(first > 0 && first <= last);
+	if (source->failed)
+		return source->failed;
+	ask = &source->asks[(source->asks_head + source->asks_count++) % ASKS_MAX];
+	ask->box_no = box->box_no;
+	ask->epoch = box->epoch;
+	ask->first = min_u64(first, UINT32_MAX); /* UIDs are 32 bits wide, RFC 9051 section 2.3.1.1 */
+	ask->last = min_u64(last, UINT32_MAX);
+	ask->answered = false;
+	ask->fate = OK;
+	ask->fate_text[0] = '\0';
+	ask->large_count = ask->large_at = 0;
+	ask->delivered_count = 0;
+	ask->highest = 0;
+	bytes_copy(ask->raw, box->raw, strlen(box->raw) + 1, BYTES_META);
+	source->wire->read_bytes = IMAP_READ_BYTES_HOT;
+	source->failed = send_range(source, ask);
+	return source->failed;
+}
+
+/* ---- answers ---- */
+
+static struct command *command_at(struct imap_source *source, unsigned index)
+{
+	return &source->commands[(source->commands_head + index) % COMMANDS_MAX];
+}
+
+/* How many commands the server may be working on: those of the folder that is open. An EXAMINE is worked
+ * on alone. */
+static unsigned commands_at_work(struct imap_source *source)
+{
+	unsigned count = 0;
+
+	while (count < source->commands_count && command_at(source, count)->kind != COMMAND_EXAMINE)
+		count++;
+	return count || !source->commands_count ? count : 1;
+}
+
+/* Take an answered command out; those before it stay where they are in order. */
+static void remove_command(struct imap_source *source, unsigned index)
+{
+	struct command *next;
+
+	for (; index > 0; index--)
+		*command_at(source, index) = *command_at(source, index - 1);
+	source->commands_head = (source->commands_head + 1) % COMMANDS_MAX;
+	source->commands_count--;
+	source->seen_epoch = 0;
+	next = head_command(source);
+	source->facts_known &= next && next->kind == COMMAND_LARGE;
+}
+
+/* The folder the server has open from now on, or why it has none. */
+static void examined(struct imap_source *source, const struct command *command,
+		     const struct imap_status *status)
+{
+	enum err e = imap_status_error(status, ERR_IMAP_REFUSED);
+	char text[160];
+
+	source->box_fate = e == ERR_IMAP_BAD ? ERR_IMAP_REFUSED : e;
+	source->box_fate_text[0] = '\0';
+	if (e)
+		snprintf(source->box_fate_text, sizeof source->box_fate_text,
+			 "EXAMINE: the server says \"%s\"", err_quote(text, sizeof text, status->text));
+	else if (source->seen_epoch != command->ask->epoch) {
+		source->box_fate = ERR_IMAP_BOX_CHANGED;
+		snprintf(source->box_fate_text, sizeof source->box_fate_text,
+			 "EXAMINE: UIDVALIDITY is %llu, and was %llu when the folder was listed",
+			 (unsigned long long)source->seen_epoch,
+			 (unsigned long long)command->ask->epoch);
+	}
+	if (source->box_fate && source->sent_epoch == command->ask->epoch &&
+	    strcmp(source->sent_raw, command->ask->raw) == 0)
+		source->sent_raw[0] = '\0'; /* asked again, it is examined again */
+}
+
+/* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller pieces
+ * until it knows the message that is at fault. */
+static enum err range_fate(const struct imap_status *status)
+{
+	if (imap_text_is(status->code, "SERVERBUG") || imap_text_is(status->code, "CONTACTADMIN") ||
+	    imap_text_is(status->code, "CORRUPTION"))
+		return ERR_IMAP_MSG_REFUSED;
+	return imap_status_error(status, ERR_IMAP_MSG_REFUSED);
+}
+
+static void end_fetch(struct imap_source *source, struct ask *ask, const struct imap_status *status)
+{
+	char text[160];
+
+	if (ask->fate)
+		return; /* the first cause stays */
+	if (source->box_fate) {
+		ask->fate = source->box_fate;
+		bytes_copy(ask->fate_text, source->box_fate_text, sizeof ask->fate_text, BYTES_META);
+		return;
+	}
+	ask->fate = range_fate(status);
+	if (ask->fate)
+		snprintf(ask->fate_text, sizeof ask->fate_text, "FETCH %llu:%llu: the server says \"%s\"",
+			 (unsigned long long)ask->first, (unsigned long long)ask->last,
+			 err_quote(text, sizeof text, status->text));
+}
+
+/* A range is answered when its FETCH is and each of its large messages was asked for again. */
+static enum err after_fetch(struct imap_source *source, struct ask *ask)
+{
+	if (!ask->fate && ask->large_at < ask->large_count)
+		return send_large(source, ask);
+	ask->answered = true;
+	return OK;
+}
+
+static enum err take_tagged(struct imap_source *source, const struct imap_event *event)
+{
+	unsigned at_work = commands_at_work(source), index = 0;
+	struct command command;
+
+	while (index < at_work && command_at(source, index)->tag != event->tag)
+		index++;
+	if (index == at_work)
+		return RAISE(ERR_IMAP_SYNTAX, "an answer to a command we did not send");
+	command = *command_at(source, index);
+	if (command.kind == COMMAND_EXAMINE)
+		examined(source, &command, &event->status);
+	else
+		end_fetch(source, command.ask, &event->status);
+	if (command.kind == COMMAND_FACTS && source->facts_known)
+		imap_fetch_expect(source->fetch, command.uid, &source->facts);
+	remove_command(source, index);
+	if (command.kind == COMMAND_LARGE) {
+		imap_fetch_expect(source->fetch, 0, NULL);
+		command.ask->large_at++;
+	}
+	if (command.kind == COMMAND_RANGE || command.kind == COMMAND_LARGE)
+		return after_fetch(source, command.ask);
+	return OK;
+}
+
+static enum err take_status(struct imap_source *source, const struct imap_event *event)
+{
+	struct command *head = head_command(source);
+	struct imap_scan scan = imap_scan_of(event->status.argument);
+	uint64_t number;
+
+	if (event->status.state == IMAP_BYE)
+		return imap_status_raise(&event->status, ERR_IMAP_BYE,
+					 imap_session_account(source->session)->shown);
+	if (head && head->kind == COMMAND_EXAMINE && imap_text_is(event->status.code, "UIDVALIDITY") &&
+	    imap_scan_number(&scan, UINT32_MAX, &number))
+		source->seen_epoch = number;
+	return OK;
+}
+
+/* True the first time a UID of a range comes. */
+static enum err is_first(struct ask *ask, uint32_t uid, bool *first)
+{
+	*first = uid > ask->highest;
+	if (!*first && ask->delivered_count == DELIVERED_MAX)
+		return RAISE(ERR_IMAP_SYNTAX, "FETCH: more than %d messages out of order",
+			     DELIVERED_MAX);
+	if (!*first) {
+		*first = true;
+		for (unsigned i = 0; i < ask->delivered_count; i++)
+			*first &= ask->delivered[i] != uid;
+	}
+	if (*first && ask->delivered_count < DELIVERED_MAX)
+		ask->delivered[ask->delivered_count++] = uid;
+	if (uid > ask->highest)
+		ask->highest = uid;
+	return OK;
+}
+
+/* Which of the commands at work asked for this message; NULL: none. */
+static struct command *asked_by(struct imap_source *source, uint32_t uid)
+{
+	unsigned at_work = commands_at_work(source);
+
+	if (!uid || source->box_fate)
+		return NULL;
+	for (unsigned i = 0; i < at_work; i++) {
+		struct command *command = command_at(source, i);
+
+		if (command->kind == COMMAND_RANGE && uid >= command->ask->first && uid <= command->ask->last)
+			return command;
+		if (command->kind == COMMAND_LARGE && uid == command->uid)
+			return command;
+	}
+	return NULL;
+}
+
+static void fill_item(const struct ask *ask, const struct imap_event *event, struct item *item)
+{
+	item->kind = ITEM_MESSAGE;
+	item->box_no = ask->box_no;
+	item->no = event->uid;
+	item->range_first = ask->first;
+	item->range_last = ask->last;
+	item->size_bytes = event->size_bytes;
+	item->meta = *event->meta;
+	item->body = event->body;
+	item->fate = OK;
+	if (!event->body) {
+		item->fate = event->too_large ? ERR_SOURCE_SIZE : ERR_IMAP_MSG_REFUSED;
+		item->size_bytes = event->too_large ? event->size_bytes : SIZE_UNKNOWN;
+	}
+}
+
+static enum err take_message(struct imap_source *source, const struct imap_event *event,
+			     struct item *item, bool *taken)
+{
+	struct command *command = asked_by(source, event->uid);
+	bool first;
+	enum err e;
+
+	if (!command)
+		return OK;
+	if (command->kind == COMMAND_RANGE &&
+	    ((e = is_first(command->ask, event->uid, &first)) || !first))
+		return e;
+	if (event->too_large && command->kind == COMMAND_RANGE && command->ask->large_count < LARGE_MAX) {
+		command->ask->large[command->ask->large_count++] = event->uid;
+		return OK;
+	}
+	fill_item(command->ask, event, item);
+	*taken = true;
+	return OK;
+}
+
+static void take_facts(struct imap_source *source, const struct imap_event *event)
+{
+	struct command *head = head_command(source);
+
+	if (!head || head->kind != COMMAND_FACTS || head->uid != event->uid)
+		return;
+	source->facts = *event->meta;
+	source->facts_known = true;
+}
+
+static enum err take_event(struct imap_source *source, const struct imap_event *event,
+			   struct item *item, bool *taken)
+{
+	if (event->kind == IMAP_EVENT_MESSAGE || event->kind == IMAP_EVENT_TAGGED)
+		source->progress_until =
+			clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
+	switch (event->kind) {
+	case IMAP_EVENT_MESSAGE:
+		return take_message(source, event, item, taken);
+	case IMAP_EVENT_FACTS:
+		take_facts(source, event);
+		return OK;
+	case IMAP_EVENT_TAGGED:
+		return take_tagged(source, event);
+	case IMAP_EVENT_STATUS:
+		return take_status(source, event);
+	case IMAP_EVENT_OTHER:
+		break;
+	}
+	return OK;
+}
+
+static enum err next_event(struct imap_source *source, struct item *item, bool *taken)
+{
+	struct imap_event event;
+	enum err e;
+
+	must(source->commands_count > 0); /* an unanswered range has a command in flight */
+	if (clock_now() > source->progress_until)
+		return RAISE(ERR_NET_TIMEOUT, "FETCH: the server talks and talks but sends no message");
+	if ((e = imap_fetch_next(source->fetch, &event)))
+		return e;
+	return take_event(source, &event, item, taken);
+}
+
+static void range_done(struct imap_source *source, struct ask *ask, struct item *item)
+{
+	item->kind = ITEM_RANGE_DONE;
+	item->box_no = ask->box_no;
+	item->no = 0;
+	item->range_first = ask->first;
+	item->range_last = ask->last;
+	item->size_bytes = SIZE_UNKNOWN;
+	item->body = NULL;
+	item->fate = ask->fate;
+	if (ask->fate)
+		(void)RAISE(ask->fate, "%s", ask->fate_text); /* the note, for who reports the fate */
+	source->asks_head = (source->asks_head + 1) % ASKS_MAX;
+	source->asks_count--;
+}
+
+static enum err source_next(struct source *base, struct item *item)
+{
+	struct imap_source *source = source_of(base);
+	bool taken = false;
+	struct ask *ask;
+
+	source->progress_until = clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
+	while (!source->failed && !taken && (ask = head_ask(source)) != NULL) {
+		taken = ask->answered;
+		if (ask->answered)
+			range_done(source, ask, item);
+		else
+			source->failed = next_event(source, item, &taken);
+	}
+	return source->failed ? source->failed : taken ? OK : ERR_PIPE_ENDED;
+}
+
+static enum err source_finish(struct source *base, nsec until)
+{
+	struct imap_source *source = source_of(base);
+
+	/* In the middle of answers, or after an error, there is nothing to wait for. */
+	if (source->failed || source->asks_count)
+		return OK;
+	return imap_session_finish(source->session, until);
+}
+
+const struct source_driver imap_source = {
+	.scheme = "imaps",
+	.open = source_open,
+	.list = source_list,
+	.ask = source_ask,
+	.next = source_next,
+	.finish = source_finish,
+	.close = source_close,
+	.asks_max = ASKS_MAX,
+};

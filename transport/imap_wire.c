@@ -1,0 +1,337 @@
+/* Lines and literals in, checked commands out. The line buffer is one fixed piece of memory; what it
+ * holds beyond the line just taken is the beginning of a literal or of the next line. */
+#include "transport/imap_wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto/secret.h"
+#include "engine/clock.h"
+#include "transport/conn.h"
+
+_Static_assert(IMAP_READ_BYTES_HOT <= IMAP_READ_BYTES_COLD, "the line buffer has room for either");
+
+static enum err read_conn(void *owner, void *to, size_t max, nsec until, size_t *got)
+{
+	struct conn *conn = owner;
+
+	conn_deadline(conn, until);
+	return conn_read(conn, to, max, got);
+}
+
+struct imap_port imap_wire_conn_port(struct conn *conn)
+{
+	return (struct imap_port){ read_conn, conn };
+}
+
+enum err imap_wire_open(const struct imap_port *port, struct conn *conn, nsec io_timeout,
+			struct imap_wire **out)
+{
+	struct imap_wire *wire = calloc(1, sizeof *wire);
+
+	must(io_timeout > 0);
+	if (!wire)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "line buffer of an IMAP conversation");
+	wire->port = *port;
+	wire->conn = conn;
+	wire->io_timeout = io_timeout;
+	wire->until = INT64_MAX;
+	wire->read_bytes = IMAP_READ_BYTES_COLD;
+	/* At full size from the start: growing would leave copies of secrets behind. */
+	wire->command.bytes_max = IMAP_COMMAND_BYTES_MAX - 1; /* and a terminator */
+	wire->command.at = malloc(IMAP_COMMAND_BYTES_MAX);
+	wire->command.room = wire->command.at ? IMAP_COMMAND_BYTES_MAX : 0;
+	*out = wire;
+	if (wire->command.at)
+		return OK;
+	imap_wire_close(out);
+	return RAISE(ERR_MEMORY_EXHAUSTED, "command buffer of an IMAP conversation");
+}
+
+void imap_wire_close(struct imap_wire **wire)
+{
+	if (!*wire)
+		return;
+	buffer_free(&(*wire)->command);
+	free(*wire);
+	*wire = NULL;
+}
+
+static enum err refill(struct imap_wire *wire, nsec until)
+{
+	size_t got;
+	enum err e;
+
+	if (wire->begin && wire->end + wire->read_bytes > sizeof wire->line) {
+		bytes_move(wire->line, wire->line + wire->begin, wire->end - wire->begin);
+		wire->end -= wire->begin;
+		wire->begin = 0;
+	}
+	must(wire->end + wire->read_bytes <= sizeof wire->line);
+	e = wire->port.read(wire->port.owner, wire->line + wire->end, wire->read_bytes,
+			    min_nsec(until, wire->until), &got);
+	if (e)
+		return e;
+	must(got > 0 && got <= wire->read_bytes);
+	wire->end += got;
+	return OK;
+}
+
+/* A whole line, its LF included, is in the buffer: *bytes long. The time for all of it is one
+ * io_timeout, so a server cannot stretch a line by sending it byte by byte. */
+static enum err need_line(struct imap_wire *wire, size_t *bytes)
+{
+	nsec until = clock_after(wire->io_timeout);
+	size_t seen = 0;
+	enum err e;
+
+	for (;;) {
+		size_t held = wire->end - wire->begin;
+		const char *from = wire->line + wire->begin;
+		const char *lf = memchr(from + seen, '\n', held - seen);
+
+		if (lf && (size_t)(lf - from) <= IMAP_LINE_BYTES_MAX) {
+			*bytes = (size_t)(lf - from) + 1;
+			return OK;
+		}
+		if (lf || held > IMAP_LINE_BYTES_MAX)
+			return RAISE(ERR_IMAP_SYNTAX, "a line of more than %d bytes",
+				     IMAP_LINE_BYTES_MAX);
+		seen = held;
+		if (held == 0)
+			wire->begin = wire->end = 0;
+		if ((e = refill(wire, until)))
+			return e;
+	}
+}
+
+/* Where the literal's "{" or "~{" at the end of `part` begins; NULL if none is announced there. Outside
+ * strings a brace can begin nothing else, so one that is no number is an error of the caller's. */
+static const char *literal_mark(struct text part)
+{
+	size_t at = part.bytes;
+
+	if (part.bytes < 2 || part.at[part.bytes - 1] != '}')
+		return NULL;
+	while (at > 0 && part.at[at - 1] != '{')
+		at--;
+	if (at == 0)
+		return NULL;
+	at--;
+	if (at > 0 && part.at[at - 1] == '~')
+		at--;
+	if (at > 0 && part.at[at - 1] != ' ' && part.at[at - 1] != '(')
+		return NULL;
+	return part.at + at;
+}
+
+/* literal = "{" number64 "}", RFC 9051 section 4.3; "~" before it is a literal8. The "+" and "-" forms
+ * are for clients only (RFC 7888). */
+static enum err take_literal(struct text *part, int64_t *literal)
+{
+	const char *mark = literal_mark(*part);
+	struct imap_scan scan;
+	uint64_t bytes;
+	char shown[80];
+
+	*literal = IMAP_NO_LITERAL;
+	if (!mark)
+		return OK;
+	scan = (struct imap_scan){ mark, part->at + part->bytes };
+	imap_scan_char(&scan, '~');
+	if (!imap_scan_char(&scan, '{') || !imap_scan_number(&scan, IMAP_LITERAL_BYTES_MAX, &bytes) ||
+	    !imap_scan_char(&scan, '}'))
+		return RAISE(ERR_IMAP_SYNTAX, "a literal announced as \"%s\"",
+			     err_quote(shown, sizeof shown,
+				       (struct text){ mark, (size_t)(part->at + part->bytes - mark) }));
+	part->bytes = (size_t)(mark - part->at);
+	*literal = (int64_t)bytes;
+	return OK;
+}
+
+/* The first part of a reply that is free text: literals do not occur in it. */
+static bool is_resp_text(struct text part)
+{
+	struct imap_scan scan = imap_scan_of(part);
+	struct imap_status status;
+	struct text tag;
+
+	if (imap_scan_char(&scan, '+'))
+		return true;
+	return imap_scan_atom(&scan, &tag) && imap_scan_char(&scan, ' ') &&
+	       imap_scan_status(&scan, &status);
+}
+
+enum err imap_wire_part(struct imap_wire *wire, bool first, struct text *part, int64_t *literal)
+{
+	size_t bytes = 0;
+	enum err e;
+
+	if ((e = need_line(wire, &bytes)))
+		return e;
+	*part = (struct text){ wire->line + wire->begin, bytes - 1 };
+	wire->begin += bytes;
+	if (part->bytes && part->at[part->bytes - 1] == '\r')
+		part->bytes--;
+	if (memchr(part->at, '\0', part->bytes))
+		return RAISE(ERR_IMAP_SYNTAX, "a NUL byte in a line");
+	if (first)
+		wire->resp_text = is_resp_text(*part);
+	imap_wire_pace(wire);
+	*literal = IMAP_NO_LITERAL;
+	return wire->resp_text ? OK : take_literal(part, literal);
+}
+
+void imap_wire_pace(struct imap_wire *wire)
+{
+	wire->pace_until = clock_after(wire->io_timeout);
+	wire->pace_bytes = wire->io_timeout / NSEC_SECOND * IMAP_BYTES_PER_SECOND_MIN;
+}
+
+enum err imap_wire_bytes(struct imap_wire *wire, void *to, size_t max, size_t *got)
+{
+	enum err e;
+
+	must(max > 0);
+	if (wire->begin < wire->end) {
+		*got = min_u64(max, wire->end - wire->begin);
+		bytes_copy(to, wire->line + wire->begin, *got, BYTES_LINE_TAIL);
+		wire->begin += *got;
+		return OK;
+	}
+	e = wire->port.read(wire->port.owner, to, max, min_nsec(wire->pace_until, wire->until), got);
+	if (e)
+		return e;
+	must(*got > 0 && *got <= max);
+	wire->pace_bytes -= (int64_t)*got;
+	if (wire->pace_bytes <= 0)
+		imap_wire_pace(wire);
+	return OK;
+}
+
+enum err imap_wire_skip(struct imap_wire *wire, uint64_t bytes)
+{
+	char nowhere[2048];
+	enum err e;
+
+	imap_wire_pace(wire);
+	while (bytes) {
+		size_t got = min_u64(bytes, wire->end - wire->begin);
+
+		if (got)
+			wire->begin += got; /* forgotten where it lies: no copy */
+		else if ((e = imap_wire_bytes(wire, nowhere, min_u64(bytes, sizeof nowhere), &got)))
+			return e;
+		bytes -= got;
+	}
+	return OK;
+}
+
+size_t imap_wire_left(const struct imap_wire *wire)
+{
+	return wire->end - wire->begin;
+}
+
+/* ---- commands ---- */
+
+/* All that mailhaul ever says to a source. Nothing here changes a mailbox: EXAMINE opens read-only, and
+ * BODY.PEEK does not set \Seen. */
+static const char *const verbs[] = {
+	"AUTHENTICATE", "CAPABILITY", "EXAMINE", "ID",       "LIST",   "LOGIN",     "LOGOUT",
+	"LSUB",         "NAMESPACE",  "NOOP",    "STARTTLS", "STATUS", "UID FETCH",
+};
+
+static bool is_harmless(struct text command)
+{
+	struct imap_scan scan = imap_scan_of(command);
+
+	for (unsigned i = 0; i < ARRAY_COUNT(verbs); i++)
+		if (imap_scan_word(&scan, verbs[i]))
+			return strcmp(verbs[i], "UID FETCH") != 0 || !imap_text_holds(command, "BODY[");
+	return false;
+}
+
+unsigned imap_wire_begin(struct imap_wire *wire)
+{
+	must(wire->command.bytes == 0); /* the one before was sent */
+	return ++wire->tag;
+}
+
+static enum err write_command(struct imap_wire *wire)
+{
+	struct buffer *command = &wire->command;
+	enum err e;
+
+	buffer_add_text(command, "\r\n");
+	if (command->failed)
+		e = RAISE(ERR_INPUT_FILE, "an IMAP command would be longer than %d bytes",
+			  IMAP_COMMAND_BYTES_MAX);
+	else
+		e = conn_write(wire->conn, command->at, command->bytes);
+	secret_wipe(command->at, command->room);
+	command->failed = false;
+	buffer_reset(command);
+	return e;
+}
+
+enum err imap_wire_send(struct imap_wire *wire)
+{
+	char tag[16];
+	int n = snprintf(tag, sizeof tag, "a%u ", wire->tag);
+	enum err e;
+
+	must(is_harmless((struct text){ wire->command.at, wire->command.bytes }));
+	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
+	if ((e = conn_write(wire->conn, tag, (size_t)n)))
+		return e;
+	return write_command(wire);
+}
+
+enum err imap_wire_send_more(struct imap_wire *wire)
+{
+	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
+	return write_command(wire);
+}
+
+enum err imap_wire_flush(struct imap_wire *wire)
+{
+	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
+	return conn_flush(wire->conn);
+}
+
+bool imap_wire_add_string(struct imap_wire *wire, struct text text, bool literal_plus)
+{
+	bool quotable = true;
+
+	must(!memchr(text.at, '\0', text.bytes));
+	for (size_t i = 0; i < text.bytes; i++)
+		quotable &= text.at[i] >= ' ' && text.at[i] <= '~';
+	if (!quotable && !literal_plus)
+		return false;
+	if (!quotable) {
+		buffer_addf(&wire->command, "{%zu+}\r\n", text.bytes);
+		buffer_add(&wire->command, text.at, text.bytes);
+		return true;
+	}
+	buffer_add_text(&wire->command, "\"");
+	for (size_t i = 0; i < text.bytes; i++) {
+		if (text.at[i] == '"' || text.at[i] == '\\')
+			buffer_add_text(&wire->command, "\\");
+		buffer_add(&wire->command, text.at + i, 1);
+	}
+	buffer_add_text(&wire->command, "\"");
+	return true;
+}
+
+bool imap_wire_tag(struct imap_scan *scan, unsigned *tag)
+{
+	struct imap_scan s = *scan;
+	uint64_t number;
+
+	if (!imap_scan_char(&s, 'a') || !imap_scan_number(&s, UINT32_MAX, &number) ||
+	    !imap_scan_char(&s, ' '))
+		return false;
+	*tag = (unsigned)number;
+	*scan = s;
+	return true;
+}

@@ -1,0 +1,407 @@
+/* See manifest.h. A generation is made from what the store holds (the indexes that came since), so a
+ * run that was cut leaves nothing to remember. */
+#include "transport/manifest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto/digest.h"
+#include "engine/clock.h"
+#include "transport/json.h"
+#include "transport/pack_index.h"
+
+enum { MANIFEST_VERSION = 1 };
+
+void manifest_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t generation)
+{
+	int n = snprintf(to, STORE_KEY_BYTES_MAX + 1, "%s/manifest/%012llu.ndjson", mailbox_key,
+			 (unsigned long long)generation);
+
+	must(n > 0 && n <= STORE_KEY_BYTES_MAX);
+}
+
+/* ---- lines ---- */
+
+struct head_line {
+	char format[32];
+	uint64_t version;
+	struct manifest_head head;
+};
+
+static void head_add(struct buffer *to, const struct manifest_head *head)
+{
+	json_begin(to);
+	json_add_text(to, "format", text_of("mailhaul-manifest"));
+	json_add_number(to, "version", MANIFEST_VERSION);
+	json_add_text(to, "mailbox", text_of(head->mailbox));
+	json_add_number(to, "generation", head->generation);
+	json_add_hex(to, "previous", head->previous, head->generation > 1 ? DIGEST_BYTES : 0);
+	json_add_text(to, "digest_name", text_of(head->digest_name));
+	json_add_text(to, "created", text_of(head->created));
+	json_add_number(to, "packs", head->packs);
+	json_add_number(to, "messages", head->messages);
+	json_add_number(to, "bytes", head->bytes);
+	json_add_number(to, "stored_bytes", head->stored_bytes);
+	json_add_number(to, "last_pack", head->last_pack);
+	json_end(to);
+}
+
+bool manifest_head_read(struct text line, struct manifest_head *head)
+{
+	static const struct json_field fields[] = {
+		JSON_FIELD("format", JSON_TEXT, struct head_line, format),
+		JSON_FIELD("version", JSON_NUMBER, struct head_line, version),
+		JSON_FIELD("mailbox", JSON_TEXT, struct head_line, head.mailbox),
+		JSON_FIELD("generation", JSON_NUMBER, struct head_line, head.generation),
+		JSON_FIELD_OPTIONAL("previous", JSON_HEX, struct head_line, head.previous),
+		JSON_FIELD("digest_name", JSON_TEXT, struct head_line, head.digest_name),
+		JSON_FIELD("created", JSON_TEXT, struct head_line, head.created),
+		JSON_FIELD("packs", JSON_NUMBER, struct head_line, head.packs),
+		JSON_FIELD("messages", JSON_NUMBER, struct head_line, head.messages),
+		JSON_FIELD("bytes", JSON_NUMBER, struct head_line, head.bytes),
+		JSON_FIELD("stored_bytes", JSON_NUMBER, struct head_line, head.stored_bytes),
+		JSON_FIELD("last_pack", JSON_NUMBER, struct head_line, head.last_pack),
+	};
+	struct head_line read = { 0 };
+
+	if (!json_read(line, fields, ARRAY_COUNT(fields), &read) ||
+	    strcmp(read.format, "mailhaul-manifest") != 0 || read.version != MANIFEST_VERSION ||
+	    read.head.generation == 0 || !digest_type(text_of(read.head.digest_name)))
+		return false;
+	*head = read.head;
+	return true;
+}
+
+bool manifest_line_read(struct text line, struct manifest_line *out)
+{
+	static const struct json_field fields[] = {
+		JSON_FIELD("line", JSON_TEXT, struct manifest_line, line),
+		JSON_FIELD_OPTIONAL("number", JSON_NUMBER, struct manifest_line, number),
+		JSON_FIELD_OPTIONAL("pack", JSON_TEXT, struct manifest_line, pack),
+		JSON_FIELD_OPTIONAL("pack_bytes", JSON_NUMBER, struct manifest_line, pack_bytes),
+		JSON_FIELD_OPTIONAL("pack_digest", JSON_HEX, struct manifest_line, pack_digest),
+		JSON_FIELD_OPTIONAL("index", JSON_TEXT, struct manifest_line, index),
+		JSON_FIELD_OPTIONAL("index_bytes", JSON_NUMBER, struct manifest_line, index_bytes),
+		JSON_FIELD_OPTIONAL("index_digest", JSON_HEX, struct manifest_line, index_digest),
+		JSON_FIELD_OPTIONAL("messages", JSON_NUMBER, struct manifest_line, messages),
+		JSON_FIELD_OPTIONAL("bytes", JSON_NUMBER, struct manifest_line, bytes),
+		JSON_FIELD_OPTIONAL("name", JSON_TEXT, struct manifest_line, name),
+		JSON_FIELD_OPTIONAL("raw", JSON_TEXT, struct manifest_line, raw),
+		JSON_FIELD_OPTIONAL("sep", JSON_TEXT, struct manifest_line, separator),
+		JSON_FIELD_OPTIONAL("use", JSON_TEXT, struct manifest_line, use),
+		JSON_FIELD_OPTIONAL("subscribed", JSON_BOOL, struct manifest_line, subscribed),
+		JSON_FIELD_OPTIONAL("selectable", JSON_BOOL, struct manifest_line, selectable),
+		JSON_FIELD_OPTIONAL("epoch", JSON_NUMBER, struct manifest_line, epoch),
+		JSON_FIELD_OPTIONAL("lines", JSON_NUMBER, struct manifest_line, lines),
+	};
+
+	memset(out, 0, sizeof *out);
+	return json_read(line, fields, ARRAY_COUNT(fields), out);
+}
+
+static void copy_name(char to[BOX_NAME_BYTES_MAX + 1], const char *from)
+{
+	snprintf(to, BOX_NAME_BYTES_MAX + 1, "%s", from);
+}
+
+void manifest_line_box(const struct manifest_line *line, struct box *box)
+{
+	memset(box, 0, sizeof *box);
+	copy_name(box->name, line->name);
+	copy_name(box->raw, line->raw);
+	box->separator = line->separator[0];
+	if (!box_use_from_name(text_of(line->use), &box->use))
+		box->use = BOX_USE_NONE;
+	box->subscribed = line->subscribed;
+	box->selectable = line->selectable;
+	box->epoch = line->epoch;
+}
+
+static void box_add(struct buffer *to, const struct box *box)
+{
+	json_begin(to);
+	json_add_text(to, "line", text_of("box"));
+	json_add_text(to, "name", text_of(box->name));
+	json_add_text(to, "raw", text_of(box->raw));
+	json_add_text(to, "sep", (struct text){ &box->separator, box->separator != '\0' });
+	json_add_text(to, "use", text_of(box_use_name(box->use)));
+	json_add_bool(to, "subscribed", box->subscribed);
+	json_add_bool(to, "selectable", box->selectable);
+	json_add_number(to, "epoch", box->epoch);
+	json_end(to);
+}
+
+static void pack_line(struct buffer *to, const struct manifest_line *line)
+{
+	json_begin(to);
+	json_add_text(to, "line", text_of("pack"));
+	json_add_number(to, "number", line->number);
+	json_add_text(to, "pack", text_of(line->pack));
+	json_add_number(to, "pack_bytes", line->pack_bytes);
+	json_add_hex(to, "pack_digest", line->pack_digest, DIGEST_BYTES);
+	json_add_text(to, "index", text_of(line->index));
+	json_add_number(to, "index_bytes", line->index_bytes);
+	json_add_hex(to, "index_digest", line->index_digest, DIGEST_BYTES);
+	json_add_number(to, "messages", line->messages);
+	json_add_number(to, "bytes", line->bytes);
+	json_end(to);
+}
+
+/* ---- folders met ---- */
+
+/* Of the name as it reads back from JSON, or hostile bytes could look like two folders. */
+static enum err name_hash(const char *name, uint64_t *hash)
+{
+	struct buffer escaped = { 0 };
+	struct digest digest;
+	enum err e;
+
+	json_escape(&escaped, text_of(name));
+	e = digest_of(digest_type(text_of("blake3")), escaped.at, escaped.bytes, &digest);
+	buffer_free(&escaped);
+	*hash = e ? 0 : bytes_get_le64(digest.bytes);
+	return e;
+}
+
+enum err manifest_boxes_add(struct manifest_boxes *boxes, const struct box *box)
+{
+	uint64_t *more;
+	size_t room;
+
+	if (boxes->count == boxes->room) {
+		room = boxes->room ? 2 * boxes->room : 64;
+		if (!(more = realloc(boxes->hashes, room * sizeof *more)))
+			return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %zu folders", boxes->count);
+		boxes->hashes = more;
+		boxes->room = room;
+	}
+	box_add(&boxes->lines, box);
+	if (boxes->lines.failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %zu folders", boxes->count);
+	return name_hash(box->name, &boxes->hashes[boxes->count++]);
+}
+
+void manifest_boxes_free(struct manifest_boxes *boxes)
+{
+	buffer_free(&boxes->lines);
+	free(boxes->hashes);
+	*boxes = (struct manifest_boxes){ 0 };
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+static bool boxes_have(const struct manifest_boxes *boxes, uint64_t hash)
+{
+	return boxes->count > 0 &&
+	       bsearch(&hash, boxes->hashes, boxes->count, sizeof hash, compare_hashes);
+}
+
+/* ---- the newest generation ---- */
+
+enum err manifest_newest(struct store *store, const char *mailbox_key, struct manifest_head *head)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct buffer names = { 0 };
+	struct ndjson *lines = NULL;
+	const char *name = NULL;
+	uint64_t number, newest = 0;
+	struct text line;
+	enum err e;
+
+	*head = (struct manifest_head){ 0 };
+	snprintf(key, sizeof key, "%s/manifest", mailbox_key);
+	e = store->type->list(store, key, &names);
+	while (!e && store_names_next(&names, &name))
+		if (pack_number(name, &number))
+			newest = max_u64(newest, number);
+	buffer_free(&names);
+	if (e || newest == 0)
+		return e;
+	manifest_key(key, mailbox_key, newest);
+	if (!(e = ndjson_open(store, key, &lines)))
+		e = ndjson_next(lines, &line);
+	if (e == ERR_PIPE_ENDED || (!e && (!manifest_head_read(line, head) || head->generation != newest)))
+		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", key);
+	ndjson_close(&lines);
+	return e;
+}
+
+/* ---- the next generation ---- */
+
+struct making {
+	struct store *store;
+	const struct manifest_next *next;
+	struct tap *tap;
+	struct manifest_head head;        /* of the generation being made */
+	struct buffer packs, kept, boxes_before, whole;
+	uint64_t lines;
+	struct manifest_line line;
+};
+
+/* The pack whose index is `name`, as a line. */
+static enum err add_pack(struct making *making, const char *name, uint64_t number)
+{
+	struct manifest_line *line = &making->line;
+	struct pack_head pack;
+	struct ndjson *lines = NULL;
+	struct digest digest;
+	struct text text;
+	enum err e;
+
+	memset(line, 0, sizeof *line);
+	line->number = number;
+	snprintf(line->index, sizeof line->index, "%s/index/%.40s", making->next->mailbox_key, name);
+	if (!(e = ndjson_open(making->store, line->index, &lines)) &&
+	    !(e = ndjson_next(lines, &text)) && !pack_head_read(text, &pack))
+		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", line->index);
+	ndjson_close(&lines);
+	if (!e)
+		e = store_digest(making->store, line->index, making->tap, &digest, &line->index_bytes);
+	if (e)
+		return e;
+	memcpy(line->index_digest, digest.bytes, DIGEST_BYTES);
+	memcpy(line->pack_digest, pack.pack_digest, DIGEST_BYTES);
+	snprintf(line->pack, sizeof line->pack, "%s", pack.pack);
+	line->pack_bytes = pack.pack_bytes;
+	line->messages = pack.messages;
+	line->bytes = pack.bytes;
+	pack_line(&making->packs, line);
+	making->head.packs++;
+	making->head.messages += pack.messages;
+	making->head.bytes += pack.bytes;
+	making->head.stored_bytes += pack.pack_bytes;
+	making->head.last_pack = number;
+	making->lines++;
+	return OK;
+}
+
+static enum err add_new_packs(struct making *making)
+{
+	char prefix[STORE_KEY_BYTES_MAX + 1];
+	struct buffer names = { 0 };
+	const char *name = NULL;
+	uint64_t number, after = making->head.last_pack;
+	enum err e;
+
+	snprintf(prefix, sizeof prefix, "%s/index", making->next->mailbox_key);
+	e = making->store->type->list(making->store, prefix, &names);
+	while (!e && store_names_next(&names, &name))
+		if (pack_number(name, &number) && number > after)
+			e = add_pack(making, name, number);
+	buffer_free(&names);
+	return e;
+}
+
+/* A folder of the generation before: kept at the end if it was not met again. */
+static enum err keep_box(struct making *making, struct text line)
+{
+	uint64_t hash;
+	enum err e;
+
+	if (!manifest_line_read(line, &making->line) || strcmp(making->line.line, "box") != 0)
+		return OK;
+	buffer_add(&making->boxes_before, line.at, line.bytes);
+	buffer_add(&making->boxes_before, "\n", 1);
+	if ((e = name_hash(making->line.name, &hash)) || boxes_have(making->next->boxes, hash))
+		return e;
+	buffer_add(&making->kept, line.at, line.bytes);
+	buffer_add(&making->kept, "\n", 1);
+	making->lines++;
+	return OK;
+}
+
+static enum err read_before(struct making *making, uint64_t generation)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct ndjson *lines = NULL;
+	struct digest digest;
+	struct text line;
+	uint64_t bytes;
+	enum err e;
+
+	if (generation == 0)
+		return OK;
+	manifest_key(key, making->next->mailbox_key, generation);
+	if ((e = store_digest(making->store, key, making->tap, &digest, &bytes)))
+		return e;
+	memcpy(making->head.previous, digest.bytes, DIGEST_BYTES);
+	e = ndjson_open(making->store, key, &lines);
+	while (!e && !(e = ndjson_next(lines, &line)))
+		e = keep_box(making, line);
+	ndjson_close(&lines);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static bool is_unchanged(const struct making *making, uint64_t packs_before)
+{
+	const struct buffer *before = &making->boxes_before, *now = &making->next->boxes->lines,
+			    *kept = &making->kept;
+
+	return making->head.generation > 1 && making->head.packs == packs_before &&
+	       before->bytes == now->bytes + kept->bytes &&
+	       (now->bytes == 0 || memcmp(before->at, now->at, now->bytes) == 0) &&
+	       (kept->bytes == 0 || memcmp(before->at + now->bytes, kept->at, kept->bytes) == 0);
+}
+
+static enum err write_out(struct making *making)
+{
+	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
+	const struct buffer *parts[] = { &making->packs, &making->next->boxes->lines, &making->kept };
+	struct manifest_head *head = &making->head;
+	struct buffer *whole = &making->whole;
+	char key[STORE_KEY_BYTES_MAX + 1];
+
+	snprintf(head->mailbox, sizeof head->mailbox, "%s", making->next->mailbox_name);
+	snprintf(head->digest_name, sizeof head->digest_name, "%s", making->next->digest->name);
+	mail_date_rfc3339(head->created, &now);
+	head_add(whole, head);
+	for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+		buffer_add(whole, parts[i]->at, parts[i]->bytes);
+		whole->failed |= parts[i]->failed;
+	}
+	json_begin(whole);
+	json_add_text(whole, "line", text_of("end"));
+	json_add_number(whole, "lines", making->lines + making->next->boxes->count + 2);
+	json_end(whole);
+	if (whole->failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "writing a manifest");
+	manifest_key(key, making->next->mailbox_key, head->generation);
+	return store_put_whole(making->store, key, whole->at, whole->bytes);
+}
+
+enum err manifest_write(struct store *store, const struct manifest_next *next)
+{
+	struct making *making = calloc(1, sizeof *making);
+	struct manifest_boxes *boxes = next->boxes;
+	uint64_t packs_before;
+	enum err e;
+
+	if (!making)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "writing a manifest");
+	making->store = store;
+	making->next = next;
+	if (boxes->count > 0)
+		qsort(boxes->hashes, boxes->count, sizeof *boxes->hashes, compare_hashes);
+	if ((e = digest_open(next->digest, &making->tap)) ||
+	    (e = manifest_newest(store, next->mailbox_key, &making->head)))
+		goto out;
+	packs_before = making->head.packs;
+	if ((e = read_before(making, making->head.generation++)) || (e = add_new_packs(making)))
+		goto out;
+	if (!is_unchanged(making, packs_before))
+		e = write_out(making);
+out:
+	if (making->tap)
+		making->tap->type->close(&making->tap);
+	buffer_free(&making->packs);
+	buffer_free(&making->kept);
+	buffer_free(&making->boxes_before);
+	buffer_free(&making->whole);
+	free(making);
+	return e;
+}

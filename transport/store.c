@@ -1,0 +1,113 @@
+/* What can be done with any store by its driver's calls alone. */
+#include "transport/store.h"
+
+#include <stdlib.h>
+
+enum { READ_BYTES = 1024 * 1024 };
+
+static bool is_key_byte(char byte)
+{
+	return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+	       (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '-';
+}
+
+bool store_name_is_valid(struct text name)
+{
+	if (name.bytes == 0 || name.bytes > STORE_KEY_BYTES_MAX || name.at[0] == '.')
+		return false;
+	for (size_t i = 0; i < name.bytes; i++)
+		if (!is_key_byte(name.at[i]))
+			return false;
+	return true;
+}
+
+bool store_key_is_valid(struct text key)
+{
+	const char *slash;
+	size_t bytes;
+
+	if (key.bytes > STORE_KEY_BYTES_MAX)
+		return false;
+	for (;;) {
+		slash = key.bytes ? memchr(key.at, '/', key.bytes) : NULL;
+		bytes = slash ? (size_t)(slash - key.at) : key.bytes;
+		if (!store_name_is_valid((struct text){ key.at, bytes }))
+			return false;
+		if (!slash)
+			return true;
+		key.at += bytes + 1;
+		key.bytes -= bytes + 1;
+	}
+}
+
+enum err store_put_whole(struct store *store, const char *key, const void *from, size_t n)
+{
+	struct store_put *put;
+	enum err e;
+
+	if ((e = store->type->put_open(store, key, &put)))
+		return e;
+	e = store->type->put_write(put, from, n);
+	if (!e)
+		e = store->type->put_seal(put);
+	if (!e)
+		e = store->type->put_publish(&put);
+	store->type->put_abort(&put);
+	return e;
+}
+
+enum err store_get_whole(struct store *store, const char *key, size_t bytes_max, struct buffer *to)
+{
+	uint64_t bytes;
+	size_t got;
+	enum err e;
+
+	buffer_reset(to);
+	if ((e = store->type->size(store, key, &bytes)))
+		return e;
+	if (bytes > bytes_max)
+		return RAISE(ERR_ARCHIVE_DAMAGED, "%s has %llu bytes, at most %zu make sense", key,
+			     (unsigned long long)bytes, bytes_max);
+	char *at = malloc(bytes + 1);
+	if (!at)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading %s", key);
+	e = store->type->get(store, key, 0, at, bytes, &got);
+	if (!e)
+		buffer_add(to, at, got);
+	free(at);
+	if (!e && to->failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading %s", key);
+	return e;
+}
+
+enum err store_digest(struct store *store, const char *key, struct tap *tap, struct digest *out,
+		      uint64_t *bytes)
+{
+	char *piece = malloc(READ_BYTES);
+	size_t got = 0;
+	enum err e = OK;
+
+	if (!piece)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading %s", key);
+	*bytes = 0;
+	tap->type->begin(tap);
+	do {
+		if ((e = store->type->get(store, key, *bytes, piece, READ_BYTES, &got)))
+			break;
+		tap->type->update(tap, piece, got);
+		*bytes += got;
+	} while (got == READ_BYTES);
+	tap->type->end(tap, out);
+	free(piece);
+	return e;
+}
+
+bool store_names_next(const struct buffer *names, const char **name)
+{
+	const char *next = *name ? *name + strlen(*name) + 1 : names->at;
+
+	if (!next || next >= names->at + names->bytes)
+		return false;
+	*name = next;
+	return true;
+}
