@@ -44,6 +44,7 @@ LIBRARY := $(OUT)/libmailhaul.a
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*_test.c))
 SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c %_main.c,$(wildcard tests/sim/*.c)))
 SIM := $(patsubst tests/sim/%.c,$(OUT)/tests/sim/%,$(wildcard tests/sim/*_test.c))
+WIRE_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(wildcard tests/wire/*.c)))
 WIRE := $(patsubst tests/wire/%.c,$(OUT)/tests/wire/%,$(wildcard tests/wire/*_test.c))
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
@@ -81,7 +82,7 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/tests/test_main.o $(LIBRARY)
 $(OUT)/tests/sim/%: $(OUT)/tests/sim/%.o $(SIM_OBJECTS) $(OUT)/tests/test_main.o $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 # Conversations run over the real ring and loopback sockets, with TLS passed through.
-$(OUT)/tests/wire/%: $(OUT)/tests/wire/%.o $(OUT)/tests/sim/tls_sim.o $(OUT)/tests/test_main.o $(LIBRARY)
+$(OUT)/tests/wire/%: $(OUT)/tests/wire/%.o $(WIRE_OBJECTS) $(OUT)/tests/sim/tls_sim.o $(OUT)/tests/test_main.o $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm

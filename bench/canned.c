@@ -32,10 +32,8 @@ static uint32_t draw_size(enum corpus_kind kind)
 		unsigned per_mille[2];
 		uint32_t low, high;
 	} classes[] = {
-		{ { 500, 400 }, 1200, 6000 },
-		{ { 380, 330 }, 6000, 30000 },
-		{ { 120, 200 }, 30000, 100000 },
-		{ { 0, 60 }, 100000, 900000 },
+		{ { 500, 400 }, 1200, 6000 },	  { { 380, 330 }, 6000, 30000 },
+		{ { 120, 200 }, 30000, 100000 },  { { 0, 60 }, 100000, 900000 },
 		{ { 0, 10 }, 1000000, 10000000 },
 	};
 	unsigned roll = (unsigned)(next_random() % 1000), i = 0;
@@ -49,19 +47,25 @@ static uint32_t draw_size(enum corpus_kind kind)
 
 void corpus_make(struct corpus *corpus, enum corpus_kind kind, uint64_t bytes_total)
 {
-	static const char head[] = "Received: from a by b\r\nSubject: bench\r\nMessage-ID: <1@example.org>\r\n\r\n";
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char head[] =
+		"Received: from a by b\r\nSubject: bench\r\nMessage-ID: <1@example.org>\r\n\r\n";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t room = 1024;
 
-	*corpus = (struct corpus){ .sizes = malloc(room * sizeof(uint32_t)), .text_bytes = NOISE_BYTES };
+	*corpus = (struct corpus){ .sizes = malloc(room * sizeof(uint32_t)),
+				   .text_bytes = NOISE_BYTES };
 	corpus->text = malloc(NOISE_BYTES + 16 * 1024 * 1024);
 	must(corpus->sizes && corpus->text);
 	for (size_t i = 0; i < NOISE_BYTES + 16 * 1024 * 1024; i++)
-		corpus->text[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (uint8_t)digits[next_random() % 64];
+		corpus->text[i] = i % 78 == 76	 ? '\r'
+				  : i % 78 == 77 ? '\n'
+						 : (uint8_t)digits[next_random() % 64];
 	memcpy(corpus->text, head, sizeof head - 1);
 	while (corpus->bytes < bytes_total) {
 		if (corpus->count == room)
-			must((corpus->sizes = realloc(corpus->sizes, (room *= 2) * sizeof(uint32_t))));
+			must((corpus->sizes =
+				      realloc(corpus->sizes, (room *= 2) * sizeof(uint32_t))));
 		corpus->sizes[corpus->count] = draw_size(kind);
 		corpus->bytes += corpus->sizes[corpus->count++];
 	}
@@ -124,12 +128,14 @@ static bool send_range(struct session *session, unsigned long first, unsigned lo
 
 	for (unsigned long uid = first; uid <= last && uid <= session->corpus->count; uid++) {
 		int n = snprintf(line, sizeof line,
-				 "* %lu FETCH (UID %lu FLAGS (\\Seen) INTERNALDATE \"17-Jul-2016 02:44:25 -0700\" "
+				 "* %lu FETCH (UID %lu FLAGS (\\Seen) INTERNALDATE \"17-Jul-2016 "
+				 "02:44:25 -0700\" "
 				 "BODY[] {%u}\r\n",
 				 uid, uid, session->corpus->sizes[uid - 1]);
 
 		if (!put(session, line, (size_t)n) ||
-		    !put(session, corpus_body(session->corpus, uid - 1), session->corpus->sizes[uid - 1]) ||
+		    !put(session, corpus_body(session->corpus, uid - 1),
+			 session->corpus->sizes[uid - 1]) ||
 		    !put_text(session, ")\r\n"))
 			return false;
 	}
@@ -139,7 +145,8 @@ static bool send_range(struct session *session, unsigned long first, unsigned lo
 /* One command line; false ends the session. */
 static bool answer(struct session *session, char *line)
 {
-	char *tag = strtok(line, " \r\n"), *verb = strtok(NULL, " \r\n"), *rest = strtok(NULL, "\r\n");
+	char *tag = strtok(line, " \r\n"), *verb = strtok(NULL, " \r\n"),
+	     *rest = strtok(NULL, "\r\n");
 	char text[400];
 	unsigned long first = 0, last = 0;
 	bool fine = true;
@@ -151,14 +158,17 @@ static bool answer(struct session *session, char *line)
 	else if (strcmp(verb, "LIST") == 0)
 		fine = put_text(session, "* LIST () \"/\" INBOX\r\n");
 	else if (strcmp(verb, "STATUS") == 0) {
-		snprintf(text, sizeof text, "* STATUS INBOX (MESSAGES %zu UIDNEXT %zu UIDVALIDITY 1)\r\n",
+		snprintf(text, sizeof text,
+			 "* STATUS INBOX (MESSAGES %zu UIDNEXT %zu UIDVALIDITY 1)\r\n",
 			 session->corpus->count, session->corpus->count + 1);
 		fine = put_text(session, text);
 	} else if (strcmp(verb, "EXAMINE") == 0) {
-		snprintf(text, sizeof text, "* %zu EXISTS\r\n* OK [UIDVALIDITY 1] fine\r\n* OK [UIDNEXT %zu] fine\r\n",
+		snprintf(text, sizeof text,
+			 "* %zu EXISTS\r\n* OK [UIDVALIDITY 1] fine\r\n* OK [UIDNEXT %zu] fine\r\n",
 			 session->corpus->count, session->corpus->count + 1);
 		fine = put_text(session, text);
-	} else if (strcmp(verb, "UID") == 0 && rest && sscanf(rest, "FETCH %lu:%lu", &first, &last) == 2)
+	} else if (strcmp(verb, "UID") == 0 && rest &&
+		   sscanf(rest, "FETCH %lu:%lu", &first, &last) == 2)
 		fine = send_range(session, first, last);
 	snprintf(text, sizeof text, "%s OK done\r\n", tag);
 	return fine && put_text(session, text) && flush(session) && strcmp(verb, "LOGOUT") != 0;
@@ -173,8 +183,10 @@ static void serve_imap(SSL_CTX *context, const struct corpus *corpus, int fd)
 
 	session = (struct session){ .ssl = SSL_new(context), .corpus = corpus };
 	SSL_set_fd(session.ssl, fd);
-	if (SSL_accept(session.ssl) == 1 && put_text(&session, "* OK canned\r\n") && flush(&session))
-		while (have < LINE_BYTES && (n = SSL_read(session.ssl, line + have, (int)(LINE_BYTES - have))) > 0) {
+	if (SSL_accept(session.ssl) == 1 && put_text(&session, "* OK canned\r\n") &&
+	    flush(&session))
+		while (have < LINE_BYTES &&
+		       (n = SSL_read(session.ssl, line + have, (int)(LINE_BYTES - have))) > 0) {
 			char *end;
 
 			line[have += (size_t)n] = '\0';
@@ -203,7 +215,8 @@ static void serve_noise(const struct corpus *corpus, int fd)
 
 static int listen_on(uint16_t *port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t bytes = sizeof address;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

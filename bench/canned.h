@@ -1,5 +1,6 @@
-/* A canned IMAP server and a corpus for it: the same bytes whoever asks, made once, so that the server
- * costs as little as possible and never decides the result. It runs in a process of its own. */
+/* A canned IMAP server and a corpus for it: the same bytes whoever asks, made once, so that the
+ * server costs as little as possible and never decides the result. It runs in a process of its own.
+ */
 #ifndef MAILHAUL_BENCH_CANNED_H
 #define MAILHAUL_BENCH_CANNED_H
 
@@ -21,7 +22,8 @@ const uint8_t *corpus_body(const struct corpus *, size_t index);
 
 struct canned {
 	uint16_t imaps_port;
-	uint16_t plain_port; /* accepts, sends corpus->bytes of noise, closes: the bare cost of receiving */
+	uint16_t plain_port; /* accepts, sends corpus->bytes of noise, closes: the bare cost of
+				receiving */
 	int pid;
 };
 /* Fork the server onto core `core`. Certificate and key are PEM files. */

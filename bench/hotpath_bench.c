@@ -1,6 +1,6 @@
-/* How close the hot path is to the sum of its parts, on this host: a canned IMAP server over TLS on one
- * core, the whole engine (source, lane, digest, ledger) into a null sink on the other, beside each stage
- * alone, interleaved in the same run on cold memory. Prints; judges nothing.
+/* How close the hot path is to the sum of its parts, on this host: a canned IMAP server over TLS on
+ * one core, the whole engine (source, lane, digest, ledger) into a null sink on the other, beside
+ * each stage alone, interleaved in the same run on cold memory. Prints; judges nothing.
  *
  *   hotpath_bench CERTIFICATE KEY CA_FILE STATE_DIR [MEGABYTES [ROUNDS]] */
 #include <openssl/ssl.h>
@@ -28,8 +28,11 @@ extern const struct source_driver imap_source;
 
 enum stage { STAGE_RECEIVE, STAGE_TLS, STAGE_DIGEST, STAGE_FRAMING, STAGE_LEDGER, STAGE_COUNT };
 static const char *const stage_names[STAGE_COUNT] = {
-	"receive (kernel to ring buffers)", "TLS open (into cold chunks)", "digest (cold chunks)",
-	"FETCH reply parsed", "ledger row settled",
+	"receive (kernel to ring buffers)",
+	"TLS open (into cold chunks)",
+	"digest (cold chunks)",
+	"FETCH reply parsed",
+	"ledger row settled",
 };
 
 enum { RECORD_BYTES = 16384, COLD_BYTES = 48 * 1024 * 1024 };
@@ -39,8 +42,8 @@ struct bench {
 	struct canned canned;
 	const char *certificate, *key, *ca_file, *state_dir;
 	double stage_ns[STAGE_COUNT]; /* best, per byte or per message */
-	double whole_ns;              /* best, per byte */
-	uint64_t copied;              /* in the whole, payload only */
+	double whole_ns;	      /* best, per byte */
+	uint64_t copied;	      /* in the whole, payload only */
 	struct ring_counts counts;
 	uint64_t moved;
 	uint8_t *cold;
@@ -70,13 +73,23 @@ static enum err whole_main(void *unused)
 	struct lane_progress progress = { 0 };
 	struct ledger *ledger = NULL;
 	struct tap *tap = NULL;
-	struct account source = { .scheme = "imaps", .user = "bench", .host = "127.0.0.1",
-				  .port = bench.canned.imaps_port, .path = "/", .shown = "imaps://bench/",
-				  .ca_file = bench.ca_file, .io_timeout = 60 * NSEC_SECOND,
+	struct account source = { .scheme = "imaps",
+				  .user = "bench",
+				  .host = "127.0.0.1",
+				  .port = bench.canned.imaps_port,
+				  .path = "/",
+				  .shown = "imaps://bench/",
+				  .ca_file = bench.ca_file,
+				  .io_timeout = 60 * NSEC_SECOND,
 				  .connect_timeout = 10 * NSEC_SECOND };
-	struct account sink = { .scheme = "null", .path = "/", .shown = "null:", .io_timeout = 60 * NSEC_SECOND };
-	struct lane_config config = { .source = &imap_source, .source_account = &source, .sink = &null_sink,
-				      .sink_account = &sink, .finish_timeout = 5 * NSEC_SECOND };
+	struct account sink = {
+		.scheme = "null", .path = "/", .shown = "null:", .io_timeout = 60 * NSEC_SECOND
+	};
+	struct lane_config config = { .source = &imap_source,
+				      .source_account = &source,
+				      .sink = &null_sink,
+				      .sink_account = &sink,
+				      .finish_timeout = 5 * NSEC_SECOND };
 	enum err e;
 
 	(void)unused;
@@ -101,7 +114,8 @@ static enum err whole_main(void *unused)
 
 static void remove_state(void)
 {
-	static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.lock" };
+	static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-shm",
+					     "ledger.lock" };
 	char path[512];
 
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
@@ -112,7 +126,8 @@ static void remove_state(void)
 
 static uint64_t payload_copied(void)
 {
-	return bytes_copied(BYTES_LINE_TAIL) + bytes_copied(BYTES_FRAME) + bytes_copied(BYTES_STORE);
+	return bytes_copied(BYTES_LINE_TAIL) + bytes_copied(BYTES_FRAME) +
+	       bytes_copied(BYTES_STORE);
 }
 
 static void run_fiber(const char *what, fiber_main *body)
@@ -135,8 +150,8 @@ static void measure_whole(void)
 	keep_best(&bench.whole_ns, (cpu_ns() - before) / (double)bench.corpus.bytes);
 	bench.copied = payload_copied() - copied;
 	if (bench.moved != bench.corpus.count) {
-		fprintf(stderr, "bench: %llu of %zu messages arrived\n", (unsigned long long)bench.moved,
-			bench.corpus.count);
+		fprintf(stderr, "bench: %llu of %zu messages arrived\n",
+			(unsigned long long)bench.moved, bench.corpus.count);
 		exit(1);
 	}
 }
@@ -145,7 +160,8 @@ static void measure_whole(void)
 
 static enum err receive_main(void *unused)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(bench.canned.plain_port),
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons(bench.canned.plain_port),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct io_receiver *receiver = NULL;
 	struct ring_bytes bytes;
@@ -153,10 +169,12 @@ static enum err receive_main(void *unused)
 	enum err e;
 
 	(void)unused;
-	if ((e = io_connect((struct sockaddr *)&address, sizeof address, clock_after(NSEC_SECOND), &fd)) ||
+	if ((e = io_connect((struct sockaddr *)&address, sizeof address, clock_after(NSEC_SECOND),
+			    &fd)) ||
 	    (e = io_receiver_open(fd, &receiver)))
 		return e;
-	while ((e = io_receive(receiver, clock_after(10 * NSEC_SECOND), &bytes)) == OK && bytes.length)
+	while ((e = io_receive(receiver, clock_after(10 * NSEC_SECOND), &bytes)) == OK &&
+	       bytes.length)
 		io_release(receiver, &bytes);
 	io_receiver_close(&receiver);
 	io_close(&fd);
@@ -215,8 +233,8 @@ static void record(struct wires *wires, uint64_t bytes)
 	must(wires->sealed);
 	wires->sealed_bytes = 0;
 	for (uint64_t done = 0; done < bytes; done += RECORD_BYTES) {
-		must(SSL_write(wires->server, bench.corpus.text + done % bench.corpus.text_bytes, RECORD_BYTES) ==
-		     RECORD_BYTES);
+		must(SSL_write(wires->server, bench.corpus.text + done % bench.corpus.text_bytes,
+			       RECORD_BYTES) == RECORD_BYTES);
 		got = BIO_read(wires->from_server, wires->sealed + wires->sealed_bytes,
 			       (int)(room - wires->sealed_bytes));
 		must(got > 0);
@@ -243,13 +261,16 @@ static double open_all(struct tls *tls, uint64_t bytes)
 static void measure_tls(void)
 {
 	struct wires wires = { .recorded = false };
-	const struct tls_wire wire = { .take = wire_take, .give = wire_give, .owner = &wires, .peer = "the bench" };
+	const struct tls_wire wire = {
+		.take = wire_take, .give = wire_give, .owner = &wires, .peer = "the bench"
+	};
 	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
 	uint64_t bytes = min_u64(bench.corpus.bytes, 64 << 20) / RECORD_BYTES * RECORD_BYTES;
 	struct tls_context *context = NULL;
 	struct tls *tls = NULL;
 
-	must(server && SSL_CTX_use_certificate_file(server, bench.certificate, SSL_FILETYPE_PEM) == 1);
+	must(server &&
+	     SSL_CTX_use_certificate_file(server, bench.certificate, SSL_FILETYPE_PEM) == 1);
 	must(SSL_CTX_use_PrivateKey_file(server, bench.key, SSL_FILETYPE_PEM) == 1);
 	wires.server = SSL_new(server);
 	wires.to_server = BIO_new(BIO_s_mem());
@@ -324,8 +345,11 @@ static enum err framing_main(void *unused)
 
 	(void)unused;
 	for (size_t i = 1; i <= count; i++)
-		buffer_addf(&text, "* %zu FETCH (UID %zu FLAGS (\\Seen) INTERNALDATE \"17-Jul-2016 02:44:25 "
-				   "-0700\" BODY[] {0}\r\n)\r\n", i, i);
+		buffer_addf(
+			&text,
+			"* %zu FETCH (UID %zu FLAGS (\\Seen) INTERNALDATE \"17-Jul-2016 02:44:25 "
+			"-0700\" BODY[] {0}\r\n)\r\n",
+			i, i);
 	replies = (struct replies){ text.at, text.bytes, 0 };
 	const struct imap_port port = { replies_read, &replies };
 
@@ -411,20 +435,23 @@ static void print(const char *corpus_name)
 	double mean = (double)bench.corpus.bytes / (double)bench.corpus.count, sum = 0;
 	double megabytes = (double)bench.corpus.bytes / 1e6;
 
-	printf("\ncorpus %s: %zu messages, %.1f MB, mean %.1f KB; best of the rounds\n", corpus_name,
-	       bench.corpus.count, megabytes, mean / 1e3);
+	printf("\ncorpus %s: %zu messages, %.1f MB, mean %.1f KB; best of the rounds\n",
+	       corpus_name, bench.corpus.count, megabytes, mean / 1e3);
 	for (enum stage stage = 0; stage < STAGE_COUNT; stage++) {
 		double per_byte = bench.stage_ns[stage] / (is_per_message(stage) ? mean : 1);
 
 		sum += per_byte;
-		printf("  %-34s %7.3f ns/byte  %9.1f ns/message\n", stage_names[stage], per_byte, per_byte * mean);
+		printf("  %-34s %7.3f ns/byte  %9.1f ns/message\n", stage_names[stage], per_byte,
+		       per_byte * mean);
 	}
 	printf("  %-34s %7.3f ns/byte  %9.1f ns/message\n", "sum of the stages", sum, sum * mean);
-	printf("  %-34s %7.3f ns/byte  %9.1f ns/message\n", "the whole engine into a null sink", bench.whole_ns,
-	       bench.whole_ns * mean);
+	printf("  %-34s %7.3f ns/byte  %9.1f ns/message\n", "the whole engine into a null sink",
+	       bench.whole_ns, bench.whole_ns * mean);
 	printf("  whole / sum                        %7.2f\n", bench.whole_ns / sum);
-	printf("  payload copies per byte            %7.3f\n", (double)bench.copied / (double)bench.corpus.bytes);
-	printf("  ring system calls per MB           %7.2f\n", (double)bench.counts.enters / megabytes);
+	printf("  payload copies per byte            %7.3f\n",
+	       (double)bench.copied / (double)bench.corpus.bytes);
+	printf("  ring system calls per MB           %7.2f\n",
+	       (double)bench.counts.enters / megabytes);
 }
 
 static void run_corpus(enum corpus_kind kind, const char *name, uint64_t bytes, int rounds)
@@ -448,14 +475,16 @@ int main(int count, char **arguments)
 	int rounds = count > 6 ? atoi(arguments[6]) : 5;
 
 	if (count < 5) {
-		fprintf(stderr, "usage: hotpath_bench CERTIFICATE KEY CA_FILE STATE_DIR [MEGABYTES [ROUNDS]]\n");
+		fprintf(stderr, "usage: hotpath_bench CERTIFICATE KEY CA_FILE STATE_DIR [MEGABYTES "
+				"[ROUNDS]]\n");
 		return 64;
 	}
 	bench.certificate = arguments[1];
 	bench.key = arguments[2];
 	bench.ca_file = arguments[3];
 	bench.state_dir = arguments[4];
-	bench.cold = mmap(NULL, COLD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bench.cold =
+		mmap(NULL, COLD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	must(bench.cold != MAP_FAILED);
 	madvise(bench.cold, COLD_BYTES, MADV_HUGEPAGE);
 	memset(bench.cold, 'x', COLD_BYTES);

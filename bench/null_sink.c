@@ -34,7 +34,8 @@ static enum err null_prepare(struct sink *sink, const struct box *box)
 	return OK;
 }
 
-static enum err null_find(struct sink *sink, uint64_t seal_no, struct text seal, enum seal_fate *fate)
+static enum err null_find(struct sink *sink, uint64_t seal_no, struct text seal,
+			  enum seal_fate *fate)
 {
 	(void)sink, (void)seal_no, (void)seal;
 	*fate = SEAL_ABSENT;
@@ -55,8 +56,11 @@ static enum err null_put(struct sink *sink, struct item *item)
 		if ((e = wait_on(&null->changed, clock_after(60 * NSEC_SECOND))))
 			return e;
 	null->receipts[(null->head + null->count++) % NULL_RECEIPTS_MAX] =
-		(struct receipt){ .kind = RECEIPT_STORED, .box_no = item->box_no, .no = item->no,
-				  .size_bytes = (uint64_t)item->size_bytes, .digest = item->digest,
+		(struct receipt){ .kind = RECEIPT_STORED,
+				  .box_no = item->box_no,
+				  .no = item->no,
+				  .size_bytes = (uint64_t)item->size_bytes,
+				  .digest = item->digest,
 				  .mail_kind = item->mail_kind };
 	if (null->count == NULL_RECEIPTS_MAX / 2)
 		wake_all(&null->changed);

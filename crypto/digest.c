@@ -204,7 +204,8 @@ void digest_copy(struct tap *to, const struct tap *from)
 		*(struct blake2b_tap *)(void *)to = *(const struct blake2b_tap *)(const void *)from;
 	else
 		must(EVP_MD_CTX_copy_ex(((struct sha256_tap *)(void *)to)->state,
-					((const struct sha256_tap *)(const void *)from)->state) == 1);
+					((const struct sha256_tap *)(const void *)from)->state) ==
+		     1);
 }
 
 enum err digest_of(const struct tap_type *type, const void *from, size_t n, struct digest *out)

@@ -14,6 +14,7 @@ enum err digest_open(const struct tap_type *, struct tap **) MUST_CHECK;
 /* A copy of the present state, for taking back what was fed since; same type. */
 void digest_copy(struct tap *to, const struct tap *from);
 /* Of bytes that are all there. */
-enum err digest_of(const struct tap_type *, const void *from, size_t n, struct digest *out) MUST_CHECK;
+enum err digest_of(const struct tap_type *, const void *from, size_t n,
+		   struct digest *out) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 /* zstd frames, one at a time and one-shot: the door to libzstd. A frame never stays open across a
- * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a thread.
- * Not for: where a frame ends (transport/pack.c), the seek table (transport/pack_read.c). */
+ * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a
+ * thread. Not for: where a frame ends (transport/pack.c), the seek table (transport/pack_read.c).
+ */
 #include "crypto/zstd_stage.h"
 
 #include <pthread.h>
@@ -79,8 +80,8 @@ size_t zstd_stage_bound(size_t n)
 	return ZSTD_compressBound(n);
 }
 
-enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, void *to, size_t room,
-			  size_t *out)
+enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, void *to,
+			  size_t room, size_t *out)
 {
 	struct contexts *contexts = contexts_of_thread();
 	size_t result;
@@ -92,7 +93,8 @@ enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, 
 	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_checksumFlag, 1);
 	result = ZSTD_compress2(contexts->compress, to, room, from, n);
 	if (ZSTD_isError(result))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "compressing %zu bytes: %s", n, ZSTD_getErrorName(result));
+		return RAISE(ERR_MEMORY_EXHAUSTED, "compressing %zu bytes: %s", n,
+			     ZSTD_getErrorName(result));
 	*out = result;
 	return OK;
 }
@@ -105,7 +107,8 @@ enum err zstd_stage_measure(const void *from, size_t n, size_t *frame_bytes, siz
 	if (plain == ZSTD_CONTENTSIZE_ERROR || ZSTD_isError(frame))
 		return RAISE(ERR_ARCHIVE_DAMAGED, "no whole zstd frame in %zu bytes", n);
 	if (plain == ZSTD_CONTENTSIZE_UNKNOWN || plain > ZSTD_FRAME_BYTES_MAX)
-		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame of more than %d bytes or of unknown size",
+		return RAISE(ERR_ARCHIVE_DAMAGED,
+			     "a zstd frame of more than %d bytes or of unknown size",
 			     ZSTD_FRAME_BYTES_MAX);
 	*frame_bytes = frame;
 	*plain_bytes = (size_t)plain;
@@ -122,8 +125,8 @@ enum err zstd_stage_open_frame(const void *from, size_t frame_bytes, void *to, s
 	if ((e = zstd_stage_measure(from, frame_bytes, &frame, &plain)))
 		return e;
 	if (frame != frame_bytes || plain != n)
-		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame is %zu/%zu bytes long, not %zu/%zu", frame,
-			     plain, frame_bytes, n);
+		return RAISE(ERR_ARCHIVE_DAMAGED, "a zstd frame is %zu/%zu bytes long, not %zu/%zu",
+			     frame, plain, frame_bytes, n);
 	if (contexts && !contexts->open)
 		contexts->open = ZSTD_createDCtx();
 	if (!contexts || !contexts->open)

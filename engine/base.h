@@ -8,24 +8,24 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Nanoseconds, monotonic unless the name says wall. Deadlines are absolute values of clock_now(). */
+/* Nanoseconds, monotonic unless the name says wall. Deadlines are absolute, of clock_now(). */
 typedef int64_t nsec;
 
-#define NSEC_SECOND ((nsec)1000000000)
+#define NSEC_SECOND	 ((nsec)1000000000)
 #define NSEC_MILLISECOND ((nsec)1000000)
 #define NSEC_MICROSECOND ((nsec)1000)
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format_index, first_index) \
+#define PRINTF_LIKE(format_index, first_index)                                                     \
 	__attribute__((format(printf, format_index, first_index)))
-#define NO_RETURN __attribute__((noreturn))
+#define NO_RETURN	   __attribute__((noreturn))
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define CONTAINER_OF(pointer, type, member) \
+#define CONTAINER_OF(pointer, type, member)                                                        \
 	((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
-/* A promise of our own. Stays on in release: a broken promise must not reach somebody's mail. What a
- * peer, a file or a person sends is checked and returned as an error instead. */
-#define must(condition) \
+/* A promise of our own. Stays on in release: a broken promise must not reach somebody's mail. What
+ * a peer, a file or a person sends is checked and returned as an error instead. */
+#define must(condition)                                                                            \
 	((condition) ? (void)0 : must_failed(#condition, __FILE__, __LINE__, __func__))
 NO_RETURN void must_failed(const char *condition, const char *file, int line, const char *function);
 

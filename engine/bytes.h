@@ -7,11 +7,11 @@
 #include "engine/base.h"
 
 enum bytes_why {
-	BYTES_META,      /* not payload: names, lines, heads; not counted as payload */
+	BYTES_META,	 /* not payload: names, lines, heads; not counted as payload */
 	BYTES_LINE_TAIL, /* read past a literal's head together with the line before it */
-	BYTES_FRAME,     /* gathered into one span for the one-shot compressor */
-	BYTES_STORE,     /* into the store's aligned write buffer */
-	BYTES_EXTRACT,   /* reading an archive back */
+	BYTES_FRAME,	 /* gathered into one span for the one-shot compressor */
+	BYTES_STORE,	 /* into the store's aligned write buffer */
+	BYTES_EXTRACT,	 /* reading an archive back */
 	BYTES_WHY_COUNT
 };
 
@@ -34,10 +34,10 @@ bool bytes_from_hex(uint8_t *to, size_t n, struct text from);
 /* Bytes of the UTF-8 character that starts here (RFC 3629); 0 if none does. */
 size_t bytes_utf8_length(const void *from, size_t n);
 
-/* A growing buffer for what is not payload (command text, index lines). bytes_max bounds it; past that
- * or without memory it keeps what it has and `failed` stays true until the next reset. What is inside is
- * always followed by a NUL that does not count. Zero-initialised is valid and empty; release with
- * buffer_free(). */
+/* A growing buffer for what is not payload (command text, index lines). bytes_max bounds it; past
+ * that or without memory it keeps what it has and `failed` stays true until the next reset. What is
+ * inside is always followed by a NUL that does not count. Zero-initialised is valid and empty;
+ * release with buffer_free(). */
 struct buffer {
 	char *at;
 	size_t bytes, room, bytes_max; /* bytes_max 0: BUFFER_BYTES_MAX */

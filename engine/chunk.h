@@ -1,6 +1,7 @@
-/* Payload memory: fixed chunks from one arena per worker, handed out as slices with reference counts.
- * A chunk is written once by whoever produced it, then frozen. A lane reserves its worst case before
- * it connects and then takes chunks only from its own reserve, so waiting cannot deadlock. */
+/* Payload memory: fixed chunks from one arena per worker, handed out as slices with reference
+ * counts. A chunk is written once by whoever produced it, then frozen. A lane reserves its worst
+ * case before it connects and then takes chunks only from its own reserve, so waiting cannot
+ * deadlock. */
 #ifndef MAILHAUL_CHUNK_H
 #define MAILHAUL_CHUNK_H
 

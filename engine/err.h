@@ -1,7 +1,7 @@
-/* One error type for the whole program. A caller that knows only the number knows what to do: the row
- * in err.def holds the retry class, the exit code and the text. The *note* (what was being done, to
- * what, what the peer said, errno, file:line) is kept once per fiber: the first one raised stays until
- * somebody reports it, because the first is the cause. */
+/* One error type for the whole program. A caller that knows only the number knows what to do: the
+ * row in err.def holds the retry class, the exit code and the text. The *note* (what was being
+ * done, to what, what the peer said, errno, file:line) is kept once per fiber: the first one raised
+ * stays until somebody reports it, because the first is the cause. */
 #ifndef MAILHAUL_ERR_H
 #define MAILHAUL_ERR_H
 
@@ -17,14 +17,14 @@ enum err {
 
 /* How wide and when. Only engine/retry.c acts on these; drivers only name them. */
 enum err_retry {
-	RETRY_NOW,       /* the same call again */
-	RETRY_RECONNECT, /* a new conversation, the same work */
-	RETRY_BACKOFF,   /* a new conversation, later */
-	RETRY_SKIP_MSG,  /* this message will not be moved */
-	RETRY_SKIP_BOX,  /* this folder will not be moved */
-	RETRY_STOP_BOXES,/* this mailbox will not be moved */
-	RETRY_STOP_JOB,  /* nothing more can be done in this run */
-	RETRY_NONE,      /* not a failure: ended, canceled, drained */
+	RETRY_NOW,	  /* the same call again */
+	RETRY_RECONNECT,  /* a new conversation, the same work */
+	RETRY_BACKOFF,	  /* a new conversation, later */
+	RETRY_SKIP_MSG,	  /* this message will not be moved */
+	RETRY_SKIP_BOX,	  /* this folder will not be moved */
+	RETRY_STOP_BOXES, /* this mailbox will not be moved */
+	RETRY_STOP_JOB,	  /* nothing more can be done in this run */
+	RETRY_NONE,	  /* not a failure: ended, canceled, drained */
 };
 
 /* Process exit codes; docs/ARCHITECTURE.md has the table for users. */
@@ -34,15 +34,15 @@ enum exit_code {
 	EXIT_USAGE = 64,
 	EXIT_BAD_INPUT = 65,
 	EXIT_INTERNAL = 70,
-	EXIT_TARGET = 73,       /* not writable, or foreign */
-	EXIT_IO = 74,           /* disk full, I/O */
-	EXIT_LATER = 75,        /* drained, or ledger busy: run again */
-	EXIT_CONNECT = 101,     /* 102 where it was the destination */
-	EXIT_INCOMPLETE = 111,  /* finished, some skipped or failed */
+	EXIT_TARGET = 73,      /* not writable, or foreign */
+	EXIT_IO = 74,	       /* disk full, I/O */
+	EXIT_LATER = 75,       /* drained, or ledger busy: run again */
+	EXIT_CONNECT = 101,    /* 102 where it was the destination */
+	EXIT_INCOMPLETE = 111, /* finished, some skipped or failed */
 	EXIT_QUOTA = 113,
 	EXIT_RESIDENCY = 120,
 	EXIT_MISMATCH = 121,
-	EXIT_LOGIN = 161,       /* 162 where it was the destination */
+	EXIT_LOGIN = 161, /* 162 where it was the destination */
 };
 
 enum { ERR_NOTE_BYTES_MAX = 400 };
@@ -64,10 +64,11 @@ int err_exit_code(enum err);
 /* The error with this short name; false if there is none. */
 bool err_from_name(struct text name, enum err *out);
 
-/* Raise: note what was being done (printf form; never a secret, never message content) and return the
- * error. Keeps an earlier note. RAISE_ERRNO also keeps errno_value (positive) and appends its text. */
+/* Raise: note what was being done (printf form; never a secret, never message content) and return
+ * the error. Keeps an earlier note. RAISE_ERRNO also keeps errno_value (positive) and appends its
+ * text. */
 #define RAISE(error, ...) err_raise((error), 0, __FILE__, __LINE__, __VA_ARGS__)
-#define RAISE_ERRNO(error, errno_value, ...) \
+#define RAISE_ERRNO(error, errno_value, ...)                                                       \
 	err_raise((error), (errno_value), __FILE__, __LINE__, __VA_ARGS__)
 enum err err_raise(enum err, int errno_value, const char *file, int line, const char *format, ...)
 	PRINTF_LIKE(5, 6);
@@ -75,7 +76,7 @@ enum err err_raise(enum err, int errno_value, const char *file, int line, const 
 /* The running fiber's note (or the thread's, outside fibers). Never NULL. */
 struct err_note *err_note(void);
 void err_note_clear(void);
-/* Used by the fiber switch: makes `note` current, returns the one before. NULL: the thread's own. */
+/* For the fiber switch: makes `note` current, returns the one before. NULL: the thread's own. */
 struct err_note *err_note_swap(struct err_note *note);
 
 /* errno (positive) of a file operation as one of ours: ENOSPC and EDQUOT are ERR_DISK_FULL; EROFS,
@@ -83,8 +84,8 @@ struct err_note *err_note_swap(struct err_note *note);
  * ERR_DISK_EXISTS; the rest ERR_DISK_IO. */
 enum err err_of_file_errno(int errno_value);
 
-/* Copy `from` into `to`, control bytes and quotes escaped as \xNN, cut to fit with "..."; for showing
- * what a peer said. Always terminates; returns `to`. */
+/* Copy `from` into `to`, control bytes and quotes escaped as \xNN, cut to fit with "..."; for
+ * showing what a peer said. Always terminates; returns `to`. */
 char *err_quote(char *to, size_t to_bytes, struct text from);
 
 #endif

@@ -1,19 +1,19 @@
-/* The fiber switch: leave one stack, go on with another. Declared in fiber_switch.h, with the frame that
- * both share.
+/* The fiber switch: leave one stack, go on with another. Declared in fiber_switch.h, with the
+ * frame that both share.
  *
- * fiber_switch saves what the calling convention lets a callee's caller expect (callee-saved registers,
- * floating point control) on the present stack, stores the stack pointer in *leave, and restores the
- * same from `enter`. It ends in an indirect jump instead of a return: the processor's return predictor
- * knows only the stack that is left, so a return would be mispredicted every time (LIMITS: 10.8 ns
- * against 3.1 ns).
+ * fiber_switch saves what the calling convention lets a callee's caller expect (callee-saved
+ * registers, floating point control) on the present stack, stores the stack pointer in *leave, and
+ * restores the same from `enter`. It ends in an indirect jump instead of a return: the processor's
+ * return predictor knows only the stack that is left, so a return would be mispredicted every time
+ * (LIMITS: 10.8 ns against 3.1 ns).
  *
- * fiber_entry is where a new fiber's first switch arrives. fiber.c prepares the stack as if it had been
- * left by fiber_switch, with the function to call and its argument in two callee-saved registers. Its
- * unwind rule says that the return address is undefined, which is how debuggers know that a stack
- * ends here.
+ * fiber_entry is where a new fiber's first switch arrives. fiber.c prepares the stack as if it had
+ * been left by fiber_switch, with the function to call and its argument in two callee-saved
+ * registers. Its unwind rule says that the return address is undefined, which is how debuggers
+ * know that a stack ends here.
  *
- * Both stacks have the same layout inside fiber_switch, so one set of unwind rules is right before and
- * after the stack pointer changes. */
+ * Both stacks have the same layout inside fiber_switch, so one set of unwind rules is right before
+ * and after the stack pointer changes. */
 
 #if defined(__x86_64__)
 
@@ -193,7 +193,7 @@ fiber_entry:
 	.size	fiber_entry, . - fiber_entry
 
 #else
-#error "fiber_switch.S knows x86-64 and aarch64 only: add this machine's switch here and its frame in fiber_switch.h"
+#error "x86-64 and aarch64 only: add this machine here and its frame in fiber_switch.h"
 #endif
 
 	.section .note.GNU-stack, "", %progbits

@@ -3,8 +3,8 @@
  * is still in use on return. Errors are raised with the path or what `what` names.
  *
  * Sockets: ERR_NET_*; files: ERR_DISK_* (err_of_file_errno). All: ERR_FIBER_CANCELED. A file
- * operation past its deadline is ERR_DISK_IO ("did not finish in time"), a socket's
- * ERR_NET_TIMEOUT. */
+ * operation past its deadline is ERR_DISK_IO ("did not finish in time"), one of a socket
+ * is ERR_NET_TIMEOUT. */
 #ifndef MAILHAUL_IO_H
 #define MAILHAUL_IO_H
 

@@ -1,7 +1,7 @@
 /* One mailbox from source to sink. The story is told in lane_run(): recover what an interrupted run
- * left, then attempt after attempt until nothing is left to ask for. An attempt reads until the source
- * has answered everything or fails; whatever came is then stored and settled before the next attempt
- * looks at the ledger again, so the ledger is the only memory between attempts. */
+ * left, then attempt after attempt until nothing is left to ask for. An attempt reads until the
+ * source has answered everything or fails; whatever came is then stored and settled before the next
+ * attempt looks at the ledger again, so the ledger is the only memory between attempts. */
 #include "engine/lane.h"
 
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 #include "engine/lane_state.h"
 #include "engine/log.h"
 #include "engine/retry.h"
-
 
 /* ---- recovery ---- */
 
@@ -31,6 +30,8 @@ static enum err wait_settled(struct lane *lane)
 	if (e == ERR_FIBER_TIMEOUT)
 		return RAISE(ERR_DISK_IO, "waiting for the destination to store %llu messages",
 			     (unsigned long long)lane->owed);
+	if (!lane->receiving && !e)
+		e = lane->receive_end; /* told by its join */
 	return e ? e : lane_make_durable(lane);
 }
 
@@ -42,13 +43,14 @@ static enum err recover(struct lane *lane)
 	enum seal_fate fate;
 	enum err e;
 
-	while ((e = ledger_seal_next(lane->config->ledger, lane->mailbox.mailbox_no, no, &no, &blob)) ==
-	       OK) {
-		e = lane->sink->type->find(lane->sink, no, (struct text){ blob.at, blob.bytes }, &fate);
+	while ((e = ledger_seal_next(lane->config->ledger, lane->mailbox.mailbox_no, no, &no,
+				     &blob)) == OK) {
+		e = lane->sink->type->find(lane->sink, no, (struct text){ blob.at, blob.bytes },
+					   &fate);
 		if (e)
 			break;
-		log_event(LOG_INFO, "lane.recovered", "seal=%llu present=%d", (unsigned long long)no,
-			  fate == SEAL_PRESENT);
+		log_event(LOG_INFO, "lane.recovered", "seal=%llu present=%d",
+			  (unsigned long long)no, fate == SEAL_PRESENT);
 		if (fate == SEAL_PRESENT)
 			lane->seals_owed++;
 		else if ((e = ledger_seal_drop(lane->config->ledger, lane->mailbox.mailbox_no, no)))
@@ -72,10 +74,12 @@ static enum err list_box(struct lane *lane, struct box *box)
 	if (lane->config->dry_run)
 		return OK;
 	if (box->fate || !box->selectable) {
-		e = ledger_box(lane->config->ledger, lane->mailbox.mailbox_no, box, &epoch, &next_no);
+		e = ledger_box(lane->config->ledger, lane->mailbox.mailbox_no, box, &epoch,
+			       &next_no);
 		if (e == OK && box->fate)
 			e = lane_refuse_box(lane, box->box_no, box->fate);
-	} else if ((e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box)) == ERR_SOURCE_EPOCH) {
+	} else if ((e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box)) ==
+		   ERR_SOURCE_EPOCH) {
 		e = lane_refuse_box(lane, box->box_no, e);
 	}
 	return e ? e : lane->sink->type->prepare(lane->sink, box);
@@ -86,9 +90,11 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	struct box_page *page = calloc(1, sizeof *page);
 	enum err e = page ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "listing folders");
 
-	/* A listing that was cut begins anew: what was entered so far is entered again, idempotently. */
+	/* A listing that was cut begins anew: what was entered so far is entered again,
+	 * idempotently. */
 	plan_close(&lane->plan);
-	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known = 0;
+	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known =
+		0;
 	lane->progress->boxes_failed = 0;
 	if (e == OK)
 		e = plan_open(lane->config->ledger, &lane->plan);
@@ -107,17 +113,43 @@ static enum err list_boxes(struct lane *lane, nsec until)
 
 /* ---- attempts ---- */
 
-static enum err connect_source(struct lane *lane)
+/* A host that was never reached in this run is more likely misspelt than resting. */
+enum { LANE_FIRST_FAILURES_MAX = 3 };
+
+static enum err connect_source(void *argument)
 {
+	struct lane *lane = argument;
 	const struct account *account = lane->config->source_account;
 	nsec until = clock_after(account->connect_timeout + account->io_timeout);
 	enum err e = OK;
 
 	if (!lane->source)
 		e = lane->config->source->open(&lane->source, account, lane->reserve, until);
+	lane->met |= e == OK;
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
+	lane->connecting = false;
+	wake_all(&lane->changed);
 	return e;
+}
+
+/* In a fiber of its own, so that the wish to drain need not wait for a server that is silent. */
+static enum err connect_unless_drained(struct lane *lane)
+{
+	struct group *group = group_open();
+	enum err e;
+
+	lane->connecting = true;
+	e = group_spawn(group, "connect", FIBER_STACK_LARGE, connect_source, lane);
+	while (e == OK && lane->connecting) {
+		if (lane_is_drained())
+			group_cancel(group);
+		e = wait_on(&lane->changed, clock_after(LANE_LOOK));
+		e = e == ERR_FIBER_TIMEOUT ? OK : e;
+	}
+	if (e)
+		group_cancel(group);
+	return group_join(&group);
 }
 
 /* Watch the two fibers: a failing sink, or the wish to drain, stops the reading. */
@@ -172,7 +204,7 @@ static enum err attempt(struct lane *lane)
 {
 	enum err e, settled;
 
-	if ((e = connect_source(lane)) || (e = pipe_open(&lane->pipe)))
+	if ((e = connect_unless_drained(lane)) || (e = pipe_open(&lane->pipe)))
 		return e;
 	e = read_and_write(lane);
 	pipe_close(&lane->pipe);
@@ -182,7 +214,8 @@ static enum err attempt(struct lane *lane)
 	return settled ? settled : e;
 }
 
-/* A failed attempt may be tried again on a new conversation, unless the sink or the ledger failed. */
+/* A failed attempt may be tried again on a new conversation, unless the sink or the ledger failed.
+ */
 static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 {
 	nsec at;
@@ -193,7 +226,8 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 		plan_failed(lane->plan, lane->settled > 0);
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
 		retry_progress(retry);
-	if (!retry_again(retry, e, &at))
+	if (!retry_again(retry, e, &at) ||
+	    (!lane->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
 		return false;
 	log_error(LOG_WARN, "lane.reconnect", e);
 	if (lane->source)
@@ -205,8 +239,25 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 	return !lane_is_drained();
 }
 
-/* Attempt after attempt. The lane comes back here also when all went well but ranges were refused in
- * part (asked again in pieces) or too many were in flight to go on. */
+/* Fewer messages than announced are on record and in the exit code, whatever the cause. */
+static enum err report_short_boxes(struct lane *lane)
+{
+	uint64_t box_no, announced, settled;
+	enum err e = OK;
+
+	for (size_t at = 0;
+	     e == OK && plan_short_box(lane->plan, &at, &box_no, &announced, &settled);) {
+		(void)RAISE(ERR_SOURCE_SHORT,
+			    "folder \"%.200s\": %llu messages announced, %llu handed out",
+			    plan_box_name(lane->plan, box_no), (unsigned long long)announced,
+			    (unsigned long long)settled);
+		e = lane_refuse_box(lane, box_no, ERR_SOURCE_SHORT);
+	}
+	return e;
+}
+
+/* Attempt after attempt. The lane comes back here also when all went well but ranges were refused
+ * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
 {
 	struct retry retry = { 0 };
@@ -218,7 +269,7 @@ static enum err copy_all(struct lane *lane)
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
-			return OK;
+			return report_short_boxes(lane);
 		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
 		if (e && !try_again(lane, &retry, e))
@@ -233,10 +284,11 @@ static enum err copy_all(struct lane *lane)
 
 static enum err dry_run(struct lane *lane)
 {
-	enum err e = connect_source(lane);
+	enum err e = connect_unless_drained(lane);
 
 	if (e == OK)
-		e = lane->source->type->finish(lane->source, clock_after(lane->config->finish_timeout));
+		e = lane->source->type->finish(lane->source,
+					       clock_after(lane->config->finish_timeout));
 	return e;
 }
 
@@ -248,7 +300,8 @@ static enum err open_sink(struct lane *lane)
 	config.mailbox_no = lane->mailbox.mailbox_no;
 	config.next_seal_no = lane->mailbox.next_seal_no;
 	config.ledger_id = ledger_id(lane->config->ledger);
-	return lane->config->sink->open(&lane->sink, account, &config, clock_after(account->io_timeout));
+	return lane->config->sink->open(&lane->sink, account, &config,
+					clock_after(account->io_timeout));
 }
 
 static enum err open_ledger_mailbox(struct lane *lane)
@@ -261,7 +314,8 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	if (e || (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))
 		return e;
 	if (strcmp(lane->mailbox.digest, digest) != 0)
-		return RAISE(ERR_INPUT_USAGE, "%s was begun with the digest %s, this run asks for %s",
+		return RAISE(ERR_INPUT_USAGE,
+			     "%s was begun with the digest %s, this run asks for %s",
 			     lane->config->sink_account->shown, lane->mailbox.digest, digest);
 	lane->progress->mailbox_no = lane->mailbox.mailbox_no;
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
@@ -323,7 +377,8 @@ enum err lane_run(const struct lane_config *config, struct lane_progress *progre
 
 	must(config->source && config->sink && config->digest);
 	must(config->ledger || config->dry_run);
-	e = reserve_open(arena_current(), LANE_CHUNKS_RESERVED, lane_stall_deadline(), &lane.reserve);
+	e = reserve_open(arena_current(), LANE_CHUNKS_RESERVED, lane_stall_deadline(),
+			 &lane.reserve);
 	if (e)
 		return e;
 	e = config->dry_run ? dry_run(&lane) : copy(&lane);

@@ -1,7 +1,7 @@
-/* One mailbox on its way: a read fiber (source to pipe), a write fiber (pipe to sink), a receipt fiber
- * (sink to ledger). Many messages are in flight, and nobody waits for one answer before the next
- * message. Recovers what an interrupted run left, copies what is not settled yet, reconnects, and ends
- * with every message in a legal state or its folder's fate in the ledger. */
+/* One mailbox on its way: a read fiber (source to pipe), a write fiber (pipe to sink), a receipt
+ * fiber (sink to ledger). Many messages are in flight, and nobody waits for one answer before the
+ * next message. Recovers what an interrupted run left, copies what is not settled yet, reconnects,
+ * and ends with every message in a legal state or its folder's fate in the ledger. */
 #ifndef MAILHAUL_LANE_H
 #define MAILHAUL_LANE_H
 
@@ -12,10 +12,11 @@
 struct lane_progress {
 	uint64_t mailbox_no; /* the ledger's; 0 until known and in a dry run */
 	uint64_t boxes_known, boxes_done, boxes_failed;
-	uint64_t messages_known, bytes_known; /* announced by the source; bytes 0 where it does not say */
+	uint64_t messages_known,
+		bytes_known; /* announced by the source; bytes 0 where it does not say */
 	uint64_t messages_read, bytes_read;
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
-	uint64_t messages_before;  /* settled by earlier runs */
+	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
@@ -27,16 +28,17 @@ struct lane_config {
 	const struct account *source_account;
 	const struct sink_driver *sink;
 	const struct account *sink_account;
-	struct sink_config sink_config; /* mailbox_no, ledger_id and next_seal_no are filled by the lane */
+	struct sink_config
+		sink_config; /* mailbox_no, ledger_id and next_seal_no are filled by the lane */
 	struct ledger *ledger;
-	struct tap *digest;             /* the lane's own, for message bytes */
-	bool dry_run;                   /* list and count; nothing is written but the report */
-	nsec finish_timeout;            /* for LOGOUT and the like */
+	struct tap *digest;  /* the lane's own, for message bytes */
+	bool dry_run;	     /* list and count; nothing is written but the report */
+	nsec finish_timeout; /* for LOGOUT and the like */
 };
 
-/* Runs to the end; suspends for as long as that takes. OK when every message and folder has its legal
- * state (skipped ones are in `progress` and the ledger); otherwise the first error that stopped the
- * mailbox. When shard_requested() says drain: stops asking, settles what is in flight,
+/* Runs to the end; suspends for as long as that takes. OK when every message and folder has its
+ * legal state (skipped ones are in `progress` and the ledger); otherwise the first error that
+ * stopped the mailbox. When shard_requested() says drain: stops asking, settles what is in flight,
  * ERR_FIBER_CANCELED. */
 enum err lane_run(const struct lane_config *, struct lane_progress *) MUST_CHECK;
 

@@ -1,9 +1,10 @@
-/* What a lane has still to ask for. A folder is walked in two steps: first the ranges an earlier run or
- * attempt left open, without what is settled in them, then new ranges up to the source's next number.
+/* What a lane has still to ask for. A folder is walked in two steps: first the ranges an earlier
+ * run or attempt left open, without what is settled in them, then new ranges up to the source's
+ * next number.
  *
- * A range that fails is a *suspect*: the next attempt asks for it in PLAN_NARROW pieces, and so on down
- * to single messages; one that still fails alone is skipped with a reason. So one message that breaks a
- * server's FETCH costs a few round trips and never the folder. */
+ * A range that fails is a *suspect*: the next attempt asks for it in PLAN_NARROW pieces, and so on
+ * down to single messages; one that still fails alone is skipped with a reason. So one message that
+ * breaks a server's FETCH costs a few round trips and never the folder. */
 #include "engine/lane_plan.h"
 
 #include <stdlib.h>
@@ -25,8 +26,10 @@ struct plan_box {
 	uint64_t box_no, epoch, next_no;
 	uint64_t planned_to;  /* first number not covered by a range yet */
 	uint64_t open_before; /* ranges below this were open when the attempt began */
-	uint64_t after;       /* of these, the last one taken up */
-	uint64_t width;       /* of the next new range */
+	uint64_t after;	      /* of these, the last one taken up */
+	uint64_t width;	      /* of the next new range */
+	uint64_t announced;   /* messages in it, says the source */
+	uint64_t settled;     /* of them, in all runs */
 	bool walked, left_out;
 	bool again; /* something in it failed: walk it again in the next attempt */
 	char *name, *raw;
@@ -54,8 +57,8 @@ struct plan {
 	struct plan_range *ranges;
 	unsigned ranges_count;
 	struct plan_range *current; /* being asked for */
-	uint64_t from;              /* next key of it to look at */
-	bool current_is_new;        /* nothing in it can be settled */
+	uint64_t from;		    /* next key of it to look at */
+	bool current_is_new;	    /* nothing in it can be settled */
 	struct plan_ask asks[PLAN_ASKS_MAX];
 	unsigned asks_count;
 	struct plan_suspect suspects[PLAN_SUSPECTS_MAX];
@@ -130,8 +133,9 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 	if (e || (e = boxes_grow(plan)))
 		return e;
 	if (epoch_before != box->epoch)
-		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now", box->name,
-			     (unsigned long long)epoch_before, (unsigned long long)box->epoch);
+		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now",
+			     box->name, (unsigned long long)epoch_before,
+			     (unsigned long long)box->epoch);
 	entry = &plan->boxes[plan->boxes_count];
 	*entry = (struct plan_box){
 		.box_no = box->box_no,
@@ -141,6 +145,8 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 		.open_before = max_u64(planned_to, 1),
 		.after = planned_to <= 1 ? 1 : 0, /* a new folder has nothing open */
 		.width = first_width(box),
+		.announced = box->messages,
+		.settled = box->settled,
 		.name = strdup(box->name),
 		.raw = strdup(box->raw),
 	};
@@ -226,8 +232,8 @@ static void range_forget(struct plan *plan, struct plan_range *range)
 	free(range);
 }
 
-/* Done when all of it was asked, answered and settled. One with a failed part stays open in the ledger:
- * the next attempt, or the next run, takes it up again. */
+/* Done when all of it was asked, answered and settled. One with a failed part stays open in the
+ * ledger: the next attempt, or the next run, takes it up again. */
 static enum err range_judge(struct plan *plan, struct plan_range *range)
 {
 	enum err e = OK;
@@ -269,7 +275,8 @@ static struct plan_suspect *find_suspect(struct plan *plan, uint64_t box_no, uin
 
 /* A piece of a poisonous range replaces it: what kills a conversation is in the oldest piece not
  * answered. A refusal is certain, so it stands for itself. */
-static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last, enum err fate)
+static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last,
+		    enum err fate)
 {
 	struct plan_suspect *s = find_suspect(plan, box_no, first, last);
 	bool same = s && s->first == first && s->last == last;
@@ -279,7 +286,8 @@ static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t
 			return; /* found again when the others are settled */
 		s = &plan->suspects[plan->suspects_count++];
 	}
-	*s = (struct plan_suspect){ box_no, first, last, same ? s->failures + 1 : 1, fate, plan->attempt };
+	*s = (struct plan_suspect){ box_no, first,	  last, same ? s->failures + 1 : 1,
+				    fate,   plan->attempt };
 	log_event(LOG_INFO, "plan.suspect", "box=%llu first=%llu last=%llu failures=%u reason=%s",
 		  (unsigned long long)box_no, (unsigned long long)first, (unsigned long long)last,
 		  s->failures, err_name(fate));
@@ -294,8 +302,8 @@ static bool is_hopeless(const struct plan_suspect *s)
 	return s->fate != ERR_SOURCE_POISON || s->failures >= PLAN_POISON_FAILURES;
 }
 
-/* Cut [first, *last] so that it does not mix suspect and unsuspected keys, and takes only a piece of a
- * suspect. The narrowest suspicion over `first` decides. */
+/* Cut [first, *last] so that it does not mix suspect and unsuspected keys, and takes only a piece
+ * of a suspect. The narrowest suspicion over `first` decides. */
 static const struct plan_suspect *cut_by_suspects(const struct plan *plan, uint64_t box_no,
 						  uint64_t first, uint64_t *last)
 {
@@ -327,13 +335,14 @@ static enum err skip_hopeless(struct plan *plan, const struct plan_suspect *s)
 
 	plan->skipped++;
 	plan->advanced = true;
+	plan->boxes[plan->at].settled++;
 	return ledger_settle(plan->ledger, &row);
 }
 
 /* ---- what to ask next ---- */
 
-static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t first, uint64_t last,
-		    struct box *box)
+static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t first,
+		    uint64_t last, struct box *box)
 {
 	struct plan_range *range = plan->current;
 
@@ -363,8 +372,8 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 
 	for (; plan->from <= range->last; plan->from = gap.first + 1) {
 		gap = (struct ledger_range){ plan->from, range->last };
-		if (!plan->current_is_new && (e = ledger_unsettled(plan->ledger, range->box_no, plan->from,
-								   range->last, &gap)))
+		if (!plan->current_is_new && (e = ledger_unsettled(plan->ledger, range->box_no,
+								   plan->from, range->last, &gap)))
 			break;
 		*first = gap.first;
 		*last = gap.last;
@@ -385,7 +394,8 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 	return ERR_PIPE_ENDED;
 }
 
-/* Open the next range of a box: one left open before, else a new one. ERR_PIPE_ENDED: none is left. */
+/* Open the next range of a box: one left open before, else a new one. ERR_PIPE_ENDED: none is left.
+ */
 static enum err next_range(struct plan *plan, struct plan_box *box)
 {
 	struct ledger_range open;
@@ -487,7 +497,34 @@ enum err plan_settled(struct plan *plan, uint64_t box_no, uint64_t no)
 		return OK; /* an earlier run's: its range is looked at when it is taken up */
 	must(range->outstanding > 0);
 	range->outstanding--;
+	range_box(plan, range)->settled++;
 	return range_judge(plan, range);
+}
+
+void plan_given_back(struct plan *plan, uint64_t box_no, uint64_t no)
+{
+	struct plan_range *range = find_range(plan, box_no, no);
+
+	must(range && range->outstanding > 0);
+	range->outstanding--;
+	range->failed = true;
+}
+
+bool plan_short_box(const struct plan *plan, size_t *index, uint64_t *box_no, uint64_t *announced,
+		    uint64_t *settled)
+{
+	for (; *index < plan->boxes_count; ++*index) {
+		const struct plan_box *box = &plan->boxes[*index];
+
+		if (box->left_out || box->settled >= box->announced)
+			continue;
+		*box_no = box->box_no;
+		*announced = box->announced;
+		*settled = box->settled;
+		++*index;
+		return true;
+	}
+	return false;
 }
 
 /* Numbers with holes: too few came, ask wider; very many, narrower. */
@@ -501,7 +538,8 @@ static void adapt_width(struct plan_box *box, const struct plan_range *range)
 		box->width /= 2;
 }
 
-enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last, enum err fate)
+enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last,
+		       enum err fate)
 {
 	struct plan_box *box = find_box(plan, box_no);
 	struct plan_ask oldest;
@@ -529,7 +567,8 @@ void plan_failed(struct plan *plan, bool progress)
 	const struct plan_ask *oldest = &plan->asks[0];
 
 	if (!progress && plan->asks_count > 0)
-		suspect(plan, oldest->range->box_no, oldest->first, oldest->last, ERR_SOURCE_POISON);
+		suspect(plan, oldest->range->box_no, oldest->first, oldest->last,
+			ERR_SOURCE_POISON);
 }
 
 bool plan_advanced(const struct plan *plan)

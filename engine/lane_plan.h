@@ -1,6 +1,6 @@
-/* What a lane has still to ask its source for: the open ranges of every folder, cut where messages are
- * settled already, and narrowed where the source failed before. The ledger knows the truth; this is the
- * walk over it. Not for: talking to source or sink. */
+/* What a lane has still to ask its source for: the open ranges of every folder, cut where messages
+ * are settled already, and narrowed where the source failed before. The ledger knows the truth;
+ * this is the walk over it. Not for: talking to source or sink. */
 #ifndef MAILHAUL_LANE_PLAN_H
 #define MAILHAUL_LANE_PLAN_H
 
@@ -12,37 +12,46 @@ struct plan;
 enum err plan_open(struct ledger *, struct plan **) MUST_CHECK;
 void plan_close(struct plan **);
 
-/* A folder to copy (selectable, fate OK): enters it in the ledger and sets box->box_no. A folder whose
- * epoch is not the ledger's gives ERR_SOURCE_EPOCH and is left out. Suspends. */
+/* A folder to copy (selectable, fate OK): enters it in the ledger and sets box->box_no. A folder
+ * whose epoch is not the ledger's gives ERR_SOURCE_EPOCH and is left out. Suspends. */
 enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *) MUST_CHECK;
 
-/* The next keys to ask for: `box` gets raw, epoch, box_no and name of the folder. Intends new ranges on
- * the way. ERR_PIPE_ENDED: nothing more in this attempt, see plan_finished(). Suspends. */
+/* The next keys to ask for: `box` gets raw, epoch, box_no and name of the folder. Intends new
+ * ranges on the way. ERR_PIPE_ENDED: nothing more in this attempt, see plan_finished(). Suspends.
+ */
 enum err plan_next(struct plan *, struct box *, uint64_t *first, uint64_t *last) MUST_CHECK;
-/* Everything of every folder was asked for and answered. False after plan_next() ended: the number of
- * ranges in flight reached its bound; settle, plan_restart(), go on. */
+/* Everything of every folder was asked for and answered. False after plan_next() ended: the number
+ * of ranges in flight reached its bound; settle, plan_restart(), go on. */
 bool plan_finished(const struct plan *);
 
 /* The source handed over message `no`: it is on its way to the sink. */
 void plan_taken(struct plan *, uint64_t box_no, uint64_t no);
-/* It was settled (queued in the ledger), or never got past us. May mark its range done. Suspends only
- * where ledger_range_done() does. Messages of earlier runs are accepted and ignored. */
+/* It was settled (queued in the ledger). May mark its range done. Suspends only where
+ * ledger_range_done() does. Messages of earlier runs are accepted and ignored. */
 enum err plan_settled(struct plan *, uint64_t box_no, uint64_t no) MUST_CHECK;
-/* What was asked as [first, last] has been answered. A fate of class SKIP_MSG makes it a suspect. Of
- * class SKIP_BOX: the folder is left out from now on. Suspends as plan_settled. */
-enum err plan_answered(struct plan *, uint64_t box_no, uint64_t first, uint64_t last, enum err fate)
-	MUST_CHECK;
+/* It did not get past us: the next attempt asks for it again. */
+void plan_given_back(struct plan *, uint64_t box_no, uint64_t no);
+/* What was asked as [first, last] has been answered. A fate of class SKIP_MSG makes it a suspect.
+ * Of class SKIP_BOX: the folder is left out from now on. Suspends as plan_settled. */
+enum err plan_answered(struct plan *, uint64_t box_no, uint64_t first, uint64_t last,
+		       enum err fate) MUST_CHECK;
 
 /* The conversation ended in the middle: the oldest unanswered asking may be what kills it. With
  * `progress` (something was settled in this attempt) it is taken for bad luck. */
 void plan_failed(struct plan *, bool progress);
-/* Since the last plan_restart() a suspicion was narrowed or a hopeless message skipped: progress of a
- * kind, which must not count as a failed attempt. */
+/* Since the last plan_restart() a suspicion was narrowed or a hopeless message skipped: progress of
+ * a kind, which must not count as a failed attempt. */
 bool plan_advanced(const struct plan *);
 /* Hopeless messages settled as skipped so far. */
 uint64_t plan_skipped(const struct plan *);
 /* Begin another attempt: nothing may be in flight (all that was taken is settled). */
 void plan_restart(struct plan *);
+
+/* After plan_finished(): the next folder, from *index on, of which fewer messages are settled than
+ * the source announced. Deleted meanwhile, most likely; but it might be a server that loses mail,
+ * so it is never passed over in silence. */
+bool plan_short_box(const struct plan *, size_t *index, uint64_t *box_no, uint64_t *announced,
+		    uint64_t *settled);
 
 /* The folder's name as the report shows it; "" if unknown. */
 const char *plan_box_name(const struct plan *, uint64_t box_no);

@@ -1,5 +1,5 @@
-/* A lane's read fiber: asks the source for what the plan says and hands what comes to the pipe, small
- * messages staged whole, large ones as they come. */
+/* A lane's read fiber: asks the source for what the plan says and hands what comes to the pipe,
+ * small messages staged whole, large ones as they come. */
 #include <stdlib.h>
 
 #include "engine/lane_state.h"
@@ -12,7 +12,8 @@ static bool stage_append(struct iolist *staged, struct iolist *more)
 		struct slice *last = staged->count ? &staged->slices[staged->count - 1] : NULL;
 		struct slice *next = &more->slices[i];
 
-		if (last && last->chunk == next->chunk && last->offset + last->length == next->offset) {
+		if (last && last->chunk == next->chunk &&
+		    last->offset + last->length == next->offset) {
 			last->length += next->length;
 			chunk_unref(&next->chunk);
 		} else if (staged->count < IOLIST_SLICES_MAX) {
@@ -28,8 +29,8 @@ static bool stage_append(struct iolist *staged, struct iolist *more)
 	return true;
 }
 
-/* Pull a body into one list. OK: all of it is in `staged`. ERR_STREAM_ENDED is never returned. When it
- * does not fit, *rest holds the next slices and the body goes on. */
+/* Pull a body into one list. OK: all of it is in `staged`. ERR_STREAM_ENDED is never returned. When
+ * it does not fit, *rest holds the next slices and the body goes on. */
 static enum err stage(struct stream *body, struct iolist *staged, struct iolist *rest)
 {
 	enum err e;
@@ -40,17 +41,15 @@ static enum err stage(struct stream *body, struct iolist *staged, struct iolist 
 	return e == ERR_STREAM_ENDED ? OK : e;
 }
 
+/* Takes every slice, also when it fails. */
 static enum err feed(struct lane *lane, struct iolist *list)
 {
 	enum err e = OK;
 
-	for (unsigned i = 0; i < list->count && e == OK; i++) {
-		e = pipe_body_feed(lane->pipe, list->slices[i], lane_stall_deadline());
-		if (e == OK)
-			list->slices[i].chunk = NULL;
-	}
 	for (unsigned i = 0; i < list->count; i++)
-		if (list->slices[i].chunk)
+		if (e == OK)
+			e = pipe_body_feed(lane->pipe, list->slices[i], lane_stall_deadline());
+		else
 			chunk_unref(&list->slices[i].chunk);
 	list->count = 0;
 	return e;
@@ -133,31 +132,39 @@ enum err lane_refuse_box(struct lane *lane, uint64_t box_no, enum err fate)
 /* One message that will not come. */
 static enum err read_fate(struct lane *lane, const struct item *item)
 {
-	struct ledger_row row = {
-		.box_no = item->box_no, .no = item->no, .state = LEDGER_SKIPPED, .reason = item->fate
-	};
+	struct ledger_row row = { .box_no = item->box_no,
+				  .no = item->no,
+				  .state = LEDGER_SKIPPED,
+				  .reason = item->fate };
+	enum err e;
 
 	if (err_retry_class(item->fate) != RETRY_SKIP_MSG)
 		return RAISE(item->fate, "message %llu", (unsigned long long)item->no);
+	plan_taken(lane->plan, item->box_no, item->no);
 	lane->progress->messages_skipped++;
 	lane->settled++;
-	return ledger_settle(lane->config->ledger, &row);
+	if ((e = ledger_settle(lane->config->ledger, &row)))
+		return e;
+	return plan_settled(lane->plan, item->box_no, item->no);
 }
 
-/* A range is answered. Fates of a message or a folder are taken down; any other ends the attempt. */
+/* A range is answered. Fates of a message or a folder are taken down; any other ends the attempt.
+ */
 static enum err read_answered(struct lane *lane, const struct item *item)
 {
 	enum err_retry class = item->fate ? err_retry_class(item->fate) : RETRY_NONE;
 	enum err e = OK;
 
 	if (item->fate && class != RETRY_SKIP_MSG && class != RETRY_SKIP_BOX)
-		return RAISE(item->fate, "folder \"%.200s\"", plan_box_name(lane->plan, item->box_no));
+		return RAISE(item->fate, "folder \"%.200s\"",
+			     plan_box_name(lane->plan, item->box_no));
 	if (class == RETRY_SKIP_BOX && !plan_is_left_out(lane->plan, item->box_no))
 		e = lane_refuse_box(lane, item->box_no, item->fate);
 	err_note_clear();
 	if (e)
 		return e;
-	return plan_answered(lane->plan, item->box_no, item->range_first, item->range_last, item->fate);
+	return plan_answered(lane->plan, item->box_no, item->range_first, item->range_last,
+			     item->fate);
 }
 
 /* Keep as many ranges asked for as the source takes. */
@@ -218,4 +225,3 @@ enum err lane_read(void *argument)
 	wake_all(&lane->changed);
 	return e;
 }
-

@@ -1,5 +1,5 @@
-/* What a lane's three fibers share; private to engine/lane*.c. One thread, so no locks; after every call
- * that suspends, what was assumed about it is checked again. */
+/* What a lane's three fibers share; private to engine/lane*.c. One thread, so no locks; after every
+ * call that suspends, what was assumed about it is checked again. */
 #ifndef MAILHAUL_LANE_STATE_H
 #define MAILHAUL_LANE_STATE_H
 
@@ -9,7 +9,8 @@
 #include "engine/pipe.h"
 #include "engine/shard.h"
 
-/* No peer may keep the pipe still for longer; disks and servers have shorter deadlines of their own. */
+/* No peer may keep the pipe still for longer; disks and servers have shorter deadlines of their
+ * own. */
 #define LANE_STALL (600 * NSEC_SECOND)
 /* How soon a request to drain is seen. */
 #define LANE_LOOK (100 * NSEC_MILLISECOND)
@@ -24,12 +25,14 @@ struct lane {
 	struct sink *sink;
 	struct pipe *pipe;
 	struct wait_queue changed; /* a fiber ended, or something was receipted */
-	uint64_t owed;             /* messages put and not receipted */
-	uint64_t seals_owed;       /* recovered seals not settled */
-	uint64_t unsaid;           /* moved, not durable yet: not in the progress */
+	uint64_t owed;		   /* messages put and not receipted */
+	uint64_t seals_owed;	   /* recovered seals not settled */
+	uint64_t unsaid;	   /* moved, not durable yet: not in the progress */
 	uint64_t unsaid_bytes;
-	uint64_t settled;          /* in this attempt */
+	uint64_t settled; /* in this attempt */
+	bool met;	  /* a conversation was had in this run */
 	bool listed;
+	bool connecting;
 	bool sink_failed;
 	bool reading, writing, receiving;
 	enum err read_end, write_end, receive_end;

@@ -19,7 +19,8 @@ static enum err tapped_pull(struct stream *stream, struct iolist *out)
 	enum err e = stream_pull(tapped->body, out);
 
 	for (unsigned i = 0; e == OK && i < out->count; i++) {
-		tapped->tap->type->update(tapped->tap, slice_bytes(&out->slices[i]), out->slices[i].length);
+		tapped->tap->type->update(tapped->tap, slice_bytes(&out->slices[i]),
+					  out->slices[i].length);
 		tapped->seen += out->slices[i].length;
 	}
 	if (e == ERR_STREAM_ENDED)
@@ -34,8 +35,8 @@ static void tapped_close(struct stream *stream)
 
 static const struct stream_type tapped_type = { .pull = tapped_pull, .close = tapped_close };
 
-/* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does not,
- * the next attempt asks for it again. */
+/* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does
+ * not, the next attempt asks for it again. */
 static enum err write_message(struct lane *lane, struct item *item)
 {
 	struct tapped tapped = { .base = { &tapped_type },
@@ -56,14 +57,17 @@ static enum err write_message(struct lane *lane, struct item *item)
 		return e;
 	err_note_clear();
 	lane->progress->messages_skipped++;
-	struct ledger_row row = { .box_no = item->box_no, .no = item->no, .state = LEDGER_SKIPPED, .reason = e };
+	struct ledger_row row = {
+		.box_no = item->box_no, .no = item->no, .state = LEDGER_SKIPPED, .reason = e
+	};
 
 	if ((e = ledger_settle(lane->config->ledger, &row)))
 		return e;
 	return plan_settled(lane->plan, item->box_no, item->no);
 }
 
-/* A body that failed on the source's side is the read fiber's story; here the message is only let go. */
+/* A body that failed on the source's side is the read fiber's story; here the message is only let
+ * go. */
 static bool is_source_failure(struct lane *lane, enum err e)
 {
 	return !lane->reading && lane->read_end == e;
@@ -79,8 +83,9 @@ static enum err write_loop(struct lane *lane)
 
 		if ((e = write_message(lane, item)) == OK)
 			continue;
-		if (!is_source_failure(lane, e) || (e = plan_settled(lane->plan, box_no, no)))
+		if (!is_source_failure(lane, e))
 			return e;
+		plan_given_back(lane->plan, box_no, no);
 		err_note_clear();
 	}
 	if (e == ERR_PIPE_ENDED)
@@ -196,4 +201,3 @@ enum err lane_receive(void *argument)
 	wake_all(&lane->changed);
 	return lane->receive_end;
 }
-

@@ -55,9 +55,9 @@ struct ledger_mailbox {
 enum err ledger_mailbox(struct ledger *, const char *source, const char *target, const char *digest,
 			struct ledger_mailbox *) MUST_CHECK;
 
-/* The folder (mailbox, name), created if new; sets box->box_no. *epoch_before is the epoch it had
- * when first seen (== box->epoch when new); it is never changed. *next_no is the first key never
- * planned. Suspends. */
+/* The folder (mailbox, name), created if new; sets box->box_no and box->settled. *epoch_before is
+ * the epoch it had when first seen (== box->epoch when new); it is never changed. *next_no is the
+ * first key never planned. Suspends. */
 enum err ledger_box(struct ledger *, uint64_t mailbox_no, struct box *, uint64_t *epoch_before,
 		    uint64_t *next_no) MUST_CHECK;
 /* What became of the folder in this run: OK, or why it was skipped. Durable on return. Suspends. */
@@ -131,8 +131,8 @@ struct ledger_totals {
 };
 enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_totals *) MUST_CHECK;
 
-/* Skipped and doubtful messages, in order; start with *after zeroed. ERR_PIPE_ENDED at the end.
- * Suspends. */
+/* Folders that were refused (no 0) and messages skipped or doubtful, in order; start with *after
+ * zeroed. ERR_PIPE_ENDED at the end. Suspends. */
 struct ledger_exception {
 	uint64_t box_no, no;
 	enum ledger_state state;

@@ -463,6 +463,7 @@ static enum err find_box(struct ledger_store *store, struct ledger_call *call)
 	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
 		call->box->box_no = (uint64_t)sqlite3_column_int64(statement, 0);
 		call->epoch = (uint64_t)sqlite3_column_int64(statement, 1);
+		call->box->settled = (uint64_t)sqlite3_column_int64(statement, 2);
 	}
 	sqlite3_reset(statement);
 	return e;
@@ -485,11 +486,26 @@ static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 	return e;
 }
 
+/* A fate is that of the last run: a folder that is entered again has none yet. */
+static enum err forget_fate(struct ledger_store *store, const struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes;
+	enum err e =
+		ledger_sqlite_bind(store, SQL_BOX_FATELESS, NUMBERS(call->box->box_no), &statement);
+
+	return e ? e : ledger_sqlite_done(store, statement, &changes);
+}
+
 enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
 {
 	uint64_t last;
 	bool found;
 	enum err e = find_box(store, call);
+
+	call->box->settled = call->found ? call->box->settled : 0;
+	if (!e && call->found)
+		e = forget_fate(store, call);
 
 	if (!e && !call->found && (e = add_box(store, call)) == OK)
 		e = find_box(store, call);

@@ -64,13 +64,16 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_MAILBOX] = "SELECT mailbox_no, next_seal_no, digest FROM mailbox WHERE source = ?1 "
 			"AND target = ?2",
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
-	[SQL_BOX] = "SELECT box_no, epoch FROM box WHERE mailbox_no = ?1 AND name = ?2",
+	[SQL_BOX] = "SELECT box_no, epoch, moved + skipped + doubtful + withdrawn FROM box WHERE "
+		    "mailbox_no = ?1"
+		    " AND name = ?2",
 	[SQL_BOX_NEW] =
 		"INSERT INTO box(mailbox_no, epoch, name) SELECT mailbox_no, ?2, ?3 FROM mailbox"
 		" WHERE mailbox_no = ?1",
 	[SQL_BOX_AFTER] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
 			  " AND box_no > ?2 ORDER BY box_no LIMIT 1",
 	[SQL_BOX_FATE] = "UPDATE box SET fate = ?2, note = ?3 WHERE box_no = ?1",
+	[SQL_BOX_FATELESS] = "UPDATE box SET fate = '', note = '' WHERE box_no = ?1 AND fate <> ''",
 	[SQL_BOX_COUNT] = "UPDATE box SET moved = moved + ?2, skipped = skipped + ?3,"
 			  " doubtful = doubtful + ?4, withdrawn = withdrawn + ?5,"
 			  " bytes_moved = bytes_moved + ?6 WHERE box_no = ?1",
@@ -114,6 +117,7 @@ static const char *const texts[SQL_COUNT] = {
 		" LEFT JOIN reason r ON r.code = s.fate >> 3"
 		" WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1 AND s.fate & 7 IN (2, 3)"
 		" ORDER BY s.no LIMIT 1",
+	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''",
 	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target FROM mailbox WHERE mailbox_no > ?1"
 			  " ORDER BY mailbox_no LIMIT 1",
 };

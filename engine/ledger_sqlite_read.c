@@ -88,13 +88,12 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 	return OK;
 }
 
-/* The next exception of one folder. */
-static enum err exception_in_box(struct ledger_store *store, struct ledger_exception *exception,
-				 bool *found)
+/* The first row of a statement that gives number, fate, reason and folder name. */
+static enum err exception_row(struct ledger_store *store, enum ledger_statement sql,
+			      uint64_t number, struct ledger_exception *exception, bool *found)
 {
 	sqlite3_stmt *statement;
-	enum err e = ledger_sqlite_bind(store, SQL_EXCEPTION,
-					NUMBERS(exception->box_no, exception->no), &statement);
+	enum err e = ledger_sqlite_bind(store, sql, NUMBERS(exception->box_no, number), &statement);
 
 	if (e)
 		return e;
@@ -112,8 +111,8 @@ static enum err exception_in_box(struct ledger_store *store, struct ledger_excep
 	return e;
 }
 
-/* Folder by folder, so that each call is one or a few look-ups however many exceptions there are.
- */
+/* Folder by folder, so that each call is one or a few look-ups however many exceptions there are:
+ * the folder itself first, where it was refused, then its messages. */
 enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call *call)
 {
 	struct ledger_exception *at = call->exception;
@@ -123,7 +122,9 @@ enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call 
 
 	call->found = false;
 	for (;;) {
-		if (is_box && ((e = exception_in_box(store, at, &call->found)) || call->found))
+		if (is_box &&
+		    ((e = exception_row(store, SQL_EXCEPTION, at->no, at, &call->found)) ||
+		     call->found))
 			break;
 		e = ledger_sqlite_query(store, SQL_BOX_AFTER, NUMBERS(call->mailbox_no, at->box_no),
 					&next, 1, &is_box);
@@ -131,6 +132,9 @@ enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call 
 			break;
 		at->box_no = next;
 		at->no = 0;
+		e = exception_row(store, SQL_EXCEPTION_BOX, LEDGER_SKIPPED, at, &call->found);
+		if (e || call->found)
+			break;
 	}
 	return e;
 }

@@ -4,8 +4,8 @@
 #define MAILHAUL_LIMITS_H
 
 enum {
-	/* Unit of payload memory: four TLS records, so a record rarely straddles; 16 of them are the
-	 * largest message that is staged whole. */
+	/* Unit of payload memory: four TLS records, so a record rarely straddles; 16 of them are
+	 * the largest message that is staged whole. */
 	CHUNK_BYTES = 64 * 1024,
 	IOLIST_SLICES_MAX = 16,
 	STAGE_BYTES_MAX = CHUNK_BYTES * (IOLIST_SLICES_MAX - 1),
@@ -15,7 +15,8 @@ enum {
 	/* A lane reserves its worst case before it connects: one staged message being filled, one
 	 * being stored, and the same again in the pipe between the two fibers. */
 	LANE_CHUNKS_RESERVED = 4 * IOLIST_SLICES_MAX,
-	/* Items between the read and the write fiber; each is small, the chunks are counted above. */
+	/* Items between the read and the write fiber; each is small, the chunks are counted above.
+	 */
 	PIPE_ITEMS_MAX = 64,
 
 	/* Receive buffers of one ring: a TLS record each; 256 are 4 MiB, which stays in the outer
@@ -43,9 +44,11 @@ enum {
 
 	/* Messages asked for in one range when the folder is densely numbered. */
 	PARCEL_MESSAGES = 256,
-	/* Ranges of keys a lane keeps in memory; with more on their way it lets the sink catch up. */
+	/* Ranges of keys a lane keeps in memory; with more on their way it lets the sink catch up.
+	 */
 	PLAN_RANGES_MAX = 1024,
-	/* A range the source fails in is asked for again in this many pieces, down to one message. */
+	/* A range the source fails in is asked for again in this many pieces, down to one message.
+	 */
 	PLAN_NARROW = 16,
 	PLAN_SUSPECTS_MAX = 64,
 	/* A lone message the source fails in this often is given up (ERR_SOURCE_POISON). */

@@ -27,34 +27,43 @@ struct mail_date {
 struct mail_meta {
 	uint32_t flags; /* enum mail_flag */
 	struct mail_date date;
-	uint16_t keywords_bytes; /* space-separated in `keywords`, not terminated */
+	uint16_t keywords_bytes;   /* space-separated in `keywords`, not terminated */
 	uint16_t keywords_dropped; /* that did not fit */
 	char keywords[KEYWORDS_BYTES_MAX];
 };
 
 /* RFC 6154 plus INBOX. */
 enum box_use {
-	BOX_USE_NONE, BOX_USE_INBOX, BOX_USE_ALL, BOX_USE_ARCHIVE, BOX_USE_DRAFTS, BOX_USE_FLAGGED,
-	BOX_USE_JUNK, BOX_USE_SENT, BOX_USE_TRASH, BOX_USE_IMPORTANT,
+	BOX_USE_NONE,
+	BOX_USE_INBOX,
+	BOX_USE_ALL,
+	BOX_USE_ARCHIVE,
+	BOX_USE_DRAFTS,
+	BOX_USE_FLAGGED,
+	BOX_USE_JUNK,
+	BOX_USE_SENT,
+	BOX_USE_TRASH,
+	BOX_USE_IMPORTANT,
 };
 const char *box_use_name(enum box_use); /* "sent"; "" for none */
 bool box_use_from_name(struct text, enum box_use *);
 
-/* One folder. `name` is UTF-8 with `separator` between levels ('\0': flat). `raw` is the source's own
- * spelling (IMAP: modified UTF-7), which is what the source is asked with. */
+/* One folder. `name` is UTF-8 with `separator` between levels ('\0': flat). `raw` is the source's
+ * own spelling (IMAP: modified UTF-7), which is what the source is asked with. */
 struct box {
 	char name[BOX_NAME_BYTES_MAX + 1];
 	char raw[BOX_NAME_BYTES_MAX + 1];
 	char separator;
 	enum box_use use;
 	bool subscribed;
-	bool selectable; /* false: a mere level of the hierarchy */
-	enum err fate;   /* not OK: the source refuses this folder; the rest is unknown */
-	uint64_t epoch;    /* IMAP: UIDVALIDITY. Another value: another folder of the same name */
+	bool selectable;   /* false: a mere level of the hierarchy */
+	enum err fate;	   /* not OK: the source refuses this folder; the rest is unknown */
+	uint64_t epoch;	   /* IMAP: UIDVALIDITY. Another value: another folder of the same name */
 	uint64_t next_no;  /* keys in the folder are below this; 0: unknown */
 	uint64_t messages; /* as announced */
-	uint64_t bytes;    /* as announced; 0: unknown */
-	uint64_t box_no;   /* the ledger's number, set by the lane */
+	uint64_t bytes;	   /* as announced; 0: unknown */
+	uint64_t box_no;   /* the ledger's number, set by ledger_box() */
+	uint64_t settled;  /* messages of it settled by earlier runs; set by ledger_box() */
 };
 
 enum { DIGEST_BYTES = 32 };
@@ -63,8 +72,8 @@ struct digest {
 	uint8_t bytes[DIGEST_BYTES];
 };
 
-/* Watches bytes go by and yields a digest; crypto/digest.c implements it. One object is used for one
- * message at a time, again and again. */
+/* Watches bytes go by and yields a digest; crypto/digest.c implements it. One object is used for
+ * one message at a time, again and again. */
 struct tap;
 struct tap_type {
 	const char *name; /* "blake3" */
@@ -78,24 +87,32 @@ struct tap {
 };
 
 /* What kind of sealed mail this is, by its header alone; for the report. */
-enum mail_kind { MAIL_PLAIN, MAIL_SMIME_SIGNED, MAIL_SMIME_ENCRYPTED, MAIL_PGP_SIGNED, MAIL_PGP_ENCRYPTED, MAIL_KIND_COUNT };
+enum mail_kind {
+	MAIL_PLAIN,
+	MAIL_SMIME_SIGNED,
+	MAIL_SMIME_ENCRYPTED,
+	MAIL_PGP_SIGNED,
+	MAIL_PGP_ENCRYPTED,
+	MAIL_KIND_COUNT
+};
 const char *mail_kind_name(enum mail_kind);
-/* Looks at the top header in the first bytes of a message (RFC 8551 section 3.2, RFC 3156 section 2). */
+/* Looks at the top header in the first bytes of a message (RFC 8551 section 3.2, RFC 3156 section
+ * 2). */
 enum mail_kind mail_sniff(const uint8_t *head, size_t bytes);
 
 /* One message on its way. */
 struct item {
 	enum item_kind {
 		ITEM_MESSAGE,
-		ITEM_RANGE_DONE, /* the oldest range asked for has been answered in full: what was not
-				  * handed over is not there any more */
+		ITEM_RANGE_DONE, /* the oldest range asked for has been answered in full: what was
+				  * not handed over is not there any more */
 	} kind;
 	uint64_t box_no, no;
 	uint64_t range_first, range_last; /* of the range it was asked with */
-	int64_t size_bytes;  /* exact (the literal's {n}), or SIZE_UNKNOWN */
-	enum err fate;       /* not OK: this message will not come; body is NULL */
+	int64_t size_bytes;		  /* exact (the literal's {n}), or SIZE_UNKNOWN */
+	enum err fate;			  /* not OK: this message will not come; body is NULL */
 	struct mail_meta meta;
-	struct stream *body; /* the item's; drained before the source's next() */
+	struct stream *body;  /* the item's; drained before the source's next() */
 	struct digest digest; /* valid after the body's end, put there by the lane */
 	enum mail_kind mail_kind;
 };

@@ -1,17 +1,20 @@
-/* Blocking work (name lookup, SQLite, token commands) on a few threads of its own. In tests/sim jobs run
- * as fibers. A job works on its own copy of the argument, so a waiter that gives up leaves nothing
- * behind that a thread still writes to. */
+/* Blocking work (name lookup, SQLite, token commands) on a few threads of its own. In tests/sim
+ * jobs run as fibers. A job works on its own copy of the argument, so a waiter that gives up leaves
+ * nothing behind that a thread still writes to. */
 #ifndef MAILHAUL_OFFLOAD_H
 #define MAILHAUL_OFFLOAD_H
 
 #include "engine/err.h"
 
 struct offload_job {
-	const char *name;               /* a literal */
-	enum err (*run)(void *argument); /* on another thread: no fiber calls; RAISE works and is carried over */
-	void (*drop)(void *argument);   /* frees what run() put there when nobody waits any more; may be NULL */
-	void *argument;                 /* copied in, and copied back when the job is waited for to its end */
-	size_t argument_bytes;          /* at most OFFLOAD_ARGUMENT_BYTES_MAX */
+	const char *name; /* a literal */
+	/* On another thread: no fiber calls; RAISE works and is carried over. */
+	enum err (*run)(void *argument);
+	/* Frees what run() put there when nobody waits any more; may be NULL. Not called for a job
+	 * that never began. */
+	void (*drop)(void *argument);
+	void *argument; /* copied in, and copied back when the job is waited for to its end */
+	size_t argument_bytes; /* at most OFFLOAD_ARGUMENT_BYTES_MAX */
 };
 enum { OFFLOAD_ARGUMENT_BYTES_MAX = 4096 };
 

@@ -15,8 +15,7 @@ enum {
 _Static_assert(PASSAGE_SLICES_MAX <= LANE_CHUNKS_RESERVED / 2,
 	       "a passage leaves chunks for both ends");
 
-/* A body on its way through. The producer feeds, the consumer pulls; free again when both are done.
- */
+/* A body on its way: the producer feeds, the consumer pulls; free again when both are done. */
 struct passage {
 	struct stream base;
 	struct slice slices[PASSAGE_SLICES_MAX]; /* a ring buffer */

@@ -9,9 +9,9 @@ struct retry {
 	unsigned failures; /* since the last progress */
 };
 void retry_progress(struct retry *); /* something was settled: start counting anew */
-/* After `e`: true and the absolute time to try again (full jitter, 0.5 s doubling to 60 s for BACKOFF,
- * a tenth of that for RECONNECT and NOW); false when it is not to be tried again (class, or 8 failures
- * without progress). */
+/* After `e`: true and the absolute time to try again (full jitter, 0.5 s doubling to 60 s for
+ * BACKOFF, a tenth of that for RECONNECT and NOW); false when it is not to be tried again (class,
+ * or 8 failures without progress). */
 bool retry_again(struct retry *, enum err e, nsec *at);
 
 #endif

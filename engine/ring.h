@@ -1,6 +1,6 @@
 /* The kernel's only door for files and sockets: submit an operation, be told when it is done.
- * ring_uring.c does it with io_uring; tests/sim/ring_sim.c is linked in its place and does it with a
- * simulated disk and network. Nothing here knows fibers: engine/io.h is what other code calls.
+ * ring_uring.c does it with io_uring; tests/sim/ring_sim.c is linked in its place and does it with
+ * a simulated disk and network. Nothing here knows fibers: engine/io.h is what other code calls.
  *
  * One ring belongs to one thread. Not for: name lookup (offload), time (clock.h). */
 #ifndef MAILHAUL_RING_H
@@ -14,11 +14,11 @@
 struct ring;
 
 enum ring_verb {
-	RING_OPENAT,   /* path, flags, mode          -> fd */
-	RING_CLOSE,    /* fd */
-	RING_READ,     /* fd, data, length, offset   -> bytes; offset -1: a stream (eventfd, pipe) */
-	RING_WRITE,    /* fd, data, length, offset   -> bytes */
-	RING_FSYNC,    /* fd, flags (RING_DATA_ONLY) */
+	RING_OPENAT, /* path, flags, mode          -> fd */
+	RING_CLOSE,  /* fd */
+	RING_READ,   /* fd, data, length, offset   -> bytes; offset -1: a stream (eventfd, pipe) */
+	RING_WRITE,  /* fd, data, length, offset   -> bytes */
+	RING_FSYNC,  /* fd, flags (RING_DATA_ONLY) */
 	RING_TRUNCATE, /* fd, offset = new length */
 	RING_ALLOCATE, /* fd, offset, length; flags as fallocate(2) */
 	RING_RENAME,   /* path -> path2, flags (RENAME_NOREPLACE) */
@@ -69,33 +69,34 @@ struct ring_op {
 
 /* What the program runs on; printed by `mailhaul version` and noted in reports. */
 struct ring_facts {
-	bool bundles;       /* receive bundles: several buffers per completion */
+	bool bundles; /* receive bundles: several buffers per completion */
 	bool defer_taskrun;
 	char kernel[64];
 };
 
-/* Opens this thread's ring. Refuses with ERR_RING_ABSENT | ERR_RING_FORBIDDEN | ERR_RING_TOO_OLD and a
- * note that says what to change (kernel, kernel.io_uring_disabled, the container's seccomp profile). */
+/* Opens this thread's ring. Refuses with ERR_RING_ABSENT | ERR_RING_FORBIDDEN | ERR_RING_TOO_OLD |
+ * ERR_RING_FAILED and a note that says what to change (the kernel, kernel.io_uring_disabled, the
+ * container's seccomp profile, the limit of locked memory). */
 enum err ring_open(struct ring **) MUST_CHECK;
 /* No operation may be in flight, every receiver must have stopped. */
 void ring_close(struct ring **);
 const struct ring_facts *ring_facts(const struct ring *);
 
-/* Takes `op` until done() is called, which happens inside ring_turn() only. Never fails: a full queue
- * is flushed, an operation the kernel refuses completes with -errno. */
+/* Takes `op` until done() is called, which happens inside ring_turn() only. Never fails: a full
+ * queue is flushed, an operation the kernel refuses completes with -errno. */
 void ring_submit(struct ring *, struct ring_op *);
 /* Ask for an early end; done() is still called, with -ECANCELED or the result that won. */
 void ring_cancel(struct ring *, struct ring_op *);
 /* Operations not done yet and receivers the kernel has not let go of. */
 unsigned ring_in_flight(const struct ring *);
 
-/* Submit what is queued, wait for something to happen but not past `until` (a clock_now() value; one in
- * the past only looks), call done() of what completed. Returns how many completed. */
+/* Submit what is queued, wait for something to happen but not past `until` (a clock_now() value;
+ * one in the past only looks), call done() of what completed. Returns how many completed. */
 unsigned ring_turn(struct ring *, nsec until);
 /* From any thread or signal handler: let a waiting ring_turn() return soon. */
 void ring_wake(struct ring *);
-/* `woken(context)` is called inside ring_turn() after each wake (several may become one call). One per
- * ring: offload.c collects finished jobs with it. tests/sim has no offload threads and need not have it. */
+/* `woken(context)` is called inside ring_turn() after each wake (several may become one call). One
+ * per ring: offload.c collects finished jobs with it. In tests/sim it has no user. */
 void ring_on_wake(struct ring *, void (*woken)(void *context), void *context);
 
 /* ---- receiving: one multishot receive per socket, into buffers the ring provides ---- */
@@ -113,25 +114,25 @@ struct ring_recv {
 	/* Something may be taken now: bytes, the end or an error. */
 	void (*arrived)(struct ring_recv *);
 	void *owner;
-	/* The ring's own. Buffers that were not taken yet are a list in the ring's tables, so that no
-	 * completion can find the queue full. */
+	/* The ring's own. Buffers that were not taken yet are a list in the ring's tables, so that
+	 * no completion can find the queue full. */
 	struct ring *ring;
-	uint16_t first, last;   /* of the buffers that wait to be taken */
-	unsigned count, taken;  /* buffers that wait; buffers taken and not released */
-	int32_t ended;          /* 0 going on; 1 end of stream; -errno */
+	uint16_t first, last;  /* of the buffers that wait to be taken */
+	unsigned count, taken; /* buffers that wait; buffers taken and not released */
+	int32_t ended;	       /* 0 going on; 1 end of stream; -errno */
 	bool armed, paused, stopping, waiting;
 	struct ring_recv *next_waiting;
 };
 
 /* Start receiving on a connected socket. `arrived` is called inside ring_turn() only. With
- * RECV_BUFFERS_HELD_MAX buffers not released receiving pauses (TCP then slows the peer) and goes on at
- * half of that. What the kernel delivers before the pause takes hold is kept as well. */
+ * RECV_BUFFERS_HELD_MAX buffers not released receiving pauses (TCP then slows the peer) and goes on
+ * at half of that. What the kernel delivers before the pause takes hold is kept as well. */
 void ring_recv_start(struct ring *, struct ring_recv *);
 /* Take the oldest bytes. 1: *out is filled, release it later; 0: nothing yet; -1: see `ended`. */
 int ring_recv_take(struct ring_recv *, struct ring_bytes *out);
 void ring_recv_release(struct ring_recv *, const struct ring_bytes *);
-/* Stop, give everything back that was not taken; what was taken must have been released. The struct may
- * be freed when ring_recv_stopped(); stop may need a ring_turn() or two to let the kernel let go. */
+/* Stop, give everything back that was not taken; what was taken must have been released. The struct
+ * may be freed when ring_recv_stopped(); the kernel may need a ring_turn() or two to let go. */
 void ring_recv_stop(struct ring_recv *);
 bool ring_recv_stopped(const struct ring_recv *);
 

@@ -566,8 +566,7 @@ unsigned ring_turn(struct ring *ring, nsec until)
 	return count;
 }
 
-/* write(2) is async-signal-safe, and so is a lock-free atomic. Wakes before the ring looks are one.
- */
+/* write(2) is async-signal-safe, and so is a lock-free atomic. Several wakes may become one. */
 void ring_wake(struct ring *ring)
 {
 	static const uint64_t one = 1;

@@ -9,8 +9,8 @@ struct shard_config {
 	unsigned arena_chunks; /* 0: ARENA_CHUNKS_DEFAULT */
 };
 
-/* Open ring, scheduler and arena on this thread, run `main` as the first fiber (large stack) until it
- * ends, close everything. */
+/* Open ring, scheduler and arena on this thread, run `main` as the first fiber (large stack) until
+ * it ends, close everything. */
 enum err shard_run(const struct shard_config *, fiber_main *main, void *argument) MUST_CHECK;
 
 /* Orderly end, asked for by a signal: settable from a signal handler of this process. */

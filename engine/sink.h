@@ -6,10 +6,12 @@
 #include "engine/source.h"
 
 enum receipt_kind {
-	RECEIPT_STORED,  /* box_no, no, size, digest: it is there, durably */
+	RECEIPT_STORED,	 /* box_no, no, size, digest: it is there, durably */
 	RECEIPT_REFUSED, /* box_no, no, why: it will not be stored */
-	RECEIPT_SEALED,  /* seal_no, seal: make this durable in the ledger, then call publish(seal_no) */
-	RECEIPT_SETTLED, /* seal_no: every message of that seal was receipted; the ledger may forget it */
+	RECEIPT_SEALED,	 /* seal_no, seal: make this durable in the ledger, then call
+			    publish(seal_no) */
+	RECEIPT_SETTLED, /* seal_no: every message of that seal was receipted; the ledger may forget
+			    it */
 };
 
 struct receipt {
@@ -33,34 +35,37 @@ struct sink;
 
 /* Choices of the job that a sink needs to know. */
 struct sink_config {
-	uint64_t mailbox_no;      /* the ledger's */
+	uint64_t mailbox_no;	  /* the ledger's */
 	const char *mailbox_name; /* "alice@mail.example.com" */
 	const uint8_t *ledger_id; /* 16 bytes: which ledger fills this target */
-	uint64_t next_seal_no;    /* first number not used yet in this target by this ledger */
+	uint64_t next_seal_no;	  /* first number not used yet in this target by this ledger */
 	const struct tap_type *digest;
-	struct tap *digest_of_store; /* a second tap for stored bytes; borrowed for the sink's life */
-	int zstd_level;           /* 0: off */
-	uint64_t pack_bytes;      /* close a pack at about this many stored bytes */
+	struct tap
+		*digest_of_store; /* a second tap for stored bytes; borrowed for the sink's life */
+	int zstd_level;		  /* 0: off */
+	uint64_t pack_bytes;	  /* close a pack at about this many stored bytes */
 	bool dry_run;
 };
 
 /* Everything suspends but close. */
 struct sink_driver {
 	const char *scheme;
-	/* ERR_SINK_FOREIGN, ERR_SINK_BUSY, ERR_SINK_LEDGER_LOST, ERR_DISK_*. Nothing of the target is
-	 * changed before it is known to be ours. */
-	enum err (*open)(struct sink **, const struct account *, const struct sink_config *, nsec until);
+	/* ERR_SINK_FOREIGN, ERR_SINK_BUSY, ERR_SINK_LEDGER_LOST, ERR_DISK_*. Nothing of the target
+	 * is changed before it is known to be ours. */
+	enum err (*open)(struct sink **, const struct account *, const struct sink_config *,
+			 nsec until);
 	/* A folder is about to be filled (or is empty); called once for each, box_no is set. */
 	enum err (*prepare)(struct sink *, const struct box *);
 	/* A seal found in the ledger at start, before any put(). */
 	enum err (*find)(struct sink *, uint64_t seal_no, struct text seal, enum seal_fate *);
-	/* Pulls the body to its end; item->digest is valid after that. If the body fails, the sink takes
-	 * back what it wrote of it and returns that error; earlier messages are not harmed. */
+	/* Pulls the body to its end; item->digest is valid after that. If the body fails, the sink
+	 * takes back what it wrote of it and returns that error; earlier messages are not harmed.
+	 */
 	enum err (*put)(struct sink *, struct item *);
 	/* Everything put so far shall get its receipts soon. */
 	enum err (*flush)(struct sink *);
-	/* The next receipt; ERR_SINK_FINISHED when finish-ing and nothing is owed any more. Called from
-	 * one fiber, other than the one that puts. */
+	/* The next receipt; ERR_SINK_FINISHED when finish-ing and nothing is owed any more. Called
+	 * from one fiber, other than the one that puts. */
 	enum err (*receipt)(struct sink *, struct receipt *);
 	/* The seal is durable in the ledger: make it visible. Called from the receipt fiber. */
 	enum err (*publish)(struct sink *, uint64_t seal_no);

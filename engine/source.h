@@ -14,21 +14,22 @@ struct peer {
 	char address[64]; /* "[2001:db8::1]:993" */
 	char tls_version[16], tls_cipher[64];
 	char certificate_sha256[65]; /* hexadecimal */
-	char software[128];          /* what it says it is; may be empty */
+	char software[128];	     /* what it says it is; may be empty */
 };
 
 struct account {
-	const char *scheme;  /* as in the URL */
-	const char *user;    /* decoded; may be "" */
-	const char *host;    /* without brackets; may be "" */
-	uint16_t port;       /* 0: the scheme's default */
-	const char *path;    /* decoded, with its leading slash */
-	const char *shown;   /* the URL as it may be logged */
+	const char *scheme;	       /* as in the URL */
+	const char *user;	       /* decoded; may be "" */
+	const char *host;	       /* without brackets; may be "" */
+	uint16_t port;		       /* 0: the scheme's default */
+	const char *path;	       /* decoded, with its leading slash */
+	const char *shown;	       /* the URL as it may be logged */
 	const struct secret *password; /* NULL: none given */
-	const char *ca_file; /* NULL: the system's */
-	nsec io_timeout;     /* longest silence of a peer that is tolerated */
+	const char *ca_file;	       /* NULL: the system's */
+	nsec io_timeout;	       /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;
-	void (*met)(void *context, const struct peer *); /* called once per connection; may be NULL */
+	void (*met)(void *context,
+		    const struct peer *); /* called once per connection; may be NULL */
 	void *met_context;
 };
 
@@ -46,16 +47,16 @@ struct source_driver {
 	const char *scheme;
 	/* Connect and log in. ERR_NET_*, ERR_TLS_*, ERR_IMAP_LOGIN... */
 	enum err (*open)(struct source **, const struct account *, struct reserve *, nsec until);
-	/* The next page of folders, names in the source's order; call until `last`. Each has its epoch,
-	 * next_no and totals where the source has them, or a fate. */
+	/* The next page of folders, names in the source's order; call until `last`. Each has its
+	 * epoch, next_no and totals where the source has them, or a fate. */
 	enum err (*list)(struct source *, struct box_page *, nsec until);
-	/* Ask for the messages whose keys lie in [first, last] of a box (its raw name, epoch and box_no
-	 * are used; borrowed until return). Queued and sent at once; several may be asked while items
-	 * arrive, answered in order. How many: asks_max. */
+	/* Ask for the messages whose keys lie in [first, last] of a box (its raw name, epoch and
+	 * box_no are used; borrowed until return). Queued and sent at once; several may be asked
+	 * while items arrive, answered in order. How many: asks_max. */
 	enum err (*ask)(struct source *, const struct box *, uint64_t first, uint64_t last);
-	/* The next item. A body must be drained or closed before next() is called again. When the folder
-	 * is refused or has another epoch, every range asked of it ends with ITEM_RANGE_DONE whose fate
-	 * says so. ERR_PIPE_ENDED: nothing asked is left. */
+	/* The next item. A body must be drained or closed before next() is called again. When the
+	 * folder is refused or has another epoch, every range asked of it ends with ITEM_RANGE_DONE
+	 * whose fate says so. ERR_PIPE_ENDED: nothing asked is left. */
 	enum err (*next)(struct source *, struct item *);
 	/* Orderly end (LOGOUT). */
 	enum err (*finish)(struct source *, nsec until);

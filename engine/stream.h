@@ -28,8 +28,8 @@ static inline void stream_close(struct stream **stream)
 	*stream = NULL;
 }
 
-/* A stream over a list that is already there. Takes the list's references. The struct is the caller's
- * and must outlive the stream. */
+/* A stream over a list that is already there. Takes the list's references. The struct is the
+ * caller's and must outlive the stream. */
 struct stream_list {
 	struct stream base;
 	struct iolist list;

@@ -1,5 +1,5 @@
-/* Runs the tests of one program: all, or those whose names are given. Prints PASS, FAIL or SKIP and the
- * name of each; exit code 1 if one failed. */
+/* Runs the tests of one program: all, or those whose names are given. Prints PASS, FAIL or SKIP and
+ * the name of each; exit code 1 if one failed. */
 #include "tests/test.h"
 
 #include <ftw.h>
@@ -92,7 +92,8 @@ static void run(struct test *test)
 	if (!test->in_fiber)
 		test->run();
 	else if ((e = shard_run(&(struct shard_config){ 0 }, run_in_fiber, test)))
-		test_failed(__FILE__, __LINE__, "shard_run: %s (%s)", err_name(e), err_note()->text);
+		test_failed(__FILE__, __LINE__, "shard_run: %s (%s)", err_name(e),
+			    err_note()->text);
 	if (directory[0])
 		nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	directory[0] = '\0';

@@ -183,7 +183,7 @@ static enum err note_run(void *argument)
 			continue;
 		ledger_run_note(copy->ledger, &copy->run);
 		if (ledger_commit(copy->ledger))
-			err_note_clear(); /* a failed ledger says so to everybody; the lane tells it */
+			err_note_clear(); /* a failed ledger tells everybody; the lane says so */
 	}
 	return e;
 }

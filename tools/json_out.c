@@ -99,7 +99,7 @@ void json_signed(struct json_out *json, const char *key, int64_t value)
 	fprintf(json->file, "%lld", (long long)value);
 }
 
-void json_decimal(struct json_out *json, const char *key, double value)
+void json_number_decimal(struct json_out *json, const char *key, double value)
 {
 	begin_value(json, key);
 	/* Infinities and NaN have no spelling in JSON (RFC 8259 section 6). */

@@ -27,7 +27,7 @@ void json_text_bytes(struct json_out *, const char *key, struct text value);
 void json_number(struct json_out *, const char *key, uint64_t value);
 void json_signed(struct json_out *, const char *key, int64_t value);
 /* With three decimals. */
-void json_decimal(struct json_out *, const char *key, double value);
+void json_number_decimal(struct json_out *, const char *key, double value);
 void json_bool(struct json_out *, const char *key, bool value);
 void json_null(struct json_out *, const char *key);
 /* One value per line: ends the line; every level must be closed. */

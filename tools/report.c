@@ -262,9 +262,10 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_skipped", done->messages_skipped);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
 	json_number(json, "reconnects", done->reconnects);
-	json_decimal(json, "messages_per_second",
-		     units_rate(done->messages_moved, report->duration));
-	json_decimal(json, "bytes_per_second", units_rate(done->bytes_moved, report->duration));
+	json_number_decimal(json, "messages_per_second",
+			    units_rate(done->messages_moved, report->duration));
+	json_number_decimal(json, "bytes_per_second",
+			    units_rate(done->bytes_moved, report->duration));
 	json_object_begin(json, "kinds");
 	for (unsigned kind = 0; kind < MAIL_KIND_COUNT; kind++)
 		json_number(json, mail_kind_name((enum mail_kind)kind), done->kinds[kind]);
@@ -340,7 +341,7 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_text(&json, "digest", digest_shown(report));
 	json_bool(&json, "dry_run", report->dry_run);
 	json_text(&json, "started", units_wall(started, report->started_wall_s));
-	json_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
+	json_number_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
 	json_peers(report, &json);
 	json_counts(report, &json);
 	json_totals(report, &json);

@@ -1,4 +1,5 @@
-/* See archive.h. Reading is a walk: mailboxes, then folders or messages of the one last returned. */
+/* See archive.h. Reading is a walk: mailboxes, then folders or messages of the one last returned.
+ */
 #include "transport/archive.h"
 
 #include <stdio.h>
@@ -22,7 +23,7 @@ struct archive {
 	const char *index_name;
 	struct ndjson *index;
 	char pack_key[STORE_KEY_BYTES_MAX + 1]; /* of `index` */
-	struct pack_read *pack;                 /* the last one read from */
+	struct pack_read *pack;			/* the last one read from */
 	struct tap *tap;
 	struct pack_line line;
 	struct manifest_line manifest_line;
@@ -68,8 +69,10 @@ static enum err check_marker(struct archive *archive, const char *shown)
 
 	if (e == ERR_SINK_FOREIGN || (!e && !found)) {
 		err_note_clear();
-		return RAISE(ERR_ARCHIVE_FORMAT, "%s: there is no mailhaul-archive.json, so this is no "
-			     "archive", shown);
+		return RAISE(ERR_ARCHIVE_FORMAT,
+			     "%s: there is no mailhaul-archive.json, so this is no "
+			     "archive",
+			     shown);
 	}
 	return e;
 }
@@ -348,13 +351,14 @@ enum err archive_message_read(struct archive *archive, const struct archive_mess
 	if ((e = pack_of(archive, message->pack)))
 		return e;
 	archive->tap->type->begin(archive->tap);
-	if ((e = pack_read_span(archive->pack, message->body_offset, message->size_bytes, read_piece,
-				&reading)))
+	if ((e = pack_read_span(archive->pack, message->body_offset, message->size_bytes,
+				read_piece, &reading)))
 		return e;
 	archive->tap->type->end(archive->tap, &digest);
 	if (memcmp(&digest, &message->digest, sizeof digest) != 0)
-		return RAISE(ERR_ARCHIVE_DAMAGED, "%s: message %llu of \"%s\" is not what was stored",
-			     message->pack, (unsigned long long)message->no,
+		return RAISE(ERR_ARCHIVE_DAMAGED,
+			     "%s: message %llu of \"%s\" is not what was stored", message->pack,
+			     (unsigned long long)message->no,
 			     err_quote(quoted, sizeof quoted, text_of(message->box)));
 	return OK;
 }

@@ -7,15 +7,17 @@
 
 struct archive;
 
-/* Open for reading; takes no lock, so a copy may be going on. ERR_ARCHIVE_FORMAT, ERR_DISK_ABSENT. */
-enum err archive_open(const struct store_driver *, const struct account *, nsec until, struct archive **) MUST_CHECK;
+/* Open for reading; takes no lock, so a copy may be going on. ERR_ARCHIVE_FORMAT, ERR_DISK_ABSENT.
+ */
+enum err archive_open(const struct store_driver *, const struct account *, nsec until,
+		      struct archive **) MUST_CHECK;
 void archive_close(struct archive **);
 
 /* Mailboxes in the archive. ERR_PIPE_ENDED at the end. */
 struct archive_mailbox {
-	char name[512];     /* "alice@mail.example.com" */
-	char key[128];      /* its key prefix */
-	char digest[16];    /* "blake3" */
+	char name[512];	 /* "alice@mail.example.com" */
+	char key[128];	 /* its key prefix */
+	char digest[16]; /* "blake3" */
 	/* By its newest manifest and the packs that came since. */
 	uint64_t boxes, messages, bytes, stored_bytes, packs;
 };
@@ -24,13 +26,13 @@ enum err archive_mailbox_next(struct archive *, struct archive_mailbox *) MUST_C
 /* Folders of the mailbox last returned, from its newest manifest. */
 enum err archive_box_next(struct archive *, struct box *) MUST_CHECK;
 
-/* Messages of the mailbox last returned, pack by pack. An index that is damaged is ERR_ARCHIVE_DAMAGED;
- * the next call goes on with the pack behind it. */
+/* Messages of the mailbox last returned, pack by pack. An index that is damaged is
+ * ERR_ARCHIVE_DAMAGED; the next call goes on with the pack behind it. */
 struct archive_message {
 	char box[BOX_NAME_BYTES_MAX + 1];
 	char separator;
-	char pack[192];       /* key */
-	uint64_t no;          /* the source's number (UID) */
+	char pack[192]; /* key */
+	uint64_t no;	/* the source's number (UID) */
 	uint64_t size_bytes;
 	struct digest digest;
 	struct mail_meta meta;
@@ -40,20 +42,23 @@ struct archive_message {
 enum err archive_message_next(struct archive *, struct archive_message *) MUST_CHECK;
 
 /* Hand the message's bytes to `write`, piece by piece, and compare the digest at the end
- * (ERR_ARCHIVE_DAMAGED: what was handed over is not what was stored). Reads only the frames it lies in. */
+ * (ERR_ARCHIVE_DAMAGED: what was handed over is not what was stored). Reads only the frames it lies
+ * in. */
 enum err archive_message_read(struct archive *, const struct archive_message *,
-			      enum err (*write)(void *context, const void *, size_t), void *context) MUST_CHECK;
+			      enum err (*write)(void *context, const void *, size_t),
+			      void *context) MUST_CHECK;
 
-/* Check everything: every pack's stored digest, seek table, tar structure and members against index,
- * every message's digest, the manifest chain. Goes on after a fault; `fault` is called for each with the
- * object's key and what is wrong. ERR_ARCHIVE_DAMAGED if there was one. */
+/* Check everything: every pack's stored digest, seek table, tar structure and members against
+ * index, every message's digest, the manifest chain. Goes on after a fault; `fault` is called for
+ * each with the object's key and what is wrong. ERR_ARCHIVE_DAMAGED if there was one. */
 struct archive_check {
 	uint64_t packs, messages, bytes, stored_bytes, faults;
-	/* No faults, but worth a word: packs of a run that was cut or goes on (no manifest lists them
-	 * yet), objects under temporary names. */
+	/* No faults, but worth a word: packs of a run that was cut or goes on (no manifest lists
+	 * them yet), objects under temporary names. */
 	uint64_t packs_unlisted, leftovers;
 };
-enum err archive_verify(struct archive *, void (*fault)(void *context, const char *key, const char *what),
+enum err archive_verify(struct archive *,
+			void (*fault)(void *context, const char *key, const char *what),
 			void *context, struct archive_check *) MUST_CHECK;
 
 /* What archive_verify.c works on. */

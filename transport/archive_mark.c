@@ -33,8 +33,10 @@ static enum err check_empty(struct store *store, const char *shown)
 
 	while (!e && store_names_next(&names, &name))
 		if (strcmp(name, "lost+found") != 0)
-			e = RAISE(ERR_SINK_FOREIGN, "%s is no archive but holds \"%s\"; choose an empty "
-				  "directory", shown, err_quote(quoted, sizeof quoted, text_of(name)));
+			e = RAISE(ERR_SINK_FOREIGN,
+				  "%s is no archive but holds \"%s\"; choose an empty "
+				  "directory",
+				  shown, err_quote(quoted, sizeof quoted, text_of(name)));
 	buffer_free(&names);
 	return e;
 }
@@ -55,8 +57,8 @@ enum err archive_mark_read(struct store *store, const char *shown, bool *found,
 			  strcmp(marker.format, "mailhaul-archive") != 0)) {
 		e = RAISE(ERR_ARCHIVE_FORMAT, "%s: %s does not parse", shown, marker_key);
 	} else if (!e && marker.version != MARK_VERSION) {
-		e = RAISE(ERR_ARCHIVE_FORMAT, "%s has format version %llu; this program knows %d", shown,
-			  (unsigned long long)marker.version, MARK_VERSION);
+		e = RAISE(ERR_ARCHIVE_FORMAT, "%s has format version %llu; this program knows %d",
+			  shown, (unsigned long long)marker.version, MARK_VERSION);
 	}
 	memcpy(ledger_id, marker.ledger, LEDGER_ID_BYTES);
 	buffer_free(&text);
@@ -76,8 +78,8 @@ enum err archive_mark_write(struct store *store, const uint8_t ledger_id[LEDGER_
 	json_add_hex(&text, "ledger", ledger_id, LEDGER_ID_BYTES);
 	json_add_text(&text, "created", text_of(mail_date_rfc3339(date, &now)));
 	json_end(&text);
-	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "marking an archive") :
-			  store_put_whole(store, marker_key, text.at, text.bytes);
+	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "marking an archive")
+			: store_put_whole(store, marker_key, text.at, text.bytes);
 	buffer_free(&text);
 	return e;
 }
@@ -132,7 +134,8 @@ enum err archive_mailbox_read(struct store *store, const char *mailbox_key,
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct buffer text = { 0 };
 	struct mailbox_file file = { 0 };
-	enum err e = store_get_whole(store, mailbox_file_key(key, mailbox_key), MARK_BYTES_MAX, &text);
+	enum err e =
+		store_get_whole(store, mailbox_file_key(key, mailbox_key), MARK_BYTES_MAX, &text);
 
 	if (!e && (!json_read((struct text){ text.at, text.bytes }, mailbox_fields,
 			      ARRAY_COUNT(mailbox_fields), &file) ||
@@ -157,8 +160,9 @@ enum err archive_mailbox_write(struct store *store, const char *mailbox_key,
 	json_add_text(&text, "name", text_of(mark->name));
 	json_add_text(&text, "digest_name", text_of(mark->digest_name));
 	json_end(&text);
-	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "naming a mailbox") :
-			  store_put_whole(store, mailbox_file_key(key, mailbox_key), text.at, text.bytes);
+	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "naming a mailbox")
+			: store_put_whole(store, mailbox_file_key(key, mailbox_key), text.at,
+					  text.bytes);
 	buffer_free(&text);
 	return e;
 }

@@ -1,5 +1,5 @@
-/* What says that a store is an archive, whose it is, and which mailboxes lie in it: the marker at the
- * root and each mailbox.json. docs/FORMAT.md section 1. */
+/* What says that a store is an archive, whose it is, and which mailboxes lie in it: the marker at
+ * the root and each mailbox.json. docs/FORMAT.md section 1. */
 #ifndef MAILHAUL_ARCHIVE_MARK_H
 #define MAILHAUL_ARCHIVE_MARK_H
 
@@ -10,21 +10,23 @@ enum {
 	ARCHIVE_MAILBOX_KEY_BYTES_MAX = 80, /* 64, '-', 8 */
 };
 
-/* `shown` names the store in errors. *found false: there is nothing at all. ERR_SINK_FOREIGN: there is
- * something, but no marker. ERR_ARCHIVE_FORMAT: a marker that we cannot read. */
+/* `shown` names the store in errors. *found false: there is nothing at all. ERR_SINK_FOREIGN: there
+ * is something, but no marker. ERR_ARCHIVE_FORMAT: a marker that we cannot read. */
 enum err archive_mark_read(struct store *, const char *shown, bool *found,
 			   uint8_t ledger_id[LEDGER_ID_BYTES]) MUST_CHECK;
 enum err archive_mark_write(struct store *, const uint8_t ledger_id[LEDGER_ID_BYTES]) MUST_CHECK;
 
 /* The mailbox's folder in the store. */
-enum err archive_mailbox_key(char to[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1], const char *name) MUST_CHECK;
+enum err archive_mailbox_key(char to[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1],
+			     const char *name) MUST_CHECK;
 
 struct archive_mailbox_mark {
 	char name[512];
 	char digest_name[16];
 };
 /* ERR_DISK_ABSENT: none there; ERR_ARCHIVE_DAMAGED. */
-enum err archive_mailbox_read(struct store *, const char *mailbox_key, struct archive_mailbox_mark *) MUST_CHECK;
+enum err archive_mailbox_read(struct store *, const char *mailbox_key,
+			      struct archive_mailbox_mark *) MUST_CHECK;
 enum err archive_mailbox_write(struct store *, const char *mailbox_key,
 			       const struct archive_mailbox_mark *) MUST_CHECK;
 

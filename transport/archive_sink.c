@@ -1,15 +1,15 @@
-/* The sink that fills an archive. The write fiber fills packs; the receipt fiber forces them to disk,
- * hands out their seals, makes them visible and receipts their messages, while the next pack fills.
- * docs/FORMAT.md section 5 has the order. Not for: what a pack looks like (pack.c), where files lie
- * (store_dir.c). */
+/* The sink that fills an archive. The write fiber fills packs; the receipt fiber forces them to
+ * disk, hands out their seals, makes them visible and receipts their messages, while the next pack
+ * fills. docs/FORMAT.md section 5 has the order. Not for: what a pack looks like (pack.c), where
+ * files lie (store_dir.c). */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/sink.h"
+#include "transport/archive_boxes.h"
 #include "transport/archive_mark.h"
-#include "transport/json.h"
 #include "transport/manifest.h"
 #include "transport/pack.h"
 
@@ -21,22 +21,16 @@ extern const struct sink_driver archive_sink;
 #define WAIT_NS (3600 * NSEC_SECOND)
 
 enum {
-	/* Complete packs that wait for the receipt fiber: their writes are under way, each holds its
-	 * buffers. One is being sealed while the next arrives. */
+	/* Complete packs that wait for the receipt fiber: their writes are under way, each holds
+	 * its buffers. One is being sealed while the next arrives. */
 	FILLED_MAX = 2,
-};
-
-/* A folder, with the spellings that every message of it needs. */
-struct box_entry {
-	struct pack_box box;
-	struct buffer name, escaped, path;
 };
 
 /* A pack that is complete, on its way to being receipted. */
 struct sealed {
 	enum sealed_state {
-		SEALED_FILLED,    /* its writes are under way */
-		SEALED_SHOWN,     /* its seal was given to the lane */
+		SEALED_FILLED,	  /* its writes are under way */
+		SEALED_SHOWN,	  /* its seal was given to the lane */
 		SEALED_PUBLISHED, /* visible: receipts follow */
 	} state;
 	uint64_t seal_no;
@@ -55,8 +49,7 @@ struct archive_sink {
 	struct pack *pack;
 	uint64_t seal_no; /* of the pack being filled, or the next one */
 	nsec pack_opened;
-	struct box_entry **boxes;
-	size_t boxes_count, boxes_room, box_current;
+	struct archive_boxes boxes;
 	struct manifest_boxes manifest;
 	struct sealed *first, *last; /* oldest first */
 	struct sealed *answered;     /* its receipt is borrowed until the next one */
@@ -109,14 +102,6 @@ static void sealed_free(struct archive_sink *sink, struct sealed **sealed)
 	*sealed = NULL;
 }
 
-static void box_entry_free(struct box_entry *entry)
-{
-	buffer_free(&entry->name);
-	buffer_free(&entry->escaped);
-	buffer_free(&entry->path);
-	free(entry);
-}
-
 static void archive_sink_close(struct sink **sink_at)
 {
 	struct archive_sink *sink;
@@ -130,9 +115,7 @@ static void archive_sink_close(struct sink **sink_at)
 		sealed_free(sink, &sink->first);
 	}
 	sealed_free(sink, &sink->answered);
-	for (size_t i = 0; i < sink->boxes_count; i++)
-		box_entry_free(sink->boxes[i]);
-	free(sink->boxes);
+	archive_boxes_free(&sink->boxes);
 	manifest_boxes_free(&sink->manifest);
 	pack_close(&sink->pack);
 	if (sink->store)
@@ -151,8 +134,10 @@ static enum err check_owner(struct archive_sink *sink, const char *shown, bool *
 	if (memcmp(ledger_id, sink->config.ledger_id, LEDGER_ID_BYTES) == 0)
 		return OK;
 	bytes_to_hex(hex, ledger_id, LEDGER_ID_BYTES);
-	return RAISE(ERR_SINK_LEDGER_LOST, "%s belongs to ledger %s; use that one's state directory, or "
-		     "another target", shown, hex);
+	return RAISE(ERR_SINK_LEDGER_LOST,
+		     "%s belongs to ledger %s; use that one's state directory, or "
+		     "another target",
+		     shown, hex);
 }
 
 /* Sealed packs have numbers below next_seal_no, and only those become visible. */
@@ -168,8 +153,10 @@ static enum err check_packs(struct archive_sink *sink, const char *shown)
 	e = sink->store->type->list(sink->store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
 		if (pack_number(name, &number) && number >= sink->config.next_seal_no)
-			e = RAISE(ERR_SINK_LEDGER_LOST, "%s holds pack %s, which the ledger does not know: "
-				  "is it an old copy of the ledger?", shown, name);
+			e = RAISE(ERR_SINK_LEDGER_LOST,
+				  "%s holds pack %s, which the ledger does not know: "
+				  "is it an old copy of the ledger?",
+				  shown, name);
 	buffer_free(&names);
 	return e;
 }
@@ -182,7 +169,8 @@ static enum err check_mailbox(struct archive_sink *sink, bool write)
 	if (e == ERR_DISK_ABSENT) {
 		err_note_clear();
 		snprintf(mark.name, sizeof mark.name, "%s", sink->mailbox_name);
-		snprintf(mark.digest_name, sizeof mark.digest_name, "%s", sink->config.digest->name);
+		snprintf(mark.digest_name, sizeof mark.digest_name, "%s",
+			 sink->config.digest->name);
 		return write ? archive_mailbox_write(sink->store, sink->mailbox_key, &mark) : OK;
 	}
 	if (e)
@@ -190,8 +178,8 @@ static enum err check_mailbox(struct archive_sink *sink, bool write)
 	if (strcmp(mark.name, sink->mailbox_name) != 0)
 		return RAISE(ERR_SINK_FOREIGN, "%s holds another mailbox", sink->mailbox_key);
 	if (strcmp(mark.digest_name, sink->config.digest->name) != 0)
-		return RAISE(ERR_INPUT_USAGE, "%s was begun with digest %s; keep it", sink->mailbox_key,
-			     mark.digest_name);
+		return RAISE(ERR_INPUT_USAGE, "%s was begun with digest %s; keep it",
+			     sink->mailbox_key, mark.digest_name);
 	return OK;
 }
 
@@ -257,64 +245,12 @@ static enum err archive_sink_open(struct sink **out, const struct account *accou
 	return e;
 }
 
-/* ---- folders ---- */
-
-static enum err box_entry_make(const struct box *box, struct box_entry **out)
-{
-	struct box_entry *entry = calloc(1, sizeof *entry);
-	enum err e;
-
-	*out = entry;
-	if (!entry)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping a folder");
-	buffer_add_text(&entry->name, box->name);
-	json_escape(&entry->escaped, text_of(box->name));
-	e = tar_path_add(&entry->path, text_of(box->name), box->separator);
-	if (!e && (entry->name.failed || entry->escaped.failed))
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "keeping a folder");
-	entry->box = (struct pack_box){
-		.box_no = box->box_no,
-		.epoch = box->epoch,
-		.name = { entry->name.at, entry->name.bytes },
-		.escaped = { entry->escaped.at, entry->escaped.bytes },
-		.path = { entry->path.at, entry->path.bytes },
-		.separator = box->separator,
-	};
-	return e;
-}
-
 static enum err archive_sink_prepare(struct sink *base, const struct box *box)
 {
 	struct archive_sink *sink = sink_of(base);
-	struct box_entry *entry, **more;
-	size_t room;
-	enum err e;
+	enum err e = archive_boxes_add(&sink->boxes, box);
 
-	if (sink->boxes_count == sink->boxes_room) {
-		room = sink->boxes_room ? 2 * sink->boxes_room : 64;
-		if (!(more = realloc(sink->boxes, room * sizeof(struct box_entry *))))
-			return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %zu folders", sink->boxes_count);
-		sink->boxes = more;
-		sink->boxes_room = room;
-	}
-	e = box_entry_make(box, &entry);
-	if (entry)
-		sink->boxes[sink->boxes_count++] = entry;
 	return e ? e : manifest_boxes_add(&sink->manifest, box);
-}
-
-/* Messages come folder by folder, so this looks far only once a folder. */
-static const struct pack_box *box_of(struct archive_sink *sink, uint64_t box_no)
-{
-	for (size_t i = 0; i < sink->boxes_count; i++) {
-		size_t at = (sink->box_current + i) % sink->boxes_count;
-
-		if (sink->boxes[at]->box.box_no == box_no) {
-			sink->box_current = at;
-			return &sink->boxes[at]->box;
-		}
-	}
-	return NULL;
 }
 
 /* ---- filling packs ---- */
@@ -366,7 +302,7 @@ static enum err pack_start(struct archive_sink *sink)
 static enum err archive_sink_put(struct sink *base, struct item *item)
 {
 	struct archive_sink *sink = sink_of(base);
-	const struct pack_box *box = box_of(sink, item->box_no);
+	const struct pack_box *box = archive_boxes_find(&sink->boxes, item->box_no);
 	bool pack_broken;
 	enum err e;
 
@@ -459,7 +395,8 @@ static void give_receipt(struct archive_sink *sink, struct sealed *sealed, struc
 	receipt->no = record.no;
 	receipt->size_bytes = record.size_bytes;
 	receipt->digest = record.digest;
-	receipt->mail_kind = record.kind < MAIL_KIND_COUNT ? (enum mail_kind)record.kind : MAIL_PLAIN;
+	receipt->mail_kind =
+		record.kind < MAIL_KIND_COUNT ? (enum mail_kind)record.kind : MAIL_PLAIN;
 }
 
 static enum err archive_sink_receipt(struct sink *base, struct receipt *receipt)
@@ -514,7 +451,8 @@ static enum err archive_sink_publish(struct sink *base, uint64_t seal_no)
 		e = RAISE(ERR_SINK_DAMAGED, "%s is there already; we never wrote it", done->key);
 	}
 	if (!e)
-		e = write_index(sink, done->key, (struct text){ done->index.at, done->index.bytes });
+		e = write_index(sink, done->key,
+				(struct text){ done->index.at, done->index.bytes });
 	if (!e)
 		sealed->state = SEALED_PUBLISHED;
 	return breaks(sink, e);
@@ -531,8 +469,10 @@ static enum err compare_stored(struct archive_sink *sink, const char *key, const
 	if (e)
 		return e;
 	if (bytes != seal->stored_bytes || memcmp(&digest, &seal->digest, sizeof digest) != 0)
-		return RAISE(ERR_SINK_DAMAGED, "%s is not what was sealed (%llu bytes, sealed with %llu); "
-			     "nothing was changed", key, (unsigned long long)bytes,
+		return RAISE(ERR_SINK_DAMAGED,
+			     "%s is not what was sealed (%llu bytes, sealed with %llu); "
+			     "nothing was changed",
+			     key, (unsigned long long)bytes,
 			     (unsigned long long)seal->stored_bytes);
 	return OK;
 }
@@ -578,7 +518,8 @@ static bool is_our_pack(const struct archive_sink *sink, struct text key)
 	       memcmp(key.at, sink->mailbox_key, n) == 0 && memcmp(key.at + n, "/packs/", 7) == 0;
 }
 
-static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct text blob, enum seal_fate *fate)
+static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct text blob,
+				  enum seal_fate *fate)
 {
 	struct archive_sink *sink = sink_of(base);
 	char key[STORE_KEY_BYTES_MAX + 1];
@@ -589,7 +530,8 @@ static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct te
 	must(sink->pack && !pack_is_begun(sink->pack));
 	*fate = SEAL_ABSENT;
 	if (!seal_read(blob, &seal) || !is_our_pack(sink, seal.key))
-		return RAISE(ERR_LEDGER_DAMAGED, "seal %llu does not parse", (unsigned long long)seal_no);
+		return RAISE(ERR_LEDGER_DAMAGED, "seal %llu does not parse",
+			     (unsigned long long)seal_no);
 	snprintf(key, sizeof key, "%.*s", (int)seal.key.bytes, seal.key.at);
 	e = sink->store->type->size(sink->store, key, &bytes);
 	if (e == ERR_DISK_ABSENT) {
@@ -618,7 +560,7 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 	(void)until; /* the store has its own patience with a disk */
 	if ((e = is_broken(sink)) || sink->config.dry_run)
 		return e;
-	must(!sink->first && !pack_is_begun(sink->pack));
+	/* After a run that failed something may be unanswered; what is visible counts all the same. */
 	return manifest_write(sink->store, &next);
 }
 

@@ -1,5 +1,6 @@
-/* Checking everything that an archive says about itself: packs against indexes, members against lines,
- * bytes against digests, generations against each other. A fault is told and the walk goes on. */
+/* Checking everything that an archive says about itself: packs against indexes, members against
+ * lines, bytes against digests, generations against each other. A fault is told and the walk goes
+ * on. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,11 +29,11 @@ struct verify {
 	struct ndjson *index;
 	struct pack_line line;
 	enum part part;
-	bool in_head;                    /* of the index inside: its first line is its own */
+	bool in_head; /* of the index inside: its first line is its own */
 	uint64_t messages, bytes, plain_bytes;
-	struct tap *tap;                 /* of the member at hand */
+	struct tap *tap;		  /* of the member at hand */
 	struct tap *lines, *lines_inside; /* message lines: of the index file, of the copy inside */
-	struct tap *sums;                /* of the sums as they should be */
+	struct tap *sums;		  /* of the sums as they should be */
 };
 
 /* Damage becomes a fault; anything else ends the walk. */
@@ -41,7 +42,8 @@ static enum err tell(struct verify *verify, const char *key, enum err e)
 	if (e != ERR_ARCHIVE_DAMAGED && e != ERR_DISK_ABSENT && e != ERR_ARCHIVE_FORMAT)
 		return e;
 	verify->check->faults++;
-	verify->fault(verify->context, key, e == ERR_DISK_ABSENT ? "it is missing" : err_note()->text);
+	verify->fault(verify->context, key,
+		      e == ERR_DISK_ABSENT ? "it is missing" : err_note()->text);
 	err_note_clear();
 	return OK;
 }
@@ -59,9 +61,10 @@ static enum err next_line(struct verify *verify)
 		return e;
 	verify->lines->type->update(verify->lines, line.at, line.bytes);
 	verify->lines->type->update(verify->lines, "\n", 1);
-	return pack_line_read(line, &verify->line) ? OK :
-		DAMAGED("line %llu of its index does not parse",
-			(unsigned long long)ndjson_lines(verify->index));
+	return pack_line_read(line, &verify->line)
+		       ? OK
+		       : DAMAGED("line %llu of its index does not parse",
+				 (unsigned long long)ndjson_lines(verify->index));
 }
 
 static enum err begin_message(struct verify *verify, const struct tar_member *member)
@@ -70,10 +73,10 @@ static enum err begin_message(struct verify *verify, const struct tar_member *me
 	char quoted[120];
 	enum err e = next_line(verify);
 
-	if (e == ERR_PIPE_ENDED || (!e && (strcmp(line->member, member->name) != 0 ||
-					   line->offset != member->offset ||
-					   line->body_offset != member->body_offset ||
-					   line->size_bytes != member->size_bytes)))
+	if (e == ERR_PIPE_ENDED ||
+	    (!e &&
+	     (strcmp(line->member, member->name) != 0 || line->offset != member->offset ||
+	      line->body_offset != member->body_offset || line->size_bytes != member->size_bytes)))
 		return DAMAGED("member \"%s\" at byte %llu is not the one the index has there",
 			       err_quote(quoted, sizeof quoted, text_of(member->name)),
 			       (unsigned long long)member->offset);
@@ -95,9 +98,9 @@ static enum err begin_index(struct verify *verify)
 static enum err on_begin(void *context, const struct tar_member *member)
 {
 	struct verify *verify = context;
-	const char *sums = strcmp(verify->digest->name, "sha-256") == 0 ? ".mailhaul/SHA256SUMS" :
-			   strcmp(verify->digest->name, "blake3") == 0 ? ".mailhaul/B3SUMS" :
-									 ".mailhaul/B2SUMS";
+	const char *sums = strcmp(verify->digest->name, "sha-256") == 0	 ? ".mailhaul/SHA256SUMS"
+			   : strcmp(verify->digest->name, "blake3") == 0 ? ".mailhaul/B3SUMS"
+									 : ".mailhaul/B2SUMS";
 
 	verify->tap->type->begin(verify->tap);
 	if (strcmp(member->name, ".mailhaul/index.ndjson") == 0)
@@ -175,8 +178,9 @@ static enum err on_end(void *context)
 		verify->sums->type->end(verify->sums, &expected);
 	}
 	if (memcmp(&digest, &expected, sizeof digest) != 0)
-		return DAMAGED(verify->part == PART_INDEX ? "the index inside differs from the one beside it" :
-							    "the sums inside are not those of its messages");
+		return DAMAGED(verify->part == PART_INDEX
+				       ? "the index inside differs from the one beside it"
+				       : "the sums inside are not those of its messages");
 	return OK;
 }
 
@@ -218,7 +222,8 @@ static enum err check_stored(struct verify *verify)
 	enum err e = store_digest(verify->store, verify->pack_key, verify->tap, &digest, &bytes);
 
 	if (!e && bytes != verify->head.pack_bytes)
-		return DAMAGED("it is %llu bytes long, it was stored with %llu", (unsigned long long)bytes,
+		return DAMAGED("it is %llu bytes long, it was stored with %llu",
+			       (unsigned long long)bytes,
 			       (unsigned long long)verify->head.pack_bytes);
 	if (!e && memcmp(digest.bytes, verify->head.pack_digest, DIGEST_BYTES) != 0)
 		return DAMAGED("its bytes are not those that were stored");
@@ -265,8 +270,8 @@ static enum err try_messages(struct verify *verify, struct pack_read *pack)
 		return e;
 	while (!(e = next_line(verify))) {
 		verify->tap->type->begin(verify->tap);
-		e = pack_read_span(pack, verify->line.body_offset, verify->line.size_bytes, update_tap,
-				   verify);
+		e = pack_read_span(pack, verify->line.body_offset, verify->line.size_bytes,
+				   update_tap, verify);
 		if (e == ERR_ARCHIVE_DAMAGED) {
 			err_note_clear();
 			e = message_fault(verify, "cannot be read");
@@ -346,7 +351,8 @@ static enum err check_pack_name(struct verify *verify, const char *name)
 	bool no_index;
 	enum err e;
 
-	snprintf(verify->pack_key, sizeof verify->pack_key, "%s/packs/%.60s", verify->mailbox_key, name);
+	snprintf(verify->pack_key, sizeof verify->pack_key, "%s/packs/%.60s", verify->mailbox_key,
+		 name);
 	if (!pack_number(name, &number) || !store_key_is_valid(text_of(verify->pack_key)))
 		return tell(verify, verify->pack_key, DAMAGED("this does not belong here"));
 	verify->check->packs_unlisted += number > verify->manifest.last_pack;
@@ -356,8 +362,9 @@ static enum err check_pack_name(struct verify *verify, const char *name)
 	if (!no_index)
 		return check_pack(verify);
 	/* A run that was cut between pack and index: the ledger's next run writes it. */
-	return number > verify->manifest.last_pack ? OK :
-		tell(verify, verify->index_key, ERR_DISK_ABSENT);
+	return number > verify->manifest.last_pack
+		       ? OK
+		       : tell(verify, verify->index_key, ERR_DISK_ABSENT);
 }
 
 /* An index whose pack is gone; the rest is checked with the pack. */
@@ -368,7 +375,8 @@ static enum err check_index_name(struct verify *verify, const char *name)
 	bool none, none_plain;
 	enum err e;
 
-	snprintf(verify->index_key, sizeof verify->index_key, "%s/index/%.60s", verify->mailbox_key, name);
+	snprintf(verify->index_key, sizeof verify->index_key, "%s/index/%.60s", verify->mailbox_key,
+		 name);
 	if (!pack_number(name, &number) || !store_key_is_valid(text_of(verify->index_key)))
 		return tell(verify, verify->index_key, DAMAGED("this does not belong here"));
 	pack_key(pack, verify->mailbox_key, number, false);
@@ -418,7 +426,8 @@ static enum err check_listed(struct verify *verify)
 	if ((e = tell(verify, line->pack, e)))
 		return e;
 	e = store_digest(verify->store, line->index, verify->tap, &digest, &bytes);
-	if (!e && (bytes != line->index_bytes || memcmp(&digest, line->index_digest, sizeof digest) != 0))
+	if (!e &&
+	    (bytes != line->index_bytes || memcmp(&digest, line->index_digest, sizeof digest) != 0))
 		e = DAMAGED("it is not the index that the manifest lists");
 	return tell(verify, line->index, e);
 }
@@ -431,9 +440,11 @@ static enum err check_lines(struct verify *verify, struct ndjson *lines)
 
 	while (!(e = ndjson_next(lines, &text))) {
 		if (!manifest_line_read(text, &verify->manifest_line))
-			return DAMAGED("line %llu does not parse", (unsigned long long)ndjson_lines(lines));
+			return DAMAGED("line %llu does not parse",
+				       (unsigned long long)ndjson_lines(lines));
 		if (strcmp(line->line, "end") == 0)
-			return line->lines == ndjson_lines(lines) ? OK : DAMAGED("lines are missing");
+			return line->lines == ndjson_lines(lines) ? OK
+								  : DAMAGED("lines are missing");
 		if (strcmp(line->line, "pack") == 0 && (e = check_listed(verify)))
 			return e;
 	}
@@ -459,7 +470,8 @@ static enum err check_generation(struct verify *verify, const char *key, uint64_
 	if ((e = ndjson_open(verify->store, key, &lines)))
 		return e;
 	e = ndjson_next(lines, &line);
-	if (e == ERR_PIPE_ENDED || (!e && (!manifest_head_read(line, &head) || head.generation != generation)))
+	if (e == ERR_PIPE_ENDED ||
+	    (!e && (!manifest_head_read(line, &head) || head.generation != generation)))
 		e = DAMAGED("its first line does not parse");
 	if (!e && generation > 1 && memcmp(head.previous, previous, DIGEST_BYTES) != 0)
 		e = DAMAGED("the generation before it is another one than it was made from");
@@ -495,7 +507,8 @@ static enum err check_chain(struct verify *verify)
 
 static void taps_close(struct verify *verify)
 {
-	struct tap **taps[] = { &verify->tap, &verify->lines, &verify->lines_inside, &verify->sums };
+	struct tap **taps[] = { &verify->tap, &verify->lines, &verify->lines_inside,
+				&verify->sums };
 
 	for (size_t i = 0; i < ARRAY_COUNT(taps); i++)
 		if (*taps[i])
@@ -504,7 +517,8 @@ static void taps_close(struct verify *verify)
 
 static enum err taps_open(struct verify *verify)
 {
-	struct tap **taps[] = { &verify->tap, &verify->lines, &verify->lines_inside, &verify->sums };
+	struct tap **taps[] = { &verify->tap, &verify->lines, &verify->lines_inside,
+				&verify->sums };
 	enum err e = OK;
 
 	taps_close(verify);

@@ -1,4 +1,5 @@
-/* SASL messages and the short conversation around them. Every copy of a secret made here is wiped. */
+/* SASL messages and the short conversation around them. Every copy of a secret made here is
+ * wiped. */
 #include "transport/auth.h"
 
 #include <stdio.h>
@@ -102,7 +103,8 @@ enum err auth_message(enum auth_method method, const struct auth_identity *who, 
 /* A server that repeats the password in its refusal does not get it into our log. */
 static void hide_password(struct imap_status *status, struct text password)
 {
-	if (password.bytes && memmem(status->text.at, status->text.bytes, password.at, password.bytes))
+	if (password.bytes &&
+	    memmem(status->text.at, status->text.bytes, password.at, password.bytes))
 		status->text = text_of("(a text that repeats the password)");
 }
 
@@ -122,10 +124,10 @@ static enum err judge(struct imap_session *imap, const struct imap_reply *reply,
 }
 
 /* What the server asks for with "+": first the message, unless it went with the command; then, for
- * XOAUTH2, nothing (its "+" carries the reason of a refusal, and an empty line gets us the NO); then we
- * give up with "*". */
-static enum err answer_challenge(struct imap_session *imap, enum auth_method method, const char *message,
-				 unsigned step)
+ * XOAUTH2, nothing (its "+" carries the reason of a refusal, and an empty line gets us the NO);
+ * then we give up with "*". */
+static enum err answer_challenge(struct imap_session *imap, enum auth_method method,
+				 const char *message, unsigned step)
 {
 	struct imap_wire *wire = imap_session_wire(imap);
 	enum err e;
@@ -141,8 +143,8 @@ static enum err answer_challenge(struct imap_session *imap, enum auth_method met
 	return imap_wire_flush(wire);
 }
 
-static enum err converse(struct imap_session *imap, enum auth_method method, const char *message, unsigned step,
-			 struct text password)
+static enum err converse(struct imap_session *imap, enum auth_method method, const char *message,
+			 unsigned step, struct text password)
 {
 	unsigned tag = imap_session_wire(imap)->tag;
 	struct imap_reply reply;
@@ -201,8 +203,9 @@ static enum err login(struct imap_session *imap, const struct auth_identity *who
 	if (!can) {
 		secret_wipe(wire->command.at, wire->command.room);
 		buffer_reset(&wire->command);
-		return RAISE(ERR_IMAP_NO_AUTH, "login: user name or password is not plain ASCII, and "
-					       "the server has only the LOGIN command without LITERAL+");
+		return RAISE(ERR_IMAP_NO_AUTH,
+			     "login: user name or password is not plain ASCII, and "
+			     "the server has only the LOGIN command without LITERAL+");
 	}
 	if ((e = imap_wire_send(wire)) || (e = imap_wire_flush(wire)))
 		return e;
@@ -216,7 +219,8 @@ enum err auth_login(struct imap_session *imap)
 	struct auth_identity who = { .user = text_of(account->user), .on_behalf = text_of("") };
 
 	if (!account->password)
-		return RAISE(ERR_IMAP_LOGIN, "login as \"%.80s\": no password was given", account->user);
+		return RAISE(ERR_IMAP_LOGIN, "login as \"%.80s\": no password was given",
+			     account->user);
 	who.password = secret_text(account->password);
 	if (method == AUTH_NONE)
 		return RAISE(ERR_IMAP_NO_AUTH, "login: the server offers neither AUTH=PLAIN, nor "

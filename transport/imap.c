@@ -1,8 +1,8 @@
-/* libetpan's only door. Facts about libetpan 1.9.4 that gave it this shape, each found by running it: it
- * spins when the peer closes inside a literal, takes BYE for a tagged answer (and reads through the
- * wrong pointer), recurses 0.45 KB per nested list, has a 65 KB frame, and gives up on everything at one
- * LIST line it does not like. So it sees one reply at a time, from memory, behind a tagged answer of our
- * own making. */
+/* libetpan's only door. Facts about libetpan 1.9.4 that gave it this shape, each found by running
+ * it: it spins when the peer closes inside a literal, takes BYE for a tagged answer (and reads
+ * through the wrong pointer), recurses 0.45 KB per nested list, has a 65 KB frame, and gives up on
+ * everything at one LIST line it does not like. So it sees one reply at a time, from memory, behind
+ * a tagged answer of our own making. */
 #include "transport/imap.h"
 
 #include <libetpan/libetpan.h>
@@ -91,7 +91,8 @@ enum err imap_grammar_open(struct imap_grammar **out)
 	if (imap && imap->session) {
 		/* The real greeting has been judged already; libetpan needs one to be a session. */
 		imap->feed[0] = text_of("* OK ready\r\n");
-		must(mailimap_connect(imap->session, stream) == MAILIMAP_NO_ERROR_NON_AUTHENTICATED);
+		must(mailimap_connect(imap->session, stream) ==
+		     MAILIMAP_NO_ERROR_NON_AUTHENTICATED);
 		*out = imap;
 		return OK;
 	}
@@ -146,8 +147,8 @@ static const struct {
 	{ "IMAP4rev1", IMAP_REV1 },
 	/* RFC 9051 appendix E: what the revision brings with it. */
 	{ "IMAP4rev2", IMAP_REV2 | IMAP_HAS_SASL_IR | IMAP_HAS_NAMESPACE | IMAP_HAS_LITERAL_PLUS |
-			       IMAP_HAS_LIST_EXTENDED | IMAP_HAS_LIST_STATUS | IMAP_HAS_SPECIAL_USE |
-			       IMAP_HAS_STATUS_SIZE },
+			       IMAP_HAS_LIST_EXTENDED | IMAP_HAS_LIST_STATUS |
+			       IMAP_HAS_SPECIAL_USE | IMAP_HAS_STATUS_SIZE },
 	{ "STARTTLS", IMAP_HAS_STARTTLS },
 	{ "LOGINDISABLED", IMAP_HAS_LOGINDISABLED },
 	{ "SASL-IR", IMAP_HAS_SASL_IR },
@@ -168,8 +169,9 @@ static unsigned capability_bits(const struct mailimap_capability *capability)
 	if (!name)
 		return 0;
 	if (capability->cap_type == MAILIMAP_CAPABILITY_AUTH_TYPE)
-		return imap_text_is(text_of(name), "PLAIN")   ? IMAP_HAS_AUTH_PLAIN :
-		       imap_text_is(text_of(name), "XOAUTH2") ? IMAP_HAS_AUTH_XOAUTH2 : 0;
+		return imap_text_is(text_of(name), "PLAIN")	? IMAP_HAS_AUTH_PLAIN
+		       : imap_text_is(text_of(name), "XOAUTH2") ? IMAP_HAS_AUTH_XOAUTH2
+								: 0;
 	for (unsigned i = 0; i < ARRAY_COUNT(known_capabilities); i++)
 		if (imap_text_is(text_of(name), known_capabilities[i].name))
 			return known_capabilities[i].bits;
@@ -214,7 +216,8 @@ void imap_parse_id(struct imap_grammar *imap, struct text reply, char *to, size_
 		const struct mailimap_id_param *pair = clist_content(at);
 		struct text name = text_of(pair->idpa_name ? pair->idpa_name : "");
 
-		if (pair->idpa_value && (imap_text_is(name, "name") || imap_text_is(name, "version")))
+		if (pair->idpa_value &&
+		    (imap_text_is(name, "name") || imap_text_is(name, "version")))
 			buffer_addf(&text, "%s%s", text.bytes ? " " : "", pair->idpa_value);
 	}
 	if (text.at)
@@ -254,8 +257,8 @@ static unsigned attribute_bits(const struct mailimap_mbx_list_flags *flags)
 	return bits;
 }
 
-/* LIST-EXTENDED may add data behind the name (RFC 5258 section 6: CHILDINFO, OLDNAME), which libetpan
- * does not know: cut it off. */
+/* LIST-EXTENDED may add data behind the name (RFC 5258 section 6: CHILDINFO, OLDNAME), which
+ * libetpan does not know: cut it off. */
 static struct text without_extended_data(struct text reply)
 {
 	struct imap_scan scan = imap_scan_of(reply);
@@ -263,7 +266,8 @@ static struct text without_extended_data(struct text reply)
 
 	if (imap_scan_atom(&scan, &word) && imap_scan_char(&scan, ' ') && imap_scan_value(&scan) &&
 	    imap_scan_char(&scan, ' ') && imap_scan_value(&scan) && imap_scan_char(&scan, ' ') &&
-	    imap_scan_value(&scan) && scan.at + 1 < scan.end && scan.at[0] == ' ' && scan.at[1] == '(')
+	    imap_scan_value(&scan) && scan.at + 1 < scan.end && scan.at[0] == ' ' &&
+	    scan.at[1] == '(')
 		reply.bytes = (size_t)(scan.at - reply.at);
 	return reply;
 }

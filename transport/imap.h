@@ -1,7 +1,8 @@
-/* libetpan's only door: the grammar of CAPABILITY, ID, NAMESPACE, LIST and LSUB. It is handed one complete
- * reply at a time out of memory, checked before (imap_session: nesting, lengths, no NUL), so it never
- * waits, reads ahead or writes, and holds nothing between replies; what it cannot parse costs that
- * reply and not the session. Call on a fiber with FIBER_STACK_LARGE. None of this suspends.
+/* libetpan's only door: the grammar of CAPABILITY, ID, NAMESPACE, LIST and LSUB. It is handed one
+ * complete reply at a time out of memory, checked before (imap_session: nesting, lengths, no NUL),
+ * so it never waits, reads ahead or writes, and holds nothing between replies; what it cannot parse
+ * costs that reply and not the session. Call on a fiber with FIBER_STACK_LARGE. None of this
+ * suspends.
  *
  * Not for: sessions (imap_session), messages (imap_fetch), what a folder is (imap_list). */
 #ifndef MAILHAUL_IMAP_H
@@ -14,8 +15,8 @@ struct imap_grammar;
 enum err imap_grammar_open(struct imap_grammar **) MUST_CHECK;
 void imap_grammar_close(struct imap_grammar **);
 
-/* Everywhere below `reply` is what stands behind "* ", without the final CRLF, literals inline; false
- * means libetpan cannot parse it. */
+/* Everywhere below `reply` is what stands behind "* ", without the final CRLF, literals inline;
+ * false means libetpan cannot parse it. */
 
 enum imap_capability {
 	IMAP_REV1 = 1 << 0,
@@ -27,7 +28,8 @@ enum imap_capability {
 	IMAP_HAS_AUTH_XOAUTH2 = 1 << 6,
 	IMAP_HAS_ID = 1 << 7,
 	IMAP_HAS_NAMESPACE = 1 << 8,
-	IMAP_HAS_LITERAL_PLUS = 1 << 9, /* LITERAL- too: our literals are names, far below 4096 bytes */
+	IMAP_HAS_LITERAL_PLUS =
+		1 << 9, /* LITERAL- too: our literals are names, far below 4096 bytes */
 	IMAP_HAS_LIST_EXTENDED = 1 << 10,
 	IMAP_HAS_LIST_STATUS = 1 << 11,
 	IMAP_HAS_SPECIAL_USE = 1 << 12,
@@ -36,18 +38,18 @@ enum imap_capability {
 
 /* Adds to *bits. */
 bool imap_parse_capability(struct imap_grammar *, struct text reply, unsigned *bits) MUST_CHECK;
-/* "name" and "version" of an ID reply (RFC 2971) as one text, escaped, cut to fit; untouched if there
- * is none. */
+/* "name" and "version" of an ID reply (RFC 2971) as one text, escaped, cut to fit; untouched if
+ * there is none. */
 void imap_parse_id(struct imap_grammar *, struct text reply, char *to, size_t to_bytes);
 
 enum imap_list_attribute {
 	IMAP_LIST_NOSELECT = 1 << 0, /* \NonExistent too */
 	IMAP_LIST_SUBSCRIBED = 1 << 1,
-	IMAP_LIST_USES = 1 << 8,     /* first of the special uses: IMAP_LIST_USES << enum box_use */
+	IMAP_LIST_USES = 1 << 8, /* first of the special uses: IMAP_LIST_USES << enum box_use */
 };
 struct imap_listed {
 	const char *name; /* borrowed until the next call */
-	char separator;   /* '\0': none */
+	char separator;	  /* '\0': none */
 	unsigned attributes;
 	bool is_lsub;
 };
@@ -55,6 +57,7 @@ struct imap_listed {
 bool imap_parse_list(struct imap_grammar *, struct text reply, struct imap_listed *) MUST_CHECK;
 /* A NAMESPACE reply (RFC 2342): each prefix of other users' folders. */
 bool imap_parse_namespace(struct imap_grammar *, struct text reply,
-			  void (*each)(void *context, const char *prefix), void *context) MUST_CHECK;
+			  void (*each)(void *context, const char *prefix),
+			  void *context) MUST_CHECK;
 
 #endif

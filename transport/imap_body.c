@@ -1,5 +1,5 @@
-/* Bytes of a literal go from the connection straight into the chunk they stay in; copied is only what had
- * been read together with the line before the literal. */
+/* Bytes of a literal go from the connection straight into the chunk they stay in; copied is only
+ * what had been read together with the line before the literal. */
 #include "transport/imap_body.h"
 
 #include "engine/clock.h"
@@ -9,8 +9,8 @@ enum {
 	/* Bodies begin at a cache line's border, so that no two share one. */
 	BODY_ALIGN = 64,
 };
-/* Chunks come home when the sink has stored what is in them. That may take a while; a sink that needs
- * longer than this for a few messages has deadlines of its own long before. */
+/* Chunks come home when the sink has stored what is in them. That may take a while; a sink that
+ * needs longer than this for a few messages has deadlines of its own long before. */
 #define CHUNK_PATIENCE (3600 * NSEC_SECOND)
 
 static enum err body_pull(struct stream *, struct iolist *);
@@ -19,10 +19,9 @@ static const struct stream_type body_type = { .pull = body_pull, .close = body_c
 
 void imap_body_init(struct imap_body *body, struct imap_wire *wire, struct reserve *reserve)
 {
-	*body = (struct imap_body){ .stream = { &body_type },
-				    .magic = BODY_MAGIC,
-				    .wire = wire,
-				    .reserve = reserve };
+	*body = (struct imap_body){
+		.stream = { &body_type }, .magic = BODY_MAGIC, .wire = wire, .reserve = reserve
+	};
 }
 
 void imap_body_release(struct imap_body *body)
@@ -41,8 +40,8 @@ void imap_body_begin(struct imap_body *body, uint64_t bytes)
 	body->failed = OK;
 }
 
-/* Room for the next `want` bytes of a body: behind the last body in the present chunk if all of it fits
- * there, else a fresh chunk. */
+/* Room for the next `want` bytes of a body: behind the last body in the present chunk if all of it
+ * fits there, else a fresh chunk. */
 static enum err find_room(struct imap_body *body, uint64_t want, uint32_t *offset, uint32_t *room)
 {
 	enum err e;

@@ -1,6 +1,6 @@
-/* One message body on its way out of a literal into chunks, pulled as a stream. Small messages share a
- * chunk, at 64-byte borders; of larger ones every span but the last is a whole chunk, so digests see
- * 64 KiB at message offsets that are multiples of it. Part of imap_fetch. */
+/* One message body on its way out of a literal into chunks, pulled as a stream. Small messages
+ * share a chunk, at 64-byte borders; of larger ones every span but the last is a whole chunk, so
+ * digests see 64 KiB at message offsets that are multiples of it. Part of imap_fetch. */
 #ifndef MAILHAUL_IMAP_BODY_H
 #define MAILHAUL_IMAP_BODY_H
 
@@ -13,9 +13,9 @@ struct imap_body {
 	struct imap_wire *wire;
 	struct reserve *reserve;
 	struct chunk *chunk;  /* being shared by bodies one after another; NULL: none */
-	uint64_t left;        /* of the literal */
+	uint64_t left;	      /* of the literal */
 	struct iolist staged; /* read already, handed over by the first pull */
-	bool is_open;         /* between open and close */
+	bool is_open;	      /* between open and close */
 	enum err failed;      /* what ended it early; said again and again */
 	/* Called when the last byte was read; its error is the stream's end. */
 	enum err (*ended)(void *owner);

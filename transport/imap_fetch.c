@@ -1,5 +1,5 @@
-/* One reply at a time: what it is, and for FETCH its items one by one. An item's value may be interrupted
- * by literals; `scan` walks the present part, `literal` is what stands behind it. */
+/* One reply at a time: what it is, and for FETCH its items one by one. An item's value may be
+ * interrupted by literals; `scan` walks the present part, `literal` is what stands behind it. */
 #include "transport/imap_fetch.h"
 
 #include <stdlib.h>
@@ -308,8 +308,9 @@ static enum err take_items(struct imap_fetch *fetch, bool *stopped)
 	}
 	while (imap_scan_char(&fetch->scan, ' '))
 		continue;
-	return imap_scan_at_end(&fetch->scan) && fetch->literal == IMAP_NO_LITERAL ?
-		       OK : bad(fetch, "more behind the end of the reply");
+	return imap_scan_at_end(&fetch->scan) && fetch->literal == IMAP_NO_LITERAL
+		       ? OK
+		       : bad(fetch, "more behind the end of the reply");
 }
 
 /* What follows a body's literal. */
@@ -443,7 +444,8 @@ enum err imap_fetch_next(struct imap_fetch *fetch, struct imap_event *event)
 		return e;
 	if (imap_wire_tag(&fetch->scan, &event->tag)) {
 		event->kind = IMAP_EVENT_TAGGED;
-		return imap_scan_status(&fetch->scan, &event->status) ? OK : bad(fetch, "no status");
+		return imap_scan_status(&fetch->scan, &event->status) ? OK
+								      : bad(fetch, "no status");
 	}
 	if (!imap_scan_char(&fetch->scan, '*') || !imap_scan_char(&fetch->scan, ' '))
 		return bad(fetch, "no reply");

@@ -1,5 +1,5 @@
-/* Folders are kept as one row each plus the names, found again by a small hash table, since LSUB and
- * STATUS name them in whatever order they like. */
+/* Folders are kept as one row each plus the names, found again by a small hash table, since LSUB
+ * and STATUS name them in whatever order they like. */
 #include "transport/imap_list.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ enum {
 
 struct folder {
 	uint32_t name_at, name_bytes; /* in names */
-	unsigned attributes;          /* enum imap_list_attribute */
+	unsigned attributes;	      /* enum imap_list_attribute */
 	char separator;
 	bool has_status;
 	enum err fate;
@@ -143,8 +143,8 @@ static bool is_others(const struct imap_list *list, struct text name)
 	return false;
 }
 
-/* A LIST line that libetpan cannot parse is a folder all the same: it is shown by its line, with a fate,
- * so that nobody believes it was moved. */
+/* A LIST line that libetpan cannot parse is a folder all the same: it is shown by its line, with a
+ * fate, so that nobody believes it was moved. */
 static enum err note_unreadable(struct imap_list *list, struct text line)
 {
 	struct folder *folder;
@@ -201,10 +201,11 @@ static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
 
 		if (!imap_scan_atom(scan, &name) || !imap_scan_char(scan, ' '))
 			return false;
-		to = imap_text_is(name, "MESSAGES")    ? &folder->messages :
-		     imap_text_is(name, "UIDNEXT")     ? &folder->next_no :
-		     imap_text_is(name, "UIDVALIDITY") ? &folder->epoch :
-		     imap_text_is(name, "SIZE")        ? &folder->bytes : &unused;
+		to = imap_text_is(name, "MESSAGES")	 ? &folder->messages
+		     : imap_text_is(name, "UIDNEXT")	 ? &folder->next_no
+		     : imap_text_is(name, "UIDVALIDITY") ? &folder->epoch
+		     : imap_text_is(name, "SIZE")	 ? &folder->bytes
+							 : &unused;
 		max = to == &folder->bytes ? INT64_MAX : UINT32_MAX;
 		if (!imap_scan_number(scan, max, to) && (to != &unused || !imap_scan_value(scan)))
 			return false;
@@ -234,7 +235,8 @@ static enum err on_status(struct imap_list *list, struct text reply)
 	folder->has_status = true;
 	return OK;
 bad:
-	return RAISE(ERR_IMAP_SYNTAX, "\"%s\" does not parse", err_quote(shown, sizeof shown, reply));
+	return RAISE(ERR_IMAP_SYNTAX, "\"%s\" does not parse",
+		     err_quote(shown, sizeof shown, reply));
 }
 
 static enum err on_reply(struct imap_session *imap, const struct imap_reply *reply, void *context)
@@ -263,8 +265,8 @@ static enum err say(struct imap_session *imap, const char *command, unsigned *ta
 
 static const char *status_items(unsigned capabilities)
 {
-	return capabilities & IMAP_HAS_STATUS_SIZE ? "(MESSAGES UIDNEXT UIDVALIDITY SIZE)" :
-						     "(MESSAGES UIDNEXT UIDVALIDITY)";
+	return capabilities & IMAP_HAS_STATUS_SIZE ? "(MESSAGES UIDNEXT UIDVALIDITY SIZE)"
+						   : "(MESSAGES UIDNEXT UIDVALIDITY)";
 }
 
 /* LIST with everything in its answer that the server can put there (RFC 5258, 6154, 5819). */
@@ -278,7 +280,8 @@ static void extended_command(unsigned capabilities, struct buffer *command)
 	buffer_add_text(command, ")");
 }
 
-/* Everything in one flight; NAMESPACE first, since its answer says which LIST lines to leave out. */
+/* Everything in one flight; NAMESPACE first, since its answer says which LIST lines to leave
+ * out. */
 enum { ASK_NAMESPACE, ASK_LIST, ASK_LSUB, ASKS };
 
 static enum err ask(struct imap_session *imap, struct imap_list *list, bool extended)
@@ -302,11 +305,11 @@ static enum err ask(struct imap_session *imap, struct imap_list *list, bool exte
 	for (unsigned i = 0; i < ASKS; i++) {
 		if (tags[i] && (e = imap_session_answer(imap, tags[i], on_reply, list, &status)))
 			return e;
-		/* Refused NAMESPACE or LSUB: less is known, nothing is lost. An extended LIST offered
-		 * and then refused happens; the plain form always works. */
+		/* Refused NAMESPACE or LSUB: less is known, nothing is lost. An extended LIST
+		 * offered and then refused happens; the plain form always works. */
 		if (i == ASK_LIST && status.state != IMAP_OK)
-			return extended ? ask(imap, list, false) :
-					  imap_status_raise(&status, ERR_IMAP_UNAVAILABLE, "LIST");
+			return extended ? ask(imap, list, false)
+					: imap_status_raise(&status, ERR_IMAP_UNAVAILABLE, "LIST");
 	}
 	return OK;
 }
@@ -353,7 +356,8 @@ struct flight {
 	unsigned count, first_tag, answered;
 };
 
-static enum err send_flight(struct imap_list *list, struct imap_session *imap, struct flight *flight)
+static enum err send_flight(struct imap_list *list, struct imap_session *imap,
+			    struct flight *flight)
 {
 	unsigned capabilities = imap_session_capabilities(imap);
 	struct imap_wire *wire = imap_session_wire(imap);
@@ -385,7 +389,8 @@ static enum err send_flight(struct imap_list *list, struct imap_session *imap, s
 	return imap_wire_flush(wire);
 }
 
-/* The server will not tell about this folder. Only what concerns the whole session stops the listing. */
+/* The server will not tell about this folder. Only what concerns the whole session stops the
+ * listing. */
 static enum err refuse_folder(struct imap_list *list, struct folder *folder,
 			      const struct imap_status *status)
 {
@@ -401,7 +406,8 @@ static enum err refuse_folder(struct imap_list *list, struct folder *folder,
 	return OK;
 }
 
-static enum err hear_flight(struct imap_list *list, struct imap_session *imap, struct flight *flight)
+static enum err hear_flight(struct imap_list *list, struct imap_session *imap,
+			    struct flight *flight)
 {
 	struct imap_reply reply;
 	struct folder *folder;

@@ -1,5 +1,5 @@
-/* The folders of an IMAP mailbox: LIST, LSUB, NAMESPACE and STATUS, asked in as few flights as the server
- * allows. Memory is some 100 bytes a folder. */
+/* The folders of an IMAP mailbox: LIST, LSUB, NAMESPACE and STATUS, asked in as few flights as the
+ * server allows. Memory is some 100 bytes a folder. */
 #ifndef MAILHAUL_IMAP_LIST_H
 #define MAILHAUL_IMAP_LIST_H
 
@@ -8,11 +8,11 @@
 struct imap_list;
 
 /* Ask for all folders, in one flight: one extended LIST where the server has it, otherwise LIST and
- * LSUB. Folders in other users' namespaces are left out (they are those users' mailboxes) and logged.
- * Suspends. */
+ * LSUB. Folders in other users' namespaces are left out (they are those users' mailboxes) and
+ * logged. Suspends. */
 enum err imap_list_open(struct imap_session *, struct imap_list **) MUST_CHECK;
-/* The next page; asks the STATUS of folders that have none yet, STATUS_FLIGHT at a time. A folder whose
- * STATUS is refused gets a fate. Suspends. */
+/* The next page; asks the STATUS of folders that have none yet, STATUS_FLIGHT at a time. A folder
+ * whose STATUS is refused gets a fate. Suspends. */
 enum err imap_list_page(struct imap_list *, struct imap_session *, struct box_page *) MUST_CHECK;
 void imap_list_close(struct imap_list **);
 

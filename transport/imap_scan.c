@@ -221,18 +221,12 @@ static const struct {
 	const char *code;
 	enum err error;
 } codes[] = {
-	{ "NONEXISTENT", ERR_IMAP_BOX_GONE },
-	{ "UNAVAILABLE", ERR_IMAP_UNAVAILABLE },
-	{ "INUSE", ERR_IMAP_UNAVAILABLE },
-	{ "SERVERBUG", ERR_IMAP_UNAVAILABLE },
-	{ "CONTACTADMIN", ERR_IMAP_UNAVAILABLE },
-	{ "LIMIT", ERR_IMAP_THROTTLED },
-	{ "THROTTLED", ERR_IMAP_THROTTLED },
-	{ "OVERQUOTA", ERR_IMAP_THROTTLED },
-	{ "EXPUNGEISSUED", ERR_IMAP_MSG_GONE },
-	{ "AUTHENTICATIONFAILED", ERR_IMAP_LOGIN },
-	{ "AUTHORIZATIONFAILED", ERR_IMAP_LOGIN },
-	{ "EXPIRED", ERR_IMAP_LOGIN },
+	{ "NONEXISTENT", ERR_IMAP_BOX_GONE },	   { "UNAVAILABLE", ERR_IMAP_UNAVAILABLE },
+	{ "INUSE", ERR_IMAP_UNAVAILABLE },	   { "SERVERBUG", ERR_IMAP_UNAVAILABLE },
+	{ "CONTACTADMIN", ERR_IMAP_UNAVAILABLE },  { "LIMIT", ERR_IMAP_THROTTLED },
+	{ "THROTTLED", ERR_IMAP_THROTTLED },	   { "OVERQUOTA", ERR_IMAP_THROTTLED },
+	{ "EXPUNGEISSUED", ERR_IMAP_MSG_GONE },	   { "AUTHENTICATIONFAILED", ERR_IMAP_LOGIN },
+	{ "AUTHORIZATIONFAILED", ERR_IMAP_LOGIN }, { "EXPIRED", ERR_IMAP_LOGIN },
 	{ "PRIVACYREQUIRED", ERR_IMAP_LOGIN },
 };
 
@@ -251,8 +245,9 @@ enum err imap_status_error(const struct imap_status *status, enum err refused)
 	/* The same server when it has too many sessions of one user. */
 	if (imap_text_holds(status->text, "User is authenticated but not connected"))
 		return ERR_IMAP_UNAVAILABLE;
-	return status->state == IMAP_NO ? refused :
-	       status->state == IMAP_BAD ? ERR_IMAP_BAD : ERR_IMAP_BYE;
+	return status->state == IMAP_NO	   ? refused
+	       : status->state == IMAP_BAD ? ERR_IMAP_BAD
+					   : ERR_IMAP_BYE;
 }
 
 enum err imap_status_raise(const struct imap_status *status, enum err refused, const char *what)

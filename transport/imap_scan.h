@@ -39,7 +39,8 @@ size_t imap_unquote(char *to, struct text inside);
 /* One value that we do not care for: number, atom, quoted string, list up to IMAP_NESTING_MAX deep,
  * literals inline. */
 bool imap_scan_value(struct imap_scan *);
-/* "{n}" CRLF and n bytes, inline; quoted; or an atom. `to` receives it unescaped; false if longer. */
+/* "{n}" CRLF and n bytes, inline; quoted; or an atom. `to` receives it unescaped; false if
+ * longer. */
 bool imap_scan_astring(struct imap_scan *, char *to, size_t to_bytes, size_t *bytes);
 /* Case-insensitive. */
 bool imap_text_is(struct text, const char *word);
@@ -61,10 +62,12 @@ struct imap_status {
 };
 /* What follows the tag, or "* ". */
 bool imap_scan_status(struct imap_scan *, struct imap_status *);
-/* NO, BAD or BYE as one of our errors: by response code (RFC 5530), by the text of servers that put it
- * there, otherwise `refused` for NO, ERR_IMAP_BAD, ERR_IMAP_BYE. OK for IMAP_OK and IMAP_PREAUTH. */
+/* NO, BAD or BYE as one of our errors: by response code (RFC 5530), by the text of servers that put
+ * it there, otherwise `refused` for NO, ERR_IMAP_BAD, ERR_IMAP_BYE. OK for IMAP_OK and
+ * IMAP_PREAUTH. */
 enum err imap_status_error(const struct imap_status *, enum err refused);
 /* Raise it: "<what>: the server says NO [CODE] "text"". OK where that is OK. */
-enum err imap_status_raise(const struct imap_status *, enum err refused, const char *what) MUST_CHECK;
+enum err imap_status_raise(const struct imap_status *, enum err refused,
+			   const char *what) MUST_CHECK;
 
 #endif

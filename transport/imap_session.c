@@ -1,5 +1,5 @@
-/* The session around the messages: replies read, checked and handed on one at a time, and the set-up in
- * its order. Nothing secret is sent before conn_is_secure(). */
+/* The session around the messages: replies read, checked and handed on one at a time, and the
+ * set-up in its order. Nothing secret is sent before conn_is_secure(). */
 #include "transport/imap_session.h"
 
 #include <stdlib.h>
@@ -109,13 +109,15 @@ static enum err assemble(struct imap_session *imap)
 		if ((e = imap_wire_part(imap->wire, literal == IMAP_NO_LITERAL, &part, &literal)))
 			return e;
 		if (!imap->wire->resp_text && !is_shallow(part, &depth))
-			return RAISE(ERR_IMAP_SYNTAX, "lists nested deeper than %d", IMAP_NESTING_MAX);
+			return RAISE(ERR_IMAP_SYNTAX, "lists nested deeper than %d",
+				     IMAP_NESTING_MAX);
 		buffer_add(&imap->reply, part.at, part.bytes);
 		if (literal != IMAP_NO_LITERAL && (e = add_literal(imap, literal)))
 			return e;
 	} while (literal != IMAP_NO_LITERAL && !imap->reply.failed);
 	if (imap->reply.failed)
-		return RAISE(ERR_IMAP_SYNTAX, "a reply of more than %d bytes", COLD_REPLY_BYTES_MAX);
+		return RAISE(ERR_IMAP_SYNTAX, "a reply of more than %d bytes",
+			     COLD_REPLY_BYTES_MAX);
 	return OK;
 }
 
@@ -157,8 +159,8 @@ enum err imap_session_reply(struct imap_session *imap, struct imap_reply *reply)
 	return OK;
 }
 
-enum err imap_session_answer(struct imap_session *imap, unsigned tag, imap_each *each, void *context,
-		     struct imap_status *status)
+enum err imap_session_answer(struct imap_session *imap, unsigned tag, imap_each *each,
+			     void *context, struct imap_status *status)
 {
 	struct imap_reply reply;
 	enum err e;
@@ -179,7 +181,8 @@ enum err imap_session_answer(struct imap_session *imap, unsigned tag, imap_each 
 /* ---- set-up ---- */
 
 /* One command without arguments that must be granted. */
-static enum err simple(struct imap_session *imap, const char *verb, imap_each *each, enum err refused)
+static enum err simple(struct imap_session *imap, const char *verb, imap_each *each,
+		       enum err refused)
 {
 	struct imap_status status;
 	unsigned tag = imap_wire_begin(imap->wire);
@@ -193,7 +196,8 @@ static enum err simple(struct imap_session *imap, const char *verb, imap_each *e
 	return imap_status_raise(&status, refused, verb);
 }
 
-static enum err on_capability(struct imap_session *imap, const struct imap_reply *reply, void *context)
+static enum err on_capability(struct imap_session *imap, const struct imap_reply *reply,
+			      void *context)
 {
 	struct imap_scan scan = imap_scan_of(reply->text);
 
@@ -235,7 +239,8 @@ static enum err greet(struct imap_session *imap, bool *is_in)
 	return imap_grammar_open(&imap->grammar);
 }
 
-/* STARTTLS, RFC 9051 section 6.2.1; what a man in the middle can do there, RFC 8314 and CVE-2020-15953. */
+/* STARTTLS, RFC 9051 section 6.2.1; what a man in the middle can do there, RFC 8314 and
+ * CVE-2020-15953. */
 static enum err secure(struct imap_session *imap, bool is_in)
 {
 	enum err e;
@@ -250,7 +255,8 @@ static enum err secure(struct imap_session *imap, bool is_in)
 	if ((e = simple(imap, "STARTTLS", NULL, ERR_TLS_STRIPPED)))
 		return e;
 	if (imap_wire_left(imap->wire))
-		return RAISE(ERR_TLS_INJECTED, "%s: %zu bytes in plaintext behind the answer to STARTTLS",
+		return RAISE(ERR_TLS_INJECTED,
+			     "%s: %zu bytes in plaintext behind the answer to STARTTLS",
 			     imap->account->shown, imap_wire_left(imap->wire));
 	imap->capabilities = 0;
 	return conn_start_tls(imap->conn);

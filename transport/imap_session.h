@@ -1,5 +1,5 @@
-/* An IMAP session up to and beside the transfer of messages: greeting, STARTTLS, login, ID, LOGOUT, and
- * replies one at a time for those who ask beside it (auth, imap_list). Runs on a fiber with
+/* An IMAP session up to and beside the transfer of messages: greeting, STARTTLS, login, ID, LOGOUT,
+ * and replies one at a time for those who ask beside it (auth, imap_list). Runs on a fiber with
  * FIBER_STACK_LARGE. Not for: messages (imap_fetch). */
 #ifndef MAILHAUL_IMAP_SESSION_H
 #define MAILHAUL_IMAP_SESSION_H
@@ -27,17 +27,17 @@ struct imap_grammar *imap_session_grammar(struct imap_session *);
 enum imap_reply_kind { IMAP_TAGGED, IMAP_UNTAGGED, IMAP_CONTINUE };
 struct imap_reply {
 	enum imap_reply_kind kind;
-	unsigned tag;             /* IMAP_TAGGED */
-	bool is_status;           /* `status` is valid */
+	unsigned tag;	/* IMAP_TAGGED */
+	bool is_status; /* `status` is valid */
 	struct imap_status status;
-	struct text text;         /* behind tag, "* " or "+ "; literals inline; borrowed until the next */
+	struct text text; /* behind tag, "* " or "+ "; literals inline; borrowed until the next */
 };
 /* The next reply in full. An unexpected BYE is an error. Suspends. */
 enum err imap_session_reply(struct imap_session *, struct imap_reply *) MUST_CHECK;
-/* Read up to the tagged answer of command `tag`, handing what comes before to `each` (NULL: nobody).
- * Status texts in *status are borrowed until the next reply. Suspends. */
+/* Read up to the tagged answer of command `tag`, handing what comes before to `each` (NULL:
+ * nobody). Status texts in *status are borrowed until the next reply. Suspends. */
 typedef enum err imap_each(struct imap_session *, const struct imap_reply *, void *context);
 enum err imap_session_answer(struct imap_session *, unsigned tag, imap_each *, void *context,
-		     struct imap_status *status) MUST_CHECK;
+			     struct imap_status *status) MUST_CHECK;
 
 #endif

@@ -1,8 +1,10 @@
-/* Ranges asked for, commands in flight, messages handed over. A server may work on several FETCH commands
- * at once (RFC 9051 section 5.5; Dovecot does while its output is blocked), so a message belongs to the
- * range its UID lies in and tags may come in any order, up to the next EXAMINE, which waits for all before
- * it. Ranges are reported done in the order they were asked. EXAMINE goes out right before the first FETCH of its folder without waiting for its answer,
- * so what a FETCH brings counts only when the EXAMINE before it was granted with the right UIDVALIDITY
+/* Ranges asked for, commands in flight, messages handed over. A server may work on several FETCH
+ * commands at once (RFC 9051 section 5.5; Dovecot does while its output is blocked), so a message
+ * belongs to the range its UID lies in and tags may come in any order, up to the next EXAMINE,
+ * which waits for all before it. Ranges are reported done in the order they were asked.
+ *
+ * EXAMINE goes out right before the first FETCH of its folder without waiting for its answer, so
+ * what a FETCH brings counts only when the EXAMINE before it was granted with the right UIDVALIDITY
  * (some servers keep the old folder open when an EXAMINE fails). */
 #include "transport/imap_source.h"
 
@@ -17,14 +19,14 @@
 enum {
 	SOURCE_MAGIC = 0x1a4a9005,
 	ASKS_MAX = 8,
-	/* EXAMINE and FETCH per range, and EXAMINE and two FETCHes for one large message of each. */
+	/* EXAMINE and FETCH per range; EXAMINE and two FETCHes for one large message of each. */
 	COMMANDS_MAX = ASKS_MAX * 5,
 	/* UIDs of a range, to hand each over once; ranges with more must come in order. */
 	DELIVERED_MAX = 8192,
-	/* Large messages of one range whose facts came behind the body; asked for again one by one. */
+	/* Large messages of one range whose facts came behind the body; asked for one by one. */
 	LARGE_MAX = 64,
-	/* Longest time of unsolicited replies alone, in io_timeouts: a server may send "still here" for
-	 * a while, not for ever. */
+	/* Longest time of unsolicited replies alone, in io_timeouts: a server may send "still here"
+	 * for a while, not for ever. */
 	CHATTER_TIMEOUTS = 10,
 };
 
@@ -198,20 +200,24 @@ static enum err send_range(struct imap_source *source, struct ask *ask)
 	if ((e = send_examine(source, ask)) || ask->answered)
 		return e;
 	imap_wire_begin(source->wire);
-	buffer_addf(&source->wire->command, "UID FETCH %llu:%llu (UID FLAGS INTERNALDATE BODY.PEEK[])",
+	buffer_addf(&source->wire->command,
+		    "UID FETCH %llu:%llu (UID FLAGS INTERNALDATE BODY.PEEK[])",
 		    (unsigned long long)ask->first, (unsigned long long)ask->last);
 	if ((e = send_command(source, COMMAND_RANGE, ask, 0)))
 		return e;
 	return imap_wire_flush(source->wire);
 }
 
-/* A message whose facts came behind a body too large to hold: first the facts, then the body. */
+/* A message whose facts came behind a body too large to hold: first the facts, then the body. A
+ * body that comes before its UID is then taken for this message's, so no other FETCH may be worked
+ * on at the same time. */
 static enum err send_large(struct imap_source *source, struct ask *ask)
 {
 	uint32_t uid = ask->large[ask->large_at];
 	enum err e;
 
 	must(ask->large_at < ask->large_count);
+	source->sent_raw[0] = '\0'; /* EXAMINE in any case: alone between two of them */
 	if ((e = send_examine(source, ask)))
 		return e;
 	imap_wire_begin(source->wire);
@@ -222,10 +228,12 @@ static enum err send_large(struct imap_source *source, struct ask *ask)
 	buffer_addf(&source->wire->command, "UID FETCH %u (UID BODY.PEEK[])", uid);
 	if ((e = send_command(source, COMMAND_LARGE, ask, uid)))
 		return e;
+	source->sent_raw[0] = '\0';
 	return imap_wire_flush(source->wire);
 }
 
-static enum err source_ask(struct source *base, const struct box *box, uint64_t first, uint64_t last)
+static enum err source_ask(struct source *base, const struct box *box, uint64_t first,
+			   uint64_t last)
 {
 	struct imap_source *source = source_of(base);
 	struct ask *ask;
@@ -237,7 +245,8 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 	ask = &source->asks[(source->asks_head + source->asks_count++) % ASKS_MAX];
 	ask->box_no = box->box_no;
 	ask->epoch = box->epoch;
-	ask->first = min_u64(first, UINT32_MAX); /* UIDs are 32 bits wide, RFC 9051 section 2.3.1.1 */
+	/* UIDs are 32 bits wide, RFC 9051 section 2.3.1.1. */
+	ask->first = min_u64(first, UINT32_MAX);
 	ask->last = min_u64(last, UINT32_MAX);
 	ask->answered = false;
 	ask->fate = OK;
@@ -258,8 +267,8 @@ static struct command *command_at(struct imap_source *source, unsigned index)
 	return &source->commands[(source->commands_head + index) % COMMANDS_MAX];
 }
 
-/* How many commands the server may be working on: those of the folder that is open. An EXAMINE is worked
- * on alone. */
+/* How many commands the server may be working on: those of the folder that is open. An EXAMINE is
+ * worked on alone. */
 static unsigned commands_at_work(struct imap_source *source)
 {
 	unsigned count = 0;
@@ -294,7 +303,8 @@ static void examined(struct imap_source *source, const struct command *command,
 	source->box_fate_text[0] = '\0';
 	if (e)
 		snprintf(source->box_fate_text, sizeof source->box_fate_text,
-			 "EXAMINE: the server says \"%s\"", err_quote(text, sizeof text, status->text));
+			 "EXAMINE: the server says \"%s\"",
+			 err_quote(text, sizeof text, status->text));
 	else if (source->seen_epoch != command->ask->epoch) {
 		source->box_fate = ERR_IMAP_BOX_CHANGED;
 		snprintf(source->box_fate_text, sizeof source->box_fate_text,
@@ -307,8 +317,8 @@ static void examined(struct imap_source *source, const struct command *command,
 		source->sent_raw[0] = '\0'; /* asked again, it is examined again */
 }
 
-/* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller pieces
- * until it knows the message that is at fault. */
+/* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller
+ * pieces until it knows the message that is at fault. */
 static enum err range_fate(const struct imap_status *status)
 {
 	if (imap_text_is(status->code, "SERVERBUG") || imap_text_is(status->code, "CONTACTADMIN") ||
@@ -325,14 +335,15 @@ static void end_fetch(struct imap_source *source, struct ask *ask, const struct 
 		return; /* the first cause stays */
 	if (source->box_fate) {
 		ask->fate = source->box_fate;
-		bytes_copy(ask->fate_text, source->box_fate_text, sizeof ask->fate_text, BYTES_META);
+		bytes_copy(ask->fate_text, source->box_fate_text, sizeof ask->fate_text,
+			   BYTES_META);
 		return;
 	}
 	ask->fate = range_fate(status);
 	if (ask->fate)
-		snprintf(ask->fate_text, sizeof ask->fate_text, "FETCH %llu:%llu: the server says \"%s\"",
-			 (unsigned long long)ask->first, (unsigned long long)ask->last,
-			 err_quote(text, sizeof text, status->text));
+		snprintf(ask->fate_text, sizeof ask->fate_text,
+			 "FETCH %llu:%llu: the server says \"%s\"", (unsigned long long)ask->first,
+			 (unsigned long long)ask->last, err_quote(text, sizeof text, status->text));
 }
 
 /* A range is answered when its FETCH is and each of its large messages was asked for again. */
@@ -379,7 +390,8 @@ static enum err take_status(struct imap_source *source, const struct imap_event 
 	if (event->status.state == IMAP_BYE)
 		return imap_status_raise(&event->status, ERR_IMAP_BYE,
 					 imap_session_account(source->session)->shown);
-	if (head && head->kind == COMMAND_EXAMINE && imap_text_is(event->status.code, "UIDVALIDITY") &&
+	if (head && head->kind == COMMAND_EXAMINE &&
+	    imap_text_is(event->status.code, "UIDVALIDITY") &&
 	    imap_scan_number(&scan, UINT32_MAX, &number))
 		source->seen_epoch = number;
 	return OK;
@@ -414,7 +426,8 @@ static struct command *asked_by(struct imap_source *source, uint32_t uid)
 	for (unsigned i = 0; i < at_work; i++) {
 		struct command *command = command_at(source, i);
 
-		if (command->kind == COMMAND_RANGE && uid >= command->ask->first && uid <= command->ask->last)
+		if (command->kind == COMMAND_RANGE && uid >= command->ask->first &&
+		    uid <= command->ask->last)
 			return command;
 		if (command->kind == COMMAND_LARGE && uid == command->uid)
 			return command;
@@ -451,7 +464,8 @@ static enum err take_message(struct imap_source *source, const struct imap_event
 	if (command->kind == COMMAND_RANGE &&
 	    ((e = is_first(command->ask, event->uid, &first)) || !first))
 		return e;
-	if (event->too_large && command->kind == COMMAND_RANGE && command->ask->large_count < LARGE_MAX) {
+	if (event->too_large && command->kind == COMMAND_RANGE &&
+	    command->ask->large_count < LARGE_MAX) {
 		command->ask->large[command->ask->large_count++] = event->uid;
 		return OK;
 	}
@@ -474,8 +488,7 @@ static enum err take_event(struct imap_source *source, const struct imap_event *
 			   struct item *item, bool *taken)
 {
 	if (event->kind == IMAP_EVENT_MESSAGE || event->kind == IMAP_EVENT_TAGGED)
-		source->progress_until =
-			clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
+		source->progress_until = clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
 	switch (event->kind) {
 	case IMAP_EVENT_MESSAGE:
 		return take_message(source, event, item, taken);
@@ -499,7 +512,8 @@ static enum err next_event(struct imap_source *source, struct item *item, bool *
 
 	must(source->commands_count > 0); /* an unanswered range has a command in flight */
 	if (clock_now() > source->progress_until)
-		return RAISE(ERR_NET_TIMEOUT, "FETCH: the server talks and talks but sends no message");
+		return RAISE(ERR_NET_TIMEOUT,
+			     "FETCH: the server talks and talks but sends no message");
 	if ((e = imap_fetch_next(source->fetch, &event)))
 		return e;
 	return take_event(source, &event, item, taken);
@@ -516,7 +530,8 @@ static void range_done(struct imap_source *source, struct ask *ask, struct item 
 	item->body = NULL;
 	item->fate = ask->fate;
 	if (ask->fate)
-		(void)RAISE(ask->fate, "%s", ask->fate_text); /* the note, for who reports the fate */
+		(void)RAISE(ask->fate, "%s",
+			    ask->fate_text); /* the note, for who reports the fate */
 	source->asks_head = (source->asks_head + 1) % ASKS_MAX;
 	source->asks_count--;
 }

@@ -1,5 +1,5 @@
-/* A mailbox on an IMAP server as a source of mail: `imaps://` and `imap://` (STARTTLS). Read-only by
- * construction: EXAMINE and BODY.PEEK, and a table of harmless commands in imap_wire.c. */
+/* A mailbox on an IMAP server as a source of mail: `imaps://` and `imap://` (STARTTLS). Read-only
+ * by construction: EXAMINE and BODY.PEEK, and a table of harmless commands in imap_wire.c. */
 #ifndef MAILHAUL_IMAP_SOURCE_H
 #define MAILHAUL_IMAP_SOURCE_H
 

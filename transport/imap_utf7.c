@@ -203,8 +203,8 @@ bool imap_utf7_encode(struct text name, char *to, size_t to_bytes)
 	return finish(&out);
 }
 
-/* True if encoding `name` gives exactly `raw`. Compared piece by piece would need no memory, but names
- * are short: a buffer as long as the longest spelling we carry does. */
+/* True if encoding `name` gives exactly `raw`. Compared piece by piece would need no memory, but
+ * names are short: a buffer as long as the longest spelling we carry does. */
 static bool spells(struct text raw, struct text name)
 {
 	char again[2048];

@@ -1,5 +1,5 @@
-/* Lines and literals in, checked commands out. The line buffer is one fixed piece of memory; what it
- * holds beyond the line just taken is the beginning of a literal or of the next line. */
+/* Lines and literals in, checked commands out. The line buffer is one fixed piece of memory; what
+ * it holds beyond the line just taken is the beginning of a literal or of the next line. */
 #include "transport/imap_wire.h"
 
 #include <stdio.h>
@@ -105,8 +105,9 @@ static enum err need_line(struct imap_wire *wire, size_t *bytes)
 	}
 }
 
-/* Where the literal's "{" or "~{" at the end of `part` begins; NULL if none is announced there. Outside
- * strings a brace can begin nothing else, so one that is no number is an error of the caller's. */
+/* Where the literal's "{" or "~{" at the end of `part` begins; NULL if none is announced there.
+ * Outside strings a brace can begin nothing else, so one that is no number is an error of the
+ * caller's. */
 static const char *literal_mark(struct text part)
 {
 	size_t at = part.bytes;
@@ -125,8 +126,8 @@ static const char *literal_mark(struct text part)
 	return part.at + at;
 }
 
-/* literal = "{" number64 "}", RFC 9051 section 4.3; "~" before it is a literal8. The "+" and "-" forms
- * are for clients only (RFC 7888). */
+/* literal = "{" number64 "}", RFC 9051 section 4.3; "~" before it is a literal8. The "+" and "-"
+ * forms are for clients only (RFC 7888). */
 static enum err take_literal(struct text *part, int64_t *literal)
 {
 	const char *mark = literal_mark(*part);
@@ -139,11 +140,12 @@ static enum err take_literal(struct text *part, int64_t *literal)
 		return OK;
 	scan = (struct imap_scan){ mark, part->at + part->bytes };
 	imap_scan_char(&scan, '~');
-	if (!imap_scan_char(&scan, '{') || !imap_scan_number(&scan, IMAP_LITERAL_BYTES_MAX, &bytes) ||
-	    !imap_scan_char(&scan, '}'))
-		return RAISE(ERR_IMAP_SYNTAX, "a literal announced as \"%s\"",
-			     err_quote(shown, sizeof shown,
-				       (struct text){ mark, (size_t)(part->at + part->bytes - mark) }));
+	if (!imap_scan_char(&scan, '{') ||
+	    !imap_scan_number(&scan, IMAP_LITERAL_BYTES_MAX, &bytes) || !imap_scan_char(&scan, '}'))
+		return RAISE(
+			ERR_IMAP_SYNTAX, "a literal announced as \"%s\"",
+			err_quote(shown, sizeof shown,
+				  (struct text){ mark, (size_t)(part->at + part->bytes - mark) }));
 	part->bytes = (size_t)(mark - part->at);
 	*literal = (int64_t)bytes;
 	return OK;
@@ -199,7 +201,8 @@ enum err imap_wire_bytes(struct imap_wire *wire, void *to, size_t max, size_t *g
 		wire->begin += *got;
 		return OK;
 	}
-	e = wire->port.read(wire->port.owner, to, max, min_nsec(wire->pace_until, wire->until), got);
+	e = wire->port.read(wire->port.owner, to, max, min_nsec(wire->pace_until, wire->until),
+			    got);
 	if (e)
 		return e;
 	must(*got > 0 && *got <= max);
@@ -234,11 +237,11 @@ size_t imap_wire_left(const struct imap_wire *wire)
 
 /* ---- commands ---- */
 
-/* All that mailhaul ever says to a source. Nothing here changes a mailbox: EXAMINE opens read-only, and
- * BODY.PEEK does not set \Seen. */
+/* All that mailhaul ever says to a source. Nothing here changes a mailbox: EXAMINE opens read-only,
+ * and BODY.PEEK does not set \Seen. */
 static const char *const verbs[] = {
-	"AUTHENTICATE", "CAPABILITY", "EXAMINE", "ID",       "LIST",   "LOGIN",     "LOGOUT",
-	"LSUB",         "NAMESPACE",  "NOOP",    "STARTTLS", "STATUS", "UID FETCH",
+	"AUTHENTICATE", "CAPABILITY", "EXAMINE", "ID",	     "LIST",   "LOGIN",	    "LOGOUT",
+	"LSUB",		"NAMESPACE",  "NOOP",	 "STARTTLS", "STATUS", "UID FETCH",
 };
 
 static bool is_harmless(struct text command)
@@ -247,7 +250,8 @@ static bool is_harmless(struct text command)
 
 	for (unsigned i = 0; i < ARRAY_COUNT(verbs); i++)
 		if (imap_scan_word(&scan, verbs[i]))
-			return strcmp(verbs[i], "UID FETCH") != 0 || !imap_text_holds(command, "BODY[");
+			return strcmp(verbs[i], "UID FETCH") != 0 ||
+			       !imap_text_holds(command, "BODY[");
 	return false;
 }
 

@@ -1,5 +1,5 @@
-/* The bytes of one IMAP conversation: replies cut into lines and literals, and the only place where a
- * command leaves the process. Bounded whatever the server sends: a line is at most
+/* The bytes of one IMAP conversation: replies cut into lines and literals, and the only place where
+ * a command leaves the process. Bounded whatever the server sends: a line is at most
  * IMAP_LINE_BYTES_MAX, has to be complete within io_timeout, and a literal has to keep moving. Not
  * for: meaning (imap_scan, imap_fetch, imap). */
 #ifndef MAILHAUL_IMAP_WIRE_H
@@ -11,23 +11,24 @@
 struct conn;
 
 enum {
-	/* Longest part of a reply between two literals. FLAGS, LIST and CAPABILITY stay far below; a
-	 * quoted string that holds a message is the longest legitimate one. */
+	/* Longest part of a reply between two literals. FLAGS, LIST and CAPABILITY stay far below;
+	 * a quoted string that holds a message is the longest legitimate one. */
 	IMAP_LINE_BYTES_MAX = 64 * 1024,
 	/* Read at once while waiting for a line of the cold path. */
 	IMAP_READ_BYTES_COLD = 4096,
 	/* The same between messages. What is read beyond a literal's head has to be copied into the
 	 * message, and a FETCH head is about 100 bytes: small keeps the copies few. */
 	IMAP_READ_BYTES_HOT = 192,
-	/* A literal slower than this over a whole io_timeout ends the conversation (ERR_NET_TIMEOUT):
-	 * a server that drips a byte now and then must not hold a lane for ever. */
+	/* A literal slower than this over a whole io_timeout ends the conversation
+	 * (ERR_NET_TIMEOUT): a server that drips a byte now and then must not hold a lane for
+	 * ever. */
 	IMAP_BYTES_PER_SECOND_MIN = 100,
 	/* Longest command: two names or a secret, with their escapes. */
 	IMAP_COMMAND_BYTES_MAX = 24 * 1024,
 };
 /* Largest literal taken: 1 TiB. Far above any message, far below overflow. */
 #define IMAP_LITERAL_BYTES_MAX ((uint64_t)1 << 40)
-#define IMAP_NO_LITERAL (-1)
+#define IMAP_NO_LITERAL	       (-1)
 
 /* Where bytes come from: at least one, at most max, by `until`. The tests' door; imap_wire_open()
  * puts a conn behind it. */
@@ -40,14 +41,14 @@ struct imap_wire {
 	struct imap_port port;
 	struct conn *conn; /* borrowed; NULL where nothing is sent (tests of parsers) */
 	nsec io_timeout;
-	nsec until;          /* no wait goes past it; the whole act's deadline */
-	size_t read_bytes;   /* IMAP_READ_BYTES_* */
-	size_t begin, end;   /* of `line`: read, not taken yet */
-	nsec pace_until;     /* present window of a literal's minimum rate */
-	int64_t pace_bytes;  /* still to come within it */
-	bool resp_text;      /* the present line is a status response: no literals in it */
+	nsec until;	    /* no wait goes past it; the whole act's deadline */
+	size_t read_bytes;  /* IMAP_READ_BYTES_* */
+	size_t begin, end;  /* of `line`: read, not taken yet */
+	nsec pace_until;    /* present window of a literal's minimum rate */
+	int64_t pace_bytes; /* still to come within it */
+	bool resp_text;	    /* the present line is a status response: no literals in it */
 	struct buffer command;
-	unsigned tag;        /* of the last command begun */
+	unsigned tag; /* of the last command begun */
 	char line[IMAP_LINE_BYTES_MAX + IMAP_READ_BYTES_COLD];
 };
 
@@ -59,12 +60,15 @@ void imap_wire_close(struct imap_wire **);
 
 /* ---- replies ---- */
 
-/* The next part of a reply up to its end of line or to a literal: *part without CRLF and without the
- * literal's "{n}", borrowed until the next call; *literal its bytes, or IMAP_NO_LITERAL. `first`: the
- * part begins a reply. ERR_IMAP_SYNTAX (too long, NUL, bad literal), ERR_NET_*, ERR_TLS_*. Suspends. */
-enum err imap_wire_part(struct imap_wire *, bool first, struct text *part, int64_t *literal) MUST_CHECK;
-/* Bytes of the literal that imap_wire_part() announced; the caller counts, and never asks for more
- * than is left. Payload: copied by BYTES_LINE_TAIL only what had been read with the line. Suspends. */
+/* The next part of a reply up to its end of line or to a literal: *part without CRLF and without
+ * the literal's "{n}", borrowed until the next call; *literal its bytes, or IMAP_NO_LITERAL.
+ * `first`: the part begins a reply. ERR_IMAP_SYNTAX (too long, NUL, bad literal), ERR_NET_*,
+ * ERR_TLS_*. Suspends. */
+enum err imap_wire_part(struct imap_wire *, bool first, struct text *part,
+			int64_t *literal) MUST_CHECK;
+/* Bytes of the literal that imap_wire_part() announced; the caller counts, and never asks for
+ * more than is left. Payload: copied by BYTES_LINE_TAIL only what had been read with the line.
+ * Suspends. */
 enum err imap_wire_bytes(struct imap_wire *, void *to, size_t max, size_t *got) MUST_CHECK;
 /* Begin a new window of the minimum rate: to be called before reading after a pause of our own. */
 void imap_wire_pace(struct imap_wire *);

@@ -27,23 +27,50 @@ size_t json_utf8_bytes(const char *at, size_t n)
 
 /* ---- writing ---- */
 
+struct text json_digits(char digits[JSON_DIGITS_MAX], uint64_t value)
+{
+	size_t at = JSON_DIGITS_MAX;
+
+	do
+		digits[--at] = (char)('0' + value % 10);
+	while (value /= 10);
+	return (struct text){ digits + at, JSON_DIGITS_MAX - at };
+}
+
+/* How many bytes from here on stand for themselves. */
+static size_t plain_run(struct text value, size_t i)
+{
+	size_t start = i;
+
+	while (i < value.bytes && (uint8_t)value.at[i] >= 0x20 && (uint8_t)value.at[i] < 0x7F &&
+	       value.at[i] != '"' && value.at[i] != '\\')
+		i++;
+	return i - start;
+}
+
+static size_t escape_one(struct buffer *to, struct text value, size_t i)
+{
+	uint8_t byte = (uint8_t)value.at[i];
+	size_t n = json_utf8_bytes(value.at + i, value.bytes - i);
+
+	if (n == 0)
+		buffer_add(to, "?", 1); /* keeps the length: what fits, fits when read */
+	else if (byte == '"' || byte == '\\')
+		buffer_addf(to, "\\%c", byte);
+	else if (byte < 0x20 || byte == 0x7F)
+		buffer_addf(to, "\\u%04x", byte);
+	else
+		buffer_add(to, value.at + i, n);
+	return n ? n : 1;
+}
+
 void json_escape(struct buffer *to, struct text value)
 {
-	for (size_t i = 0, n; i < value.bytes; i += n) {
-		uint8_t byte = (uint8_t)value.at[i];
-
-		n = json_utf8_bytes(value.at + i, value.bytes - i);
-		if (n == 0) {
-			buffer_add(to, "?", 1); /* keeps the length: what fits, fits when read */
-			n = 1;
-		} else if (byte == '"' || byte == '\\') {
-			buffer_addf(to, "\\%c", byte);
-		} else if (byte < 0x20 || byte == 0x7F) {
-			buffer_addf(to, "\\u%04x", byte);
-		} else {
+	for (size_t i = 0, n; i < value.bytes; i += n)
+		if ((n = plain_run(value, i)) > 0)
 			buffer_add(to, value.at + i, n);
-		}
-	}
+		else
+			n = escape_one(to, value, i);
 }
 
 void json_begin(struct buffer *to)
@@ -78,8 +105,11 @@ void json_add_text(struct buffer *to, const char *key, struct text value)
 
 void json_add_number(struct buffer *to, const char *key, uint64_t value)
 {
+	char digits[JSON_DIGITS_MAX];
+	struct text decimal = json_digits(digits, value);
+
 	add_key(to, key);
-	buffer_addf(to, "%llu", (unsigned long long)value);
+	buffer_add(to, decimal.at, decimal.bytes);
 }
 
 void json_add_bool(struct buffer *to, const char *key, bool value)
@@ -268,7 +298,8 @@ static bool skip_scalar(struct cursor *c)
 	return c->at > start;
 }
 
-/* A value nobody asked for. Inside arrays and objects only strings, brackets and depth are looked at. */
+/* A value nobody asked for. Inside arrays and objects only strings, brackets and depth are looked
+ * at. */
 static bool skip_value(struct cursor *c)
 {
 	char closers[JSON_DEPTH_MAX];

@@ -1,5 +1,5 @@
-/* See manifest.h. A generation is made from what the store holds (the indexes that came since), so a
- * run that was cut leaves nothing to remember. */
+/* See manifest.h. A generation is made from what the store holds (the indexes that came since), so
+ * a run that was cut leaves nothing to remember. */
 #include "transport/manifest.h"
 
 #include <stdio.h>
@@ -225,7 +225,8 @@ enum err manifest_newest(struct store *store, const char *mailbox_key, struct ma
 	manifest_key(key, mailbox_key, newest);
 	if (!(e = ndjson_open(store, key, &lines)))
 		e = ndjson_next(lines, &line);
-	if (e == ERR_PIPE_ENDED || (!e && (!manifest_head_read(line, head) || head->generation != newest)))
+	if (e == ERR_PIPE_ENDED ||
+	    (!e && (!manifest_head_read(line, head) || head->generation != newest)))
 		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", key);
 	ndjson_close(&lines);
 	return e;
@@ -237,7 +238,7 @@ struct making {
 	struct store *store;
 	const struct manifest_next *next;
 	struct tap *tap;
-	struct manifest_head head;        /* of the generation being made */
+	struct manifest_head head; /* of the generation being made */
 	struct buffer packs, kept, boxes_before, whole;
 	uint64_t lines;
 	struct manifest_line line;
@@ -255,13 +256,15 @@ static enum err add_pack(struct making *making, const char *name, uint64_t numbe
 
 	memset(line, 0, sizeof *line);
 	line->number = number;
-	snprintf(line->index, sizeof line->index, "%s/index/%.40s", making->next->mailbox_key, name);
+	snprintf(line->index, sizeof line->index, "%s/index/%.40s", making->next->mailbox_key,
+		 name);
 	if (!(e = ndjson_open(making->store, line->index, &lines)) &&
 	    !(e = ndjson_next(lines, &text)) && !pack_head_read(text, &pack))
 		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", line->index);
 	ndjson_close(&lines);
 	if (!e)
-		e = store_digest(making->store, line->index, making->tap, &digest, &line->index_bytes);
+		e = store_digest(making->store, line->index, making->tap, &digest,
+				 &line->index_bytes);
 	if (e)
 		return e;
 	memcpy(line->index_digest, digest.bytes, DIGEST_BYTES);
@@ -351,7 +354,8 @@ static bool is_unchanged(const struct making *making, uint64_t packs_before)
 static enum err write_out(struct making *making)
 {
 	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
-	const struct buffer *parts[] = { &making->packs, &making->next->boxes->lines, &making->kept };
+	const struct buffer *parts[] = { &making->packs, &making->next->boxes->lines,
+					 &making->kept };
 	struct manifest_head *head = &making->head;
 	struct buffer *whole = &making->whole;
 	char key[STORE_KEY_BYTES_MAX + 1];

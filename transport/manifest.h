@@ -1,5 +1,5 @@
-/* The manifest of a mailbox: generations, each naming its predecessor's digest and the packs that came
- * since; folders anew in each. docs/FORMAT.md section 4. */
+/* The manifest of a mailbox: generations, each naming its predecessor's digest and the packs that
+ * came since; folders anew in each. docs/FORMAT.md section 4. */
 #ifndef MAILHAUL_MANIFEST_H
 #define MAILHAUL_MANIFEST_H
 
@@ -9,7 +9,7 @@
 struct manifest_head {
 	char mailbox[512], digest_name[16], created[40];
 	uint64_t generation;
-	uint8_t previous[DIGEST_BYTES]; /* zeros in the first */
+	uint8_t previous[DIGEST_BYTES];				  /* zeros in the first */
 	uint64_t packs, messages, bytes, stored_bytes, last_pack; /* sums of the whole chain */
 };
 
@@ -30,12 +30,15 @@ void manifest_line_box(const struct manifest_line *, struct box *);
 
 void manifest_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t generation);
 /* The head of the newest generation. */
-enum err manifest_newest(struct store *, const char *mailbox_key, struct manifest_head *) MUST_CHECK;
+enum err manifest_newest(struct store *, const char *mailbox_key,
+			 struct manifest_head *) MUST_CHECK;
 
-/* Folders met in this run. Zero-initialised is valid and empty; release with manifest_boxes_free(). */
+/* Folders met in this run. Zero-initialised is valid and empty; release with manifest_boxes_free().
+ */
 struct manifest_boxes {
 	struct buffer lines;
-	uint64_t *hashes; /* of names, to tell which ones of the last generation were not met again */
+	uint64_t *
+		hashes; /* of names, to tell which ones of the last generation were not met again */
 	size_t count, room;
 };
 enum err manifest_boxes_add(struct manifest_boxes *, const struct box *) MUST_CHECK;

@@ -13,9 +13,9 @@ struct ndjson {
 	struct store *store;
 	char key[STORE_KEY_BYTES_MAX + 1];
 	bool compressed;
-	uint64_t offset;      /* in the object, of what was not read yet */
-	bool at_end;          /* of the object */
-	char *stored;         /* compressed: the window that holds the next frame */
+	uint64_t offset; /* in the object, of what was not read yet */
+	bool at_end;	 /* of the object */
+	char *stored;	 /* compressed: the window that holds the next frame */
 	size_t stored_bytes, stored_room;
 	char *plain;
 	size_t plain_room, plain_at, plain_bytes;
@@ -127,7 +127,8 @@ static enum err fill_plain(struct ndjson *reader)
 
 static char *line_end(const struct ndjson *reader)
 {
-	return memchr(reader->plain + reader->plain_at, '\n', reader->plain_bytes - reader->plain_at);
+	return memchr(reader->plain + reader->plain_at, '\n',
+		      reader->plain_bytes - reader->plain_at);
 }
 
 enum err ndjson_next(struct ndjson *reader, struct text *line)

@@ -6,13 +6,14 @@
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
+#include "transport/json.h"
 #include "transport/pack_out.h"
 
 struct pack {
 	struct pack_config config;
 	struct pack_out *out;
 	struct zstd_stage *zstd; /* for the index file, which is always compressed */
-	struct tap *tap;         /* of messages */
+	struct tap *tap;	 /* of messages */
 	struct pack_head head;
 	int64_t created_s;
 	struct buffer member, records, header; /* of the message being added */
@@ -89,17 +90,17 @@ void pack_abort(struct pack *pack)
 bool pack_is_full(const struct pack *pack)
 {
 	return pack_out_stored_bytes(pack->out) >= pack->config.pack_bytes ||
-	       pack->head.messages >= PACK_MESSAGES_MAX || pack->lines.bytes >= PACK_LINES_BYTES_MAX;
+	       pack->head.messages >= PACK_MESSAGES_MAX ||
+	       pack->lines.bytes >= PACK_LINES_BYTES_MAX;
 }
 
 /* ---- a message's head ---- */
 
 static void add_number_record(struct buffer *to, const char *key, uint64_t number)
 {
-	char digits[24];
+	char digits[JSON_DIGITS_MAX];
 
-	snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-	tar_record_add(to, key, text_of(digits));
+	tar_record_add(to, key, json_digits(digits, number));
 }
 
 #define KEY(name) "SCHILY.xattr.user.mailhaul." name
@@ -115,7 +116,8 @@ static void add_records(struct buffer *to, const struct pack_box *box, const str
 	add_number_record(to, KEY("epoch"), box->epoch);
 	add_number_record(to, KEY("no"), item->no);
 	if (meta->date.known)
-		tar_record_add(to, KEY("internaldate"), text_of(mail_date_rfc3339(date, &meta->date)));
+		tar_record_add(to, KEY("internaldate"),
+			       text_of(mail_date_rfc3339(date, &meta->date)));
 	pack_flags_add(&flags, meta->flags);
 	tar_record_add(to, KEY("flags"), (struct text){ flags.at, flags.bytes });
 	if (meta->keywords_bytes > 0)
@@ -182,7 +184,8 @@ static enum err body_end(struct body *body)
 	enum err e;
 
 	if (body->left > 0)
-		return RAISE(ERR_STREAM_CUT, "a message ended %llu bytes before its announced length",
+		return RAISE(ERR_STREAM_CUT,
+			     "a message ended %llu bytes before its announced length",
 			     (unsigned long long)body->left);
 	e = stream_pull(body->stream, &body->list);
 	if (e == OK && iolist_bytes(&body->list) == 0)
@@ -231,7 +234,8 @@ static enum err add_staged(struct pack *pack, struct body *body, uint64_t size_b
 }
 
 /* A message that is still arriving. *body_failed: take it back, the pack is as good as before. */
-static enum err add_streamed(struct pack *pack, struct body *body, uint64_t size_bytes, bool *body_failed)
+static enum err add_streamed(struct pack *pack, struct body *body, uint64_t size_bytes,
+			     bool *body_failed)
 {
 	enum err e;
 
@@ -274,8 +278,8 @@ static enum err add_body(struct pack *pack, struct item *item, bool *pack_broken
 
 	if (!(e = body_first(&body, &staged))) {
 		*pack_broken = true; /* whatever fails now, but for a body that can be taken back */
-		e = staged ? add_staged(pack, &body, (uint64_t)item->size_bytes) :
-			     add_streamed(pack, &body, (uint64_t)item->size_bytes, &body_failed);
+		e = staged ? add_staged(pack, &body, (uint64_t)item->size_bytes)
+			   : add_streamed(pack, &body, (uint64_t)item->size_bytes, &body_failed);
 	}
 	if (body_failed)
 		*pack_broken = pack_out_rewind(pack->out) != OK;
@@ -289,7 +293,8 @@ static enum err add_body(struct pack *pack, struct item *item, bool *pack_broken
 static enum err note_message(struct pack *pack, const struct pack_box *box, const struct item *item,
 			     uint64_t offset)
 {
-	const struct pack_place place = { { pack->member.at, pack->member.bytes }, offset,
+	const struct pack_place place = { { pack->member.at, pack->member.bytes },
+					  offset,
 					  offset + pack->header.bytes };
 	const struct seal_record record = { box->box_no, item->no, (uint64_t)item->size_bytes,
 					    item->digest, item->mail_kind };
@@ -297,7 +302,10 @@ static enum err note_message(struct pack *pack, const struct pack_box *box, cons
 
 	pack_line_add(&pack->lines, box, item, &place);
 	bytes_to_hex(hex, item->digest.bytes, DIGEST_BYTES);
-	buffer_addf(&pack->sums, "%s  %.*s\n", hex, (int)pack->member.bytes, pack->member.at);
+	buffer_add(&pack->sums, hex, 2 * DIGEST_BYTES);
+	buffer_add(&pack->sums, "  ", 2);
+	buffer_add(&pack->sums, pack->member.at, pack->member.bytes);
+	buffer_add(&pack->sums, "\n", 1);
 	seal_record_add(&pack->seals, &record);
 	pack->head.messages++;
 	pack->head.bytes += (uint64_t)item->size_bytes;
@@ -306,7 +314,8 @@ static enum err note_message(struct pack *pack, const struct pack_box *box, cons
 	return OK;
 }
 
-enum err pack_add(struct pack *pack, const struct pack_box *box, struct item *item, bool *pack_broken)
+enum err pack_add(struct pack *pack, const struct pack_box *box, struct item *item,
+		  bool *pack_broken)
 {
 	uint64_t offset = pack_out_plain_bytes(pack->out);
 	enum err e;
@@ -333,7 +342,8 @@ static const char *sums_name(const struct tap_type *type)
 	return strcmp(type->name, "blake3") == 0 ? ".mailhaul/B3SUMS" : ".mailhaul/B2SUMS";
 }
 
-static enum err add_own_member(struct pack *pack, const char *name, struct text first, struct text rest)
+static enum err add_own_member(struct pack *pack, const char *name, struct text first,
+			       struct text rest)
 {
 	struct tar_entry entry = { text_of(name), first.bytes + rest.bytes, 0 };
 	enum err e;
@@ -360,8 +370,9 @@ static enum err add_index_and_sums(struct pack *pack)
 	enum err e;
 
 	pack_head_add(&head, &pack->head, false);
-	e = head.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack") :
-			  add_own_member(pack, index_name, (struct text){ head.at, head.bytes }, lines);
+	e = head.failed
+		    ? RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack")
+		    : add_own_member(pack, index_name, (struct text){ head.at, head.bytes }, lines);
 	pack->tap->type->begin(pack->tap);
 	pack->tap->type->update(pack->tap, head.at, head.bytes);
 	pack->tap->type->update(pack->tap, lines.at, lines.bytes);
@@ -371,9 +382,10 @@ static enum err add_index_and_sums(struct pack *pack)
 	buffer_addf(&pack->sums, "%s  %s\n", hex, index_name);
 	if (!e && pack->sums.failed)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack");
-	return e ? e : add_own_member(pack, sums_name(pack->config.digest),
-				      (struct text){ pack->sums.at, pack->sums.bytes },
-				      (struct text){ NULL, 0 });
+	return e ? e
+		 : add_own_member(pack, sums_name(pack->config.digest),
+				  (struct text){ pack->sums.at, pack->sums.bytes },
+				  (struct text){ NULL, 0 });
 }
 
 static enum err make_index_file(struct pack *pack, struct buffer *to)
@@ -382,10 +394,12 @@ static enum err make_index_file(struct pack *pack, struct buffer *to)
 	enum err e;
 
 	pack_head_add(&head, &pack->head, true);
-	e = head.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack") :
-			  ndjson_compress(pack->zstd, (struct text){ head.at, head.bytes }, to);
+	e = head.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack")
+			: ndjson_compress(pack->zstd, (struct text){ head.at, head.bytes }, to);
 	buffer_free(&head);
-	return e ? e : ndjson_compress(pack->zstd, (struct text){ pack->lines.at, pack->lines.bytes }, to);
+	return e ? e
+		 : ndjson_compress(pack->zstd, (struct text){ pack->lines.at, pack->lines.bytes },
+				   to);
 }
 
 enum err pack_end(struct pack *pack, struct pack_done *done)

@@ -1,6 +1,6 @@
 /* Building a pack: messages become tar members as their bytes go by, then index, sums and the end.
- * docs/FORMAT.md section 2. One object builds one pack after another. Not for: where packs go and when
- * they count (archive_sink.c), reading (pack_read.c). */
+ * docs/FORMAT.md section 2. One object builds one pack after another. Not for: where packs go and
+ * when they count (archive_sink.c), reading (pack_read.c). */
 #ifndef MAILHAUL_PACK_H
 #define MAILHAUL_PACK_H
 
@@ -8,8 +8,9 @@
 #include "transport/seal.h"
 
 enum {
-	/* Bounds beside pack_bytes, so that what is kept of a pack until it is published (lines, sums,
-	 * seal: some 600 bytes a message) stays under 8 MiB, and one seal is one row of the ledger. */
+	/* Bounds beside pack_bytes, so that what is kept of a pack until it is published (lines,
+	 * sums, seal: some 600 bytes a message) stays under 8 MiB, and one seal is one row of the
+	 * ledger. */
 	PACK_MESSAGES_MAX = 8192,
 	PACK_LINES_BYTES_MAX = 4 * 1024 * 1024,
 };
@@ -19,7 +20,7 @@ struct pack_config {
 	struct store *store;
 	const struct tap_type *digest; /* of messages */
 	struct tap *digest_of_store;
-	int zstd_level;                /* 0: off */
+	int zstd_level; /* 0: off */
 	uint64_t pack_bytes;
 	const char *mailbox_name;
 };
@@ -31,9 +32,11 @@ void pack_close(struct pack **);
 /* created_s: seconds since 1970, the pack's date and the latest mtime in it. */
 enum err pack_begin(struct pack *, const char *key, int64_t created_s) MUST_CHECK;
 bool pack_is_begun(const struct pack *);
-/* Pull the body to its end; sets item->digest. If the body fails nothing of it stays in the pack and
- * *pack_broken is false; otherwise the pack cannot be used any more. item->size_bytes is exact. */
-enum err pack_add(struct pack *, const struct pack_box *, struct item *, bool *pack_broken) MUST_CHECK;
+/* Pull the body to its end; sets item->digest. If the body fails nothing of it stays in the pack
+ * and *pack_broken is false; otherwise the pack cannot be used any more. item->size_bytes is exact.
+ */
+enum err pack_add(struct pack *, const struct pack_box *, struct item *,
+		  bool *pack_broken) MUST_CHECK;
 /* One of the bounds was reached. */
 bool pack_is_full(const struct pack *);
 

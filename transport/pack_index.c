@@ -64,7 +64,7 @@ static const struct {
 	uint32_t flag;
 	const char *name;
 } flag_names[] = {
-	{ MAIL_SEEN, "seen" },       { MAIL_ANSWERED, "answered" }, { MAIL_FLAGGED, "flagged" },
+	{ MAIL_SEEN, "seen" },	     { MAIL_ANSWERED, "answered" }, { MAIL_FLAGGED, "flagged" },
 	{ MAIL_DELETED, "deleted" }, { MAIL_DRAFT, "draft" },
 };
 
@@ -141,8 +141,9 @@ bool pack_line_read(struct text line, struct pack_line *out)
 		JSON_FIELD("body", JSON_NUMBER, struct pack_line, body_offset),
 	};
 
-	return json_read(line, fields, ARRAY_COUNT(fields), out) && out->body_offset >= out->offset &&
-	       out->body_offset <= UINT64_MAX / 4 && out->size_bytes <= UINT64_MAX / 4;
+	return json_read(line, fields, ARRAY_COUNT(fields), out) &&
+	       out->body_offset >= out->offset && out->body_offset <= UINT64_MAX / 4 &&
+	       out->size_bytes <= UINT64_MAX / 4;
 }
 
 void pack_line_meta(const struct pack_line *line, struct mail_meta *meta)
@@ -159,7 +160,8 @@ void pack_line_meta(const struct pack_line *line, struct mail_meta *meta)
 
 /* ---- keys ---- */
 
-void pack_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t number, bool compressed)
+void pack_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t number,
+	      bool compressed)
 {
 	int n = snprintf(to, STORE_KEY_BYTES_MAX + 1, "%s/packs/%012llu.tar%s", mailbox_key,
 			 (unsigned long long)number, compressed ? ".zst" : "");
@@ -174,8 +176,8 @@ void pack_index_key(char to[STORE_KEY_BYTES_MAX + 1], const char *pack)
 	int n;
 
 	must(folder != NULL);
-	n = snprintf(to, STORE_KEY_BYTES_MAX + 1, "%.*s/index/%.*s.ndjson.zst", (int)(folder - pack),
-		     pack, (int)strcspn(slash + 1, "."), slash + 1);
+	n = snprintf(to, STORE_KEY_BYTES_MAX + 1, "%.*s/index/%.*s.ndjson.zst",
+		     (int)(folder - pack), pack, (int)strcspn(slash + 1, "."), slash + 1);
 	must(n > 0 && n <= STORE_KEY_BYTES_MAX);
 }
 

@@ -32,7 +32,8 @@ struct pack_place {
 	struct text member;
 	uint64_t offset, body_offset;
 };
-void pack_line_add(struct buffer *, const struct pack_box *, const struct item *, const struct pack_place *);
+void pack_line_add(struct buffer *, const struct pack_box *, const struct item *,
+		   const struct pack_place *);
 
 /* One line read back. Large: keep it off fiber stacks. */
 struct pack_line {
@@ -52,8 +53,10 @@ void pack_flags_add(struct buffer *, uint32_t flags);
 /* "<mailbox>/packs/000000000017.tar.zst" -> "<mailbox>/index/000000000017.ndjson.zst". */
 void pack_index_key(char to[STORE_KEY_BYTES_MAX + 1], const char *pack_key);
 /* Keys by mailbox and number. */
-void pack_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t number, bool compressed);
-/* The number in a name like "000000000017.tar.zst" (12 digits or more, then '.'); false for any other. */
+void pack_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t number,
+	      bool compressed);
+/* The number in a name like "000000000017.tar.zst" (12 digits or more, then '.'); false for any
+ * other. */
 bool pack_number(const char *name, uint64_t *number);
 
 #endif

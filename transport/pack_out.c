@@ -1,6 +1,6 @@
-/* See pack_out.h. Compressing goes straight into the store's buffer where a whole frame fits; digesting
- * follows behind in long aligned spans, while the bytes are still in the cache: BLAKE3 costs twice as
- * much in many small updates. */
+/* See pack_out.h. Compressing goes straight into the store's buffer where a whole frame fits;
+ * digesting follows behind in long aligned spans, while the bytes are still in the cache: BLAKE3
+ * costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
 #include <stdlib.h>
@@ -23,8 +23,8 @@ struct pack_out {
 	struct zstd_stage *zstd; /* NULL: off */
 	struct store_put *put;
 	uint64_t plain_bytes, stored_bytes;
-	size_t unfed;   /* last bytes in the store's buffer, not digested yet */
-	size_t worked;  /* since the last yield */
+	size_t unfed;	/* last bytes in the store's buffer, not digested yet */
+	size_t worked;	/* since the last yield */
 	uint8_t *frame; /* the open frame's bytes */
 	size_t frame_bytes;
 	uint8_t *scratch; /* a frame that does not fit the store's buffer */
@@ -124,8 +124,8 @@ enum err pack_out_breathe(struct pack_out *out)
 
 /* ---- into the store ---- */
 
-/* n bytes were written at `at`, the store's room of `room` bytes. They are digested before the store
- * takes the buffer away, else when enough came together. */
+/* n bytes were written at `at`, the store's room of `room` bytes. They are digested before the
+ * store takes the buffer away, else when enough came together. */
 static enum err stored(struct pack_out *out, const uint8_t *at, size_t n, size_t room)
 {
 	size_t feed;

@@ -1,6 +1,6 @@
-/* Bytes of a tar on their way into a store: cut into zstd frames, counted, digested as stored, with the
- * seek table at the end. Knows no members; pack.c says where they end. One object is used for one pack
- * after another. docs/FORMAT.md section 2.3. */
+/* Bytes of a tar on their way into a store: cut into zstd frames, counted, digested as stored, with
+ * the seek table at the end. Knows no members; pack.c says where they end. One object is used for
+ * one pack after another. docs/FORMAT.md section 2.3. */
 #ifndef MAILHAUL_PACK_OUT_H
 #define MAILHAUL_PACK_OUT_H
 
@@ -27,7 +27,8 @@ enum err pack_out_rewind(struct pack_out *) MUST_CHECK;
 uint64_t pack_out_plain_bytes(const struct pack_out *);
 uint64_t pack_out_stored_bytes(const struct pack_out *);
 /* Write the table; the put is the caller's from now on, to be sealed. */
-enum err pack_out_end(struct pack_out *, struct store_put **, uint64_t *stored_bytes, struct digest *) MUST_CHECK;
+enum err pack_out_end(struct pack_out *, struct store_put **, uint64_t *stored_bytes,
+		      struct digest *) MUST_CHECK;
 void pack_out_abort(struct pack_out *);
 
 #endif

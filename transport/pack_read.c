@@ -88,7 +88,8 @@ enum err pack_read_open(struct store *store, const char *key, struct pack_read *
 	pack->compressed = n > 4 && strcmp(key + n - 4, ".zst") == 0;
 	pack->plain_frame = UINT64_MAX;
 	pack->plain = malloc(ZSTD_FRAME_BYTES_MAX);
-	pack->stored_room = pack->compressed ? malloc(zstd_stage_bound(ZSTD_FRAME_BYTES_MAX)) : NULL;
+	pack->stored_room =
+		pack->compressed ? malloc(zstd_stage_bound(ZSTD_FRAME_BYTES_MAX)) : NULL;
 	if (!pack->plain || (pack->compressed && !pack->stored_room))
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "reading %s", key);
 	else if (!(e = store->type->size(store, key, &pack->stored_bytes)) && pack->compressed)
@@ -211,7 +212,8 @@ static enum err span_of_frames(struct pack_read *pack, uint64_t offset, uint64_t
 	enum err e = OK;
 
 	while (length > 0 && !e) {
-		if ((e = seek(pack, offset, &stored, &plain)) || (e = frame_open(pack, stored, plain)))
+		if ((e = seek(pack, offset, &stored, &plain)) ||
+		    (e = frame_open(pack, stored, plain)))
 			return e;
 		from = (size_t)(offset - pack->at.plain);
 		n = min_u64(plain - from, length);
@@ -243,8 +245,8 @@ enum err pack_read_span(struct pack_read *pack, uint64_t offset, uint64_t length
 {
 	if (length > UINT64_MAX / 2 || offset > UINT64_MAX / 2)
 		return damaged(pack, "a message lies beyond its end");
-	return pack->compressed ? span_of_frames(pack, offset, length, write, context) :
-				  span_of_file(pack, offset, length, write, context);
+	return pack->compressed ? span_of_frames(pack, offset, length, write, context)
+				: span_of_file(pack, offset, length, write, context);
 }
 
 /* ---- all of it ---- */
@@ -271,8 +273,9 @@ enum err pack_read_next(struct pack_read *pack, const uint8_t **at, size_t *n)
 	if (!pack->compressed)
 		return next_of_file(pack, at, n);
 	if (pack->at.frame == pack->frames)
-		return pack->at.stored == pack->table_offset ?
-			       ERR_PIPE_ENDED : damaged(pack, "its seek table does not add up");
+		return pack->at.stored == pack->table_offset
+			       ? ERR_PIPE_ENDED
+			       : damaged(pack, "its seek table does not add up");
 	if ((e = entry_get(pack, &stored, &plain)) || (e = frame_open(pack, stored, plain)))
 		return e;
 	step(pack, stored, plain);

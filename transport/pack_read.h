@@ -1,5 +1,5 @@
-/* A pack read back: any span of its tar through the seek table, or all of it frame by frame. Trusts no
- * number in it. docs/FORMAT.md section 2.3. */
+/* A pack read back: any span of its tar through the seek table, or all of it frame by frame. Trusts
+ * no number in it. docs/FORMAT.md section 2.3. */
 #ifndef MAILHAUL_PACK_READ_H
 #define MAILHAUL_PACK_READ_H
 
@@ -17,7 +17,8 @@ uint64_t pack_read_frames(const struct pack_read *); /* 0: not compressed */
 /* Hand `length` bytes of the tar from `offset` on to `write`, piece by piece. Reads only the frames
  * they lie in; forward from the span before, the table is read once. */
 enum err pack_read_span(struct pack_read *, uint64_t offset, uint64_t length,
-			enum err (*write)(void *context, const void *, size_t), void *context) MUST_CHECK;
+			enum err (*write)(void *context, const void *, size_t),
+			void *context) MUST_CHECK;
 
 /* All of it from the start: the next piece of the tar, borrowed until the next call on this object.
  * ERR_PIPE_ENDED at the end, when frames and table added up. */

@@ -1,5 +1,5 @@
-/* The seal: what the ledger keeps of a pack between "complete under a temporary name" and "settled".
- * docs/FORMAT.md section 5.1. Pure functions. */
+/* The seal: what the ledger keeps of a pack between "complete under a temporary name" and
+ * "settled". docs/FORMAT.md section 5.1. Pure functions. */
 #ifndef MAILHAUL_SEAL_H
 #define MAILHAUL_SEAL_H
 

@@ -1,6 +1,6 @@
-/* Where an archive's files lie: a directory now (store_dir.c), a bucket later (store_s3.c). Keys are
- * relative, '/'-separated, of [A-Za-z0-9._-] and '/', no component starting with '.'. Objects are never
- * overwritten. Everything suspends but close and what says otherwise. */
+/* Where an archive's files lie: a directory now (store_dir.c), a bucket later (store_s3.c). Keys
+ * are relative, '/'-separated, of [A-Za-z0-9._-] and '/', no component starting with '.'. Objects
+ * are never overwritten. Everything suspends but close and what says otherwise. */
 #ifndef MAILHAUL_STORE_H
 #define MAILHAUL_STORE_H
 
@@ -24,8 +24,9 @@ struct store_driver {
 	enum err (*put_open)(struct store *, const char *key, struct store_put **);
 	/* Append. The bytes are copied before return (BYTES_STORE). */
 	enum err (*put_write)(struct store_put *, const void *, size_t);
-	/* Append without a copy: room for *bytes bytes (at least one), to be written into; then say how
-	 * many were. put_room does not suspend, put_took may; the room is the caller's between the two. */
+	/* Append without a copy: room for *bytes bytes (at least one), to be written into; then say
+	 * how many were. put_room does not suspend, put_took may; the room is the caller's between
+	 * the two. */
 	void *(*put_room)(struct store_put *, size_t *bytes);
 	enum err (*put_took)(struct store_put *, size_t);
 	/* Take back everything after `bytes`, which must be the value put_mark() returned last. */
@@ -33,18 +34,21 @@ struct store_driver {
 	enum err (*put_rewind)(struct store_put *, uint64_t bytes);
 	/* Everything written so far is on disk, still under the temporary name; no more can be. */
 	enum err (*put_seal)(struct store_put *);
-	/* Make it visible under its key, durably; sealed before. ERR_DISK_EXISTS if the key is taken. */
+	/* Make it visible under its key, durably; sealed before. ERR_DISK_EXISTS if the key is
+	 * taken. */
 	enum err (*put_publish)(struct store_put **);
 	/* Never suspends; what lies under the temporary name is removed now or by the next lock. */
 	void (*put_abort)(struct store_put **);
 	/* Ranged read of at most `length` bytes; *got less only at the end. ERR_DISK_ABSENT. */
-	enum err (*get)(struct store *, const char *key, uint64_t offset, void *to, size_t length, size_t *got);
+	enum err (*get)(struct store *, const char *key, uint64_t offset, void *to, size_t length,
+			size_t *got);
 	enum err (*size)(struct store *, const char *key, uint64_t *bytes); /* ERR_DISK_ABSENT */
-	/* Names directly below a key prefix ("" or "a/b"), NUL-separated, sorted; names that cannot be
-	 * part of a key are among them, the store's own are not. Nothing there: none. */
+	/* Names directly below a key prefix ("" or "a/b"), NUL-separated, sorted; names that cannot
+	 * be part of a key are among them, the store's own are not. Nothing there: none. */
 	enum err (*list)(struct store *, const char *prefix, struct buffer *names);
-	/* One writer at a time for the whole store; held until close. Stores of one process share it.
-	 * ERR_SINK_BUSY. The first holder removes what earlier writers left under temporary names. */
+	/* One writer at a time for the whole store; held until close. Stores of one process share
+	 * it. ERR_SINK_BUSY. The first holder removes what earlier writers left under temporary
+	 * names. */
 	enum err (*lock)(struct store *);
 	/* How many such leftovers there are now. */
 	enum err (*leftovers)(struct store *, uint64_t *count);
@@ -65,9 +69,11 @@ bool store_name_is_valid(struct text name);
 /* A whole small object, durable and visible on return. */
 enum err store_put_whole(struct store *, const char *key, const void *, size_t) MUST_CHECK;
 /* All of a small object, at most bytes_max bytes (ERR_ARCHIVE_DAMAGED). The caller frees `to`. */
-enum err store_get_whole(struct store *, const char *key, size_t bytes_max, struct buffer *to) MUST_CHECK;
+enum err store_get_whole(struct store *, const char *key, size_t bytes_max,
+			 struct buffer *to) MUST_CHECK;
 /* Digest and length of an object as stored. The tap is borrowed and begun here. */
-enum err store_digest(struct store *, const char *key, struct tap *, struct digest *, uint64_t *bytes) MUST_CHECK;
+enum err store_digest(struct store *, const char *key, struct tap *, struct digest *,
+		      uint64_t *bytes) MUST_CHECK;
 
 /* Walk names as list() and io_list() give them: false at the end; start with *name NULL. */
 bool store_names_next(const struct buffer *names, const char **name);

@@ -1,5 +1,5 @@
-/* The process's table of directories it writes to. Stores on any thread look here first; only the first
- * one talks to the kernel. Not for: what the lock protects (store_dir.c). */
+/* The process's table of directories it writes to. Stores on any thread look here first; only the
+ * first one talks to the kernel. Not for: what the lock protects (store_dir.c). */
 #include "transport/store_lock.h"
 
 #include <fcntl.h>
@@ -16,7 +16,7 @@ enum {
 	/* A store that was just closed lets the kernel close its file a moment later. */
 	TRIES = 4,
 };
-#define TRY_AGAIN_NS (20 * NSEC_MILLISECOND)
+#define TRY_AGAIN_NS   (20 * NSEC_MILLISECOND)
 #define TAKING_POLL_NS (5 * NSEC_MILLISECOND)
 
 struct store_lock {
@@ -30,7 +30,8 @@ struct store_lock {
 static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct store_lock *table;
 
-/* The entry of `root`: a new one (*first), one that is ready (counted), or NULL: look again later. */
+/* The entry of `root`: a new one (*first), one that is ready (counted), or NULL: look again later.
+ */
 static struct store_lock *table_enter(const char *root, bool *first)
 {
 	struct store_lock *lock;
@@ -98,8 +99,9 @@ static enum err take_from_kernel(struct store_lock *lock, nsec until)
 		if ((e = io_lock(lock->fd, until, &held)))
 			return e;
 	}
-	return held ? OK : RAISE(ERR_SINK_BUSY, "another process is writing to %s; let it end first",
-				 lock->root);
+	return held ? OK
+		    : RAISE(ERR_SINK_BUSY, "another process is writing to %s; let it end first",
+			    lock->root);
 }
 
 enum err store_lock_take(const char *root, nsec until, struct store_lock **out, bool *first)

@@ -35,8 +35,8 @@ static bool is_refused_byte(struct text level, size_t i)
 	return i + 1 == level.bytes && (byte == '.' || byte == ' ');
 }
 
-/* The encoded form of the character at i: 1 to 12 bytes in `to`. Returns how many bytes of the level it
- * stands for. */
+/* The encoded form of the character at i: 1 to 12 bytes in `to`. Returns how many bytes of the
+ * level it stands for. */
 static size_t encode_character(char to[16], struct text level, size_t i)
 {
 	size_t n = json_utf8_bytes(level.at + i, level.bytes - i);
@@ -111,14 +111,18 @@ enum err tar_path_add(struct buffer *to, struct text folder, char separator)
 void tar_record_add(struct buffer *to, const char *key, struct text value)
 {
 	/* The length counts its own digits: try until it is stable. */
-	size_t rest = strlen(key) + value.bytes + 3, length = rest + 1;
-	char digits[24];
+	size_t rest = strlen(key) + value.bytes + 3, length = rest;
+	char room[JSON_DIGITS_MAX];
+	struct text digits = json_digits(room, length);
 
-	for (size_t before = 0; before != length;) {
-		before = length;
-		length = rest + (size_t)snprintf(digits, sizeof digits, "%zu", length);
+	while (length != rest + digits.bytes) {
+		length = rest + digits.bytes;
+		digits = json_digits(room, length);
 	}
-	buffer_addf(to, "%zu %s=", length, key);
+	buffer_add(to, digits.at, digits.bytes);
+	buffer_add(to, " ", 1);
+	buffer_add_text(to, key);
+	buffer_add(to, "=", 1);
 	buffer_add(to, value.at, value.bytes);
 	buffer_add(to, "\n", 1);
 }
@@ -131,14 +135,21 @@ static void set_octal(char *to, size_t to_bytes, uint64_t value)
 	must(value == 0);
 }
 
-static uint32_t checksum(const struct ustar *header)
+static uint32_t sum_of(const char *bytes, size_t n)
 {
-	const uint8_t *bytes = (const uint8_t *)header;
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < sizeof *header; i++)
-		sum += i - offsetof(struct ustar, chksum) < sizeof header->chksum ? ' ' : bytes[i];
+	for (size_t i = 0; i < n; i++)
+		sum += (uint8_t)bytes[i];
 	return sum;
+}
+
+/* Of all bytes, those of the field itself taken as blanks. */
+static uint32_t checksum(const struct ustar *header)
+{
+	return sum_of((const char *)header, sizeof *header) -
+	       sum_of(header->chksum, sizeof header->chksum) +
+	       ' ' * (uint32_t)sizeof header->chksum;
 }
 
 static void add_header(struct buffer *to, struct text name, uint64_t size_bytes, uint64_t mtime,
@@ -182,7 +193,8 @@ static struct text file_of(struct text name)
 {
 	const char *slash = memrchr(name.at, '/', name.bytes);
 
-	return slash ? (struct text){ slash + 1, (size_t)(name.at + name.bytes - slash - 1) } : name;
+	return slash ? (struct text){ slash + 1, (size_t)(name.at + name.bytes - slash - 1) }
+		     : name;
 }
 
 /* "PaxHeaders/" and the file name, as tar programs that do not know pax headers would unpack it. */
@@ -201,15 +213,13 @@ void tar_head_add(struct buffer *to, const struct tar_entry *entry, struct buffe
 {
 	bool name_fits = fits_header(entry->name), size_fits = entry->size_bytes <= OCTAL_11_MAX;
 	struct buffer extra = { 0 };
-	char digits[24];
+	char digits[JSON_DIGITS_MAX];
 
 	must(entry->mtime <= OCTAL_11_MAX);
 	if (!name_fits)
 		tar_record_add(&extra, "path", entry->name);
-	if (!size_fits) {
-		snprintf(digits, sizeof digits, "%llu", (unsigned long long)entry->size_bytes);
-		tar_record_add(&extra, "size", text_of(digits));
-	}
+	if (!size_fits)
+		tar_record_add(&extra, "size", json_digits(digits, entry->size_bytes));
 	if (extra.bytes > 0) {
 		buffer_add(&extra, records->at, records->bytes);
 		add_pax_header(to, entry, (struct text){ extra.at, extra.bytes });
@@ -231,7 +241,7 @@ struct tar_read {
 	void *context;
 	enum tar_state state;
 	uint64_t position; /* in the tar */
-	uint64_t left;     /* of records, body or padding */
+	uint64_t left;	   /* of records, body or padding */
 	uint64_t pad_after_body;
 	unsigned zero_blocks;
 	bool has_records, has_path, has_size;
@@ -290,7 +300,8 @@ static enum err read_begin(struct tar_read *tar, const struct ustar *header, uin
 	struct tar_member *member = &tar->member;
 
 	if (!tar->has_path)
-		snprintf(member->name, sizeof member->name, "%.*s", (int)sizeof header->name, header->name);
+		snprintf(member->name, sizeof member->name, "%.*s", (int)sizeof header->name,
+			 header->name);
 	if (!tar->has_size)
 		member->size_bytes = size_bytes;
 	if (!member->name[0] || header->prefix[0])
@@ -349,7 +360,8 @@ static enum err take_record(struct tar_read *tar, struct text key, struct text v
 		if (value.bytes == 0 || value.bytes > TAR_NAME_BYTES_MAX ||
 		    memchr(value.at, '\0', value.bytes))
 			return damaged(tar, "a path that we do not write");
-		snprintf(tar->member.name, sizeof tar->member.name, "%.*s", (int)value.bytes, value.at);
+		snprintf(tar->member.name, sizeof tar->member.name, "%.*s", (int)value.bytes,
+			 value.at);
 		tar->has_path = true;
 	} else if (text_equal(key, text_of("size"))) {
 		if (!get_decimal(value, &tar->member.size_bytes))
@@ -366,7 +378,8 @@ static enum err read_record(struct tar_read *tar, struct text *rest)
 	uint64_t length;
 	enum err e;
 
-	if (!space || !get_decimal((struct text){ rest->at, (size_t)(space - rest->at) }, &length) ||
+	if (!space ||
+	    !get_decimal((struct text){ rest->at, (size_t)(space - rest->at) }, &length) ||
 	    length > rest->bytes || length < (size_t)(space - rest->at) + 3 ||
 	    rest->at[length - 1] != '\n')
 		return damaged(tar, "a pax record that is none");
@@ -394,8 +407,8 @@ static enum err read_records(struct tar_read *tar)
 /* Gather a whole header or whole records, padding included. True when they are there. */
 static bool gather(struct tar_read *tar, const uint8_t **at, size_t *n)
 {
-	size_t whole = tar->state == TAR_HEADER ? TAR_BLOCK_BYTES :
-						  round_up(tar->left, TAR_BLOCK_BYTES);
+	size_t whole =
+		tar->state == TAR_HEADER ? TAR_BLOCK_BYTES : round_up(tar->left, TAR_BLOCK_BYTES);
 	size_t take = min_u64(whole - tar->gathered, *n);
 
 	must(whole <= sizeof tar->block);

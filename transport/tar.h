@@ -1,5 +1,5 @@
-/* tar as far as packs need it: POSIX.1-2001 pax headers and ustar headers written, and read again by
- * feeding bytes. Knows no mail and no compression. docs/FORMAT.md section 2.1. */
+/* tar as far as packs need it: POSIX.1-2001 pax headers and ustar headers written, and read again
+ * by feeding bytes. Knows no mail and no compression. docs/FORMAT.md section 2.1. */
 #ifndef MAILHAUL_TAR_H
 #define MAILHAUL_TAR_H
 
@@ -17,15 +17,16 @@ enum {
 	TAR_END_BYTES = 2 * TAR_BLOCK_BYTES,
 };
 
-/* Append a folder's levels as a member's name has them, joined by '/'. separator '\0': one level. */
+/* Append a folder's levels as a member's name has them, joined by '/'. separator '\0': one level.
+ */
 enum err tar_path_add(struct buffer *to, struct text folder, char separator) MUST_CHECK;
 
 /* Append one pax record. */
 void tar_record_add(struct buffer *to, const char *key, struct text value);
 
-/* Append a member's head: pax header and `records` if there are any, and the ustar header. Where the
- * name or the size does not fit the latter, `records` gets them as well, so pass at least an empty
- * buffer; it is changed. */
+/* Append a member's head: pax header and `records` if there are any, and the ustar header. Where
+ * the name or the size does not fit the latter, `records` gets them as well, so pass at least an
+ * empty buffer; it is changed. */
 struct tar_entry {
 	struct text name; /* whole, '/'-separated */
 	uint64_t size_bytes;

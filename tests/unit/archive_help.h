@@ -1,5 +1,5 @@
-/* What the tests of archives share: messages made of a seed, a sink's life in one call, an archive read
- * back and compared, stock tools run over it. */
+/* What the tests of archives share: messages made of a seed, a sink's life in one call, an archive
+ * read back and compared, stock tools run over it. */
 #ifndef MAILHAUL_TESTS_ARCHIVE_HELP_H
 #define MAILHAUL_TESTS_ARCHIVE_HELP_H
 
@@ -34,14 +34,15 @@ HELP void fill(uint8_t *to, size_t n, uint64_t seed)
 	}
 }
 
-/* A body of known bytes, handed out all at once (staged) or piece by piece, that may fail on the way. */
+/* A body of known bytes, handed out all at once (staged) or piece by piece, that may fail on the
+ * way. */
 struct body_stream {
 	struct stream base;
 	struct reserve *reserve;
 	const uint8_t *bytes;
 	size_t length, at, piece; /* piece 0: staged, as one list */
-	size_t fail_at;           /* once so many bytes went out */
-	enum err fail;            /* OK: never */
+	size_t fail_at;		  /* once so many bytes went out */
+	enum err fail;		  /* OK: never */
 	bool closed;
 };
 
@@ -81,10 +82,14 @@ HELP void body_close_any(struct stream *stream)
 
 static const struct stream_type body_type = { body_pull_any, body_close_any };
 
-HELP struct body_stream body_of(struct reserve *reserve, const void *bytes, size_t length, size_t piece)
+HELP struct body_stream body_of(struct reserve *reserve, const void *bytes, size_t length,
+				size_t piece)
 {
-	return (struct body_stream){ .base = { &body_type }, .reserve = reserve, .bytes = bytes,
-				     .length = length, .piece = piece };
+	return (struct body_stream){ .base = { &body_type },
+				     .reserve = reserve,
+				     .bytes = bytes,
+				     .length = length,
+				     .piece = piece };
 }
 
 /* ---- a sink ---- */
@@ -109,11 +114,19 @@ HELP void world_begin(struct world *world, const char *path)
 	*world = (struct world){ 0 };
 	snprintf(world->path, sizeof world->path, "%s", path);
 	memset(world->ledger_id, 0x5A, sizeof world->ledger_id);
-	world->account = (struct account){ .scheme = "file", .user = "", .host = "", .path = world->path,
-					   .shown = world->path, .io_timeout = 60 * NSEC_SECOND };
+	world->account = (struct account){ .scheme = "file",
+					   .user = "",
+					   .host = "",
+					   .path = world->path,
+					   .shown = world->path,
+					   .io_timeout = 60 * NSEC_SECOND };
 	world->config = (struct sink_config){
-		.mailbox_no = 1, .mailbox_name = "alice@mail.example.com", .ledger_id = world->ledger_id,
-		.next_seal_no = 1, .digest = digest_type(text_of("blake3")), .zstd_level = 1,
+		.mailbox_no = 1,
+		.mailbox_name = "alice@mail.example.com",
+		.ledger_id = world->ledger_id,
+		.next_seal_no = 1,
+		.digest = digest_type(text_of("blake3")),
+		.zstd_level = 1,
 		.pack_bytes = 64 * 1024 * 1024,
 	};
 	must(reserve_open(arena_current(), 2 * IOLIST_SLICES_MAX, clock_after(NSEC_SECOND),
@@ -138,7 +151,10 @@ HELP void world_end(struct world *world)
 
 HELP struct box box_named(const char *name, uint64_t box_no)
 {
-	struct box box = { .separator = '/', .selectable = true, .epoch = 1700000000, .box_no = box_no,
+	struct box box = { .separator = '/',
+			   .selectable = true,
+			   .epoch = 1700000000,
+			   .box_no = box_no,
 			   .subscribed = true };
 
 	snprintf(box.name, sizeof box.name, "%s", name);
@@ -148,8 +164,11 @@ HELP struct box box_named(const char *name, uint64_t box_no)
 
 HELP struct item item_of(uint64_t box_no, uint64_t no, struct body_stream *body)
 {
-	struct item item = { .kind = ITEM_MESSAGE, .box_no = box_no, .no = no,
-			     .size_bytes = (int64_t)body->length, .body = &body->base };
+	struct item item = { .kind = ITEM_MESSAGE,
+			     .box_no = box_no,
+			     .no = no,
+			     .size_bytes = (int64_t)body->length,
+			     .body = &body->base };
 
 	item.meta.flags = MAIL_SEEN | MAIL_FLAGGED;
 	item.meta.date = (struct mail_date){ 1394000000 + (int64_t)no, 60, true };
@@ -158,8 +177,8 @@ HELP struct item item_of(uint64_t box_no, uint64_t no, struct body_stream *body)
 	return item;
 }
 
-HELP enum err world_put(struct world *world, uint64_t box_no, uint64_t no, const void *bytes, size_t n,
-			size_t piece)
+HELP enum err world_put(struct world *world, uint64_t box_no, uint64_t no, const void *bytes,
+			size_t n, size_t piece)
 {
 	struct body_stream body = body_of(world->reserve, bytes, n, piece);
 	struct item item = item_of(box_no, no, &body);
@@ -169,7 +188,8 @@ HELP enum err world_put(struct world *world, uint64_t box_no, uint64_t no, const
 	return e;
 }
 
-/* Answer every receipt; `publish` false: keep the seal but let nothing become visible (and stop). */
+/* Answer every receipt; `publish` false: keep the seal but let nothing become visible (and stop).
+ */
 HELP enum err world_receipts(struct world *world, bool publish)
 {
 	struct receipt receipt;
@@ -214,9 +234,11 @@ HELP enum err collect(void *context, const void *from, size_t n)
 	return OK;
 }
 
-HELP enum err archive_at(struct world *world, struct archive **archive, struct archive_mailbox *mailbox)
+HELP enum err archive_at(struct world *world, struct archive **archive,
+			 struct archive_mailbox *mailbox)
 {
-	enum err e = archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), archive);
+	enum err e =
+		archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), archive);
 
 	return e ? e : archive_mailbox_next(*archive, mailbox);
 }
@@ -239,7 +261,8 @@ HELP void fault_seen(void *context, const char *key, const char *what)
 HELP enum err world_verify(struct world *world, struct faults *faults, struct archive_check *check)
 {
 	struct archive *archive = NULL;
-	enum err e = archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), &archive);
+	enum err e =
+		archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), &archive);
 
 	*faults = (struct faults){ 0 };
 	if (!e)

@@ -1,5 +1,5 @@
-/* The sink's promises: receipts only for what is durable, every interruption ends well, nothing foreign
- * is touched. */
+/* The sink's promises: receipts only for what is durable, every interruption ends well, nothing
+ * foreign is touched. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -49,7 +49,8 @@ static unsigned files_in(const char *folder)
 {
 	char command[400], output[100];
 
-	snprintf(command, sizeof command, "ls %s/%s/%s 2>/dev/null | wc -l", world.path, MAILBOX_KEY_PATTERN, folder);
+	snprintf(command, sizeof command, "ls %s/%s/%s 2>/dev/null | wc -l", world.path,
+		 MAILBOX_KEY_PATTERN, folder);
 	shell(command, output, sizeof output);
 	return (unsigned)atoi(output);
 }
@@ -119,7 +120,8 @@ TEST_FIBER(packs_fill_while_others_are_receipted)
 	group = group_open();
 	CHECK_OK(group_spawn(group, "receipts", FIBER_STACK_SMALL, receive_all, NULL));
 	for (uint64_t no = 1; no <= 300; no++)
-		CHECK_OK(world_put(&world, 1, no, bytes + no, 1 + no * 131 % 40000, no % 3 ? 0 : 5000));
+		CHECK_OK(world_put(&world, 1, no, bytes + no, 1 + no * 131 % 40000,
+				   no % 3 ? 0 : 5000));
 	CHECK_OK(archive_sink.flush(world.sink));
 	archive_sink.drain(world.sink);
 	CHECK_OK(group_join(&group));
@@ -234,8 +236,9 @@ TEST_FIBER(another_pack_under_the_sealed_key_stops_everything)
 	char command[400], output[200];
 
 	REQUIRE(publish_and_cut());
-	snprintf(command, sizeof command, "printf x | dd of=$(ls %s/%s/packs/*) bs=1 seek=30 conv=notrunc 2>&1",
-		 world.path, MAILBOX_KEY_PATTERN);
+	snprintf(command, sizeof command,
+		 "printf x | dd of=$(ls %s/%s/packs/*) bs=1 seek=30 conv=notrunc 2>&1", world.path,
+		 MAILBOX_KEY_PATTERN);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	REQUIRE(begin_again(2));
 	CHECK_ERR(find(&fate), ERR_SINK_DAMAGED);
@@ -252,14 +255,16 @@ TEST_FIBER(a_key_that_is_taken_is_never_overwritten)
 	REQUIRE(put_two());
 	CHECK_OK(archive_sink.flush(world.sink));
 	CHECK_OK(world_receipts(&world, false));
-	snprintf(command, sizeof command, "cd %s/%s/packs && printf mine > 000000000001.tar.zst", world.path,
-		 MAILBOX_KEY_PATTERN);
+	snprintf(command, sizeof command, "cd %s/%s/packs && printf mine > 000000000001.tar.zst",
+		 world.path, MAILBOX_KEY_PATTERN);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	CHECK_ERR(archive_sink.publish(world.sink, 1), ERR_SINK_DAMAGED);
 	err_note_clear();
 	CHECK_ERR(world_put(&world, 1, 3, bytes, 10, 0), ERR_SINK_DAMAGED);
-	CHECK(strstr(err_note()->text, "000000000001.tar.zst") != NULL); /* the same words in every fiber */
-	snprintf(command, sizeof command, "cat %s/%s/packs/000000000001.tar.zst", world.path, MAILBOX_KEY_PATTERN);
+	CHECK(strstr(err_note()->text, "000000000001.tar.zst") !=
+	      NULL); /* the same words in every fiber */
+	snprintf(command, sizeof command, "cat %s/%s/packs/000000000001.tar.zst", world.path,
+		 MAILBOX_KEY_PATTERN);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	CHECK_TEXT(output, "mine");
 	world_end(&world);
@@ -272,7 +277,9 @@ TEST_FIBER(a_seal_that_is_none_of_ours_is_refused)
 	REQUIRE(publish_and_cut());
 	REQUIRE(begin_again(2));
 	for (size_t n = 0; n < world.seal.bytes; n += 7) {
-		CHECK_ERR(archive_sink.find(world.sink, 1, (struct text){ world.seal.at, n }, &fate), ERR_LEDGER_DAMAGED);
+		CHECK_ERR(
+			archive_sink.find(world.sink, 1, (struct text){ world.seal.at, n }, &fate),
+			ERR_LEDGER_DAMAGED);
 		err_note_clear();
 	}
 	world.seal.at[60] = '.'; /* the key's first byte */
@@ -389,7 +396,8 @@ TEST_FIBER(a_foreign_directory_is_named_and_not_touched)
 	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	world_begin(&world, test_directory());
 	CHECK_ERR(world_open(&world), ERR_SINK_FOREIGN);
-	CHECK(strstr(err_note()->text, "letters \\x1B[31m") || strstr(err_note()->text, "letters \\x1b[31m"));
+	CHECK(strstr(err_note()->text, "letters \\x1B[31m") ||
+	      strstr(err_note()->text, "letters \\x1b[31m"));
 	CHECK(world.sink == NULL);
 	CHECK_EQ(entries(test_directory()), 1);
 	world_end(&world);
@@ -455,7 +463,8 @@ static bool lock_of_another_process(int fd)
 	int failed = -1;
 
 	for (int i = 0; i < 1000 && failed; i++)
-		if ((failed = flock(fd, LOCK_EX | LOCK_NB)) && fiber_sleep(clock_after(NSEC_MILLISECOND)))
+		if ((failed = flock(fd, LOCK_EX | LOCK_NB)) &&
+		    fiber_sleep(clock_after(NSEC_MILLISECOND)))
 			break;
 	return !failed;
 }

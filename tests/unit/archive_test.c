@@ -1,5 +1,5 @@
-/* Archives read back: damaged in every byte, cut at every length, and lying. Nothing may crash, nothing
- * wrong may be handed out as right, and every fault is found. */
+/* Archives read back: damaged in every byte, cut at every length, and lying. Nothing may crash,
+ * nothing wrong may be handed out as right, and every fault is found. */
 #include <fcntl.h>
 #include <glob.h>
 
@@ -23,7 +23,8 @@ static bool make(int level)
 	return CHECK_OK(world_open(&world)) && CHECK_OK(archive_sink.prepare(world.sink, &inbox)) &&
 	       CHECK_OK(world_put(&world, 1, 1, bytes, 300, 0)) &&
 	       CHECK_OK(world_put(&world, 1, 2, bytes, 0, 0)) &&
-	       CHECK_OK(world_put(&world, 1, 3, bytes + 100, 700, 0)) && CHECK_OK(world_finish(&world));
+	       CHECK_OK(world_put(&world, 1, 3, bytes + 100, 700, 0)) &&
+	       CHECK_OK(world_finish(&world));
 }
 
 /* The only file that matches, below the only mailbox. */
@@ -77,9 +78,11 @@ static unsigned read_all(void)
 			if (archive_message_read(archive, &message, collect, &got))
 				continue;
 			right++;
-			CHECK(got.bytes == message.size_bytes && message.no >= 1 && message.no <= 3);
+			CHECK(got.bytes == message.size_bytes && message.no >= 1 &&
+			      message.no <= 3);
 			CHECK(got.bytes == (message.no == 1 ? 300 : message.no == 2 ? 0 : 700));
-			CHECK(!got.bytes || memcmp(got.at, bytes + (message.no == 3 ? 100 : 0), got.bytes) == 0);
+			CHECK(!got.bytes ||
+			      memcmp(got.at, bytes + (message.no == 3 ? 100 : 0), got.bytes) == 0);
 		}
 	err_note_clear();
 	archive_close(&archive);
@@ -113,7 +116,9 @@ static void flip_each(const char *folder, bool is_found)
 		whole.at[i] ^= (char)(1u << i % 8);
 		spill(path, whole.at, whole.bytes);
 		if (!verify_finds_a_fault() && is_found)
-			test_failed(__FILE__, __LINE__, "flipped bit %zu of byte %zu of %s not found", i % 8, i, folder);
+			test_failed(__FILE__, __LINE__,
+				    "flipped bit %zu of byte %zu of %s not found", i % 8, i,
+				    folder);
 		(void)read_all();
 		whole.at[i] ^= (char)(1u << i % 8);
 	}
@@ -189,7 +194,8 @@ TEST_FIBER(damage_is_told_message_by_message)
 	CHECK_EQ(faults.count, 2); /* the pack's bytes, and which message it is */
 	CHECK_EQ(check.messages, 2);
 	whole.at[1536 + 10] ^= 1;
-	whole.at[600] ^= 1; /* in the pax records of message 1: the walk stops, the messages are well */
+	whole.at[600] ^=
+		1; /* in the pax records of message 1: the walk stops, the messages are well */
 	whole.at[100] ^= 1;
 	spill(path, whole.at, whole.bytes);
 	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
@@ -231,10 +237,13 @@ static void forge_index(const char *lines, size_t n)
 	free(mailbox);
 }
 
-#define LINE(no, size, offset, body)                                                                      \
-	"{\"box\":\"INBOX\",\"sep\":\"/\",\"epoch\":1,\"no\":" no ",\"size\":" size ",\"digest\":\""       \
-	"00000000000000000000000000000000000000000000000000000000000000ff\",\"date\":\"\",\"flags\":\"\","  \
-	"\"keywords\":\"\",\"kind\":\"plain\",\"member\":\"x\",\"offset\":" offset ",\"body\":" body "}\n"
+#define LINE(no, size, offset, body)                                                               \
+	"{\"box\":\"INBOX\",\"sep\":\"/\",\"epoch\":1,\"no\":" no ",\"size\":" size                \
+	",\"digest\":\""                                                                           \
+	"00000000000000000000000000000000000000000000000000000000000000ff\",\"date\":\"\","        \
+	"\"flags\":\"\","                                                                          \
+	"\"keywords\":\"\",\"kind\":\"plain\",\"member\":\"x\",\"offset\":" offset                 \
+	",\"body\":" body "}\n"
 
 TEST_FIBER(an_index_that_lies_is_damage)
 {
@@ -246,8 +255,12 @@ TEST_FIBER(an_index_that_lies_is_damage)
 		LINE("1", "300", "1536", "0"),
 		LINE("1", "300", "99999999999", "99999999999"),
 		LINE("-1", "300", "0", "1536"),
-		LINE("1", "300", "0", "1536") LINE("2", "0", "9", "9") LINE("3", "700", "1", "1") LINE("4", "1", "1", "1"),
-		"{}\n", "\n", "null\n", "{\"box\":\"INBOX\"}\n",
+		LINE("1", "300", "0", "1536") LINE("2", "0", "9", "9") LINE("3", "700", "1", "1")
+			LINE("4", "1", "1", "1"),
+		"{}\n",
+		"\n",
+		"null\n",
+		"{\"box\":\"INBOX\"}\n",
 	};
 
 	for (int level = 0; level < 2; level++) {
@@ -262,7 +275,8 @@ TEST_FIBER(an_index_that_lies_is_damage)
 		CHECK(verify_finds_a_fault());
 		world_end(&world);
 		char command[700], output[10];
-		snprintf(command, sizeof command, "rm -rf %s/* %s/.tmp %s/.lock", world.path, world.path, world.path);
+		snprintf(command, sizeof command, "rm -rf %s/* %s/.tmp %s/.lock", world.path,
+			 world.path, world.path);
 		CHECK_EQ(shell(command, output, sizeof output), 0);
 	}
 }
@@ -294,7 +308,8 @@ TEST_FIBER(lines_without_end_and_depth_without_bound_are_damage)
 /* Frames, sizes and counts in the table that are not those of the file. */
 TEST_FIBER(a_seek_table_that_lies_is_damage)
 {
-	static const uint32_t lies[] = { 0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 20, (1 << 20) + 1 };
+	static const uint32_t lies[] = { 0,	     1,	      0x7FFFFFFF,   0x80000000,
+					 0xFFFFFFFF, 1 << 20, (1 << 20) + 1 };
 	struct buffer whole;
 	char path[400];
 	size_t foot, first;
@@ -332,19 +347,23 @@ TEST_FIBER(what_is_no_archive_is_told)
 	char path[300];
 
 	world_begin(&world, test_directory());
-	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive), ERR_ARCHIVE_FORMAT);
+	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive),
+		  ERR_ARCHIVE_FORMAT);
 	CHECK(strstr(err_note()->text, world.path) != NULL);
 	err_note_clear();
 	snprintf(path, sizeof path, "%s/mailhaul-archive.json", test_directory());
 	spill(path, "not json", 8);
-	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive), ERR_ARCHIVE_FORMAT);
+	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive),
+		  ERR_ARCHIVE_FORMAT);
 	err_note_clear();
 	spill(path, future, sizeof future - 1);
-	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive), ERR_ARCHIVE_FORMAT);
+	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive),
+		  ERR_ARCHIVE_FORMAT);
 	CHECK(strstr(err_note()->text, "version 2") != NULL);
 	err_note_clear();
 	snprintf(world.path, sizeof world.path, "%s/absent", test_directory());
-	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive), ERR_DISK_ABSENT);
+	CHECK_ERR(archive_open(&store_dir, &world.account, clock_after(NSEC_SECOND), &archive),
+		  ERR_DISK_ABSENT);
 	err_note_clear();
 	CHECK(archive == NULL);
 	archive_close(&archive);
@@ -358,7 +377,9 @@ TEST_FIBER(things_that_do_not_belong_there_are_told)
 	char command[600], output[100];
 
 	REQUIRE(make(1));
-	snprintf(command, sizeof command, "cd %s && mkdir lost+found .hidden 'odd name' && cd %s && touch packs/x.tar 'packs/a b' index/000000000009.ndjson.zst",
+	snprintf(command, sizeof command,
+		 "cd %s && mkdir lost+found .hidden 'odd name' && cd %s && touch packs/x.tar "
+		 "'packs/a b' index/000000000009.ndjson.zst",
 		 world.path, MAILBOX_KEY_PATTERN);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
@@ -390,8 +411,9 @@ TEST_FIBER(a_missing_pack_or_generation_is_told)
 
 TEST_FIBER(folder_names_come_back_as_they_were)
 {
-	static const char *const names[] = { "../../x", "INBOX", "inbox", "Inbox", "a\"b\\c", "Entw\xC3\xBCrfe",
-					     "\x01\x02", "-rf", "a//b" };
+	static const char *const names[] = { "../../x",	 "INBOX",   "inbox",
+					     "Inbox",	 "a\"b\\c", "Entw\xC3\xBCrfe",
+					     "\x01\x02", "-rf",	    "a//b" };
 	static struct box box;
 	struct archive *archive = NULL;
 	static struct archive_mailbox mailbox;
@@ -405,7 +427,7 @@ TEST_FIBER(folder_names_come_back_as_they_were)
 	for (uint64_t i = 0; i <= ARRAY_COUNT(names); i++) {
 		box = box_named(i < ARRAY_COUNT(names) ? names[i] : longest, i + 1);
 		CHECK_OK(archive_sink.prepare(world.sink, &box));
-		CHECK_OK(world_put(&world, i + 1, 1, names[0], i, 0));
+		CHECK_OK(world_put(&world, i + 1, 1, bytes, i, 0));
 	}
 	CHECK_OK(world_finish(&world));
 	CHECK(!verify_finds_a_fault());

@@ -36,8 +36,8 @@ TEST(unknown_names_have_no_type)
 }
 
 /* Sizes on both sides of every border of BLAKE3's tree and of the other two's blocks. */
-static const size_t sizes[] = { 0, 1, 63, 64, 65, 127, 128, 129, 1023, 1024, 1025, 2048, 16384, 16385,
-				65535, 100000 };
+static const size_t sizes[] = { 0,    1,    63,	  64,	65,    127,   128,   129,
+				1023, 1024, 1025, 2048, 16384, 16385, 65535, 100000 };
 
 static void check_tool(const char *name, const char *tool)
 {

@@ -1,5 +1,5 @@
-/* The parser of FETCH from memory: whatever the pieces it is read in, the outcome is the same; whatever
- * is cut or damaged, it ends, and every chunk comes home. Single replies: tests/wire. */
+/* The parser of FETCH from memory: whatever the pieces it is read in, the outcome is the same;
+ * whatever is cut or damaged, it ends, and every chunk comes home. Single replies: tests/wire. */
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -12,11 +12,14 @@
 static const char transcript[] =
 	"* OK [UIDVALIDITY 7] fine {5}\r\n"
 	"* 3 EXISTS\r\n"
-	"* 1 FETCH (UID 1 FLAGS (\\Seen $Label a) INTERNALDATE \" 1-Mar-2014 08:00:00 +0100\" BODY[] {12}\r\n"
+	"* 1 FETCH (UID 1 FLAGS (\\Seen $Label a) INTERNALDATE \" 1-Mar-2014 08:00:00 +0100\" "
+	"BODY[] {12}\r\n"
 	"hello\r\n\r\n* )"
 	")\r\n"
-	"* 2 FETCH (BODY[] {6}\r\nsecond UID 2 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 +0000\")\r\n"
-	"* 3 FETCH (UID 3 MODSEQ (7) FLAGS (\\Odd \\Recent) X ({3}\r\na)b (c \"d)\" (e))) INTERNALDATE NIL"
+	"* 2 FETCH (BODY[] {6}\r\nsecond UID 2 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 "
+	"+0000\")\r\n"
+	"* 3 FETCH (UID 3 MODSEQ (7) FLAGS (\\Odd \\Recent) X ({3}\r\na)b (c \"d)\" (e))) "
+	"INTERNALDATE NIL"
 	" RFC822.SIZE 99 BODY[] \"quo\\\"ted\")\r\n"
 	"* 4 FETCH (UID 4 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" BODY[] NIL)\r\n"
 	"* 5 FETCH (UID 5 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" BODY[] ~{0}\r\n)\r\n"
@@ -70,15 +73,18 @@ static void tell(struct imap_fetch *fetch, struct buffer *told)
 	enum err e;
 
 	while ((e = imap_fetch_next(fetch, &event)) == OK) {
-		buffer_addf(told, "[%d tag=%u state=%d code=%.*s text=%.*s uid=%u no=%d large=%d size=%lld ",
-			    event.kind, event.tag, event.status.state, (int)event.status.code.bytes,
-			    event.status.code.at, (int)event.status.text.bytes, event.status.text.at,
-			    event.uid, event.no_body, event.too_large, (long long)event.size_bytes);
+		buffer_addf(
+			told,
+			"[%d tag=%u state=%d code=%.*s text=%.*s uid=%u no=%d large=%d size=%lld ",
+			event.kind, event.tag, event.status.state, (int)event.status.code.bytes,
+			event.status.code.at, (int)event.status.text.bytes, event.status.text.at,
+			event.uid, event.no_body, event.too_large, (long long)event.size_bytes);
 		if (event.meta)
 			buffer_addf(told, "flags=%u keywords=%.*s dropped=%u date=%lld body=",
-				    event.meta->flags, event.meta->keywords_bytes, event.meta->keywords,
-				    event.meta->keywords_dropped,
-				    (long long)(event.meta->date.known ? event.meta->date.seconds : -1));
+				    event.meta->flags, event.meta->keywords_bytes,
+				    event.meta->keywords, event.meta->keywords_dropped,
+				    (long long)(event.meta->date.known ? event.meta->date.seconds
+								       : -1));
 		if (event.body)
 			(void)add_body(event.body, told);
 		buffer_add_text(told, "]\n");
@@ -94,7 +100,8 @@ static void parse(const char *bytes, size_t n, size_t piece, size_t read_bytes, 
 	struct imap_fetch *fetch = NULL;
 	struct reserve *reserve = NULL;
 
-	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND), &reserve));
+	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
+			      &reserve));
 	CHECK_OK(imap_wire_open(&port, NULL, 10 * NSEC_SECOND, &wire));
 	wire->read_bytes = read_bytes;
 	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
@@ -112,14 +119,16 @@ TEST_FIBER(every_fragmentation_gives_the_same)
 
 	parse(transcript, n, n, IMAP_READ_BYTES_COLD, &whole);
 	CHECK(strstr(whole.at, "body=hello\r\n\r\n* )/STREAM_ENDED"));
-	CHECK(strstr(whole.at, "uid=2 no=0 large=0 size=6 flags=0 keywords= dropped=0 date=1577836800 "
-			       "body=second/STREAM_ENDED"));
+	CHECK(strstr(whole.at,
+		     "uid=2 no=0 large=0 size=6 flags=0 keywords= dropped=0 date=1577836800 "
+		     "body=second/STREAM_ENDED"));
 	CHECK(strstr(whole.at, "dropped=1 date=-1 body=quo\"ted/STREAM_ENDED"));
 	CHECK(strstr(whole.at, "uid=4 no=1"));
 	CHECK(strstr(whole.at, "text=so long"));
 	for (size_t piece = 1; piece <= n; piece++) {
 		buffer_reset(&told);
-		parse(transcript, n, piece, piece % 2 ? IMAP_READ_BYTES_HOT : IMAP_READ_BYTES_COLD, &told);
+		parse(transcript, n, piece, piece % 2 ? IMAP_READ_BYTES_HOT : IMAP_READ_BYTES_COLD,
+		      &told);
 		if (strcmp(told.at, whole.at) != 0) {
 			test_failed(__FILE__, __LINE__, "pieces of %zu give %s", piece, told.at);
 			break;
@@ -161,8 +170,8 @@ TEST_FIBER(every_cut_ends_and_makes_nothing_up)
 
 TEST_FIBER(every_damaged_byte_ends_and_loses_no_chunk)
 {
-	static const char damage[] = { '\0', '\r', '\n', ' ', '(', ')', '"', '\\', '{', '}', '[', ']',
-				       '~', '0', '9', '*', (char)0xff };
+	static const char damage[] = { '\0', '\r', '\n', ' ', '(', ')', '"', '\\',	'{',
+				       '}',  '[',  ']',	 '~', '0', '9', '*', (char)0xff };
 	size_t n = sizeof transcript - 1;
 	char *copy = malloc(n);
 	struct buffer told = { 0 };
@@ -193,8 +202,10 @@ TEST_FIBER(small_messages_share_a_chunk)
 
 	REQUIRE(held);
 	for (unsigned i = 1; i <= 40; i++)
-		buffer_addf(&text, "* %u FETCH (UID %u FLAGS () INTERNALDATE NIL BODY[] {1000}\r\n%0*u)\r\n",
-			    i, i, 1000, i);
+		buffer_addf(
+			&text,
+			"* %u FETCH (UID %u FLAGS () INTERNALDATE NIL BODY[] {1000}\r\n%0*u)\r\n",
+			i, i, 1000, i);
 	memory = (struct memory){ text.at, text.bytes, text.bytes };
 	CHECK_OK(reserve_open(arena_current(), 1, clock_after(NSEC_SECOND), &reserve));
 	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));
@@ -207,7 +218,8 @@ TEST_FIBER(small_messages_share_a_chunk)
 		CHECK(held[i].slices[0].chunk == held[0].slices[0].chunk);
 	}
 	for (unsigned i = 0; i < 40; i++) {
-		CHECK_EQ(strtoul((const char *)slice_bytes(&held[i].slices[0]) + 990, NULL, 10), i + 1);
+		CHECK_EQ(strtoul((const char *)slice_bytes(&held[i].slices[0]) + 990, NULL, 10),
+			 i + 1);
 		iolist_release(&held[i]);
 	}
 	imap_fetch_close(&fetch);
@@ -217,8 +229,8 @@ TEST_FIBER(small_messages_share_a_chunk)
 	free(held);
 }
 
-/* Whole chunks at offsets that are multiples of a chunk, so that digests see long spans; and only what
- * was read with the line is copied. */
+/* Whole chunks at offsets that are multiples of a chunk, so that digests see long spans; and only
+ * what was read with the line is copied. */
 TEST_FIBER(large_messages_fill_whole_chunks_with_few_copies)
 {
 	struct buffer text = { 0 }, body = { 0 };
@@ -231,7 +243,9 @@ TEST_FIBER(large_messages_fill_whole_chunks_with_few_copies)
 	struct imap_event event;
 	uint64_t copied = bytes_copied(BYTES_LINE_TAIL);
 
-	buffer_addf(&text, "* 1 FETCH (UID 1 FLAGS () INTERNALDATE NIL BODY[] {200000}\r\n%0200000d)\r\n", 7);
+	buffer_addf(&text,
+		    "* 1 FETCH (UID 1 FLAGS () INTERNALDATE NIL BODY[] {200000}\r\n%0200000d)\r\n",
+		    7);
 	memory = (struct memory){ text.at, text.bytes, 5000 };
 	CHECK_OK(reserve_open(arena_current(), 8, clock_after(NSEC_SECOND), &reserve));
 	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));

@@ -52,7 +52,8 @@ TEST(every_character_survives)
 		}
 		name[n] = '\0';
 		if (!imap_utf7_encode((struct text){ name, n }, raw, sizeof raw) ||
-		    !imap_utf7_decode(text_of(raw), again, sizeof again) || strcmp(name, again) != 0) {
+		    !imap_utf7_decode(text_of(raw), again, sizeof again) ||
+		    strcmp(name, again) != 0) {
 			test_failed(__FILE__, __LINE__, "U+%04X becomes \"%s\"", code, raw);
 			return;
 		}
@@ -62,20 +63,20 @@ TEST(every_character_survives)
 TEST(wrong_spellings_are_not_decoded)
 {
 	static const char *const wrong[] = {
-		"&",          /* not ended */
-		"&AOQ",       /* not ended */
-		"&AGE-",      /* "a" stands for itself */
-		"&AOQ-&APY-", /* one run would do */
-		"&AOR-",      /* bits left over */
-		"&AO-",       /* half a unit */
-		"&2D0-",      /* half a surrogate pair */
-		"&3gDYPQ-",   /* the pair turned round */
-		"&AAA-",      /* U+0000 */
-		"&AO/-",      /* "/" instead of "," */
-		"&AOQ=-",     /* padding */
-		"gr\xc3\xbcn", /* 8 bits */
-		"a\nb",       /* control */
-		"&Jjo!",      /* from the RFC: not ended properly */
+		"&",		      /* not ended */
+		"&AOQ",		      /* not ended */
+		"&AGE-",	      /* "a" stands for itself */
+		"&AOQ-&APY-",	      /* one run would do */
+		"&AOR-",	      /* bits left over */
+		"&AO-",		      /* half a unit */
+		"&2D0-",	      /* half a surrogate pair */
+		"&3gDYPQ-",	      /* the pair turned round */
+		"&AAA-",	      /* U+0000 */
+		"&AO/-",	      /* "/" instead of "," */
+		"&AOQ=-",	      /* padding */
+		"gr\xc3\xbcn",	      /* 8 bits */
+		"a\nb",		      /* control */
+		"&Jjo!",	      /* from the RFC: not ended properly */
 		"&U,BTFw-&ZeVnLIqe-", /* from the RFC: superfluous shift */
 	};
 	char to[100];
@@ -87,8 +88,8 @@ TEST(wrong_spellings_are_not_decoded)
 
 TEST(what_is_not_utf8_is_not_encoded)
 {
-	static const char *const wrong[] = { "\xff", "\xc0\x80", "\xed\xa0\x80", "\xe2\x82", "\x80",
-					     "\xf4\x90\x80\x80" };
+	static const char *const wrong[] = { "\xff",	 "\xc0\x80", "\xed\xa0\x80",
+					     "\xe2\x82", "\x80",     "\xf4\x90\x80\x80" };
 	char to[100];
 
 	for (unsigned i = 0; i < ARRAY_COUNT(wrong); i++)

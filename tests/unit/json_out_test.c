@@ -37,7 +37,7 @@ TEST(values_and_levels_are_separated_by_commas)
 	json_array_end(&json);
 	json_bool(&json, "c", true);
 	json_null(&json, "d");
-	json_decimal(&json, "e", 1.5);
+	json_number_decimal(&json, "e", 1.5);
 	json_object_end(&json);
 	json_line_end(&json);
 	json_bool(&json, NULL, false);
@@ -64,9 +64,9 @@ TEST(numbers_that_json_cannot_spell_become_null)
 	struct json_out json = begin();
 
 	json_array_begin(&json, NULL);
-	json_decimal(&json, NULL, INFINITY);
-	json_decimal(&json, NULL, NAN);
-	json_decimal(&json, NULL, -0.25);
+	json_number_decimal(&json, NULL, INFINITY);
+	json_number_decimal(&json, NULL, NAN);
+	json_number_decimal(&json, NULL, -0.25);
 	json_array_end(&json);
 	expect(&json, "[null,null,-0.250]");
 }

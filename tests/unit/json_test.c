@@ -49,7 +49,9 @@ TEST(bytes_that_are_no_utf8_become_question_marks)
 
 	json_escape(&text, text_of("a\xFF\xC3(\xED\xA0\x80\xC0\xAFz"));
 	buffer_add(&text, "", 1);
-	CHECK_TEXT(text.at, "a?" "?(" "?????z");
+	CHECK_TEXT(text.at, "a?"
+			    "?("
+			    "?????z");
 	buffer_free(&text);
 }
 
@@ -57,7 +59,9 @@ TEST(unknown_members_and_space_are_passed_over)
 {
 	struct row row;
 
-	CHECK(reads(" { \"x\" : [1, {\"y\": \"]}\"}, null] , \"name\":\"n\",\"z\":-1.5e3,\t\"number\":7 }\n", &row));
+	CHECK(reads(" { \"x\" : [1, {\"y\": \"]}\"}, null] , "
+		    "\"name\":\"n\",\"z\":-1.5e3,\t\"number\":7 }\n",
+		    &row));
 	CHECK_TEXT(row.name, "n");
 	CHECK_EQ(row.number, 7);
 	CHECK(reads("{\"name\":\"\\u00e4\\ud83d\\udce7\\/\",\"number\":0,\"hex\":\"\"}", &row));
@@ -67,17 +71,31 @@ TEST(unknown_members_and_space_are_passed_over)
 TEST(what_is_no_object_of_ours_is_refused)
 {
 	static const char *const refused[] = {
-		"", "{", "{}", "[]", "null", "{\"name\":\"n\"}", "{\"name\":\"n\",\"number\":1",
-		"{\"name\":\"n\",\"number\":1}x", "{\"name\":\"n\",\"number\":1,}",
-		"{\"name\":\"n\",\"number\":-1}", "{\"name\":\"n\",\"number\":01}",
-		"{\"name\":\"n\",\"number\":18446744073709551616}", "{\"name\":\"n\",\"number\":1.5}",
-		"{\"name\":\"n\",\"number\":\"1\"}", "{\"name\":7,\"number\":1}",
+		"",
+		"{",
+		"{}",
+		"[]",
+		"null",
+		"{\"name\":\"n\"}",
+		"{\"name\":\"n\",\"number\":1",
+		"{\"name\":\"n\",\"number\":1}x",
+		"{\"name\":\"n\",\"number\":1,}",
+		"{\"name\":\"n\",\"number\":-1}",
+		"{\"name\":\"n\",\"number\":01}",
+		"{\"name\":\"n\",\"number\":18446744073709551616}",
+		"{\"name\":\"n\",\"number\":1.5}",
+		"{\"name\":\"n\",\"number\":\"1\"}",
+		"{\"name\":7,\"number\":1}",
 		"{\"name\":\"n\",\"name\":\"m\",\"number\":1}", /* doubled */
-		"{\"name\":\"a\\u0000b\",\"number\":1}",        /* NUL */
-		"{\"name\":\"\\ud83d\",\"number\":1}", "{\"name\":\"\\udce7\",\"number\":1}",
-		"{\"name\":\"\xFF\",\"number\":1}", "{\"name\":\"a\nb\",\"number\":1}",
-		"{\"name\":\"\\x\",\"number\":1}", "{\"name\":\"open,\"number\":1}",
-		"{\"name\":\"0123456789012345678901234567890123456789\",\"number\":1}", /* too long */
+		"{\"name\":\"a\\u0000b\",\"number\":1}",	/* NUL */
+		"{\"name\":\"\\ud83d\",\"number\":1}",
+		"{\"name\":\"\\udce7\",\"number\":1}",
+		"{\"name\":\"\xFF\",\"number\":1}",
+		"{\"name\":\"a\nb\",\"number\":1}",
+		"{\"name\":\"\\x\",\"number\":1}",
+		"{\"name\":\"open,\"number\":1}",
+		"{\"name\":\"0123456789012345678901234567890123456789\",\"number\":1}", /* too long
+											 */
 		"{\"name\":\"n\",\"number\":1,\"hex\":\"0102\"}",
 		"{\"name\":\"n\",\"number\":1,\"hex\":\"0102030405\"}",
 		"{\"name\":\"n\",\"number\":1,\"hex\":\"0102030g\"}",
@@ -113,7 +131,8 @@ TEST(depth_is_bounded_whatever_the_length)
 /* Cut at every byte: refused, and nothing behind the cut is read (the copy is exactly as long). */
 TEST(a_line_cut_anywhere_is_refused)
 {
-	static const char whole[] = "{\"name\":\"\\u00e4\",\"number\":12,\"x\":[\"]\"],\"hex\":\"01020304\"}";
+	static const char whole[] =
+		"{\"name\":\"\\u00e4\",\"number\":12,\"x\":[\"]\"],\"hex\":\"01020304\"}";
 	struct row row;
 
 	for (size_t n = 0; n < sizeof whole - 1; n++) {

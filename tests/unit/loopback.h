@@ -72,8 +72,7 @@ static inline bool pattern_holds(const uint8_t *at, size_t bytes, unsigned strea
 	return true;
 }
 
-/* Send what fits without waiting, up to `bytes` from `offset` of the stream on. Returns how much.
- */
+/* Send what fits without waiting, up to `bytes` of the stream from `offset`. Returns how much. */
 static inline size_t pattern_send(int fd, size_t bytes, unsigned stream, uint64_t offset)
 {
 	uint8_t piece[2048];

@@ -21,14 +21,19 @@ static const char KEY[] = "m/packs/000000000001.tar.zst", PLAIN_KEY[] = "m/packs
 
 static enum err bench_open(struct bench *bench, int level, uint64_t pack_bytes)
 {
-	struct pack_config config = { .digest = digest_type(text_of("blake3")), .zstd_level = level,
-				      .pack_bytes = pack_bytes, .mailbox_name = "m" };
+	struct pack_config config = { .digest = digest_type(text_of("blake3")),
+				      .zstd_level = level,
+				      .pack_bytes = pack_bytes,
+				      .mailbox_name = "m" };
 	enum err e;
 
-	*bench = (struct bench){ .box = { 1, 7, text_of("INBOX"), text_of("INBOX"), text_of("INBOX"), '/' } };
+	*bench = (struct bench){ .box = { 1, 7, text_of("INBOX"), text_of("INBOX"),
+					  text_of("INBOX"), '/' } };
 	snprintf(bench->path, sizeof bench->path, "%s", test_directory());
-	bench->account = (struct account){ .scheme = "file", .path = bench->path, .shown = bench->path };
-	if ((e = reserve_open(arena_current(), 2 * IOLIST_SLICES_MAX, clock_after(NSEC_SECOND), &bench->reserve)) ||
+	bench->account =
+		(struct account){ .scheme = "file", .path = bench->path, .shown = bench->path };
+	if ((e = reserve_open(arena_current(), 2 * IOLIST_SLICES_MAX, clock_after(NSEC_SECOND),
+			      &bench->reserve)) ||
 	    (e = store_dir.open(&bench->store, &bench->account, true, clock_after(NSEC_SECOND))) ||
 	    (e = store_dir.lock(bench->store)) || (e = digest_open(config.digest, &bench->tap)))
 		return e;
@@ -70,7 +75,8 @@ static bool publish(struct bench *bench)
 	struct digest digest;
 	uint64_t bytes;
 
-	if (!CHECK_OK(pack_end(bench->pack, &bench->done)) || !CHECK_OK(store_dir.put_seal(bench->done.put)) ||
+	if (!CHECK_OK(pack_end(bench->pack, &bench->done)) ||
+	    !CHECK_OK(store_dir.put_seal(bench->done.put)) ||
 	    !CHECK_OK(store_dir.put_publish(&bench->done.put)) ||
 	    !CHECK_OK(store_digest(bench->store, bench->done.key, bench->tap, &digest, &bytes)))
 		return false;
@@ -79,7 +85,8 @@ static bool publish(struct bench *bench)
 	return true;
 }
 
-static void check_span(struct bench *bench, struct pack_read *pack, uint64_t offset, const uint8_t *bytes, size_t n)
+static void check_span(struct bench *bench, struct pack_read *pack, uint64_t offset,
+		       const uint8_t *bytes, size_t n)
 {
 	struct buffer got = { 0 };
 
@@ -113,7 +120,8 @@ TEST_FIBER(a_message_larger_than_a_frame_spans_several_and_reads_back_from_anywh
 		check_span(&bench, pack, 1536, big, 100);
 		check_span(&bench, pack, 2048 + 1536 + BIG_BYTES - 1, big + BIG_BYTES - 1, 1);
 		struct buffer none = { 0 };
-		CHECK_ERR(pack_read_span(pack, UINT64_C(1) << 40, 1, collect, &none), ERR_ARCHIVE_DAMAGED);
+		CHECK_ERR(pack_read_span(pack, UINT64_C(1) << 40, 1, collect, &none),
+			  ERR_ARCHIVE_DAMAGED);
 		err_note_clear();
 		CHECK_ERR(pack_read_span(pack, 0, UINT64_MAX, collect, &none), ERR_ARCHIVE_DAMAGED);
 		err_note_clear();
@@ -196,7 +204,8 @@ TEST_FIBER(a_body_of_another_length_than_announced_is_cut)
 	CHECK_ERR(add_announced(&bench, 0, 0, 1), ERR_STREAM_CUT);
 	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB + 1), ERR_STREAM_CUT);
 	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB - 1), ERR_STREAM_CUT);
-	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB - CHUNK_BYTES), ERR_STREAM_CUT);
+	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB - CHUNK_BYTES),
+		  ERR_STREAM_CUT);
 	CHECK_ERR(add_announced(&bench, 2 * MIB, CHUNK_BYTES, 2 * MIB), OK);
 	CHECK_ERR(add_announced(&bench, 0, 0, 0), OK);
 	bench_close(&bench);
@@ -265,11 +274,13 @@ TEST_FIBER(stock_tools_unpack_and_prove_it_without_a_word)
 	add_well(&bench, 9, big, sizeof big, CHUNK_BYTES);
 	REQUIRE(publish(&bench));
 	snprintf(command, sizeof command,
-		 "mkdir %s/out && cd %s/out && (zstd -dc ../%s | tar -x && b3sum --quiet -c .mailhaul/B3SUMS) 2>&1",
+		 "mkdir %s/out && cd %s/out && (zstd -dc ../%s | tar -x && b3sum --quiet -c "
+		 ".mailhaul/B3SUMS) 2>&1",
 		 bench.path, bench.path, KEY);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	CHECK_TEXT(output, "");
-	snprintf(command, sizeof command, "cd %s/out && find . -type f | LC_ALL=C sort", bench.path);
+	snprintf(command, sizeof command, "cd %s/out && find . -type f | LC_ALL=C sort",
+		 bench.path);
 	CHECK_EQ(shell(command, output, sizeof output), 0);
 	CHECK_TEXT(output, "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000001.eml\n"
 			   "./%2E%2E/%2E%2E/x/\xC3\xA4 b/%2Drf/7-0000000002.eml\n"

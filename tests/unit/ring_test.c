@@ -1,5 +1,4 @@
-/* The ring by itself, no fibers: refusals, verbs, cancel, wake, and that receiving loses nothing.
- */
+/* The ring by itself, no fibers: refusals, verbs, cancel, wake; receiving loses nothing. */
 #include "engine/ring.h"
 
 #include <errno.h>

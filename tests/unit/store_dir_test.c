@@ -1,4 +1,5 @@
-/* The store in a directory: what is visible when, taking back, one writer, and the ways a disk says no. */
+/* The store in a directory: what is visible when, taking back, one writer, and the ways a disk says
+ * no. */
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -18,7 +19,8 @@ static enum err place_open(struct place *place, const char *path)
 {
 	*place = (struct place){ 0 };
 	snprintf(place->path, sizeof place->path, "%s", path);
-	place->account = (struct account){ .scheme = "file", .path = place->path, .shown = place->path };
+	place->account =
+		(struct account){ .scheme = "file", .path = place->path, .shown = place->path };
 	return store_dir.open(&place->store, &place->account, true, clock_after(10 * NSEC_SECOND));
 }
 
@@ -33,8 +35,8 @@ static enum err place_open_locked(struct place *place, const char *path)
 static bool holds(struct place *place, const char *key, const void *bytes, size_t n)
 {
 	struct buffer got = { 0 };
-	bool same = CHECK_OK(store_get_whole(place->store, key, 64 * MIB, &got)) && got.bytes == n &&
-		    (n == 0 || memcmp(got.at, bytes, n) == 0);
+	bool same = CHECK_OK(store_get_whole(place->store, key, 64 * MIB, &got)) &&
+		    got.bytes == n && (n == 0 || memcmp(got.at, bytes, n) == 0);
 
 	buffer_free(&got);
 	return same;
@@ -51,7 +53,8 @@ static const char *below(const struct place *place, const char *name)
 TEST(keys_are_told_from_other_names)
 {
 	static const char *const good[] = { "a", "a/b", "Z-9_.x/0.tar.zst" };
-	static const char *const bad[] = { "", "/a", "a/", "a//b", ".a", "a/.b", "..", "a/../b", "a b", "\xC3\xA4" };
+	static const char *const bad[] = { "",	   "/a", "a/",	   "a//b", ".a",
+					   "a/.b", "..", "a/../b", "a b",  "\xC3\xA4" };
 
 	for (size_t i = 0; i < ARRAY_COUNT(good); i++)
 		CHECK(store_key_is_valid(text_of(good[i])));
@@ -60,7 +63,8 @@ TEST(keys_are_told_from_other_names)
 	CHECK(!store_key_is_valid((struct text){ "a\0b", 3 }));
 }
 
-static void write_and_publish(struct place *place, const char *key, const uint8_t *bytes, size_t n, size_t piece)
+static void write_and_publish(struct place *place, const char *key, const uint8_t *bytes, size_t n,
+			      size_t piece)
 {
 	struct store_put *put = NULL;
 	uint64_t size;
@@ -83,7 +87,8 @@ static void write_and_publish(struct place *place, const char *key, const uint8_
 /* Lengths on every side of a block and of the two buffers. */
 TEST_FIBER(objects_appear_whole_and_only_when_published)
 {
-	static const size_t sizes[] = { 0, 1, 4095, 4096, 4097, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 5 };
+	static const size_t sizes[] = { 0,	 1,   4095,    4096,	4097,
+					MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 5 };
 	static uint8_t bytes[3 * MIB + 5];
 	struct place place;
 	char key[80];
@@ -159,7 +164,9 @@ static void check_rewind(struct place *place, size_t before, size_t more, size_t
 
 TEST_FIBER(what_is_taken_back_leaves_no_trace)
 {
-	static const size_t before[] = { 0, 1, 4096, 5000, MIB - 1, MIB, MIB + 4099, 2 * MIB + 100 };
+	static const size_t before[] = {
+		0, 1, 4096, 5000, MIB - 1, MIB, MIB + 4099, 2 * MIB + 100
+	};
 	static const size_t more[] = { 0, 10, 4096, MIB, 2 * MIB + 9 };
 	static const size_t after[] = { 0, 1, 4096, MIB + 1 };
 	struct place place;
@@ -167,7 +174,8 @@ TEST_FIBER(what_is_taken_back_leaves_no_trace)
 	REQUIRE(CHECK_OK(place_open_locked(&place, test_directory())));
 	for (size_t i = 0; i < ARRAY_COUNT(before); i++)
 		for (size_t j = 0; j < ARRAY_COUNT(more); j++)
-			check_rewind(&place, before[i], more[j], after[(i + j) % ARRAY_COUNT(after)]);
+			check_rewind(&place, before[i], more[j],
+				     after[(i + j) % ARRAY_COUNT(after)]);
 	store_dir.close(&place.store);
 }
 
@@ -320,7 +328,8 @@ TEST_FIBER(the_directory_is_made_but_not_those_above_it)
 	CHECK(strstr(err_note()->text, "/no/such") != NULL);
 	place.account.path = path;
 	err_note_clear();
-	CHECK_ERR(store_dir.open(&place.store, &place.account, false, clock_after(NSEC_SECOND)), ERR_DISK_ABSENT);
+	CHECK_ERR(store_dir.open(&place.store, &place.account, false, clock_after(NSEC_SECOND)),
+		  ERR_DISK_ABSENT);
 }
 
 /* Opening it would wait for somebody to write into it. */
@@ -339,8 +348,8 @@ TEST_FIBER(a_pipe_in_the_place_of_an_object_is_no_object)
 	store_dir.close(&place.store);
 }
 
-/* A small file system of its own below the test's directory; false (and skipped aloud) where that is
- * not allowed. */
+/* A small file system of its own below the test's directory; false (and skipped aloud) where that
+ * is not allowed. */
 static bool mounted(const char *type, const char *options, char path[300])
 {
 	snprintf(path, 300, "%s/mount", test_directory());

@@ -1,4 +1,5 @@
-/* Names, headers and records written; the same fed back in any pieces; damage refused; stock tar. */
+/* Names, headers and records written; the same fed back in any pieces; damage refused; stock tar.
+ */
 #include "transport/tar.h"
 
 #include "tests/test.h"
@@ -100,8 +101,9 @@ static enum err on_begin(void *context, const struct tar_member *member)
 {
 	struct seen *seen = context;
 
-	buffer_addf(&seen->text, "%s:%llu:%llu:%llu:", member->name, (unsigned long long)member->size_bytes,
-		    (unsigned long long)member->offset, (unsigned long long)member->body_offset);
+	buffer_addf(&seen->text, "%s:%llu:%llu:%llu:", member->name,
+		    (unsigned long long)member->size_bytes, (unsigned long long)member->offset,
+		    (unsigned long long)member->body_offset);
 	seen->sum = 0;
 	return OK;
 }
@@ -215,7 +217,8 @@ TEST(every_flipped_bit_of_a_header_is_damage)
 
 	for (size_t bit = 0; bit < 8 * TAR_BLOCK_BYTES; bit++) {
 		tar.at[bit / 8] ^= (char)(1u << bit % 8);
-		CHECK(read_back((struct text){ tar.at, tar.bytes }, 4096, &seen) == ERR_ARCHIVE_DAMAGED ||
+		CHECK(read_back((struct text){ tar.at, tar.bytes }, 4096, &seen) ==
+			      ERR_ARCHIVE_DAMAGED ||
 		      (bit / 8 >= 154 && bit / 8 < 156)); /* what ends the checksum's digits */
 		err_note_clear();
 		tar.at[bit / 8] ^= (char)(1u << bit % 8);

@@ -1,6 +1,7 @@
-/* The vectors of tests/vec: each is an archive and what a reader must find in it (tests/vec/README.md).
- * Our reader finds that, stock tools agree on the sound ones, and building the sound ones again from the
- * same messages gives the same bytes. MAILHAUL_WRITE_VECTORS=1 writes them anew. */
+/* The vectors of tests/vec: each is an archive and what a reader must find in it
+ * (tests/vec/README.md). Our reader finds that, stock tools agree on the sound ones, and building
+ * the sound ones again from the same messages gives the same bytes. MAILHAUL_WRITE_VECTORS=1 writes
+ * them anew. */
 #include <glob.h>
 #include <stdarg.h>
 
@@ -30,28 +31,62 @@ struct vector {
 	struct mail mails[8];
 };
 
-static const char letter[] = "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: one\r\n"
-			     "Date: Sat, 1 Mar 2014 08:00:00 +0100\r\n\r\nOne line.\r\n";
+static const char letter[] =
+	"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: one\r\n"
+	"Date: Sat, 1 Mar 2014 08:00:00 +0100\r\n\r\nOne line.\r\n";
 static const char bare[] = "Subject: bare line ends\n\nCR alone:\r8-bit: \xE4\xF6\xFC\nno end";
-static const char long_box[] =
-	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+static const char long_box[] = "0123456789012345678901234567890123456789012345678901234567890123456"
+			       "789012345678901234567890123456789"
+			       "0123456789012345678901234567890123456789012345678901234567890123456"
+			       "789012345678901234567890123456789"
+			       "0123456789012345678901234567890123456789012345678901234567890123456"
+			       "789012345678901234567890123456789";
 
 static const struct vector vectors[] = {
-	{ "one-message", "blake3", 1,
-	  { { "INBOX", '/', 1700000000, 17, letter, { 1393657200, 60, true }, MAIL_SEEN | MAIL_FLAGGED,
-	      "$Label1 work", MAIL_PLAIN } } },
-	{ "not-compressed", "sha-256", 0,
+	{ "one-message",
+	  "blake3",
+	  1,
+	  { { "INBOX",
+	      '/',
+	      1700000000,
+	      17,
+	      letter,
+	      { 1393657200, 60, true },
+	      MAIL_SEEN | MAIL_FLAGGED,
+	      "$Label1 work",
+	      MAIL_PLAIN } } },
+	{ "not-compressed",
+	  "sha-256",
+	  0,
 	  { { "INBOX", '.', 7, 1, letter, { 1393657200, -330, true }, 0, "", MAIL_PGP_SIGNED },
 	    { "INBOX.Sent", '.', 7, 4294967295, bare, { 0 }, 31, "", MAIL_PLAIN } } },
-	{ "empty-message", "blake3", 1,
+	{ "empty-message",
+	  "blake3",
+	  1,
 	  { { "INBOX", '/', 1, 1, "", { 0, 0, true }, 0, "", MAIL_PLAIN },
 	    { "INBOX", '/', 1, 2, letter, { 1393657200, 0, true }, 0, "", MAIL_PLAIN } } },
-	{ "hard-names", "blake2b-256", 1,
+	{ "hard-names",
+	  "blake2b-256",
+	  1,
 	  { { "../../x", '/', 1, 1, letter, { -86400, 0, true }, 0, "", MAIL_PLAIN },
-	    { "Entw\xC3\xBCrfe/\xD0\x9F\xD0\xB8\xD1\x81\xD1\x8C\xD0\xBC\xD0\xB0", '/', 2, 1, bare, { 0 }, MAIL_DRAFT, "", MAIL_PLAIN },
-	    { "a\"b\\c", '/', 3, 1, letter, { 1393657200, 0, true }, 0, "$Forwarded", MAIL_SMIME_SIGNED },
+	    { "Entw\xC3\xBCrfe/\xD0\x9F\xD0\xB8\xD1\x81\xD1\x8C\xD0\xBC\xD0\xB0",
+	      '/',
+	      2,
+	      1,
+	      bare,
+	      { 0 },
+	      MAIL_DRAFT,
+	      "",
+	      MAIL_PLAIN },
+	    { "a\"b\\c",
+	      '/',
+	      3,
+	      1,
+	      letter,
+	      { 1393657200, 0, true },
+	      0,
+	      "$Forwarded",
+	      MAIL_SMIME_SIGNED },
 	    { "Case", '/', 4, 1, "upper", { 0 }, 0, "", MAIL_PLAIN },
 	    { "case", '/', 4, 1, "lower", { 0 }, 0, "", MAIL_PLAIN },
 	    { long_box, '/', 5, 1, "long", { 0 }, 0, "", MAIL_PLAIN },
@@ -80,8 +115,9 @@ static struct box box;
 
 static enum err build_open(const struct vector *vector, const char *path)
 {
-	static const char marker[] = "{\"format\":\"mailhaul-archive\",\"version\":1,\"ledger\":"
-				     "\"000102030405060708090a0b0c0d0e0f\",\"created\":\"2023-11-14T22:13:20+00:00\"}\n";
+	static const char marker[] =
+		"{\"format\":\"mailhaul-archive\",\"version\":1,\"ledger\":"
+		"\"000102030405060708090a0b0c0d0e0f\",\"created\":\"2023-11-14T22:13:20+00:00\"}\n";
 	struct archive_mailbox_mark mark = { 0 };
 	enum err e;
 
@@ -89,32 +125,45 @@ static enum err build_open(const struct vector *vector, const char *path)
 	snprintf(build.path, sizeof build.path, "%s", path);
 	snprintf(mark.name, sizeof mark.name, "%s", mailbox_name);
 	snprintf(mark.digest_name, sizeof mark.digest_name, "%s", vector->digest);
-	build.account = (struct account){ .scheme = "file", .path = build.path, .shown = build.path };
+	build.account =
+		(struct account){ .scheme = "file", .path = build.path, .shown = build.path };
 	if ((e = store_dir.open(&build.store, &build.account, true, clock_after(NSEC_SECOND))) ||
 	    (e = store_dir.lock(build.store)) ||
-	    (e = store_put_whole(build.store, "mailhaul-archive.json", marker, sizeof marker - 1)) ||
+	    (e = store_put_whole(build.store, "mailhaul-archive.json", marker,
+				 sizeof marker - 1)) ||
 	    (e = archive_mailbox_key(build.mailbox_key, mailbox_name)) ||
 	    (e = archive_mailbox_write(build.store, build.mailbox_key, &mark)) ||
 	    (e = digest_open(digest_type(text_of(vector->digest)), &build.tap)))
 		return e;
-	return reserve_open(arena_current(), IOLIST_SLICES_MAX, clock_after(NSEC_SECOND), &build.reserve);
+	return reserve_open(arena_current(), IOLIST_SLICES_MAX, clock_after(NSEC_SECOND),
+			    &build.reserve);
 }
 
 static enum err build_mail(const struct mail *mail)
 {
 	struct body_stream body = body_of(build.reserve, mail->bytes, strlen(mail->bytes), 0);
-	struct item item = { .no = mail->no, .box_no = 1, .size_bytes = (int64_t)body.length,
-			     .body = &body.base, .mail_kind = mail->kind };
-	struct pack_box pack_box = { .box_no = 1, .epoch = mail->epoch, .name = text_of(mail->box),
+	static struct item item;
+	struct pack_box pack_box = { .box_no = 1,
+				     .epoch = mail->epoch,
+				     .name = text_of(mail->box),
 				     .separator = mail->separator };
 	bool broken;
 	enum err e;
 
+	memset(&item, 0, sizeof item);
+	item.no = mail->no;
+	item.box_no = 1;
+	item.size_bytes = (int64_t)body.length;
+	item.body = &body.base;
+	item.mail_kind = mail->kind;
 	item.meta.flags = mail->flags;
 	item.meta.date = mail->date;
 	item.meta.keywords_bytes = (uint16_t)strlen(mail->keywords);
 	bytes_copy(item.meta.keywords, mail->keywords, item.meta.keywords_bytes, BYTES_META);
-	box = box_named(mail->box, 1);
+	memset(&box, 0, sizeof box);
+	snprintf(box.name, sizeof box.name, "%s", mail->box);
+	snprintf(box.raw, sizeof box.raw, "%s", mail->box);
+	box.selectable = box.subscribed = true;
 	box.separator = mail->separator;
 	box.epoch = mail->epoch;
 	buffer_reset(&build.escaped);
@@ -130,9 +179,12 @@ static enum err build_mail(const struct mail *mail)
 
 static enum err build_pack(const struct vector *vector)
 {
-	struct pack_config config = { .store = build.store, .digest = digest_type(text_of(vector->digest)),
-				      .digest_of_store = build.tap, .zstd_level = vector->level,
-				      .pack_bytes = UINT64_MAX, .mailbox_name = mailbox_name };
+	struct pack_config config = { .store = build.store,
+				      .digest = digest_type(text_of(vector->digest)),
+				      .digest_of_store = build.tap,
+				      .zstd_level = vector->level,
+				      .pack_bytes = UINT64_MAX,
+				      .mailbox_name = mailbox_name };
 	char key[STORE_KEY_BYTES_MAX + 1], index_key[STORE_KEY_BYTES_MAX + 1];
 	enum err e;
 
@@ -142,7 +194,8 @@ static enum err build_pack(const struct vector *vector)
 		return e;
 	for (const struct mail *mail = vector->mails; mail->box && !e; mail++)
 		e = build_mail(mail);
-	if (e || (e = pack_end(build.pack, &build.done)) || (e = store_dir.put_seal(build.done.put)) ||
+	if (e || (e = pack_end(build.pack, &build.done)) ||
+	    (e = store_dir.put_seal(build.done.put)) ||
 	    (e = store_dir.put_publish(&build.done.put)))
 		return e;
 	return store_put_whole(build.store, index_key, build.done.index.at, build.done.index.bytes);
@@ -150,8 +203,10 @@ static enum err build_pack(const struct vector *vector)
 
 static enum err build_manifest(const struct vector *vector)
 {
-	struct manifest_next next = { .mailbox_key = build.mailbox_key, .mailbox_name = mailbox_name,
-				      .digest = digest_type(text_of(vector->digest)), .boxes = &build.boxes };
+	struct manifest_next next = { .mailbox_key = build.mailbox_key,
+				      .mailbox_name = mailbox_name,
+				      .digest = digest_type(text_of(vector->digest)),
+				      .boxes = &build.boxes };
 
 	return manifest_write(build.store, &next);
 }
@@ -203,36 +258,45 @@ static void write_sound(const struct vector *vector)
 {
 	char path[300];
 
-	run("rm -rf %s/%s && mkdir -p %s/%s/archive", vec_root, vector->name, vec_root, vector->name);
+	run("rm -rf %s/%s && mkdir -p %s/%s/archive", vec_root, vector->name, vec_root,
+	    vector->name);
 	snprintf(path, sizeof path, "%s/%s/archive", vec_root, vector->name);
 	if (!build_vector(vector, path))
 		return;
-	run("cd %s && rm -rf .tmp .lock && (echo verify sound; cd %s && f=$(ls packs/*) && mkdir x && "
+	run("cd %s && rm -rf .tmp .lock && (echo verify sound; cd %s && f=$(ls packs/*) && mkdir x "
+	    "&& "
 	    "(case $f in *.zst) zstd -dcq $f;; *) cat $f;; esac) | tar -x -C x && "
-	    "sed -n '/mailhaul/!p' x/.mailhaul/*SUMS | sed 's/^\\([0-9a-f]*\\) .*/message \\1/'; rm -rf x) > ../expect",
+	    "sed -n '/mailhaul/!p' x/.mailhaul/*SUMS | sed 's/^\\([0-9a-f]*\\) .*/message \\1/'; "
+	    "rm -rf x) > ../expect",
 	    path, build.mailbox_key);
 }
 
-/* From a sound one by a change to its bytes: python3 on `pack`, `index` (paths) and `table` (offset of the
- * first entry). */
-static void write_damaged(const char *name, const char *from, const char *script, const char *expect)
+/* From a sound one by a change to its bytes: python3 on `pack`, `index` (paths) and `table` (offset
+ * of the first entry). */
+static void write_damaged(const char *name, const char *from, const char *script,
+			  const char *expect)
 {
-	run("cd %s && rm -rf %s && cp -r %s %s && cd %s/archive/alice* && python3 - packs/* index/* <<'EOF'\n"
+	run("cd %s && rm -rf %s && cp -r %s %s && cd %s/archive/alice* && python3 - packs/* "
+	    "index/* <<'EOF'\n"
 	    "import sys, struct, subprocess\n"
 	    "pack_path, index_path = sys.argv[1:3]\n"
 	    "pack = bytearray(open(pack_path, 'rb').read())\n"
 	    "frames = struct.unpack('<I', pack[-9:-5])[0]\n"
 	    "table = len(pack) - 9 - 8 * frames\n"
 	    "def index(change):\n"
-	    "    text = subprocess.run(['zstd', '-dcq', index_path], stdout=subprocess.PIPE).stdout\n"
+	    "    text = subprocess.run(['zstd', '-dcq', index_path], "
+	    "stdout=subprocess.PIPE).stdout\n"
 	    "    head, rest = text.split(b'\\n', 1)\n"
-	    "    made = b''.join(subprocess.run(['zstd', '-1cq', '--stream-size=%%d' %% len(p), '-'], input=p,\n"
-	    "                    stdout=subprocess.PIPE).stdout for p in (head + b'\\n', change(rest)))\n"
+	    "    made = b''.join(subprocess.run(['zstd', '-1cq', '--stream-size=%%d' %% len(p), "
+	    "'-'], input=p,\n"
+	    "                    stdout=subprocess.PIPE).stdout for p in (head + b'\\n', "
+	    "change(rest)))\n"
 	    "    open(index_path, 'wb').write(made)\n"
 	    "%s\n"
 	    "open(pack_path, 'wb').write(pack)\n"
 	    "EOF\n"
-	    "printf '%s' > ../../expect", vec_root, name, from, name, name, script, expect);
+	    "printf '%s' > ../../expect",
+	    vec_root, name, from, name, name, script, expect);
 }
 
 TEST_FIBER(vectors_are_written_when_asked_for)
@@ -241,18 +305,26 @@ TEST_FIBER(vectors_are_written_when_asked_for)
 		return;
 	for (size_t i = 0; i < ARRAY_COUNT(vectors); i++)
 		write_sound(&vectors[i]);
-	write_damaged("cut-pack", "one-message", "del pack[-100:]", "verify damaged packs/\\nmessage damaged\\n");
-	write_damaged("flipped-bit", "empty-message", "pack[struct.unpack('<I', pack[table:table + 4])[0] + 60] ^= 4",
+	write_damaged("cut-pack", "one-message", "del pack[-100:]",
+		      "verify damaged packs/\\nmessage damaged\\n");
+	write_damaged("flipped-bit", "empty-message",
+		      "pack[struct.unpack('<I', pack[table:table + 4])[0] + 60] ^= 4",
 		      "verify damaged packs/\\n"
-		      "message af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\\nmessage damaged\\n");
-	write_damaged("table-lies", "one-message", "pack[table + 4:table + 8] = struct.pack('<I', 0x7fffffff)",
+		      "message "
+		      "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\\nmessage "
+		      "damaged\\n");
+	write_damaged("table-lies", "one-message",
+		      "pack[table + 4:table + 8] = struct.pack('<I', 0x7fffffff)",
 		      "verify damaged packs/\\nmessage damaged\\n");
-	write_damaged("index-lies", "one-message", "index(lambda t: t.replace(b'\"body\":1536', b'\"body\":1535'))",
+	write_damaged("index-lies", "one-message",
+		      "index(lambda t: t.replace(b'\"body\":1536', b'\"body\":1535'))",
 		      "verify damaged packs/\\nmessage damaged\\n");
-	write_damaged("index-beyond", "one-message",
-		      "index(lambda t: t.replace(b'\"body\":1536', b'\"body\":4611686018427387903'))",
-		      "verify damaged packs/\\nmessage damaged\\n");
-	write_damaged("index-deep", "one-message", "index(lambda t: b'{\"x\":' + b'[' * 30000 + b'\\n')",
+	write_damaged(
+		"index-beyond", "one-message",
+		"index(lambda t: t.replace(b'\"body\":1536', b'\"body\":4611686018427387903'))",
+		"verify damaged packs/\\nmessage damaged\\n");
+	write_damaged("index-deep", "one-message",
+		      "index(lambda t: b'{\"x\":' + b'[' * 30000 + b'\\n')",
 		      "verify damaged packs/\\nindex damaged\\n");
 }
 
@@ -332,8 +404,9 @@ TEST_FIBER(each_vector_is_found_as_it_says)
 
 /* ---- the same messages give the same bytes ---- */
 
-/* Unpacked bytes of a pack or an index; the rest as it is. The header line of an index holds the length
- * and digest of the pack as compressed, the first line of a manifest a date: both are left out. */
+/* Unpacked bytes of a pack or an index; the rest as it is. The header line of an index holds the
+ * length and digest of the pack as compressed, the first line of a manifest a date: both are left
+ * out. */
 static void plain_of(struct store *store, const char *key, struct buffer *to)
 {
 	struct pack_read *pack = NULL;
@@ -350,7 +423,8 @@ static void plain_of(struct store *store, const char *key, struct buffer *to)
 	} else {
 		REQUIRE(CHECK_OK(ndjson_open(store, key, &lines)));
 		while (ndjson_next(lines, &line) == OK)
-			if (ndjson_lines(lines) > 1 && !memmem(line.at, line.bytes, "pack_digest", 11))
+			if (ndjson_lines(lines) > 1 &&
+			    !memmem(line.at, line.bytes, "pack_digest", 11))
 				buffer_add(to, line.at, line.bytes);
 	}
 	pack_read_close(&pack);
@@ -372,7 +446,8 @@ static void rebuild(const struct vector *vector)
 {
 	struct account account = { .scheme = "file" };
 	struct store *stored = NULL, *built = NULL;
-	char path[300], built_path[300], key[STORE_KEY_BYTES_MAX + 1], index[STORE_KEY_BYTES_MAX + 1];
+	char path[300], built_path[300], key[STORE_KEY_BYTES_MAX + 1],
+		index[STORE_KEY_BYTES_MAX + 1];
 
 	snprintf(path, sizeof path, "%s/%s/archive", vec_root, vector->name);
 	snprintf(built_path, sizeof built_path, "%s/%s", test_directory(), vector->name);
@@ -409,13 +484,15 @@ TEST_FIBER(stock_tools_open_the_sound_ones)
 		if (!have_program(tools[i]))
 			SKIP("%s is not installed", tools[i]);
 	for (size_t i = 0; i < ARRAY_COUNT(vectors); i++) {
-		const char *check = strcmp(vectors[i].digest, "blake3") == 0 ? "b3sum -c .mailhaul/B3SUMS" :
-				    strcmp(vectors[i].digest, "sha-256") == 0 ?
-				    "sha256sum --strict -c .mailhaul/SHA256SUMS" : "b2sum -l 256 --strict -c .mailhaul/B2SUMS";
+		const char *check = strcmp(vectors[i].digest, "blake3") == 0
+					    ? "b3sum -c .mailhaul/B3SUMS"
+				    : strcmp(vectors[i].digest, "sha-256") == 0
+					    ? "sha256sum --strict -c .mailhaul/SHA256SUMS"
+					    : "b2sum -l 256 --strict -c .mailhaul/B2SUMS";
 
 		run("mkdir %s/%s && pack=$(realpath %s/%s/archive/*/packs/*) && cd %s/%s && "
-		    "test -z \"$( (%s $pack | tar -x) 2>&1)\" && %s 2>&1", test_directory(), vectors[i].name, vec_root,
-		    vectors[i].name, test_directory(), vectors[i].name,
-		    vectors[i].level ? "zstd -dcq" : "cat", check);
+		    "test -z \"$( (%s $pack | tar -x) 2>&1)\" && %s 2>&1",
+		    test_directory(), vectors[i].name, vec_root, vectors[i].name, test_directory(),
+		    vectors[i].name, vectors[i].level ? "zstd -dcq" : "cat", check);
 	}
 }

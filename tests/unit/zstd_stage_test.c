@@ -75,11 +75,13 @@ TEST(every_flipped_bit_is_noticed)
 	CHECK_OK(zstd_stage_open_frame(frame, bytes, back, 600));
 }
 
-/* RFC 8878 section 3.1.1: magic, descriptor (single segment, four bytes of content size), the size, then
- * one last RLE block. A few bytes that would open to 256 MiB. */
+/* RFC 8878 section 3.1.1: magic, descriptor (single segment, four bytes of content size), the size,
+ * then one last RLE block. A few bytes that would open to 256 MiB. */
 TEST(a_frame_larger_than_we_write_is_refused_unopened)
 {
-	static const uint8_t bomb[] = { 0x28, 0xB5, 0x2F, 0xFD, 0xA0, 0, 0, 0, 0x10, 0x03, 0, 0, 'x' };
+	static const uint8_t bomb[] = {
+		0x28, 0xB5, 0x2F, 0xFD, 0xA0, 0, 0, 0, 0x10, 0x03, 0, 0, 'x'
+	};
 	size_t measured, content;
 
 	CHECK_ERR(zstd_stage_measure(bomb, sizeof bomb, &measured, &content), ERR_ARCHIVE_DAMAGED);

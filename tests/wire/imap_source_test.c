@@ -1,16 +1,19 @@
-/* Every conversation of tests/wire as a test of its own: the real imap_source on the real ring, over a
- * loopback socket, TLS passed through. What the client makes of a conversation is written down as
- * events, and the file says which events it wants:
+/* Every conversation of tests/wire as a test of its own: the real imap_source on the real ring,
+ * over a loopback socket, TLS passed through. What the client makes of a conversation is written
+ * down as events, and the file says which events it wants:
  *
- *   expect box name= raw= separator= use= subscribed= selectable= epoch= next= messages= bytes= fate=
- *   expect message box= uid= size= flags= keywords= dropped= date= fate= | seed= | text=
+ *   expect box name= raw= separator= use= subscribed= selectable= epoch= next= messages= bytes=
+ *              fate=
+ *   expect message box= uid= size= flags= keywords= dropped= date= fate= broken= | seed= | text=
  *   expect done box= first= last= fate=
  *   expect peer software=
- *   expect error name= note=         (a part of the note)     expect end (all asked for, LOGOUT done)
+ *   expect error name= note=   (a part of the note, with quotes written as ')
+ *   expect end                 (all asked for was answered, and LOGOUT)
  *
  * Words left out are not compared; boxes, done and peer are compared only where the file has one.
- * account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one pull)
- * whole=yes (not byte by byte) piece= (the second time in pieces of so many bytes, not of one). Quotes in notes are written as '. */
+ * account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one pull).
+ * Each is played twice: as the script sends it, and in pieces of piece= bytes (1), but for
+ * whole=yes. */
 #include "tests/test.h"
 #include "tests/wire/wire.h"
 
@@ -71,7 +74,8 @@ static enum err read_body(struct play *play, struct item *item, uint64_t *bytes,
 	while ((e = stream_pull(item->body, &list)) == OK) {
 		CHECK(list.count > 0);
 		for (unsigned i = 0; i < list.count; i++)
-			*hash = hash_more(*hash, slice_bytes(&list.slices[i]), list.slices[i].length);
+			*hash = hash_more(*hash, slice_bytes(&list.slices[i]),
+					  list.slices[i].length);
 		*bytes += iolist_bytes(&list);
 		iolist_release(&list);
 		if (item->no == early)
@@ -104,23 +108,24 @@ static void note_message(struct play *play, struct item *item)
 
 	if (meta->date.known)
 		mail_date_rfc3339(date, &meta->date);
-	if (item->body == NULL && item->fate == OK && e == OK &&
+	if (item->fate == OK && e == OK &&
 	    item->no != strtoull(wire_word(&play->options, "early", "0"), NULL, 10))
 		CHECK_EQ(bytes, item->size_bytes);
 	note_event(play,
-		   "message box=\"%s\" uid=%llu size=%lld flags=%s keywords=\"%.*s\" dropped=%u date=%s "
-		   "fate=%s broken=%s hash=%016llx",
+		   "message box=\"%s\" uid=%llu size=%lld flags=%s keywords=\"%.*s\" dropped=%u "
+		   "date=%s fate=%s broken=%s hash=%016llx",
 		   box_name(play, item->box_no), (unsigned long long)item->no,
-		   (long long)item->size_bytes, flag_names(meta->flags, flags), meta->keywords_bytes,
-		   meta->keywords, meta->keywords_dropped, date, item->fate ? err_name(item->fate) : "OK",
-		   e ? err_name(e) : "OK", (unsigned long long)hash);
+		   (long long)item->size_bytes, flag_names(meta->flags, flags),
+		   meta->keywords_bytes, meta->keywords, meta->keywords_dropped, date,
+		   item->fate ? err_name(item->fate) : "OK", e ? err_name(e) : "OK",
+		   (unsigned long long)hash);
 }
 
 static void note_done(struct play *play, const struct item *item)
 {
-	note_event(play, "done box=\"%s\" first=%llu last=%llu fate=%s", box_name(play, item->box_no),
-		   (unsigned long long)item->range_first, (unsigned long long)item->range_last,
-		   item->fate ? err_name(item->fate) : "OK");
+	note_event(play, "done box=\"%s\" first=%llu last=%llu fate=%s",
+		   box_name(play, item->box_no), (unsigned long long)item->range_first,
+		   (unsigned long long)item->range_last, item->fate ? err_name(item->fate) : "OK");
 	if (item->fate)
 		err_note_clear();
 }
@@ -130,9 +135,10 @@ static void note_box(struct play *play, const struct box *box)
 	const char *fate = box->fate ? err_name(box->fate) : "OK";
 
 	note_event(play,
-		   "box name=\"%s\" raw=\"%s\" separator=%c use=%s subscribed=%s selectable=%s epoch=%llu "
-		   "next=%llu messages=%llu bytes=%llu fate=%s",
-		   box->name, box->raw, box->separator ? box->separator : '0', box_use_name(box->use),
+		   "box name=\"%s\" raw=\"%s\" separator=%c use=%s subscribed=%s selectable=%s "
+		   "epoch=%llu next=%llu messages=%llu bytes=%llu fate=%s",
+		   box->name, box->raw, box->separator ? box->separator : '0',
+		   box_use_name(box->use),
 		   box->subscribed ? "yes" : "no", box->selectable ? "yes" : "no",
 		   (unsigned long long)box->epoch, (unsigned long long)box->next_no,
 		   (unsigned long long)box->messages, (unsigned long long)box->bytes, fate);
@@ -346,8 +352,8 @@ static void judge(const struct play *play)
 			continue;
 		line = next_expected(play, &at);
 		if (!line || !fits(play->events[i], line->text + 7)) {
-			test_failed(line ? line->file : play->script.path, line ? (int)line->number : 0, "got %s",
-				    play->events[i]);
+			test_failed(line ? line->file : play->script.path,
+				    line ? (int)line->number : 0, "got %s", play->events[i]);
 			return;
 		}
 	}
@@ -374,8 +380,8 @@ static void read_options(struct play *play)
 	account->host = "127.0.0.1";
 	account->path = "/";
 	account->shown = "imaps://alice@mail.example.org/";
-	account->io_timeout =
-		strtol(wire_word(&play->options, "timeout_ms", "15000"), NULL, 10) * NSEC_MILLISECOND;
+	account->io_timeout = strtol(wire_word(&play->options, "timeout_ms", "15000"), NULL, 10) *
+			      NSEC_MILLISECOND;
 	account->connect_timeout = 10 * NSEC_SECOND;
 	account->met = met;
 	account->met_context = play;
@@ -419,7 +425,8 @@ static void play_once(const char *path, bool in_pieces)
 	read_options(play);
 	password = wire_word(&play->options, "password", "secret");
 	CHECK_OK(secret_from_bytes(password, strlen(password), &secret));
-	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND), &reserve));
+	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
+			      &reserve));
 	play->account.password = secret;
 	if (in_pieces)
 		piece = strtoul(wire_word(&play->options, "piece", "1"), NULL, 10);
@@ -455,8 +462,9 @@ static void run_conversation(unsigned i)
 	ROW(n##0) ROW(n##1) ROW(n##2) ROW(n##3) ROW(n##4) ROW(n##5) ROW(n##6) ROW(n##7)
 /* Octal: eight groups of eight are the first 64 conversations. */
 ROWS(0) ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
-#define NAMES(n) run_##n##0, run_##n##1, run_##n##2, run_##n##3, run_##n##4, run_##n##5, run_##n##6, \
-		 run_##n##7
+#define NAMES(n)                                                                            \
+	run_##n##0, run_##n##1, run_##n##2, run_##n##3, run_##n##4, run_##n##5, run_##n##6, \
+		run_##n##7
 static void (*const runs[])(void) = { NAMES(0), NAMES(1), NAMES(2), NAMES(3),
 				      NAMES(4), NAMES(5), NAMES(6), NAMES(7) };
 

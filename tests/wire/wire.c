@@ -1,5 +1,6 @@
-/* The scripted server. Blocking sockets on a thread, so that the client under test has its own. Every
- * wait ends by itself: a socket that stays silent for SILENCE_SECONDS ends the script as failed. */
+/* The scripted server. Blocking sockets on a thread, so that the client under test has its own.
+ * Every wait ends by itself: a socket that stays silent for SILENCE_SECONDS ends the script as
+ * failed. */
 #include "tests/wire/wire.h"
 
 #include <arpa/inet.h>
@@ -253,7 +254,8 @@ static bool hear(struct wire_server *server, const struct wire_line *line)
 
 	while (n + 1 < CLIENT_LINE_MAX) {
 		if (recv(server->fd, heard + n, 1, 0) != 1)
-			return fail(server, line, "the client did not say \"%s\" but ended", line->text);
+			return fail(server, line, "the client did not say \"%s\" but ended",
+				    line->text);
 		if (heard[n] == '\n')
 			break;
 		n++;
