@@ -22,7 +22,8 @@ OPT ?= -O2
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE -DMAILHAUL_VERSION='"$(VERSION)"' $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -ljansson
+LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3
+TEST_LIBS := -ljansson -lm # another reader of the JSON we write
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # BLAKE3: the official C and assembly, compiled from Debian's package (tools/deps puts it there).
@@ -78,12 +79,12 @@ deps: $(DEPS)/ready
 # Tests link the product from the library. What tests/sim replaces (ring, clock, offload, tls) comes
 # before it on the command line, so the library's own is not pulled in: replaced by linking.
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/tests/test_main.o $(LIBRARY)
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TEST_LIBS)
 $(OUT)/tests/sim/%: $(OUT)/tests/sim/%.o $(SIM_OBJECTS) $(OUT)/tests/test_main.o $(LIBRARY)
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TEST_LIBS)
 # Conversations run over the real ring and loopback sockets, with TLS passed through.
 $(OUT)/tests/wire/%: $(OUT)/tests/wire/%.o $(WIRE_OBJECTS) $(OUT)/tests/sim/tls_sim.o $(OUT)/tests/test_main.o $(LIBRARY)
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TEST_LIBS)
 $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm
 unit-binaries: $(UNIT)

@@ -1,6 +1,7 @@
 /* zstd frames, one at a time and one-shot: the door to libzstd. A frame never stays open across a
  * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a
- * thread. Not for: where a frame ends (transport/pack.c), the seek table (transport/pack_read.c).
+ * thread; a stage may be used on any thread. Not for: where a frame ends (transport/pack.c), the
+ * seek table (transport/pack_read.c).
  */
 #include "crypto/zstd_stage.h"
 
@@ -56,15 +57,11 @@ static struct contexts *contexts_of_thread(void)
 
 enum err zstd_stage_open(int level, struct zstd_stage **out)
 {
-	struct contexts *contexts = contexts_of_thread();
-
 	*out = NULL;
 	if (level < 1 || level > 19)
 		return RAISE(ERR_INPUT_USAGE, "zstd level %d: choose 1 to 19", level);
-	if (contexts && !contexts->compress)
-		contexts->compress = ZSTD_createCCtx();
-	if (!contexts || !contexts->compress || !(*out = calloc(1, sizeof **out)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd context");
+	if (!(*out = calloc(1, sizeof **out)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd stage");
 	(*out)->level = level;
 	return OK;
 }
@@ -87,7 +84,10 @@ enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, 
 	size_t result;
 
 	must(n <= ZSTD_FRAME_BYTES_MAX && room >= zstd_stage_bound(n));
-	must(contexts && contexts->compress); /* opened on this thread */
+	if (contexts && !contexts->compress)
+		contexts->compress = ZSTD_createCCtx();
+	if (!contexts || !contexts->compress)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd context");
 	ZSTD_CCtx_reset(contexts->compress, ZSTD_reset_session_and_parameters);
 	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_compressionLevel, stage->level);
 	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_checksumFlag, 1);

@@ -4,52 +4,18 @@
 
 /* ---- the write fiber ---- */
 
-/* The message's digest is made while the sink pulls its bytes. */
-struct tapped {
-	struct stream base;
-	struct stream *body;
-	struct tap *tap;
-	struct item *item;
-	uint64_t seen;
-};
-
-static enum err tapped_pull(struct stream *stream, struct iolist *out)
-{
-	struct tapped *tapped = CONTAINER_OF(stream, struct tapped, base);
-	enum err e = stream_pull(tapped->body, out);
-
-	for (unsigned i = 0; e == OK && i < out->count; i++) {
-		tapped->tap->type->update(tapped->tap, slice_bytes(&out->slices[i]),
-					  out->slices[i].length);
-		tapped->seen += out->slices[i].length;
-	}
-	if (e == ERR_STREAM_ENDED)
-		tapped->tap->type->end(tapped->tap, &tapped->item->digest);
-	return e;
-}
-
-static void tapped_close(struct stream *stream)
-{
-	stream_close(&CONTAINER_OF(stream, struct tapped, base)->body);
-}
-
-static const struct stream_type tapped_type = { .pull = tapped_pull, .close = tapped_close };
-
 /* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does
  * not, the next attempt asks for it again. */
 static enum err write_message(struct lane *lane, struct item *item)
 {
-	struct tapped tapped = { .base = { &tapped_type },
-				 .body = item->body,
-				 .tap = lane->config->digest,
-				 .item = item };
+	struct stream *body = item->body;
+	struct tapped tapped;
 	enum err e;
 
-	tapped.tap->type->begin(tapped.tap);
-	item->body = &tapped.base;
+	item->body = tapped_open(&tapped, body, lane->config->digest, &item->digest);
 	lane->owed++;
 	e = lane->sink->type->put(lane->sink, item);
-	item->body = tapped.body;
+	item->body = body; /* the pipe's, which closes it */
 	if (e == OK)
 		return OK;
 	lane->owed--;

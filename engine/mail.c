@@ -461,3 +461,36 @@ enum mail_kind mail_sniff(const uint8_t *head, size_t bytes)
 		return kind_of_pkcs7(type.smime_type);
 	return MAIL_PLAIN;
 }
+
+/* ---- digested on the way ---- */
+
+static enum err tapped_pull(struct stream *stream, struct iolist *out)
+{
+	struct tapped *tapped = CONTAINER_OF(stream, struct tapped, base);
+	enum err e = stream_pull(tapped->body, out);
+
+	for (unsigned i = 0; e == OK && i < out->count; i++)
+		tapped->tap->type->update(tapped->tap, slice_bytes(&out->slices[i]),
+					  out->slices[i].length);
+	if (e == ERR_STREAM_ENDED && tapped->digest) {
+		tapped->tap->type->end(tapped->tap, tapped->digest);
+		tapped->digest = NULL; /* the end may be seen again */
+	}
+	return e;
+}
+
+static void tapped_close(struct stream *stream)
+{
+	stream_close(&CONTAINER_OF(stream, struct tapped, base)->body);
+}
+
+struct stream *tapped_open(struct tapped *tapped, struct stream *body, struct tap *tap,
+			   struct digest *digest)
+{
+	static const struct stream_type type = { .pull = tapped_pull, .close = tapped_close };
+
+	must(body && tap && digest);
+	*tapped = (struct tapped){ { &type }, body, tap, digest };
+	tap->type->begin(tap);
+	return &tapped->base;
+}

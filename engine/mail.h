@@ -86,6 +86,16 @@ struct tap {
 	const struct tap_type *type;
 };
 
+/* A body that is digested while it is pulled: *digest is filled when the end is seen. Takes `body`; the
+ * struct is the caller's and must outlive the stream. */
+struct tapped {
+	struct stream base;
+	struct stream *body;
+	struct tap *tap;
+	struct digest *digest;
+};
+struct stream *tapped_open(struct tapped *, struct stream *body, struct tap *, struct digest *);
+
 /* What kind of sealed mail this is, by its header alone; for the report. */
 enum mail_kind {
 	MAIL_PLAIN,

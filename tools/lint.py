@@ -33,7 +33,6 @@ DOORS = {
     'sodium': ['crypto/digest.c', 'crypto/secret.c', 'tools/version.c'],
     'zstd': ['crypto/zstd_stage.c', 'tools/version.c'],
     'libetpan': ['transport/imap.c', 'tools/version.c'],
-    'jansson': ['transport/json.c'],
     'blake3': ['crypto/digest.c'],
     'netdb': ['transport/resolve.c'],
     'pthread': ['engine/offload.c', 'engine/shard.c', 'crypto/*', 'transport/tls.c', 'engine/ring_uring.c',

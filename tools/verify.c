@@ -52,6 +52,8 @@ static void tell_totals(struct verify *verify)
 	json_number(&verify->json, "messages", check->messages);
 	json_number(&verify->json, "bytes", check->bytes);
 	json_number(&verify->json, "stored_bytes", check->stored_bytes);
+	json_number(&verify->json, "packs_unlisted", check->packs_unlisted);
+	json_number(&verify->json, "leftovers", check->leftovers);
 	json_number(&verify->json, "faults", check->faults);
 	json_bool(&verify->json, "sound", verify->end == OK && !check->faults);
 	json_object_end(&verify->json);

@@ -282,6 +282,7 @@ static void message_of(const struct archive *archive, struct archive_message *ou
 	snprintf(out->pack, sizeof out->pack, "%s", archive->pack_key);
 	out->separator = line->separator[0];
 	out->no = line->no;
+	out->epoch = line->epoch;
 	out->size_bytes = line->size_bytes;
 	out->digest = line->digest;
 	out->offset = line->offset;

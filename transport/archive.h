@@ -33,6 +33,7 @@ struct archive_message {
 	char separator;
 	char pack[192]; /* key */
 	uint64_t no;	/* the source's number (UID) */
+	uint64_t epoch; /* of the folder: another value, another folder of the same name */
 	uint64_t size_bytes;
 	struct digest digest;
 	struct mail_meta meta;

@@ -58,6 +58,7 @@ struct archive_sink {
 	enum err broken;
 	char broken_why[ERR_NOTE_BYTES_MAX];
 	bool draining;
+	bool entered; /* the mailbox has its place in the archive */
 };
 
 static struct archive_sink *sink_of(struct sink *sink)
@@ -196,7 +197,7 @@ static enum err take_over(struct archive_sink *sink, const char *shown)
 		return e;
 	if (!found && (e = archive_mark_write(sink->store, sink->config.ledger_id)))
 		return e;
-	return check_mailbox(sink, true);
+	return e;
 }
 
 static enum err store_open(struct archive_sink *sink, const struct account *account, nsec until)
@@ -248,8 +249,13 @@ static enum err archive_sink_open(struct sink **out, const struct account *accou
 static enum err archive_sink_prepare(struct sink *base, const struct box *box)
 {
 	struct archive_sink *sink = sink_of(base);
-	enum err e = archive_boxes_add(&sink->boxes, box);
+	enum err e = OK;
 
+	/* Not before the source was met: a mistyped password leaves no empty mailbox behind. */
+	if (!sink->entered && !sink->config.dry_run && (e = check_mailbox(sink, true)))
+		return e;
+	sink->entered = true;
+	e = archive_boxes_add(&sink->boxes, box);
 	return e ? e : manifest_boxes_add(&sink->manifest, box);
 }
 
@@ -558,9 +564,10 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 	enum err e;
 
 	(void)until; /* the store has its own patience with a disk */
-	if ((e = is_broken(sink)) || sink->config.dry_run)
+	if ((e = is_broken(sink)) || sink->config.dry_run || !sink->entered)
 		return e;
-	/* After a run that failed something may be unanswered; what is visible counts all the same. */
+	/* After a run that failed something may be unanswered; what is visible counts all the same.
+	 */
 	return manifest_write(sink->store, &next);
 }
 

@@ -36,14 +36,24 @@ struct verify {
 	struct tap *sums;		  /* of the sums as they should be */
 };
 
+/* The note without the key it may begin with: the key is told beside it. */
+static const char *what_of(const char *key)
+{
+	const char *text = err_note()->text;
+	size_t bytes = strlen(key);
+
+	return strncmp(text, key, bytes) == 0 && strncmp(text + bytes, ": ", 2) == 0
+		       ? text + bytes + 2
+		       : text;
+}
+
 /* Damage becomes a fault; anything else ends the walk. */
 static enum err tell(struct verify *verify, const char *key, enum err e)
 {
 	if (e != ERR_ARCHIVE_DAMAGED && e != ERR_DISK_ABSENT && e != ERR_ARCHIVE_FORMAT)
 		return e;
 	verify->check->faults++;
-	verify->fault(verify->context, key,
-		      e == ERR_DISK_ABSENT ? "it is missing" : err_note()->text);
+	verify->fault(verify->context, key, e == ERR_DISK_ABSENT ? "it is missing" : what_of(key));
 	err_note_clear();
 	return OK;
 }

@@ -13,7 +13,7 @@ struct pack {
 	struct pack_config config;
 	struct pack_out *out;
 	struct zstd_stage *zstd; /* for the index file, which is always compressed */
-	struct tap *tap;	 /* of messages */
+	struct tap *tap;	 /* of the index */
 	struct pack_head head;
 	int64_t created_s;
 	struct buffer member, records, header; /* of the message being added */
@@ -203,7 +203,6 @@ static enum err add_list(struct pack *pack, struct iolist *list)
 	for (unsigned i = 0; i < list->count && !e; i++) {
 		const struct slice *slice = &list->slices[i];
 
-		pack->tap->type->update(pack->tap, slice_bytes(slice), slice->length);
 		e = pack_out_add(pack->out, slice_bytes(slice), slice->length);
 	}
 	iolist_release(list);
@@ -324,10 +323,8 @@ enum err pack_add(struct pack *pack, const struct pack_box *box, struct item *it
 	*pack_broken = false;
 	if ((e = make_head(pack, box, item)) || (e = pack_out_breathe(pack->out)))
 		return e;
-	pack->tap->type->begin(pack->tap);
 	if ((e = add_body(pack, item, pack_broken)))
 		return e;
-	pack->tap->type->end(pack->tap, &item->digest);
 	e = note_message(pack, box, item, offset);
 	*pack_broken = e != OK;
 	return e;

@@ -1,20 +1,37 @@
-/* See pack_out.h. Compressing goes straight into the store's buffer where a whole frame fits;
- * digesting follows behind in long aligned spans, while the bytes are still in the cache: BLAKE3
- * costs twice as much in many small updates. */
+/* See pack_out.h. Compressing costs more than everything else on a message's way, so it is done
+ * beside the shard: frames are gathered into batches, and an offload thread compresses a batch
+ * while the other fibers go on reading. Digesting follows behind in long aligned spans, while the
+ * bytes are still in the cache: BLAKE3 costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
 #include <stdlib.h>
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
+#include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/offload.h"
 
 enum {
 	/* Digest behind the writer in steps of this, while it is in the second-level cache. */
 	FEED_BYTES = 128 * 1024,
-	/* About 2 ms of compressing: longest time we keep the core. */
+	/* Longest stretch of gathering or storing before others get the core. */
 	BREATHE_BYTES = 256 * 1024,
 	TABLE_ENTRY_BYTES = 8,
+	/* A batch goes out when this much is gathered: some 2 ms of compressing, beside which the
+	 * hand-over to the other thread (some 50 us) is nothing. */
+	BATCH_BYTES = ZSTD_FRAME_BYTES_MAX / 2,
+	BATCH_FRAMES_MAX = 256,
+};
+/* Far above what a batch can take; a thread that is stuck for so long never comes back. */
+#define BATCH_TIME (600 * NSEC_SECOND)
+
+/* Frames on their way through the compressor, one after another in both buffers. */
+struct batch {
+	struct zstd_stage *zstd;
+	uint8_t *plain, *packed; /* ZSTD_FRAME_BYTES_MAX, batch_room() */
+	uint32_t plain_bytes[BATCH_FRAMES_MAX], packed_bytes[BATCH_FRAMES_MAX];
+	unsigned count;
 };
 
 struct pack_out {
@@ -23,12 +40,11 @@ struct pack_out {
 	struct zstd_stage *zstd; /* NULL: off */
 	struct store_put *put;
 	uint64_t plain_bytes, stored_bytes;
-	size_t unfed;	/* last bytes in the store's buffer, not digested yet */
-	size_t worked;	/* since the last yield */
-	uint8_t *frame; /* the open frame's bytes */
-	size_t frame_bytes;
-	uint8_t *scratch; /* a frame that does not fit the store's buffer */
-	size_t scratch_room;
+	size_t unfed;  /* last bytes in the store's buffer, not digested yet */
+	size_t worked; /* since the last yield */
+	struct batch batch;
+	size_t closed_bytes; /* of batch.plain: whole frames */
+	size_t frame_bytes;  /* behind them: the open frame's */
 	struct buffer table;
 	uint64_t plain_marked, stored_marked;
 	size_t table_marked;
@@ -46,9 +62,16 @@ void pack_out_close(struct pack_out **out_at)
 	if (out->tap_marked)
 		out->tap_marked->type->close(&out->tap_marked);
 	buffer_free(&out->table);
-	free(out->frame);
-	free(out->scratch);
+	free(out->batch.plain);
+	free(out->batch.packed);
 	free(out);
+}
+
+/* Every frame's own overhead is below this (zstd's bound for small inputs: 64 bytes and its head).
+ */
+static size_t batch_room(void)
+{
+	return zstd_stage_bound(ZSTD_FRAME_BYTES_MAX) + (size_t)BATCH_FRAMES_MAX * 256;
 }
 
 static enum err frames_open(struct pack_out *out, int zstd_level)
@@ -59,10 +82,12 @@ static enum err frames_open(struct pack_out *out, int zstd_level)
 		return OK;
 	if ((e = zstd_stage_open(zstd_level, &out->zstd)))
 		return e;
-	out->frame = malloc(ZSTD_FRAME_BYTES_MAX);
-	out->scratch_room = zstd_stage_bound(ZSTD_FRAME_BYTES_MAX);
-	out->scratch = malloc(out->scratch_room);
-	return out->frame && out->scratch ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
+	out->batch.zstd = out->zstd;
+	out->batch.plain = malloc(ZSTD_FRAME_BYTES_MAX);
+	out->batch.packed = malloc(batch_room());
+	if (!out->batch.plain || !out->batch.packed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
+	return OK;
 }
 
 enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zstd_level,
@@ -93,7 +118,8 @@ enum err pack_out_begin(struct pack_out *out, const char *key)
 {
 	must(!out->put);
 	out->plain_bytes = out->stored_bytes = 0;
-	out->unfed = out->frame_bytes = 0;
+	out->unfed = out->frame_bytes = out->closed_bytes = 0;
+	out->batch.count = 0;
 	buffer_reset(&out->table);
 	out->tap->type->begin(out->tap);
 	return out->store->type->put_open(out->store, key, &out->put);
@@ -180,22 +206,71 @@ static void table_add(struct pack_out *out, size_t stored_bytes, size_t plain_by
 	buffer_add(&out->table, entry, sizeof entry);
 }
 
-static enum err frame_end(struct pack_out *out)
+/* On an offload thread. */
+static enum err batch_compress(void *argument)
 {
-	size_t bound = zstd_stage_bound(out->frame_bytes), room, n;
-	uint8_t *to = out->store->type->put_room(out->put, &room);
-	bool direct = room >= bound;
+	struct batch *batch = *(struct batch **)argument;
+	size_t from = 0, to = 0, n;
+	enum err e = OK;
+
+	for (unsigned i = 0; i < batch->count && !e; i++) {
+		e = zstd_stage_frame(batch->zstd, batch->plain + from, batch->plain_bytes[i],
+				     batch->packed + to, batch_room() - to, &n);
+		from += batch->plain_bytes[i];
+		to += n;
+		batch->packed_bytes[i] = (uint32_t)n;
+	}
+	return e;
+}
+
+/* The thread works in our buffers, so it is waited for whatever happens to this fiber. */
+static enum err batch_run(struct batch *batch)
+{
+	const struct offload_job job = { .name = "zstd",
+					 .run = batch_compress,
+					 .argument = &batch,
+					 .argument_bytes = sizeof batch };
 	enum err e;
 
-	must(out->frame_bytes > 0);
-	e = zstd_stage_frame(out->zstd, out->frame, out->frame_bytes, direct ? to : out->scratch,
-			     direct ? room : out->scratch_room, &n);
-	if (e)
+	fiber_shield();
+	e = offload_run(&job, clock_after(BATCH_TIME));
+	fiber_unshield();
+	must(e != ERR_FIBER_TIMEOUT);
+	return e;
+}
+
+/* Compress and store the closed frames; the open one moves to the front. */
+static enum err batch_flush(struct pack_out *out)
+{
+	struct batch *batch = &out->batch;
+	size_t packed = 0;
+	enum err e;
+
+	if (batch->count == 0)
+		return OK;
+	if ((e = batch_run(batch)))
 		return e;
-	table_add(out, n, out->frame_bytes);
-	out->worked += out->frame_bytes;
+	for (unsigned i = 0; i < batch->count; i++) {
+		table_add(out, batch->packed_bytes[i], batch->plain_bytes[i]);
+		packed += batch->packed_bytes[i];
+	}
+	bytes_move(batch->plain, batch->plain + out->closed_bytes, out->frame_bytes);
+	out->closed_bytes = 0;
+	batch->count = 0;
+	return store_bytes(out, batch->packed, packed);
+}
+
+static enum err frame_end(struct pack_out *out)
+{
+	struct batch *batch = &out->batch;
+
+	must(out->frame_bytes > 0 && batch->count < BATCH_FRAMES_MAX);
+	batch->plain_bytes[batch->count++] = (uint32_t)out->frame_bytes;
+	out->closed_bytes += out->frame_bytes;
 	out->frame_bytes = 0;
-	return direct ? stored(out, to, n, room) : store_bytes(out, out->scratch, n);
+	if (out->closed_bytes >= BATCH_BYTES || batch->count == BATCH_FRAMES_MAX)
+		return batch_flush(out);
+	return OK;
 }
 
 enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
@@ -206,17 +281,20 @@ enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
 
 	must(out->put != NULL);
 	out->plain_bytes += n;
-	if (!out->zstd) {
-		out->worked += n;
+	out->worked += n;
+	if (!out->zstd)
 		return store_bytes(out, from, n);
-	}
 	while (n > 0 && !e) {
 		if (out->frame_bytes == ZSTD_FRAME_BYTES_MAX && (e = frame_end(out)))
 			break;
 		if (out->frame_bytes == 0 && (e = pack_out_breathe(out)))
 			break;
-		take = min_u64(n, ZSTD_FRAME_BYTES_MAX - out->frame_bytes);
-		bytes_copy(out->frame + out->frame_bytes, at, take, BYTES_FRAME);
+		if (out->closed_bytes + out->frame_bytes == ZSTD_FRAME_BYTES_MAX &&
+		    (e = batch_flush(out)))
+			break;
+		take = min_u64(n, ZSTD_FRAME_BYTES_MAX - out->closed_bytes - out->frame_bytes);
+		bytes_copy(out->batch.plain + out->closed_bytes + out->frame_bytes, at, take,
+			   BYTES_FRAME);
 		out->frame_bytes += take;
 		at += take;
 		n -= take;
@@ -237,6 +315,8 @@ enum err pack_out_mark(struct pack_out *out)
 	enum err e;
 
 	must(out->frame_bytes == 0);
+	if ((e = batch_flush(out)))
+		return e;
 	feed_all(out);
 	digest_copy(out->tap_marked, out->tap);
 	out->plain_marked = out->plain_bytes;
@@ -253,7 +333,8 @@ enum err pack_out_rewind(struct pack_out *out)
 	out->plain_bytes = out->plain_marked;
 	out->stored_bytes = out->stored_marked;
 	out->table.bytes = out->table_marked;
-	out->frame_bytes = 0;
+	out->frame_bytes = out->closed_bytes = 0;
+	out->batch.count = 0;
 	out->unfed = 0;
 	return out->store->type->put_rewind(out->put, out->stored_marked);
 }
@@ -285,7 +366,7 @@ enum err pack_out_end(struct pack_out *out, struct store_put **put, uint64_t *st
 	enum err e;
 
 	must(out->put && out->frame_bytes == 0);
-	if (out->zstd && (e = write_table(out)))
+	if (out->zstd && ((e = batch_flush(out)) || (e = write_table(out))))
 		return e;
 	feed_all(out);
 	out->tap->type->end(out->tap, digest);

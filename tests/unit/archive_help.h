@@ -94,6 +94,24 @@ HELP struct body_stream body_of(struct reserve *reserve, const void *bytes, size
 
 /* ---- a sink ---- */
 
+/* What the lane does: the message's digest is made while the sink pulls it. */
+struct digesting {
+	struct tapped tapped;
+	struct tap *tap;
+};
+
+HELP void digesting_open(struct digesting *digesting, struct item *item,
+			 const struct tap_type *type)
+{
+	must(digest_open(type, &digesting->tap) == OK);
+	item->body = tapped_open(&digesting->tapped, item->body, digesting->tap, &item->digest);
+}
+
+HELP void digesting_close(struct digesting *digesting)
+{
+	digesting->tap->type->close(&digesting->tap);
+}
+
 struct world {
 	struct account account;
 	struct sink_config config;
@@ -182,7 +200,12 @@ HELP enum err world_put(struct world *world, uint64_t box_no, uint64_t no, const
 {
 	struct body_stream body = body_of(world->reserve, bytes, n, piece);
 	struct item item = item_of(box_no, no, &body);
-	enum err e = archive_sink.put(world->sink, &item);
+	struct digesting digesting;
+	enum err e = OK;
+
+	digesting_open(&digesting, &item, world->config.digest);
+	e = archive_sink.put(world->sink, &item);
+	digesting_close(&digesting);
 
 	stream_close(&item.body);
 	return e;

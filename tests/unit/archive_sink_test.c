@@ -374,6 +374,24 @@ TEST_FIBER(packs_of_a_cut_run_are_listed_by_the_next)
 	world_end(&world);
 }
 
+/* The lane ends a failed run in order too: what became visible is listed, what did not is left. */
+TEST_FIBER(the_end_of_a_failed_run_lists_what_is_visible)
+{
+	struct faults faults;
+	struct archive_check check;
+
+	REQUIRE(publish_and_cut());
+	CHECK_OK(world_put(&world, 1, 3, bytes, 30, 0)); /* stays in an open pack */
+	CHECK_OK(archive_sink.finish(world.sink, clock_after(60 * NSEC_SECOND)));
+	archive_sink.close(&world.sink);
+	CHECK_OK(world_verify(&world, &faults, &check));
+	CHECK_EQ(check.messages, 2);
+	CHECK_EQ(check.packs_unlisted, 0);
+	CHECK_EQ(check.leftovers, 1);
+	check_found_again();
+	world_end(&world);
+}
+
 /* ---- whose target it is ---- */
 
 static unsigned entries(const char *path)

@@ -56,8 +56,13 @@ static void bench_close(struct bench *bench)
 static enum err add(struct bench *bench, uint64_t no, struct body_stream *body, bool *broken)
 {
 	struct item item = item_of(1, no, body);
+	struct digesting digesting;
+	enum err e;
 
-	return pack_add(bench->pack, &bench->box, &item, broken);
+	digesting_open(&digesting, &item, bench->tap->type);
+	e = pack_add(bench->pack, &bench->box, &item, broken);
+	digesting_close(&digesting);
+	return e;
 }
 
 static void add_well(struct bench *bench, uint64_t no, const void *bytes, size_t n, size_t piece)
@@ -266,10 +271,13 @@ TEST_FIBER(stock_tools_unpack_and_prove_it_without_a_word)
 	for (uint64_t i = 0; i < ARRAY_COUNT(dates); i++) {
 		struct body_stream body = body_of(bench.reserve, big, i * 1000, 0);
 		struct item item = item_of(1, i + 1, &body);
+		struct digesting digesting;
 		bool broken;
 
 		item.meta.date = dates[i];
+		digesting_open(&digesting, &item, bench.tap->type);
 		CHECK_OK(pack_add(bench.pack, &bench.box, &item, &broken));
+		digesting_close(&digesting);
 	}
 	add_well(&bench, 9, big, sizeof big, CHUNK_BYTES);
 	REQUIRE(publish(&bench));

@@ -147,6 +147,7 @@ static enum err build_mail(const struct mail *mail)
 				     .epoch = mail->epoch,
 				     .name = text_of(mail->box),
 				     .separator = mail->separator };
+	struct digesting digesting;
 	bool broken;
 	enum err e;
 
@@ -174,7 +175,10 @@ static enum err build_mail(const struct mail *mail)
 		return e;
 	pack_box.escaped = (struct text){ build.escaped.at, build.escaped.bytes };
 	pack_box.path = (struct text){ build.tar_path.at, build.tar_path.bytes };
-	return pack_add(build.pack, &pack_box, &item, &broken);
+	digesting_open(&digesting, &item, build.tap->type);
+	e = pack_add(build.pack, &pack_box, &item, &broken);
+	digesting_close(&digesting);
+	return e;
 }
 
 static enum err build_pack(const struct vector *vector)
