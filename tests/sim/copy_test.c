@@ -5,6 +5,7 @@
  *	SIM_ALL=1 make sim                every cut, and every seventh of the second cuts
  *	make sim SEED=7 CUT=123           that cut alone
  *	make sim SEED=7 CUT=123 CUT2=45   and a second cut while the next run recovers from it
+ *	make sim SEED=7 KILL=123          the process alone is cut there, the power after the next run
  *	make sim SEED=7 END=5000          the first connection ends after that many bytes
  *	make sim SEED=7 DRAIN=99          an orderly end is asked for at that step
  *	make sim SEED=7 ROOM=400          so many KiB of disk
@@ -36,7 +37,7 @@ static uint64_t from_environment(const char *name)
 /* Somebody repeats one accident: another one than `mine`, so this test is not meant. */
 static bool another_is_chosen(const char *mine)
 {
-	static const char *const choices[] = { "CUT", "END", "DRAIN", "ROOM" };
+	static const char *const choices[] = { "CUT", "KILL", "END", "DRAIN", "ROOM" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++)
 		if (from_environment(choices[i]) && strcmp(choices[i], mine) != 0)
@@ -183,10 +184,10 @@ static uint64_t every(uint64_t count, uint64_t wanted)
 	return count <= wanted ? 1 : (count + wanted - 1) / wanted;
 }
 
-static void tell_failure(struct sweep *sweep, uint64_t first, uint64_t second)
+static void tell_failure(struct sweep *sweep, const char *name, uint64_t first, uint64_t second)
 {
 	sweep->failures++;
-	printf("  repeat: make sim SEED=%llu CUT=%llu", (unsigned long long)sweep->world->seed,
+	printf("  repeat: make sim SEED=%llu %s=%llu", (unsigned long long)sweep->world->seed, name,
 	       (unsigned long long)first);
 	if (second)
 		printf(" CUT2=%llu", (unsigned long long)second);
@@ -205,12 +206,12 @@ static bool cut(struct world *world, uint64_t k)
 	return false;
 }
 
-static void cut_once(struct sweep *sweep, uint64_t k)
+static void cut_once(struct sweep *sweep, const char *name, uint64_t k)
 {
 	world_back(sweep->world, &sweep->start);
 	sweep->made++;
 	if (!cut(sweep->world, k) || !ends_well(sweep->world))
-		tell_failure(sweep, k, 0);
+		tell_failure(sweep, name, k, 0);
 }
 
 TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
@@ -225,13 +226,35 @@ TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
 	step = from_environment("SIM_ALL") ? 1 : every(sweep.steps, CUTS_USUAL);
 	for (uint64_t k = 1 + sweep.world->seed % step; k <= sweep.steps; k += step)
 		if (!sweep.only && sweep.failures < FAILURES_MAX)
-			cut_once(&sweep, k);
+			cut_once(&sweep, "CUT", k);
 	if (sweep.only)
-		cut_once(&sweep, sweep.only);
+		cut_once(&sweep, "CUT", sweep.only);
 	CHECK_EQ(sweep.failures, 0);
 	CHECK(sweep.made > 0);
 	printf("  %u of %llu cuts made; SIM_ALL=1 makes all\n", sweep.made,
 	       (unsigned long long)sweep.steps);
+	sweep_close(&sweep);
+}
+
+/* What the killed run left unsynced, and the next one found in its place, must be made durable by that
+ * one before it relies on it. */
+TEST(a_killed_run_and_a_power_cut_after_the_next_one_lose_nothing)
+{
+	struct sweep sweep;
+	uint64_t step;
+
+	ONLY_FOR("KILL");
+	sweep_open(&sweep);
+	sweep.world->cuts_kill = true;
+	sweep.only = from_environment("KILL");
+	step = from_environment("SIM_ALL") ? 1 : every(sweep.steps, CUTS_USUAL);
+	for (uint64_t k = 1 + sweep.world->seed % step; k <= sweep.steps; k += step)
+		if (!sweep.only && sweep.failures < FAILURES_MAX)
+			cut_once(&sweep, "KILL", k);
+	if (sweep.only)
+		cut_once(&sweep, "KILL", sweep.only);
+	CHECK_EQ(sweep.failures, 0);
+	CHECK(sweep.made > 0);
 	sweep_close(&sweep);
 }
 
@@ -241,7 +264,7 @@ static void cut_twice(struct sweep *sweep, const struct world_mark *after_first,
 	world_back(sweep->world, after_first);
 	sweep->made++;
 	if (!cut(sweep->world, second) || !ends_well(sweep->world))
-		tell_failure(sweep, first, second);
+		tell_failure(sweep, "CUT", first, second);
 }
 
 /* Cut at `first`, see how long the recovery is, and cut that in many places. */
@@ -253,7 +276,7 @@ static void cut_in_recovery(struct sweep *sweep, uint64_t first)
 
 	world_back(world, &sweep->start);
 	if (!cut(world, first)) {
-		tell_failure(sweep, first, 0);
+		tell_failure(sweep, "CUT", first, 0);
 		return;
 	}
 	mark = world_mark(world);
@@ -267,7 +290,7 @@ static void cut_in_recovery(struct sweep *sweep, uint64_t first)
 			if (sweep->failures < FAILURES_MAX)
 				cut_twice(sweep, &mark, first, j);
 	} else {
-		tell_failure(sweep, first, 0);
+		tell_failure(sweep, "CUT", first, 0);
 	}
 	world_mark_free(&mark);
 }

@@ -398,15 +398,24 @@ void disk_process_ended(struct disk *disk)
 	disk_tree_sweep(disk);
 }
 
-void disk_power_cut(struct disk *disk)
+static void power_cut(struct disk *disk, enum disk_cut cut)
 {
-	static const enum disk_cut fates[] = { DISK_CUT_LOSES, DISK_CUT_KEEPS, DISK_CUT_MIXES,
-					       DISK_CUT_MIXES };
-	enum disk_cut cut = fates[sim_below(SIM_DISK, ARRAY_COUNT(fates))];
-
 	disk_tree_cut(disk, cut);
 	for (int i = 1; i < DISK_NODES_MAX; i++)
 		if (disk->nodes[i].used)
 			disk_node_cut(disk, i, cut);
 	disk_process_ended(disk);
+}
+
+void disk_power_cut(struct disk *disk)
+{
+	static const enum disk_cut fates[] = { DISK_CUT_LOSES, DISK_CUT_KEEPS, DISK_CUT_MIXES,
+					       DISK_CUT_MIXES };
+
+	power_cut(disk, fates[sim_below(SIM_DISK, ARRAY_COUNT(fates))]);
+}
+
+void disk_power_cut_taking_all(struct disk *disk)
+{
+	power_cut(disk, DISK_CUT_LOSES);
 }

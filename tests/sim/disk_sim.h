@@ -57,8 +57,9 @@ int disk_sync(struct disk *, int node); /* file or directory */
 /* ---- fate ---- */
 /* The process is gone; the disk keeps what the kernel had. */
 void disk_process_ended(struct disk *);
-/* The power is gone: what was not synced may be, too. */
+/* The power is gone: what was not synced may be, too; or is, all of it. */
 void disk_power_cut(struct disk *);
+void disk_power_cut_taking_all(struct disk *);
 
 /* Bytes the files may take together; 0: as much as there is. */
 void disk_limit(struct disk *, uint64_t bytes);

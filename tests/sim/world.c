@@ -25,7 +25,6 @@ enum {
 	/* So many cuts kill the process alone: what was not synced stays in the kernel's hands, and may
 	 * be lost by the next cut. */
 	KILL_ONE_IN = 4,
-	POWER_DICE = 100000, /* added to process numbers: dice that no process throws */
 };
 
 const char world_archive_path[] = "/mail/archive", world_state_path[] = "/state/mailhaul",
@@ -110,7 +109,7 @@ static void cut(void *owner, const char *what)
 	(void)what;
 	keep_steps(world->result);
 	world->result->end = WORLD_CUT;
-	if (sim_one_in(SIM_DISK, KILL_ONE_IN))
+	if (sim_one_in(SIM_DISK, KILL_ONE_IN) || world->cuts_kill)
 		disk_process_ended(world->disk);
 	else
 		disk_power_cut(world->disk);
@@ -202,11 +201,7 @@ const struct world_result *world_process(struct world *world, world_body *body, 
 
 void world_lose_power(struct world *world)
 {
-	struct sim_config config = { .seed = world->seed,
-				     .process_no = POWER_DICE + world->process_no };
-
-	sim_begin(&config);
-	disk_power_cut(world->disk);
+	disk_power_cut_taking_all(world->disk);
 }
 
 void world_show(const struct world *world, const char *what)

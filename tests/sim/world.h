@@ -49,6 +49,7 @@ struct world {
 	struct imap_model imap;
 	struct world_result *result; /* of the last process */
 	uint64_t pack_bytes;
+	bool cuts_kill;       /* the process alone, always; else the dice say so now and then */
 	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
 };
 
@@ -69,7 +70,7 @@ void world_make_mail(struct world *, const char *subject, size_t bytes, struct b
 /* The next process is cut before its step k; 0: not. The power goes, or (by the dice) the process alone
  * is killed and the disk keeps what the kernel had. */
 void world_cut_at(struct world *, uint64_t k);
-/* The power goes while no process runs. */
+/* The power goes while no process runs, and takes all that was not synced. */
 void world_lose_power(struct world *);
 /* Run `body` as a process of this world. It calls shard_run() itself. */
 typedef enum err world_body(struct world *, void *argument);
