@@ -181,18 +181,24 @@ static enum err make_directory(char *path, nsec until)
 {
 	char *slash = strrchr(path, '/');
 	enum err e = io_mkdir(path, 0700, until);
+	bool existed = e == ERR_DISK_EXISTS;
 
-	if (e == ERR_DISK_EXISTS) {
-		err_note_clear();
-		return OK;
-	}
-	if (e)
+	if (e && !existed)
 		return e;
-	if (!slash || slash == path)
-		return io_sync_directory(slash ? "/" : ".", until);
-	*slash = '\0';
-	e = io_sync_directory(path, until);
-	*slash = '/';
+	err_note_clear();
+	if (!slash || slash == path) {
+		e = io_sync_directory(slash ? "/" : ".", until);
+	} else {
+		*slash = '\0';
+		e = io_sync_directory(path, until);
+		*slash = '/';
+	}
+	/* One that was there may be the work of a run that was killed before it synced; or of
+	 * somebody else, below a directory that we may enter but not read. */
+	if (existed && e == ERR_DISK_DENIED) {
+		err_note_clear();
+		e = OK;
+	}
 	return e;
 }
 

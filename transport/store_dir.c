@@ -36,10 +36,23 @@ static struct store_dir *dir_of(struct store *store)
 
 /* ---- opening, the lock ---- */
 
-static enum err root_make(struct store_dir *dir, nsec until)
+/* The root's own name lasts. */
+static enum err root_sync(struct store_dir *dir, nsec until)
 {
 	char parent[STORE_DIR_ROOT_BYTES_MAX];
 	char *slash;
+
+	snprintf(parent, sizeof parent, "%s", dir->place.root);
+	slash = strrchr(parent, '/');
+	if (slash == parent)
+		slash++;
+	if (slash)
+		*slash = '\0';
+	return io_sync_directory(slash ? parent : ".", until);
+}
+
+static enum err root_make(struct store_dir *dir, nsec until)
+{
 	enum err e;
 
 	if ((e = io_mkdir(dir->place.root, 0700, until)))
@@ -48,13 +61,7 @@ static enum err root_make(struct store_dir *dir, nsec until)
 						 "the directory above is not there; make it first:",
 						 dir->place.root)
 			       : e;
-	snprintf(parent, sizeof parent, "%s", dir->place.root);
-	slash = strrchr(parent, '/');
-	if (slash == parent)
-		slash++;
-	if (slash)
-		*slash = '\0';
-	return io_sync_directory(slash ? parent : ".", until);
+	return root_sync(dir, until);
 }
 
 static enum err root_check(struct store_dir *dir, bool create, nsec until)
@@ -142,6 +149,40 @@ static enum err temporary_clear(struct store_dir *dir)
 	return e;
 }
 
+/* The root of a mailbox, and its packs, index and manifest. */
+enum { DIRECTORY_LEVELS = 2 };
+
+static enum err directories_sync(const char *path, unsigned levels)
+{
+	char below[STORE_DIR_PATH_BYTES_MAX];
+	struct buffer names = { 0 };
+	struct ring_stat stat = { 0 };
+	const char *name = NULL;
+	enum err e = io_sync_directory(path, store_dir_patience());
+
+	if (!e && levels > 0)
+		e = io_list(path, store_dir_patience(), &names);
+	while (!e && store_names_next(&names, &name)) {
+		if (snprintf(below, sizeof below, "%s/%s", path, name) >= (int)sizeof below)
+			continue; /* not one of ours */
+		e = store_dir_unless(io_stat(below, store_dir_patience(), &stat), ERR_DISK_ABSENT);
+		if (!e && stat.is_directory && levels > 0)
+			e = directories_sync(below, levels - 1);
+	}
+	buffer_free(&names);
+	return e;
+}
+
+/* A run that was killed may have left names that no fsync has made durable: seen now, gone after a
+ * power cut. What is found here is relied on, so all of it is made durable first. The directory
+ * above may be one that we may enter but not read. */
+static enum err names_make_durable(struct store_dir *dir)
+{
+	enum err e = store_dir_unless(root_sync(dir, store_dir_patience()), ERR_DISK_DENIED);
+
+	return e ? e : directories_sync(dir->place.root, DIRECTORY_LEVELS);
+}
+
 static enum err dir_lock(struct store *store)
 {
 	struct store_dir *dir = dir_of(store);
@@ -152,7 +193,7 @@ static enum err dir_lock(struct store *store)
 		return OK;
 	if ((e = store_lock_take(dir->place.root, store_dir_patience(), &dir->lock, &first)))
 		return e;
-	if (first && (e = temporary_clear(dir))) {
+	if (first && ((e = temporary_clear(dir)) || (e = names_make_durable(dir)))) {
 		store_lock_release(&dir->lock);
 		return e;
 	}

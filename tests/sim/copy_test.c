@@ -1,11 +1,11 @@
-/* The main job in the simulated world: whatever happens to it and whenever, after the next run every
- * message is in the archive once and whole, and a third run finds nothing to do.
+/* The main job in the simulated world: whatever happens to it and whenever, after the next run
+ * every message is in the archive once and whole, and a third run finds nothing to do.
  *
  *	make sim                          the usual seed, every so many-th cut (it says how many)
  *	SIM_ALL=1 make sim                every cut, and every seventh of the second cuts
  *	make sim SEED=7 CUT=123           that cut alone
- *	make sim SEED=7 CUT=123 CUT2=45   and a second cut while the next run recovers from it
- *	make sim SEED=7 KILL=123          the process alone is cut there, the power after the next run
+ *	make sim SEED=7 CUT=123 CUT2=45   and a second one while the next run recovers from it
+ *	make sim SEED=7 KILL=123          the process alone is cut, the power after the next run
  *	make sim SEED=7 END=5000          the first connection ends after that many bytes
  *	make sim SEED=7 DRAIN=99          an orderly end is asked for at that step
  *	make sim SEED=7 ROOM=400          so many KiB of disk
@@ -15,13 +15,22 @@
 #include "tests/sim/world.h"
 #include "tests/test.h"
 
+/* Processes of a sanitized build live four times as long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
 enum {
 	SEED_USUAL = 7,
-	FAILURES_MAX = 3,       /* told in full; then the test ends */
-	CUTS_USUAL = 700,       /* about; SIM_ALL=1 makes all */
-	FIRST_CUTS_NESTED = 24, /* first cuts that are followed by second ones, */
-	SECOND_CUTS_USUAL = 10, /* by about so many each, */
-	SECOND_CUTS_STEP = 7,   /* with SIM_ALL=1 every seventh */
+	FAILURES_MAX = 3,			/* told in full; then the test ends */
+	CUTS_USUAL = SANITIZED ? 150 : 700,	/* about; SIM_ALL=1 makes all */
+	FIRST_CUTS_NESTED = SANITIZED ? 8 : 24, /* first cuts that are followed by second ones, */
+	SECOND_CUTS_USUAL = 10,			/* by about so many each, */
+	SECOND_CUTS_STEP = 7,			/* with SIM_ALL=1 every seventh */
 	ENDS_USUAL = 40,
 	DRAINS_USUAL = 40,
 	ROOM_KIB_MAX = 700, /* enough for the whole archive */
@@ -44,10 +53,10 @@ static bool another_is_chosen(const char *mine)
 			return true;
 	return false;
 }
-#define ONLY_FOR(mine)                                            \
-	do {                                                      \
-		if (another_is_chosen(mine))                      \
-			SKIP("another accident is to be repeated"); \
+#define ONLY_FOR(mine)                                                                             \
+	do {                                                                                       \
+		if (another_is_chosen(mine))                                                       \
+			SKIP("another accident is to be repeated");                                \
 	} while (0)
 
 static struct world *filled_world(void)
@@ -66,7 +75,8 @@ static bool is_harmless(const struct world *world)
 
 	if (imap->changes == 0 && imap->unknown == 0 && world->result->open_files == 0)
 		return true;
-	printf("  the server got %u commands that change it, %u unknown ones (\"%s\"); %u files left open\n",
+	printf("  the server got %u commands that change it, %u unknown ones (\"%s\"); %u files "
+	       "left open\n",
 	       imap->changes, imap->unknown, imap->unknown_line, world->result->open_files);
 	return false;
 }
@@ -94,7 +104,8 @@ static bool has_nothing_to_do(struct world *world)
 		return true;
 	printf("  with nothing to do, %u FETCH commands were sent and the archive %s\n",
 	       world->result->imap.fetches,
-	       disk_fingerprint(world->disk, world_archive_path) == before ? "is the same" : "changed");
+	       disk_fingerprint(world->disk, world_archive_path) == before ? "is the same"
+									   : "changed");
 	return false;
 }
 
@@ -141,8 +152,8 @@ TEST(new_mail_is_added_to_what_is_there)
 	world = filled_world();
 	CHECK(ends_well(world));
 	world_make_mail(world, "new", 2000, &mail);
-	(void)imap_model_add_message(&world->imap.boxes[1], "\\Seen", "02-Feb-2022 22:22:22 +0200", mail.at,
-				     mail.bytes);
+	(void)imap_model_add_message(&world->imap.boxes[1], "\\Seen", "02-Feb-2022 22:22:22 +0200",
+				     mail.at, mail.bytes);
 	buffer_free(&mail);
 	CHECK(completes(world, "the run after the new mail"));
 	CHECK_EQ(world->result->imap.messages_sent, 1);
@@ -156,7 +167,7 @@ TEST(new_mail_is_added_to_what_is_there)
 struct sweep {
 	struct world *world;
 	struct world_mark start;
-	uint64_t steps; /* of a run that is not cut */
+	uint64_t steps;		    /* of a run that is not cut */
 	uint64_t only, only_second; /* CUT, CUT2 */
 	unsigned failures, made;
 };
@@ -236,8 +247,8 @@ TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
 	sweep_close(&sweep);
 }
 
-/* What the killed run left unsynced, and the next one found in its place, must be made durable by that
- * one before it relies on it. */
+/* What the killed run left unsynced, and the next one found in its place, must be made durable by
+ * that one before it relies on it. */
 TEST(a_killed_run_and_a_power_cut_after_the_next_one_lose_nothing)
 {
 	struct sweep sweep;
@@ -255,6 +266,8 @@ TEST(a_killed_run_and_a_power_cut_after_the_next_one_lose_nothing)
 		cut_once(&sweep, "KILL", sweep.only);
 	CHECK_EQ(sweep.failures, 0);
 	CHECK(sweep.made > 0);
+	printf("  %u of %llu kills made; SIM_ALL=1 makes all\n", sweep.made,
+	       (unsigned long long)sweep.steps);
 	sweep_close(&sweep);
 }
 
@@ -284,8 +297,8 @@ static void cut_in_recovery(struct sweep *sweep, uint64_t first)
 		cut_twice(sweep, &mark, first, sweep->only_second);
 	} else if (completes(world, "the run after the cut")) {
 		steps = world->result->steps;
-		step = from_environment("SIM_ALL") ? SECOND_CUTS_STEP :
-							 every(steps, SECOND_CUTS_USUAL);
+		step = from_environment("SIM_ALL") ? SECOND_CUTS_STEP
+						   : every(steps, SECOND_CUTS_USUAL);
 		for (uint64_t j = 1 + first % step; j <= steps; j += step)
 			if (sweep->failures < FAILURES_MAX)
 				cut_twice(sweep, &mark, first, j);
@@ -318,7 +331,8 @@ TEST(a_second_power_cut_during_recovery_loses_nothing_and_doubles_nothing)
 
 /* ---- other accidents ---- */
 
-/* One accident of a scenario, chosen by a number: what happens, in the world as it was at the start. */
+/* One accident of a scenario, chosen by a number: what happens, in the world as it was at the
+ * start. */
 typedef bool accident(struct world *, uint64_t value);
 
 static void try_accident(struct world *world, const struct world_mark *start, accident *happens,
@@ -364,7 +378,8 @@ static uint64_t end_at(const struct world *world, unsigned index)
 	for (unsigned b = 0; b < world->imap.boxes_count; b++)
 		for (unsigned m = 0; m < world->imap.boxes[b].messages_count; m++)
 			all += world->imap.boxes[b].messages[m].length;
-	return index < ENDS_USUAL / 2 ? 1 + index * 101 : 3000 + all * index / ENDS_USUAL + index % 2;
+	return index < ENDS_USUAL / 2 ? 1 + index * 101
+				      : 3000 + all * index / ENDS_USUAL + index % 2;
 }
 
 TEST(a_connection_that_ends_at_any_byte_costs_a_reconnect_and_nothing_else)

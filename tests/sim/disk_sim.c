@@ -71,7 +71,8 @@ static void slot_set_durable(struct disk *disk, struct disk_slot *slot, uint32_t
 }
 
 /* The slot of a page of a file, NULL where the file has no map and `make` is false or fails. */
-static struct disk_slot *slot_of(struct disk *disk, struct disk_node *node, uint64_t index, bool make)
+static struct disk_slot *slot_of(struct disk *disk, struct disk_node *node, uint64_t index,
+				 bool make)
 {
 	uint32_t *map = &node->maps[index / DISK_MAP_SLOTS];
 
@@ -131,7 +132,8 @@ void disk_format(struct disk *disk)
 	disk->mapped_bytes = mapped;
 	disk->pages_count = (uint32_t)(mapped / DISK_PAGE_BYTES);
 	disk->pages_high = pages_first();
-	disk->nodes[DISK_ROOT] = (struct disk_node){ .used = true, .is_directory = true, .mode = 0755 };
+	disk->nodes[DISK_ROOT] =
+		(struct disk_node){ .used = true, .is_directory = true, .mode = 0755 };
 }
 
 struct disk_image *disk_save(const struct disk *disk)
@@ -222,8 +224,8 @@ int64_t disk_read(struct disk *disk, int node, void *to, size_t n, uint64_t offs
 		struct disk_slot *slot = slot_of(disk, file, at / DISK_PAGE_BYTES, false);
 
 		if (slot && slot->now)
-			bytes_copy((uint8_t *)to + done, page(disk, slot->now) + at % DISK_PAGE_BYTES,
-				   part, BYTES_META);
+			bytes_copy((uint8_t *)to + done,
+				   page(disk, slot->now) + at % DISK_PAGE_BYTES, part, BYTES_META);
 		else
 			memset((uint8_t *)to + done, 0, part);
 		done += part;
@@ -269,7 +271,8 @@ int64_t disk_write(struct disk *disk, int node, const void *from, size_t n, uint
 
 		if (!to)
 			return done ? (int64_t)done : -ENOSPC;
-		bytes_copy(to + at % DISK_PAGE_BYTES, (const uint8_t *)from + done, part, BYTES_META);
+		bytes_copy(to + at % DISK_PAGE_BYTES, (const uint8_t *)from + done, part,
+			   BYTES_META);
 		done += part;
 		file->bytes = max_u64(file->bytes, offset + done);
 	}
@@ -293,7 +296,8 @@ static bool clear_from(struct disk *disk, struct disk_node *file, uint64_t bytes
 		return true;
 	tail = page_to_write(disk, file, bytes / DISK_PAGE_BYTES);
 	if (tail)
-		memset(tail + bytes % DISK_PAGE_BYTES, 0, DISK_PAGE_BYTES - bytes % DISK_PAGE_BYTES);
+		memset(tail + bytes % DISK_PAGE_BYTES, 0,
+		       DISK_PAGE_BYTES - bytes % DISK_PAGE_BYTES);
 	return tail != NULL;
 }
 
@@ -368,8 +372,8 @@ static void slot_cut(struct disk *disk, struct disk_slot *slot, enum disk_cut cu
 		slot_set_now(disk, slot, slot->durable);
 }
 
-/* The length is one more thing that may or may not have reached the platter; a file that was growing
- * may end anywhere between. */
+/* The length is one more thing that may or may not have reached the platter; a file that was
+ * growing may end anywhere between. */
 static uint64_t length_after_cut(const struct disk_node *file, enum disk_cut cut)
 {
 	if (cut == DISK_CUT_MIXES && file->bytes > file->bytes_durable && sim_one_in(SIM_DISK, 2))

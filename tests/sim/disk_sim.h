@@ -1,14 +1,14 @@
 /* The simulated disk: directories and files in memory that outlives a simulated process, and what a
  * power cut leaves of them.
  *
- * What counts as durable: a file's bytes and length after its fsync; a name (create, rename, unlink,
- * mkdir) after the fsync of its directory, and not before: stricter than ext4, which also keeps the
- * name of a file that was synced. A rename between two directories is one act: syncing either keeps
- * both halves. A cut takes or leaves each unsynced 4096-byte page by the dice, and of the unsynced
- * names a prefix in the order they happened (as a journal does).
+ * What counts as durable: a file's bytes and length after its fsync; a name (create, rename,
+ * unlink, mkdir) after the fsync of its directory, and not before: stricter than ext4, which also
+ * keeps the name of a file that was synced. A rename between two directories is one act: syncing
+ * either keeps both halves. A cut takes or leaves each unsynced 4096-byte page by the dice, and of
+ * the unsynced names a prefix in the order they happened (as a journal does).
  *
- * Results are as the kernel's: >= 0, or -errno. Not for: sockets (net_sim.h), locks between processes
- * (one simulated process lives at a time). */
+ * Results are as the kernel's: >= 0, or -errno. Not for: sockets (net_sim.h), locks between
+ * processes (one simulated process lives at a time). */
 #ifndef MAILHAUL_DISK_SIM_H
 #define MAILHAUL_DISK_SIM_H
 
@@ -67,9 +67,9 @@ void disk_limit(struct disk *, uint64_t bytes);
 void disk_fail_read(struct disk *, unsigned from_now);
 void disk_fail_sync(struct disk *, unsigned from_now);
 
-/* Calls `each` for every file and directory below `path`, with its whole path. */
-void disk_walk(struct disk *, const char *path, void (*each)(void *context, const char *path, int node),
-	       void *context);
+/* Calls `each` for every file and directory below `path` ("": all), with its whole path. */
+void disk_walk(struct disk *, const char *path,
+	       void (*each)(void *context, const char *path, int node), void *context);
 /* A number that differs when any name or byte below `path` differs. */
 uint64_t disk_fingerprint(struct disk *, const char *path);
 

@@ -10,7 +10,8 @@ enum {
 	DISK_ROOT = 1,
 	DISK_NODES_MAX = 512,
 	DISK_ENTRIES_MAX = 512,
-	DISK_CHANGES_MAX = 256, /* more unsynced names: the oldest are written back, as a kernel does */
+	/* More unsynced names: the oldest are written back, as a kernel does. */
+	DISK_CHANGES_MAX = 256,
 	DISK_MAPS_MAX = 32,
 	DISK_MAP_SLOTS = 512, /* of 4096 bytes each: a file has at most 64 MiB */
 };
@@ -46,7 +47,8 @@ struct disk_change {
 
 struct disk {
 	uint32_t magic;
-	uint32_t pages_count, pages_high, page_free; /* free pages are chained by their first word */
+	uint32_t pages_count, pages_high;
+	uint32_t page_free; /* free pages are chained by their first word */
 	uint64_t pages_used, pages_limit;
 	size_t mapped_bytes;
 	unsigned fail_read, fail_sync;

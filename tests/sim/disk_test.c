@@ -141,7 +141,8 @@ TEST(a_rename_between_directories_is_seen_whole_or_not_at_all)
 		struct disk *disk = open_seeded(seed);
 		bool sync_target = seed % 3 == 0, sync_source = seed % 3 == 1, from, to;
 
-		CHECK(disk_create(disk, "/s", true, 0700) > 0 && disk_create(disk, "/t", true, 0700) > 0);
+		CHECK(disk_create(disk, "/s", true, 0700) > 0 &&
+		      disk_create(disk, "/t", true, 0700) > 0);
 		CHECK_EQ(disk_sync(disk, disk_find(disk, "/")), 0);
 		CHECK_EQ(disk_sync(disk, make_file(disk, "/s/a", 'x', 10)), 0);
 		CHECK_EQ(disk_sync(disk, disk_find(disk, "/s")), 0);

@@ -1,5 +1,5 @@
-/* The names of the simulated disk: directories, and the changes of names that no fsync has made durable
- * yet. */
+/* The names of the simulated disk: directories, and the changes of names that no fsync has made
+ * durable yet. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +56,8 @@ static void changes_drop_first(struct disk *disk, unsigned count)
 {
 	must(count <= disk->changes_count);
 	disk->changes_count -= count;
-	bytes_move(disk->changes, disk->changes + count, disk->changes_count * sizeof disk->changes[0]);
+	bytes_move(disk->changes, disk->changes + count,
+		   disk->changes_count * sizeof disk->changes[0]);
 }
 
 static void change_make(struct disk *disk, const struct disk_change *change)
@@ -93,9 +94,9 @@ static bool is_needed(const struct disk *disk, unsigned index, const bool *wante
 	for (unsigned i = index + 1; i < disk->changes_count; i++) {
 		const struct disk_change *later = &disk->changes[i];
 
-		if (wanted[i] && ((later->adds && touches_name(&disk->changes[index], &later->add)) ||
-				  (later->removes &&
-				   touches_name(&disk->changes[index], &later->remove))))
+		if (wanted[i] &&
+		    ((later->adds && touches_name(&disk->changes[index], &later->add)) ||
+		     (later->removes && touches_name(&disk->changes[index], &later->remove))))
 			return true;
 	}
 	return false;
@@ -176,8 +177,8 @@ void disk_tree_sweep(struct disk *disk)
 
 /* ---- paths ---- */
 
-/* Walks to the directory that holds the path's last name; fills *last with both. The root itself has no
- * such entry: -EINVAL. */
+/* Walks to the directory that holds the path's last name; fills *last with both. The root itself
+ * has no such entry: -EINVAL. */
 static int path_resolve(struct disk *disk, const char *path, struct disk_entry *last)
 {
 	int directory = DISK_ROOT, parts = 0;
@@ -242,8 +243,8 @@ int disk_create(struct disk *disk, const char *path, bool directory, uint32_t mo
 	result = node_new(disk);
 	if (result < 0)
 		return result;
-	disk->nodes[result] = (struct disk_node){ .used = true, .is_directory = directory,
-						  .mode = mode };
+	disk->nodes[result] =
+		(struct disk_node){ .used = true, .is_directory = directory, .mode = mode };
 	change.add.node = result;
 	change_make(disk, &change);
 	return result;

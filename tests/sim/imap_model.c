@@ -12,10 +12,12 @@ enum { WORD_BYTES_MAX = 512 };
 
 const char imap_model_capabilities_plain[] = "IMAP4rev1 AUTH=PLAIN";
 const char imap_model_capabilities_extended[] =
-	"IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN NAMESPACE UNSELECT CHILDREN "
+	"IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN NAMESPACE UNSELECT "
+	"CHILDREN "
 	"UIDPLUS LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE";
 
-/* ---- words of a command: atoms, quoted strings, literals, lists in parentheses as they stand ---- */
+/* ---- words of a command: atoms, quoted strings, literals, lists in parentheses as they stand ----
+ */
 
 static bool word_quoted(struct text *rest, char *to, size_t *n)
 {
@@ -49,7 +51,8 @@ static bool word_plain(struct text *rest, char *to, size_t *n)
 	size_t i = 0;
 	int depth = 0;
 
-	for (; i < rest->bytes && (depth > 0 || rest->at[i] != ' ') && i + 1 < WORD_BYTES_MAX; i++) {
+	for (; i < rest->bytes && (depth > 0 || rest->at[i] != ' ') && i + 1 < WORD_BYTES_MAX;
+	     i++) {
 		depth += (rest->at[i] == '(') - (rest->at[i] == ')');
 		to[i] = rest->at[i];
 	}
@@ -146,7 +149,8 @@ static void do_login(struct imap_session *session, struct text rest)
 /* LIST [(selection)] reference pattern [RETURN (options)], RFC 5258. */
 static void do_list(struct imap_session *session, struct text rest, const char *verb)
 {
-	char reference[WORD_BYTES_MAX] = "", pattern[WORD_BYTES_MAX] = "", options[WORD_BYTES_MAX] = "";
+	char reference[WORD_BYTES_MAX] = "", pattern[WORD_BYTES_MAX] = "",
+	     options[WORD_BYTES_MAX] = "";
 
 	(void)word(&rest, reference);
 	if (reference[0] == '(')
@@ -222,16 +226,17 @@ static void do_logout(struct imap_session *session)
 
 static void do_unknown(struct imap_session *session, const char *verb, struct text line)
 {
-	static const char *const changing[] = { "SELECT",      "STORE",  "APPEND", "EXPUNGE", "CREATE",
-						"DELETE",      "RENAME", "COPY",   "MOVE",    "SUBSCRIBE",
-						"UNSUBSCRIBE", "SETACL", "CLOSE",  "CHECK" };
+	static const char *const changing[] = { "SELECT", "STORE",     "APPEND",      "EXPUNGE",
+						"CREATE", "DELETE",    "RENAME",      "COPY",
+						"MOVE",	  "SUBSCRIBE", "UNSUBSCRIBE", "SETACL",
+						"CLOSE",  "CHECK" };
 	struct imap_model_counts *counts = session->model->counts;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(changing); i++)
 		counts->changes += strcasecmp(verb, changing[i]) == 0;
 	counts->unknown++;
-	snprintf(counts->unknown_line, sizeof counts->unknown_line, "%.*s", (int)min_u64(line.bytes, 79),
-		 line.at);
+	snprintf(counts->unknown_line, sizeof counts->unknown_line, "%.*s",
+		 (int)min_u64(line.bytes, 79), line.at);
 	imap_model_done(session, "BAD Unknown command");
 }
 
@@ -309,8 +314,8 @@ static void do_line(struct imap_session *session, struct text line)
 
 /* ---- bytes to commands ---- */
 
-/* Bytes of the first whole command, CRLF included; 0: not all of it is here. A line that ends in "{n}"
- * or "{n+}" goes on after n bytes, RFC 7888. */
+/* Bytes of the first whole command, CRLF included; 0: not all of it is here. A line that ends in
+ * "{n}" or "{n+}" goes on after n bytes, RFC 7888. */
 static size_t command_bytes(struct imap_session *session)
 {
 	const struct buffer *in = &session->in;
@@ -323,8 +328,9 @@ static size_t command_bytes(struct imap_session *session)
 
 		if (!end)
 			return 0;
-		brace = line_end > at && in->at[line_end - 1] == '}' ?
-				memrchr(in->at + at, '{', line_end - at) : NULL;
+		brace = line_end > at && in->at[line_end - 1] == '}'
+				? memrchr(in->at + at, '{', line_end - at)
+				: NULL;
 		if (!brace)
 			return line_end + 2;
 		if (in->at[line_end - 2] != '+' && session->asked_for < line_end + 2) {

@@ -1,6 +1,6 @@
-/* A model IMAP server: folders and messages in memory, the commands a reader needs, RFC 9051 and 3501.
- * It checks what it is asked: a command that could change something is counted, and a test finds it.
- * Not for: what real servers do differently (tests/wire, tests/real). */
+/* A model IMAP server: folders and messages in memory, the commands a reader needs, RFC 9051 and
+ * 3501. It checks what it is asked: a command that could change something is counted, and a test
+ * finds it. Not for: what real servers do differently (tests/wire, tests/real). */
 #ifndef MAILHAUL_IMAP_MODEL_H
 #define MAILHAUL_IMAP_MODEL_H
 
@@ -11,16 +11,16 @@ enum { IMAP_MODEL_BOXES_MAX = 16, IMAP_MODEL_MESSAGES_MAX = 64, IMAP_MODEL_NAME_
 struct imap_model_message {
 	uint32_t uid;
 	char flags[64]; /* "\\Seen $Forwarded" */
-	char date[32];  /* "17-Jul-1996 02:44:25 -0700" */
+	char date[32];	/* "17-Jul-1996 02:44:25 -0700" */
 	uint8_t *bytes;
 	size_t length;
 };
 
 struct imap_model_box {
 	char raw[IMAP_MODEL_NAME_BYTES_MAX + 1]; /* as on the wire: modified UTF-7 */
-	const char *name;                        /* what that means, UTF-8 */
-	char attributes[64];                     /* "\\Sent" */
-	uint32_t epoch, next_uid;                /* UIDVALIDITY, UIDNEXT */
+	const char *name;			 /* what that means, UTF-8 */
+	char attributes[64];			 /* "\\Sent" */
+	uint32_t epoch, next_uid;		 /* UIDVALIDITY, UIDNEXT */
 	bool subscribed;
 	unsigned messages_count;
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
@@ -44,7 +44,7 @@ struct imap_model {
 	unsigned end_count;
 	uint64_t end_after;
 	bool end_is_reset;
-	unsigned refuse_fetches;  /* so many FETCH commands get NO [UNAVAILABLE] */
+	unsigned refuse_fetches;   /* so many FETCH commands get NO [UNAVAILABLE] */
 	uint64_t bytes_per_second; /* 0: no limit */
 };
 

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 __attribute__((format(printf, 2, 0))) static void say_list(struct imap_session *session,
-							      const char *format, va_list arguments)
+							   const char *format, va_list arguments)
 {
 	char line[1024];
 	int n = vsnprintf(line, sizeof line, format, arguments);
@@ -51,11 +51,11 @@ struct imap_model_box *imap_model_add_box(struct imap_model *model, const char *
 {
 	struct imap_model_box *box = &model->boxes[model->boxes_count++];
 
-	must(model->boxes_count <= IMAP_MODEL_BOXES_MAX && strlen(raw) <= IMAP_MODEL_NAME_BYTES_MAX);
-	*box = (struct imap_model_box){ .name = name,
-					.epoch = 1000 + model->boxes_count,
-					.next_uid = 1,
-					.subscribed = true };
+	must(model->boxes_count <= IMAP_MODEL_BOXES_MAX &&
+	     strlen(raw) <= IMAP_MODEL_NAME_BYTES_MAX);
+	*box = (struct imap_model_box){
+		.name = name, .epoch = 1000 + model->boxes_count, .next_uid = 1, .subscribed = true
+	};
 	snprintf(box->raw, sizeof box->raw, "%s", raw);
 	snprintf(box->attributes, sizeof box->attributes, "%s", attributes);
 	return box;
@@ -97,7 +97,8 @@ struct imap_model_box *imap_model_find(struct imap_model *model, const char *raw
 
 /* ---- LIST, STATUS ---- */
 
-void imap_model_status(struct imap_session *session, const struct imap_model_box *box, const char *items)
+void imap_model_status(struct imap_session *session, const struct imap_model_box *box,
+		       const char *items)
 {
 	uint64_t bytes = 0;
 
@@ -110,13 +111,15 @@ void imap_model_status(struct imap_session *session, const struct imap_model_box
 	imap_model_say(session, ")\r\n");
 }
 
-static void list_one(struct imap_session *session, const char *verb, const struct imap_model_box *box,
-		     const char *options)
+static void list_one(struct imap_session *session, const char *verb,
+		     const struct imap_model_box *box, const char *options)
 {
 	bool says_subscribed = box->subscribed && strcasestr(options, "SUBSCRIBED");
 
 	imap_model_say(session, "* %s (%s%s) \"/\" \"%s\"\r\n", verb, box->attributes,
-		       !says_subscribed ? "" : box->attributes[0] ? " \\Subscribed" : "\\Subscribed",
+		       !says_subscribed	    ? ""
+		       : box->attributes[0] ? " \\Subscribed"
+					    : "\\Subscribed",
 		       box->raw);
 	if (strcasestr(options, "STATUS") && !strstr(box->attributes, "\\Noselect"))
 		imap_model_status(session, box, options);
@@ -146,7 +149,8 @@ void imap_model_list(struct imap_session *session, const char *verb, const char 
 static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
 {
 	while (*set) {
-		uint32_t low = *set == '*' ? highest : (uint32_t)strtoul(set, NULL, 10), high = low, swap;
+		uint32_t low = *set == '*' ? highest : (uint32_t)strtoul(set, NULL, 10), high = low,
+			 swap;
 
 		set += strspn(set, "0123456789*");
 		if (*set == ':') {
@@ -190,7 +194,8 @@ void imap_model_fetch(struct imap_session *session, const char *set, const char 
 	const struct imap_model_box *box = session->box;
 	uint32_t highest = box->messages_count ? box->messages[box->messages_count - 1].uid : 0;
 
-	if (strcasestr(items, "BODY[") || strcasestr(items, "RFC822 ") || strcasestr(items, "RFC822)"))
+	if (strcasestr(items, "BODY[") || strcasestr(items, "RFC822 ") ||
+	    strcasestr(items, "RFC822)"))
 		session->model->counts->changes++; /* without PEEK it sets \Seen */
 	for (unsigned i = 0; i < box->messages_count; i++)
 		if (set_holds(set, box->messages[i].uid, highest))
@@ -201,7 +206,8 @@ void imap_model_fetch(struct imap_session *session, const char *set, const char 
 
 void imap_model_base64(char *to, size_t to_bytes, const void *from, size_t n)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *at = from;
 
 	must(to_bytes > (n + 2) / 3 * 4);

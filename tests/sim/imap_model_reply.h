@@ -21,7 +21,8 @@ void imap_model_done(struct imap_session *, const char *format, ...) PRINTF_LIKE
 void imap_model_flush(struct imap_session *);
 
 struct imap_model_box *imap_model_find(struct imap_model *, const char *raw);
-void imap_model_list(struct imap_session *, const char *verb, const char *pattern, const char *options);
+void imap_model_list(struct imap_session *, const char *verb, const char *pattern,
+		     const char *options);
 void imap_model_status(struct imap_session *, const struct imap_model_box *, const char *items);
 void imap_model_fetch(struct imap_session *, const char *set, const char *items);
 void imap_model_base64(char *to, size_t to_bytes, const void *, size_t);

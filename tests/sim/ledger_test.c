@@ -23,10 +23,16 @@ static enum err begin(struct script *script)
 {
 	enum err e;
 
-	script->box = (struct box){ .name = "INBOX", .raw = "INBOX", .separator = '/', .selectable = true,
-				    .epoch = 77, .next_no = MESSAGES + 1, .messages = MESSAGES };
+	script->box = (struct box){ .name = "INBOX",
+				    .raw = "INBOX",
+				    .separator = '/',
+				    .selectable = true,
+				    .epoch = 77,
+				    .next_no = MESSAGES + 1,
+				    .messages = MESSAGES };
 	if ((e = ledger_open(world_state_path, clock_after(NSEC_SECOND * 60), &script->ledger)) ||
-	    (e = ledger_mailbox(script->ledger, "imaps://a@b/", "file:///c", "blake3", &script->mailbox)))
+	    (e = ledger_mailbox(script->ledger, "imaps://a@b/", "file:///c", "blake3",
+				&script->mailbox)))
 		return e;
 	return ledger_box(script->ledger, script->mailbox.mailbox_no, &script->box, &script->epoch,
 			  &script->next_no);
@@ -40,8 +46,11 @@ static void reached(struct script *script, uint64_t stage)
 
 static enum err settle(struct script *script, uint64_t no)
 {
-	struct ledger_row row = { .box_no = script->box.box_no, .no = no, .state = LEDGER_MOVED,
-				  .size_bytes = 100 * no, .seal_no = 1 };
+	struct ledger_row row = { .box_no = script->box.box_no,
+				  .no = no,
+				  .state = LEDGER_MOVED,
+				  .size_bytes = 100 * no,
+				  .seal_no = 1 };
 	enum err e = ledger_settle(script->ledger, &row);
 
 	if (!e)
@@ -85,13 +94,15 @@ static enum err look(struct script *script)
 	if (e || script->promised < STAGE_INTENDED)
 		return e;
 	if (script->next_no != MESSAGES + 1 || script->epoch != 77)
-		return RAISE(ERR_LEDGER_DAMAGED, "next is %llu", (unsigned long long)script->next_no);
+		return RAISE(ERR_LEDGER_DAMAGED, "next is %llu",
+			     (unsigned long long)script->next_no);
 	e = ledger_unsettled(script->ledger, script->box.box_no, 1, MESSAGES, &range);
 	if (e && e != ERR_PIPE_ENDED)
 		return e;
 	if (range.first < script->promised || range.first > script->promised + 1)
 		if (script->promised < STAGE_SEALED || range.first <= MESSAGES)
-			return RAISE(ERR_LEDGER_DAMAGED, "settled up to %llu", (unsigned long long)range.first);
+			return RAISE(ERR_LEDGER_DAMAGED, "settled up to %llu",
+				     (unsigned long long)range.first);
 	sealed = ledger_seal_next(script->ledger, script->mailbox.mailbox_no, 0, &no, &seal);
 	buffer_free(&seal);
 	if ((script->promised < STAGE_SEALED - 1 && sealed == OK) ||
@@ -126,8 +137,8 @@ static enum err in_shard(struct world *world, void *argument)
 
 	if (argument)
 		script.promised = *(const uint64_t *)argument;
-	return shard_run(&(struct shard_config){ .arena_chunks = 1 }, plays ? play_fiber : look_fiber,
-			 &script);
+	return shard_run(&(struct shard_config){ .arena_chunks = 1 },
+			 plays ? play_fiber : look_fiber, &script);
 }
 
 TEST(the_ledger_keeps_every_promise_at_any_cut)
@@ -146,8 +157,8 @@ TEST(the_ledger_keeps_every_promise_at_any_cut)
 		for (again = 0; again < 2; again++) {
 			world_lose_power(world);
 			if (!CHECK_OK(world_process(world, in_shard, &promised)->error)) {
-				printf("  cut at %llu, stage %llu was promised\n", (unsigned long long)k,
-				       (unsigned long long)promised);
+				printf("  cut at %llu, stage %llu was promised\n",
+				       (unsigned long long)k, (unsigned long long)promised);
 				world_show(world, "looking");
 				goto out;
 			}

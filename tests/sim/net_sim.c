@@ -1,5 +1,5 @@
-/* Simulated connections: one byte stream each way. What the client sends reaches the server at once;
- * what the server says waits here until the dice let the client have it. */
+/* Simulated connections: one byte stream each way. What the client sends reaches the server at
+ * once; what the server says waits here until the dice let the client have it. */
 #include "tests/sim/net_sim.h"
 
 #include <errno.h>
@@ -14,14 +14,14 @@ struct net_conn {
 	uint32_t magic;
 	unsigned references;
 	const struct net_server *server; /* NULL: not connected */
-	void *session;                   /* NULL: the server has let go */
+	void *session;			 /* NULL: the server has let go */
 	struct buffer said;
 	size_t taken; /* of said */
 	nsec ready_at;
 	uint64_t end_after, throttle;
 	bool will_end, end_is_reset;
 	bool ended, reset; /* by the server */
-	bool shut;         /* by the client */
+	bool shut;	   /* by the client */
 };
 
 static struct net_server servers[NET_SERVERS_MAX];

@@ -1,5 +1,5 @@
-/* Simulated sockets to model servers of the same process. The server's side is called back with what
- * arrives; what it says reaches the client in pieces, as the dice want. Not for: what is said
+/* Simulated sockets to model servers of the same process. The server's side is called back with
+ * what arrives; what it says reaches the client in pieces, as the dice want. Not for: what is said
  * (imap_model.h), the ring (ring_sim.c). */
 #ifndef MAILHAUL_NET_SIM_H
 #define MAILHAUL_NET_SIM_H

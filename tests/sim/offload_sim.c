@@ -1,6 +1,7 @@
-/* Blocking jobs in the simulated world, linked in place of engine/offload.c. A job waits a simulated
- * moment and then runs to its end at once: on a thread of its own, because it may need a deep stack and
- * must not call a fiber's functions, but nothing else runs meanwhile, so the order stays the seed's. */
+/* Blocking jobs in the simulated world, linked in place of engine/offload.c. A job waits a
+ * simulated moment and then runs to its end at once: on a thread of its own, because it may need a
+ * deep stack and must not call a fiber's functions, but nothing else runs meanwhile, so the order
+ * stays the seed's. */
 #include "engine/offload.h"
 
 #include <pthread.h>
@@ -42,8 +43,8 @@ static struct run *run_alone(const struct offload_job *job)
 	return &run;
 }
 
-/* A waiter that is called off, or whose deadline comes first, leaves a job behind that still runs to
- * its end: here at the same moment. */
+/* A waiter that is called off, or whose deadline comes first, leaves a job behind that still runs
+ * to its end: here at the same moment. */
 enum err offload_run(const struct offload_job *job, nsec until)
 {
 	nsec ready = sim_now() + 1 + (nsec)sim_below(SIM_OFFLOAD, DELAY_NSEC_MAX);

@@ -1,7 +1,7 @@
 /* The simulated ring, linked in place of engine/ring_uring.c. An operation is carried out when its
- * moment comes, a throw of the dice after it was submitted, so operations in flight together end in any
- * order. A cut falls between two of them. Nothing sleeps: ring_turn() moves the simulated time to the
- * next event or to the deadline. */
+ * moment comes, a throw of the dice after it was submitted, so operations in flight together end in
+ * any order. A cut falls between two of them. Nothing sleeps: ring_turn() moves the simulated time
+ * to the next event or to the deadline. */
 #include "engine/ring.h"
 
 #include <errno.h>
@@ -116,9 +116,9 @@ void ring_submit(struct ring *ring, struct ring_op *op)
 	MAGIC_CHECK(ring, RING_MAGIC);
 	must(op->verb < RING_VERB_COUNT && op->done);
 	op->magic = OP_MAGIC;
-	*act_of(op) = (struct act){ .next = ring->first,
-				    .ready_at = sim_now() + 1 +
-						(nsec)sim_below(SIM_ORDER, OP_NSEC_MAX) };
+	*act_of(op) =
+		(struct act){ .next = ring->first,
+			      .ready_at = sim_now() + 1 + (nsec)sim_below(SIM_ORDER, OP_NSEC_MAX) };
 	ring->first = op;
 	ring->in_flight++;
 	ring->counts.operations++;
@@ -259,7 +259,8 @@ static void receiver_end(struct receiver *receiver)
 		net_unref(&receiver->conn);
 }
 
-/* How much of what has come the kernel hands over at once: often a buffer full, sometimes a byte. */
+/* How much of what has come the kernel hands over at once: often a buffer full, sometimes a byte.
+ */
 static size_t arrives_at_once(void)
 {
 	switch (sim_below(SIM_NET, 8)) {

@@ -34,7 +34,8 @@ static bool is_open(const struct file *file)
 
 static struct file *file_of(int fd)
 {
-	struct file *file = fd >= FD_FIRST && fd < FD_FIRST + FDS_MAX ? &files[fd - FD_FIRST] : NULL;
+	struct file *file =
+		fd >= FD_FIRST && fd < FD_FIRST + FDS_MAX ? &files[fd - FD_FIRST] : NULL;
 
 	return file && is_open(file) ? file : NULL;
 }
@@ -134,8 +135,8 @@ static int32_t do_read(const struct ring_op *op, const struct file *file)
 		return -EBADF;
 	if (op->offset < 0 || !is_aligned(op, file))
 		return -EINVAL;
-	return (int32_t)disk_read(disk_current(), file->node, op->data,
-				  at_once(op, file, SIM_DISK), (uint64_t)op->offset);
+	return (int32_t)disk_read(disk_current(), file->node, op->data, at_once(op, file, SIM_DISK),
+				  (uint64_t)op->offset);
 }
 
 static int32_t do_write(const struct ring_op *op, const struct file *file)
@@ -295,13 +296,13 @@ int32_t ring_verb_do(const struct ring_op *op)
 const char *ring_verb_name(enum ring_verb verb)
 {
 	static const char *const names[RING_VERB_COUNT] = {
-		[RING_OPENAT] = "open",       [RING_CLOSE] = "close",
-		[RING_READ] = "read",         [RING_WRITE] = "write",
-		[RING_FSYNC] = "fsync",       [RING_TRUNCATE] = "truncate",
+		[RING_OPENAT] = "open",	      [RING_CLOSE] = "close",
+		[RING_READ] = "read",	      [RING_WRITE] = "write",
+		[RING_FSYNC] = "fsync",	      [RING_TRUNCATE] = "truncate",
 		[RING_ALLOCATE] = "allocate", [RING_RENAME] = "rename",
 		[RING_UNLINK] = "unlink",     [RING_MKDIR] = "mkdir",
-		[RING_STAT] = "stat",         [RING_LIST] = "list",
-		[RING_LOCK] = "lock",         [RING_SOCKET] = "socket",
+		[RING_STAT] = "stat",	      [RING_LIST] = "list",
+		[RING_LOCK] = "lock",	      [RING_SOCKET] = "socket",
 		[RING_CONNECT] = "connect",   [RING_SEND] = "send",
 		[RING_SHUTDOWN] = "shutdown",
 	};

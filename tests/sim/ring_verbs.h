@@ -1,5 +1,5 @@
-/* What the simulated ring's operations do, and the file numbers they do it to. Not for: when they are
- * done (ring_sim.c). */
+/* What the simulated ring's operations do, and the file numbers they do it to. Not for: when they
+ * are done (ring_sim.c). */
 #ifndef MAILHAUL_RING_VERBS_H
 #define MAILHAUL_RING_VERBS_H
 

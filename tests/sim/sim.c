@@ -1,5 +1,5 @@
-/* Dice, time and steps of one simulated process. The generator is splitmix64 (Steele, Lea, Flood 2014):
- * one word of state a die, so that a die can be started anywhere. */
+/* Dice, time and steps of one simulated process. The generator is splitmix64 (Steele, Lea, Flood
+ * 2014): one word of state a die, so that a die can be started anywhere. */
 #include "tests/sim/sim.h"
 
 #include <stdarg.h>

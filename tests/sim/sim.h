@@ -1,12 +1,13 @@
-/* One simulated process: its dice, its time, and the count of operations at which it can be cut. The
- * companions (ring_sim.c, clock_sim.c, disk_sim.c ...) take every accident and every moment from here,
- * so a seed and a number repeat a run exactly. */
+/* One simulated process: its dice, its time, and the count of operations at which it can be cut.
+ * The companions (ring_sim.c, clock_sim.c, disk_sim.c ...) take every accident and every moment
+ * from here, so a seed and a number repeat a run exactly. */
 #ifndef MAILHAUL_SIM_H
 #define MAILHAUL_SIM_H
 
 #include "engine/base.h"
 
-/* Each user throws its own dice, so one more throw of the network does not change the disk's fate. */
+/* Each user throws its own dice, so one more throw of the network does not change the disk's fate.
+ */
 enum sim_dice { SIM_ORDER, SIM_NET, SIM_DISK, SIM_RANDOM, SIM_OFFLOAD, SIM_DICE_COUNT };
 
 enum { SIM_STEPS_MAX = 2000000 }; /* more: the run goes in circles */
@@ -15,7 +16,8 @@ struct sim_config {
 	uint64_t seed;
 	unsigned process_no; /* another process of the same world throws other dice */
 	uint64_t cut_at;     /* cut before this step is done (the first is 1); 0: never */
-	/* Called for the cut, and when a promise of the world is broken (`why`); neither returns. */
+	/* Called for the cut, and when a promise of the world is broken (`why`); neither returns.
+	 */
 	void (*cut)(void *owner, const char *what);
 	void (*stuck)(void *owner, const char *why);
 	void (*passed)(void *owner); /* before each step that is not cut; may be NULL */

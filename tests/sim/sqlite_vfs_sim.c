@@ -1,10 +1,11 @@
-/* A VFS for SQLite over the simulated disk: the same durability as for the ring's files, each write,
- * sync, truncation and removal a step at which the world can be cut. Locks and the WAL's shared memory
- * live in the process, so they are gone after a cut as they are after a real one; the next process
- * finds an empty index and recovers the log.
+/* A VFS for SQLite over the simulated disk: the same durability as for the ring's files, each
+ * write, sync, truncation and removal a step at which the world can be cut. Locks and the WAL's
+ * shared memory live in the process, so they are gone after a cut as they are after a real one; the
+ * next process finds an empty index and recovers the log.
  *
- * What unix's own VFS does and this one repeats: the directory is synced with the first sync of a new
- * journal or log (https://www.sqlite.org/src, os_unix.c, UNIXFILE_DIRSYNC), and not for a new database. */
+ * What unix's own VFS does and this one repeats: the directory is synced with the first sync of a
+ * new journal or log (https://www.sqlite.org/src, os_unix.c, UNIXFILE_DIRSYNC), and not for a new
+ * database. */
 #include "tests/sim/sqlite_vfs_sim.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ enum {
 	REGIONS_MAX = 64,
 	PATH_BYTES_MAX = 512,
 };
-#define EPOCH_JULIAN_MS ((sqlite3_int64)24405875 * 8640000) /* 1970-01-01 as a Julian day, in ms */
+#define EPOCH_JULIAN_MS ((sqlite3_int64)24405875 * 8640000) /* 1970-01-01 as a Julian day, in ms   \
+							     */
 
 /* What all handles of one file share. */
 struct inode {
@@ -307,7 +309,7 @@ static int vfs_shm_unmap(sqlite3_file *handle, int delete)
 {
 	struct inode *inode = file_of(handle)->inode;
 
-	for (unsigned i = 0; delete && i < REGIONS_MAX; i++) {
+	for (unsigned i = 0; delete &&i < REGIONS_MAX; i++) {
 		free(inode->regions[i]);
 		inode->regions[i] = NULL;
 	}
@@ -380,7 +382,8 @@ static int find_or_create(const char *path, int flags, bool *created)
 	return disk_create(disk_current(), path, false, 0600);
 }
 
-static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *handle, int flags, int *flags_out)
+static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *handle, int flags,
+		    int *flags_out)
 {
 	struct file *file = (struct file *)(void *)handle;
 	bool created;
@@ -424,9 +427,9 @@ static int vfs_access(sqlite3_vfs *vfs, const char *path, int flags, int *out)
 	int node = disk_find(disk_current(), path);
 
 	(void)vfs;
-	*out = node > 0 && (flags != SQLITE_ACCESS_EXISTS ||
-			    disk_fact(disk_current(), node).is_directory ||
-			    disk_fact(disk_current(), node).bytes > 0);
+	*out = node > 0 &&
+	       (flags != SQLITE_ACCESS_EXISTS || disk_fact(disk_current(), node).is_directory ||
+		disk_fact(disk_current(), node).bytes > 0);
 	return SQLITE_OK;
 }
 

@@ -22,8 +22,8 @@ enum {
 	/* Real seconds; simulated time costs none, so a process that lives longer hangs. */
 	LIFE_SECONDS = 120,
 	EXIT_TOLD = 0, /* the result says how it ended */
-	/* So many cuts kill the process alone: what was not synced stays in the kernel's hands, and may
-	 * be lost by the next cut. */
+	/* So many cuts kill the process alone: what was not synced stays in the kernel's hands, and
+	 * may be lost by the next cut. */
 	KILL_ONE_IN = 4,
 };
 
@@ -209,9 +209,9 @@ void world_show(const struct world *world, const char *what)
 	static const char *const ends[] = { "finished", "was cut", "is stuck", "crashed" };
 	const struct world_result *result = world->result;
 
-	printf("  %s (process %u): %s after %llu steps, last \"%s\"; %s %s\n", what, world->process_no,
-	       ends[result->end], (unsigned long long)result->steps, result->last_step,
-	       result->error ? err_name(result->error) : "", result->note);
+	printf("  %s (process %u): %s after %llu steps, last \"%s\"; %s %s\n", what,
+	       world->process_no, ends[result->end], (unsigned long long)result->steps,
+	       result->last_step, result->error ? err_name(result->error) : "", result->note);
 }
 
 struct world_mark world_mark(const struct world *world)

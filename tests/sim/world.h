@@ -1,7 +1,8 @@
-/* The simulated world: a disk, a mail server, and processes that live in it one after the other, each a
- * forked child of the test. A process runs the real engine over the simulated ring, clock and disk; it
- * ends by itself, or is cut before one of its counted operations (every operation of the ring, every
- * piece received, every write and sync of SQLite). The disk and the results outlive it.
+/* The simulated world: a disk, a mail server, and processes that live in it one after the other,
+ * each a forked child of the test. A process runs the real engine over the simulated ring, clock
+ * and disk; it ends by itself, or is cut before one of its counted operations (every operation
+ * of the ring, every piece received, every write and sync of SQLite). The disk and the results
+ * outlive it.
  *
  *	struct world *w = world_open(42);
  *
@@ -23,8 +24,8 @@ enum { WORLD_PORT = 993, WORLD_DISK_BYTES = 192 * 1024 * 1024, WORLD_PATH_BYTES_
 enum world_end {
 	WORLD_FINISHED, /* to its end; see `error` */
 	WORLD_CUT,
-	WORLD_STUCK,    /* can never end, or went in circles */
-	WORLD_CRASHED,  /* a broken promise, a sanitizer's report, a signal */
+	WORLD_STUCK,   /* can never end, or went in circles */
+	WORLD_CRASHED, /* a broken promise, a sanitizer's report, a signal */
 };
 
 /* What one process came to; lies in memory shared with it. */
@@ -49,7 +50,7 @@ struct world {
 	struct imap_model imap;
 	struct world_result *result; /* of the last process */
 	uint64_t pack_bytes;
-	bool cuts_kill;       /* the process alone, always; else the dice say so now and then */
+	bool cuts_kill;	      /* the process alone, always; else the dice say so now and then */
 	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
 };
 
@@ -59,16 +60,16 @@ void world_close(struct world **);
 /* $SEED, or `otherwise`. */
 uint64_t world_seed(uint64_t otherwise);
 
-/* The standard mailbox: two folders with seven messages and an empty folder; twins, an empty message,
- * one too large to be staged, dates with zones, keywords. */
+/* The standard mailbox: two folders with seven messages and an empty folder; twins, an empty
+ * message, one too large to be staged, dates with zones, keywords. */
 void world_fill(struct world *);
 /* A message of about `bytes` bytes that says `subject`; the caller frees `to`. */
 void world_make_mail(struct world *, const char *subject, size_t bytes, struct buffer *to);
 
 /* ---- processes ---- */
 
-/* The next process is cut before its step k; 0: not. The power goes, or (by the dice) the process alone
- * is killed and the disk keeps what the kernel had. */
+/* The next process is cut before its step k; 0: not. The power goes, or (by the dice) the process
+ * alone is killed and the disk keeps what the kernel had. */
 void world_cut_at(struct world *, uint64_t k);
 /* The power goes while no process runs, and takes all that was not synced. */
 void world_lose_power(struct world *);

@@ -1,5 +1,5 @@
-/* The standard mailbox of the simulated world, and the process that copies it: the same composition as
- * `mailhaul copy`, without its command line and report. */
+/* The standard mailbox of the simulated world, and the process that copies it: the same composition
+ * as `mailhaul copy`, without its command line and report. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@
 #include "tests/sim/world.h"
 
 #define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
-#define SINK(symbol, scheme, what) extern const struct sink_driver symbol##_sink;
+#define SINK(symbol, scheme, what)   extern const struct sink_driver symbol##_sink;
 #include "transport/drivers.def"
 #undef SOURCE
 #undef SINK
@@ -27,8 +27,9 @@ void world_make_mail(struct world *world, const char *subject, size_t bytes, str
 	static const char *const words[] = { "lorem", "ipsum", "dolor", "sit", "amet", "\xc3\xbc" };
 	uint64_t state = world->seed * 2654435761u + bytes;
 
-	buffer_addf(to, "From: alice@example.org\r\nTo: bob@example.net\r\nSubject: %s\r\n"
-			"Message-ID: <%zu.%s@example.org>\r\nMIME-Version: 1.0\r\n\r\n",
+	buffer_addf(to,
+		    "From: alice@example.org\r\nTo: bob@example.net\r\nSubject: %s\r\n"
+		    "Message-ID: <%zu.%s@example.org>\r\nMIME-Version: 1.0\r\n\r\n",
 		    subject, bytes, subject);
 	for (unsigned line = 0; to->bytes < bytes; line++) {
 		buffer_addf(to, "%06u", line);
@@ -41,8 +42,8 @@ void world_make_mail(struct world *world, const char *subject, size_t bytes, str
 	must(!to->failed);
 }
 
-static void add(struct world *world, struct imap_model_box *box, const char *flags, const char *date,
-		const char *subject, size_t bytes)
+static void add(struct world *world, struct imap_model_box *box, const char *flags,
+		const char *date, const char *subject, size_t bytes)
 {
 	struct buffer mail = { 0 };
 
@@ -64,7 +65,8 @@ void world_fill(struct world *world)
 	    STAGE_BYTES_MAX + 150000);
 	add(world, box, "", "31-Dec-1999 23:59:59 -1200", "after", 40000);
 	(void)imap_model_add_box(&world->imap, "Empty", "Empty", "");
-	box = imap_model_add_box(&world->imap, "Sent/Entw&APw-rfe", "Sent/Entw\xc3\xbcrfe", "\\Drafts");
+	box = imap_model_add_box(&world->imap, "Sent/Entw&APw-rfe", "Sent/Entw\xc3\xbcrfe",
+				 "\\Drafts");
 	add(world, box, "\\Draft", "28-Mar-2021 02:30:00 +0200", "last", 3000);
 }
 
@@ -142,11 +144,15 @@ static enum err copy_body(struct world *world, void *argument)
 	enum err e;
 
 	(void)argument;
-	if ((e = digest_open(blake3, &copy.digest)) || (e = digest_open(blake3, &copy.store_digest)) ||
-	    (e = secret_from_bytes(world->imap.password, strlen(world->imap.password), &copy.password)))
+	if ((e = digest_open(blake3, &copy.digest)) ||
+	    (e = digest_open(blake3, &copy.store_digest)) ||
+	    (e = secret_from_bytes(world->imap.password, strlen(world->imap.password),
+				   &copy.password)))
 		return e;
-	/* Four lanes' worth of chunks would be touched for nothing in each of thousands of processes. */
-	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, copy_fiber, &copy);
+	/* Four lanes' worth of chunks would be touched for nothing in each of thousands of
+	 * processes. */
+	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, copy_fiber,
+		      &copy);
 	copy.digest->type->close(&copy.digest);
 	copy.store_digest->type->close(&copy.store_digest);
 	secret_close(&copy.password);

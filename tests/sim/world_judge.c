@@ -1,6 +1,6 @@
 /* What must hold in the simulated world when a run went to its end, whatever happened before: none
- * lost, none doubled, every byte and fact as the server has it, the ledger in bold states only, nothing
- * unfinished left behind. Reads the archive as `mailhaul extract` and `verify` do. */
+ * lost, none doubled, every byte and fact as the server has it, the ledger in bold states only,
+ * nothing unfinished left behind. Reads the archive as `mailhaul extract` and `verify` do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +95,8 @@ static void judge_meta(struct judge *judge, const struct archive_message *found,
 		fault(judge, "%s has flags %x, not %x", what, meta->flags, expected.flags);
 	if (!text_equal((struct text){ meta->keywords, meta->keywords_bytes },
 			(struct text){ expected.keywords, expected.keywords_bytes }))
-		fault(judge, "%s has keywords \"%.*s\"", what, meta->keywords_bytes, meta->keywords);
+		fault(judge, "%s has keywords \"%.*s\"", what, meta->keywords_bytes,
+		      meta->keywords);
 	must(mail_date_parse(text_of(judge->message->date), &expected.date));
 	if (!meta->date.known || meta->date.seconds != expected.date.seconds ||
 	    meta->date.zone_minutes != expected.date.zone_minutes)
@@ -138,7 +139,8 @@ static void judge_counts(struct judge *judge)
 		const struct imap_model_box *box = &model->boxes[b];
 
 		if (judge->seen_box[b] != 1)
-			fault(judge, "folder \"%s\" is there %u times", box->name, judge->seen_box[b]);
+			fault(judge, "folder \"%s\" is there %u times", box->name,
+			      judge->seen_box[b]);
 		for (unsigned m = 0; m < box->messages_count; m++)
 			if (judge->seen[b][m] != 1)
 				fault(judge, "message %u of \"%s\" is there %u times",
@@ -207,7 +209,8 @@ static enum err judge_archive(struct judge *judge)
 {
 	struct account account = world_archive_account();
 	struct archive_check check;
-	enum err e = archive_open(&store_dir, &account, clock_after(account.io_timeout), &judge->archive);
+	enum err e = archive_open(&store_dir, &account, clock_after(account.io_timeout),
+				  &judge->archive);
 
 	if (e)
 		return e;
@@ -230,19 +233,22 @@ static void judge_totals(struct judge *judge, const struct ledger_totals *totals
 		messages += model->boxes[i].messages_count;
 	if (totals->messages[LEDGER_MOVED] != messages || totals->boxes != model->boxes_count)
 		fault(judge, "the ledger knows %llu moved messages of %llu, %llu folders of %u",
-		      (unsigned long long)totals->messages[LEDGER_MOVED], (unsigned long long)messages,
-		      (unsigned long long)totals->boxes, model->boxes_count);
+		      (unsigned long long)totals->messages[LEDGER_MOVED],
+		      (unsigned long long)messages, (unsigned long long)totals->boxes,
+		      model->boxes_count);
 	if (totals->messages[LEDGER_SKIPPED] || totals->messages[LEDGER_DOUBTFUL] ||
 	    totals->messages[LEDGER_WITHDRAWN] || totals->boxes_skipped)
-		fault(judge, "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages, %llu "
-			     "skipped folders",
+		fault(judge,
+		      "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages, %llu "
+		      "skipped folders",
 		      (unsigned long long)totals->messages[LEDGER_SKIPPED],
 		      (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
 		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN],
 		      (unsigned long long)totals->boxes_skipped);
 	if (totals->ranges_open || totals->seals_open)
 		fault(judge, "the ledger has %llu open ranges, %llu open seals",
-		      (unsigned long long)totals->ranges_open, (unsigned long long)totals->seals_open);
+		      (unsigned long long)totals->ranges_open,
+		      (unsigned long long)totals->seals_open);
 }
 
 static enum err judge_ledger(struct judge *judge)
@@ -284,8 +290,8 @@ bool world_is_temporary(const char *path)
 {
 	size_t n = strlen(path);
 
-	return strstr(path, "/.tmp/") || (n > 4 && strcmp(path + n - 4, ".tmp") == 0 &&
-					  (n < 5 || path[n - 5] != '/'));
+	return strstr(path, "/.tmp/") ||
+	       (n > 4 && strcmp(path + n - 4, ".tmp") == 0 && (n < 5 || path[n - 5] != '/'));
 }
 
 static void judge_name(void *context, const char *path, int node)
@@ -300,7 +306,7 @@ static enum err judge_body(struct world *world, void *argument)
 	struct judge *judge = argument;
 
 	judge->world = world;
-	disk_walk(world->disk, "/", judge_name, judge);
+	disk_walk(world->disk, "", judge_name, judge);
 	return shard_run(&(struct shard_config){ 0 }, judge_all, judge);
 }
 

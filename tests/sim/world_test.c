@@ -1,5 +1,6 @@
-/* The simulated world is one: time, files, sockets and SQLite behave as the engine is promised, a seed
- * repeats a run, a cut cuts, a deadlock is told. What the engine does in it is copy_test.c's. */
+/* The simulated world is one: time, files, sockets and SQLite behave as the engine is promised, a
+ * seed repeats a run, a cut cuts, a deadlock is told. What the engine does in it is copy_test.c's.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +28,8 @@ static enum err run_fiber(struct world *world, void *argument)
 	struct fiber_of *fiber = argument;
 
 	fiber->world = world;
-	return shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, fiber->main,
-			 fiber);
+	return shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED },
+			 fiber->main, fiber);
 }
 
 static const struct world_result *run(struct world *world, fiber_main *main)
@@ -84,12 +85,12 @@ static enum err files_fiber(void *argument)
 	if ((e = io_mkdir("/mail/d", 0700, soon())) ||
 	    (e = io_open("/mail/d/a", O_RDWR | O_CREAT | O_EXCL, 0600, soon(), &fd)) ||
 	    (e = write_and_read(fd)) || (e = io_rename("/mail/d/a", "/mail/d/b", false, soon())) ||
-	    (e = io_sync_directory("/mail/d", soon())) || (e = io_stat("/mail/d/b", soon(), &stat)) ||
-	    (e = io_list("/mail/d", soon(), &names)))
+	    (e = io_sync_directory("/mail/d", soon())) ||
+	    (e = io_stat("/mail/d/b", soon(), &stat)) || (e = io_list("/mail/d", soon(), &names)))
 		goto out;
 	if (stat.size_bytes != 50000 || names.bytes != 2 || names.at[0] != 'b')
-		e = RAISE(ERR_DISK_IO, "%llu bytes, %zu of names", (unsigned long long)stat.size_bytes,
-			  names.bytes);
+		e = RAISE(ERR_DISK_IO, "%llu bytes, %zu of names",
+			  (unsigned long long)stat.size_bytes, names.bytes);
 out:
 	buffer_free(&names);
 	io_close(&fd);
@@ -304,7 +305,9 @@ static enum err count_job(void *argument)
 static enum err jobs_fiber(void *argument)
 {
 	int count = 0;
-	struct offload_job job = { .name = "count", .run = count_job, .argument = &count,
+	struct offload_job job = { .name = "count",
+				   .run = count_job,
+				   .argument = &count,
 				   .argument_bytes = sizeof count };
 	enum err e = offload_run(&job, soon());
 
