@@ -78,9 +78,12 @@ static enum err list_box(struct lane *lane, struct box *box)
 			       &next_no);
 		if (e == OK && box->fate)
 			e = lane_refuse_box(lane, box->box_no, box->fate);
-	} else if ((e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box)) ==
-		   ERR_SOURCE_EPOCH) {
-		e = lane_refuse_box(lane, box->box_no, e);
+	} else {
+		e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box);
+		if (e == ERR_SOURCE_TWINS)
+			return lane_refuse_box(lane, box->box_no, e);
+		if (e == ERR_SOURCE_EPOCH)
+			e = lane_refuse_box(lane, box->box_no, e);
 	}
 	return e ? e : lane->sink->type->prepare(lane->sink, box);
 }

@@ -124,6 +124,16 @@ static enum err boxes_grow(struct plan *plan)
 	return OK;
 }
 
+static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
+{
+	if (plan->at < plan->boxes_count && plan->boxes[plan->at].box_no == box_no)
+		return &plan->boxes[plan->at];
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (plan->boxes[i].box_no == box_no)
+			return &plan->boxes[i];
+	return NULL;
+}
+
 enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 {
 	uint64_t epoch_before = 0, planned_to = 0;
@@ -136,6 +146,9 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now",
 			     box->name, (unsigned long long)epoch_before,
 			     (unsigned long long)box->epoch);
+	if (find_box(plan, box->box_no))
+		return RAISE(ERR_SOURCE_TWINS, "folder \"%.200s\", as the server spells it \"%.200s\"",
+			     box->name, box->raw);
 	entry = &plan->boxes[plan->boxes_count];
 	*entry = (struct plan_box){
 		.box_no = box->box_no,
@@ -154,16 +167,6 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
 	plan->boxes_count++;
 	return e;
-}
-
-static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
-{
-	if (plan->at < plan->boxes_count && plan->boxes[plan->at].box_no == box_no)
-		return &plan->boxes[plan->at];
-	for (size_t i = 0; i < plan->boxes_count; i++)
-		if (plan->boxes[i].box_no == box_no)
-			return &plan->boxes[i];
-	return NULL;
 }
 
 /* The folder of a range: it is there. */
@@ -273,6 +276,20 @@ static struct plan_suspect *find_suspect(struct plan *plan, uint64_t box_no, uin
 	return found;
 }
 
+/* A place for a new one. When all are taken: that of one of an earlier attempt, `wider` before others,
+ * since what was wrong in it is being found anew. NULL: all are of this attempt. */
+static struct plan_suspect *free_suspect(struct plan *plan, struct plan_suspect *wider)
+{
+	if (plan->suspects_count < PLAN_SUSPECTS_MAX)
+		return &plan->suspects[plan->suspects_count++];
+	if (wider && wider->attempt != plan->attempt)
+		return wider;
+	for (unsigned i = 0; i < PLAN_SUSPECTS_MAX; i++)
+		if (plan->suspects[i].attempt != plan->attempt)
+			return &plan->suspects[i];
+	return NULL;
+}
+
 /* A piece of a poisonous range replaces it: what kills a conversation is in the oldest piece not
  * answered. A refusal is certain, so it stands for itself. */
 static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last,
@@ -281,11 +298,10 @@ static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t
 	struct plan_suspect *s = find_suspect(plan, box_no, first, last);
 	bool same = s && s->first == first && s->last == last;
 
-	if (!s || (!same && fate != ERR_SOURCE_POISON)) {
-		if (plan->suspects_count == PLAN_SUSPECTS_MAX)
-			return; /* found again when the others are settled */
-		s = &plan->suspects[plan->suspects_count++];
-	}
+	if (!s || (!same && fate != ERR_SOURCE_POISON))
+		s = free_suspect(plan, s);
+	if (!s)
+		return; /* found again when the others are settled */
 	*s = (struct plan_suspect){ box_no, first,	  last, same ? s->failures + 1 : 1,
 				    fate,   plan->attempt };
 	log_event(LOG_INFO, "plan.suspect", "box=%llu first=%llu last=%llu failures=%u reason=%s",
@@ -294,12 +310,13 @@ static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t
 	plan->advanced |= !same;
 }
 
-/* A single message that was refused alone, or that ended the conversation often enough. */
+/* A single message that is gone, or that was refused or ended the conversation often enough: a server
+ * in trouble may refuse today what it hands out in a minute. */
 static bool is_hopeless(const struct plan_suspect *s)
 {
 	if (s->first != s->last)
 		return false;
-	return s->fate != ERR_SOURCE_POISON || s->failures >= PLAN_POISON_FAILURES;
+	return s->fate == ERR_IMAP_MSG_GONE || s->failures >= PLAN_POISON_FAILURES;
 }
 
 /* Cut [first, *last] so that it does not mix suspect and unsuspected keys, and takes only a piece

@@ -64,8 +64,11 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 	enum err e;
 
 	item->body = NULL;
-	if ((e = pipe_put(lane->pipe, item, NULL, lane_stall_deadline())))
+	if ((e = pipe_put(lane->pipe, item, NULL, lane_stall_deadline()))) {
+		plan_given_back(lane->plan, item->box_no, item->no);
+		item->body = body;
 		return e;
+	}
 	if ((e = feed(lane, staged)) == OK)
 		e = feed(lane, rest);
 	while (e == OK && (e = stream_pull(body, &none)) == OK)
@@ -105,7 +108,8 @@ static enum err read_message(struct lane *lane, struct item *item)
 		struct stream *body = item->body;
 
 		item->body = NULL;
-		e = pipe_put(lane->pipe, item, &staged, lane_stall_deadline());
+		if ((e = pipe_put(lane->pipe, item, &staged, lane_stall_deadline())))
+			plan_given_back(lane->plan, item->box_no, item->no);
 		item->body = body;
 	}
 out:

@@ -44,7 +44,8 @@ static enum err write_loop(struct lane *lane)
 	struct item *item;
 	enum err e;
 
-	while ((e = pipe_next(lane->pipe, &item, lane_stall_deadline())) == OK) {
+	/* How long a source may be silent is the read fiber's to say; it always ends the pipe. */
+	while ((e = pipe_next(lane->pipe, &item, INT64_MAX)) == OK) {
 		uint64_t box_no = item->box_no, no = item->no;
 
 		if ((e = write_message(lane, item)) == OK)

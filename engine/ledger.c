@@ -82,7 +82,7 @@ static enum err run_job(const char *name, enum err (*run)(void *), struct job *j
 	enum err e;
 
 	fiber_shield();
-	e = offload_run(&offload, clock_after(JOB_TIME));
+	e = offload_run(&offload, INT64_MAX); /* a stopped process or a stalled disk is waited out */
 	fiber_unshield();
 	must(e != ERR_FIBER_TIMEOUT && e != ERR_FIBER_CANCELED);
 	return e;
@@ -147,6 +147,7 @@ static enum err transact(struct ledger *ledger, struct ledger_call *call)
 		job.run = &ledger->run_leaving;
 	}
 	ledger->run_noted = false;
+	job.lost = batch->count > 0 || job.run; /* until the transaction says otherwise */
 	e = run_job("ledger", transact_job, &job);
 	if (job.lost) {
 		note_broken(ledger, e);

@@ -497,6 +497,21 @@ static enum err forget_fate(struct ledger_store *store, const struct ledger_call
 	return e ? e : ledger_sqlite_done(store, statement, &changes);
 }
 
+/* A folder first met as a mere level, or while its server refused to say, has no epoch yet. */
+static enum err learn_epoch(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_EPOCH,
+					NUMBERS(call->box->box_no, call->box->epoch), &statement);
+
+	if (e || (e = ledger_sqlite_done(store, statement, &changes)))
+		return e;
+	if (changes == 1)
+		call->epoch = call->box->epoch;
+	return OK;
+}
+
 enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
 {
 	uint64_t last;
@@ -506,6 +521,8 @@ enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
 	call->box->settled = call->found ? call->box->settled : 0;
 	if (!e && call->found)
 		e = forget_fate(store, call);
+	if (!e && call->found && call->epoch == 0 && call->box->epoch != 0)
+		e = learn_epoch(store, call);
 
 	if (!e && !call->found && (e = add_box(store, call)) == OK)
 		e = find_box(store, call);

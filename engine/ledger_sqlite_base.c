@@ -74,6 +74,8 @@ static const char *const texts[SQL_COUNT] = {
 			  " AND box_no > ?2 ORDER BY box_no LIMIT 1",
 	[SQL_BOX_FATE] = "UPDATE box SET fate = ?2, note = ?3 WHERE box_no = ?1",
 	[SQL_BOX_FATELESS] = "UPDATE box SET fate = '', note = '' WHERE box_no = ?1 AND fate <> ''",
+	[SQL_BOX_EPOCH] = "UPDATE box SET epoch = ?2 WHERE box_no = ?1 AND epoch = 0 AND NOT EXISTS"
+			  " (SELECT 1 FROM range WHERE box_no = ?1)",
 	[SQL_BOX_COUNT] = "UPDATE box SET moved = moved + ?2, skipped = skipped + ?3,"
 			  " doubtful = doubtful + ?4, withdrawn = withdrawn + ?5,"
 			  " bytes_moved = bytes_moved + ?6 WHERE box_no = ?1",

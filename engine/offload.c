@@ -28,16 +28,16 @@ enum job_state {
 
 /* The waiting side of one worker thread. */
 struct door {
-	struct job *done; /* ended, not collected yet; behind `lock` */
+	struct offload_act *done; /* ended, not collected yet; behind `lock` */
 };
 
 /* One job and its own copy of the argument. The waiter looks into it once it was collected. */
-struct job {
+struct offload_act {
 	uint32_t magic;
 	enum job_state state;
-	struct job *next; /* in the queue, or in its door's list */
-	struct offload_job what;
-	struct door *door;
+	struct offload_act *next; /* in the queue, or in its door's list */
+	struct offload_job what; /* its `argument` is the caller's: of no use after the start */
+	struct door *door;	 /* of the thread that started it */
 	struct ring *ring; /* to be woken when it has ended */
 	enum err result;
 	struct err_note note;
@@ -50,7 +50,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_cond_t work_came, thread_ended;
 /* All behind `lock`. */
-static struct job *queue_first, *queue_last;
+static struct offload_act *queue_first, *queue_last;
 static unsigned queued, threads, idle;
 static bool shutting_down;
 
@@ -80,7 +80,7 @@ static void lock_leave(void)
 
 /* ---- the threads ---- */
 
-static void queue_push(struct job *job)
+static void queue_push(struct offload_act *job)
 {
 	job->next = NULL;
 	if (queue_last)
@@ -91,9 +91,9 @@ static void queue_push(struct job *job)
 	queued++;
 }
 
-static struct job *queue_pop(void)
+static struct offload_act *queue_pop(void)
 {
-	struct job *job = queue_first;
+	struct offload_act *job = queue_first;
 
 	must(job != NULL && queued > 0);
 	queue_first = job->next;
@@ -103,9 +103,9 @@ static struct job *queue_pop(void)
 	return job;
 }
 
-static void queue_remove(struct job *job)
+static void queue_remove(struct offload_act *job)
 {
-	struct job **at = &queue_first, *before = NULL;
+	struct offload_act **at = &queue_first, *before = NULL;
 
 	for (; *at && *at != job; at = &(*at)->next)
 		before = *at;
@@ -116,14 +116,23 @@ static void queue_remove(struct job *job)
 	queued--;
 }
 
-static void job_free(struct job *job)
+static void job_free(struct offload_act *job)
 {
 	job->magic = 0;
 	free(job);
 }
 
+/* Nobody wants what it holds. */
+static void job_drop(struct offload_act *job)
+{
+	MAGIC_CHECK(job, JOB_MAGIC);
+	if (job->what.drop)
+		job->what.drop(job->argument);
+	job_free(job);
+}
+
 /* Run it with a note of its own, so that what is raised here reaches the waiter. */
-static void job_run(struct job *job)
+static void job_run(struct offload_act *job)
 {
 	struct err_note *before = err_note_swap(&job->note);
 
@@ -134,7 +143,7 @@ static void job_run(struct job *job)
 
 /* Hand it to its waiter, or drop it. The wake happens under the lock: a ring whose waiter gave up
  * before that is never touched, and one whose waiter did not is still open. */
-static void job_end(struct job *job)
+static void job_end(struct offload_act *job)
 {
 	bool abandoned;
 
@@ -148,11 +157,8 @@ static void job_end(struct job *job)
 		ring_wake(job->ring);
 	}
 	lock_leave();
-	if (!abandoned)
-		return;
-	if (job->what.drop)
-		job->what.drop(job->argument);
-	job_free(job);
+	if (abandoned)
+		job_drop(job);
 }
 
 static void *thread_main(void *unused)
@@ -160,7 +166,7 @@ static void *thread_main(void *unused)
 	(void)unused;
 	lock_take();
 	while (true) {
-		struct job *job;
+		struct offload_act *job;
 
 		idle++;
 		while (queued == 0 && !shutting_down)
@@ -206,7 +212,7 @@ static int thread_start(void)
 static void door_collect(void *context)
 {
 	struct door *mine = context;
-	struct job *job, *next;
+	struct offload_act *job, *next;
 
 	must(mine == &door);
 	lock_take();
@@ -221,9 +227,9 @@ static void door_collect(void *context)
 	}
 }
 
-static struct job *job_new(const struct offload_job *what)
+static struct offload_act *job_new(const struct offload_job *what)
 {
-	struct job *job = calloc(1, sizeof *job + what->argument_bytes);
+	struct offload_act *job = calloc(1, sizeof *job + what->argument_bytes);
 
 	if (!job)
 		return NULL;
@@ -237,7 +243,7 @@ static struct job *job_new(const struct offload_job *what)
 }
 
 /* Queue it, and see that somebody will run it. */
-static enum err job_queue(struct job *job)
+static enum err job_queue(struct offload_act *job)
 {
 	int result = 0;
 
@@ -255,11 +261,13 @@ static enum err job_queue(struct job *job)
 	return OK;
 }
 
-/* The waiter gives up. False if the job ended just now: then it is the waiter's after all. */
-static bool job_abandon(struct job *job)
+/* Nobody waits for a job that has not been collected. True: it is gone, or its thread drops it.
+ * False: it ended just now and is this thread's after all, collected. */
+static bool job_leave(struct offload_act *job)
 {
 	enum job_state state;
 
+	must(!job->collected);
 	lock_take();
 	state = job->state;
 	if (state == JOB_QUEUED)
@@ -268,53 +276,83 @@ static bool job_abandon(struct job *job)
 		job->state = JOB_ABANDONED;
 	lock_leave();
 	if (state == JOB_QUEUED)
-		job_free(job);
+		job_drop(job);
+	else if (state == JOB_DONE)
+		door_collect(&door);
 	return state != JOB_DONE;
 }
 
 /* The job ended: argument and note back to the caller. */
-static enum err job_take(struct job *job, const struct offload_job *what)
+static enum err job_take(struct offload_act *job, void *argument_out)
 {
 	enum err result = job->result;
 
 	must(job->collected && job->state == JOB_DONE);
-	if (what->argument_bytes > 0)
-		bytes_copy(what->argument, job->argument, what->argument_bytes, BYTES_META);
+	if (argument_out && job->what.argument_bytes > 0)
+		bytes_copy(argument_out, job->argument, job->what.argument_bytes, BYTES_META);
 	if (result && err_note()->error == OK)
 		*err_note() = job->note;
 	job_free(job);
 	return result;
 }
 
-enum err offload_run(const struct offload_job *what, nsec until)
+enum err offload_start(const struct offload_job *what, struct offload_act **act)
 {
-	struct job *job;
+	struct offload_act *job;
 	enum err e;
 
+	*act = NULL;
 	must(what->run != NULL && what->argument_bytes <= OFFLOAD_ARGUMENT_BYTES_MAX);
-	must(scheduler_ring() != NULL && fiber_self() != NULL);
+	must(scheduler_ring() != NULL);
 	must(pthread_once(&once, conditions_init) == 0);
 	ring_on_wake(scheduler_ring(), door_collect, &door);
 	if (!(job = job_new(what)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "queueing %s", what->name);
-	if ((e = job_queue(job))) {
+	if ((e = job_queue(job)))
 		job_free(job);
-		return e;
-	}
+	else
+		*act = job;
+	return e;
+}
+
+enum err offload_wait(struct offload_act **act, void *argument_out, nsec until)
+{
+	struct offload_act *job = *act;
+	enum err e = OK;
+
+	*act = NULL;
+	MAGIC_CHECK(job, JOB_MAGIC);
+	must(job->door == &door && fiber_self() != NULL);
 	while (!job->collected && e == OK)
 		e = wait_on(&job->waiters, until);
-	if (e && !job->collected && job_abandon(job))
+	if (!job->collected && job_leave(job))
 		return e;
-	/* It ended between the deadline and now: take it from the door. */
-	if (!job->collected)
-		door_collect(&door);
 	if (e == ERR_FIBER_CANCELED) {
-		if (what->drop)
-			what->drop(job->argument);
-		job_free(job);
+		job_drop(job);
 		return e;
 	}
-	return job_take(job, what);
+	return job_take(job, argument_out);
+}
+
+void offload_abandon(struct offload_act **act)
+{
+	struct offload_act *job = *act;
+
+	*act = NULL;
+	if (!job)
+		return;
+	MAGIC_CHECK(job, JOB_MAGIC);
+	must(job->door == &door && !job->waiters.first);
+	if (job->collected || !job_leave(job))
+		job_drop(job);
+}
+
+enum err offload_run(const struct offload_job *what, nsec until)
+{
+	struct offload_act *act;
+	enum err e = offload_start(what, &act);
+
+	return e ? e : offload_wait(&act, what->argument, until);
 }
 
 void offload_shutdown(nsec until)

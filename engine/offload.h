@@ -1,4 +1,4 @@
-/* Blocking work (name lookup, SQLite, token commands) on a few threads of its own. In tests/sim
+/* Blocking work (name lookup, SQLite, token commands) and compressing, on a few threads of its own. In tests/sim
  * jobs run as fibers. A job works on its own copy of the argument, so a waiter that gives up leaves
  * nothing behind that a thread still writes to. */
 #ifndef MAILHAUL_OFFLOAD_H
@@ -10,16 +10,30 @@ struct offload_job {
 	const char *name; /* a literal */
 	/* On another thread: no fiber calls; RAISE works and is carried over. */
 	enum err (*run)(void *argument);
-	/* Frees what run() put there when nobody waits any more; may be NULL. Not called for a job
-	 * that never began. */
+	/* Frees what the argument owns when nobody waits any more: once, after run() or in place of
+	 * it, on any thread. May be NULL. */
 	void (*drop)(void *argument);
 	void *argument; /* copied in, and copied back when the job is waited for to its end */
 	size_t argument_bytes; /* at most OFFLOAD_ARGUMENT_BYTES_MAX */
 };
 enum { OFFLOAD_ARGUMENT_BYTES_MAX = 4096 };
 
-/* Threads start on first use and are shared by all workers. Suspends until the job ended or `until`
- * (ERR_FIBER_TIMEOUT; the job goes on alone and its result is dropped). */
+/* A job under way. It belongs to the thread that started it, which waits for it or abandons it
+ * before its scheduler is closed. */
+struct offload_act;
+
+/* Queue a job; threads start on first use and are shared by all workers. Does not suspend. On OK
+ * the job has its copy of the argument and owns what drop() frees; otherwise the caller still does.
+ * returns     OK | ERR_MEMORY_EXHAUSTED */
+enum err offload_start(const struct offload_job *, struct offload_act **) MUST_CHECK;
+/* Suspends until the job ended: its error with its note, its argument copied to argument_out (may
+ * be NULL) and what that owns the caller's again. Else ERR_FIBER_TIMEOUT at `until` or
+ * ERR_FIBER_CANCELED: as if abandoned. Leaves NULL. */
+enum err offload_wait(struct offload_act **, void *argument_out, nsec until) MUST_CHECK;
+/* Nobody wants the result. What did not begin never will; what runs goes on alone and is dropped at
+ * its end. Never suspends. */
+void offload_abandon(struct offload_act **);
+/* Start and wait. */
 enum err offload_run(const struct offload_job *, nsec until) MUST_CHECK;
 /* Ends idle threads; waits for jobs still running at most until `until`. */
 void offload_shutdown(nsec until);
