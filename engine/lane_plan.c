@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#include "engine/log.h"
+#include "engine/suspect.h"
 
 /* A range of the ledger that is being worked on. */
 struct plan_range {
@@ -35,13 +35,6 @@ struct plan_box {
 	char *name, *raw;
 };
 
-struct plan_suspect {
-	uint64_t box_no, first, last;
-	unsigned failures;
-	enum err fate;
-	unsigned attempt; /* in which it was seen last; older ones are cleared of suspicion */
-};
-
 /* An asking not answered yet, oldest first. */
 struct plan_ask {
 	struct plan_range *range;
@@ -61,11 +54,9 @@ struct plan {
 	bool current_is_new;	    /* nothing in it can be settled */
 	struct plan_ask asks[PLAN_ASKS_MAX];
 	unsigned asks_count;
-	struct plan_suspect suspects[PLAN_SUSPECTS_MAX];
-	unsigned suspects_count;
-	unsigned attempt;
+	struct suspects suspects;
 	uint64_t skipped;
-	bool advanced;
+	bool advanced; /* a hopeless message was skipped in this attempt */
 	bool paused;
 };
 
@@ -147,8 +138,9 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 			     box->name, (unsigned long long)epoch_before,
 			     (unsigned long long)box->epoch);
 	if (find_box(plan, box->box_no))
-		return RAISE(ERR_SOURCE_TWINS, "folder \"%.200s\", as the server spells it \"%.200s\"",
-			     box->name, box->raw);
+		return RAISE(ERR_SOURCE_TWINS,
+			     "folder \"%.200s\", as the server spells it \"%.200s\"", box->name,
+			     box->raw);
 	entry = &plan->boxes[plan->boxes_count];
 	*entry = (struct plan_box){
 		.box_no = box->box_no,
@@ -259,92 +251,9 @@ static struct plan_range *find_range(const struct plan *plan, uint64_t box_no, u
 	return NULL;
 }
 
-/* ---- suspects ---- */
+/* ---- what to ask next ---- */
 
-static struct plan_suspect *find_suspect(struct plan *plan, uint64_t box_no, uint64_t first,
-					 uint64_t last)
-{
-	struct plan_suspect *found = NULL;
-
-	for (unsigned i = 0; i < plan->suspects_count; i++) {
-		struct plan_suspect *s = &plan->suspects[i];
-
-		if (s->box_no == box_no && s->first <= last && first <= s->last)
-			if (!found || s->first < found->first)
-				found = s;
-	}
-	return found;
-}
-
-/* A place for a new one. When all are taken: that of one of an earlier attempt, `wider` before others,
- * since what was wrong in it is being found anew. NULL: all are of this attempt. */
-static struct plan_suspect *free_suspect(struct plan *plan, struct plan_suspect *wider)
-{
-	if (plan->suspects_count < PLAN_SUSPECTS_MAX)
-		return &plan->suspects[plan->suspects_count++];
-	if (wider && wider->attempt != plan->attempt)
-		return wider;
-	for (unsigned i = 0; i < PLAN_SUSPECTS_MAX; i++)
-		if (plan->suspects[i].attempt != plan->attempt)
-			return &plan->suspects[i];
-	return NULL;
-}
-
-/* A piece of a poisonous range replaces it: what kills a conversation is in the oldest piece not
- * answered. A refusal is certain, so it stands for itself. */
-static void suspect(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last,
-		    enum err fate)
-{
-	struct plan_suspect *s = find_suspect(plan, box_no, first, last);
-	bool same = s && s->first == first && s->last == last;
-
-	if (!s || (!same && fate != ERR_SOURCE_POISON))
-		s = free_suspect(plan, s);
-	if (!s)
-		return; /* found again when the others are settled */
-	*s = (struct plan_suspect){ box_no, first,	  last, same ? s->failures + 1 : 1,
-				    fate,   plan->attempt };
-	log_event(LOG_INFO, "plan.suspect", "box=%llu first=%llu last=%llu failures=%u reason=%s",
-		  (unsigned long long)box_no, (unsigned long long)first, (unsigned long long)last,
-		  s->failures, err_name(fate));
-	plan->advanced |= !same;
-}
-
-/* A single message that is gone, or that was refused or ended the conversation often enough: a server
- * in trouble may refuse today what it hands out in a minute. */
-static bool is_hopeless(const struct plan_suspect *s)
-{
-	if (s->first != s->last)
-		return false;
-	return s->fate == ERR_IMAP_MSG_GONE || s->failures >= PLAN_POISON_FAILURES;
-}
-
-/* Cut [first, *last] so that it does not mix suspect and unsuspected keys, and takes only a piece
- * of a suspect. The narrowest suspicion over `first` decides. */
-static const struct plan_suspect *cut_by_suspects(const struct plan *plan, uint64_t box_no,
-						  uint64_t first, uint64_t *last)
-{
-	const struct plan_suspect *inside = NULL;
-
-	for (unsigned i = 0; i < plan->suspects_count; i++) {
-		const struct plan_suspect *s = &plan->suspects[i];
-
-		if (s->box_no != box_no || s->last < first || s->first > *last)
-			continue;
-		if (s->first > first)
-			*last = s->first - 1;
-		else if (!inside || s->last - s->first < inside->last - inside->first)
-			inside = s;
-	}
-	if (inside) {
-		uint64_t piece = (inside->last - inside->first + PLAN_NARROW) / PLAN_NARROW;
-
-		*last = min_u64(min_u64(*last, inside->last), first + piece - 1);
-	}
-	return inside;
-}
-
-static enum err skip_hopeless(struct plan *plan, const struct plan_suspect *s)
+static enum err skip_hopeless(struct plan *plan, const struct suspect *s)
 {
 	struct ledger_row row = {
 		.box_no = s->box_no, .no = s->first, .state = LEDGER_SKIPPED, .reason = s->fate
@@ -355,8 +264,6 @@ static enum err skip_hopeless(struct plan *plan, const struct plan_suspect *s)
 	plan->boxes[plan->at].settled++;
 	return ledger_settle(plan->ledger, &row);
 }
-
-/* ---- what to ask next ---- */
 
 static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t first,
 		    uint64_t last, struct box *box)
@@ -383,7 +290,7 @@ static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t
 static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 {
 	struct plan_range *range = plan->current;
-	const struct plan_suspect *s;
+	const struct suspect *s;
 	struct ledger_range gap = { plan->from, range->last };
 	enum err e;
 
@@ -394,8 +301,8 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 			break;
 		*first = gap.first;
 		*last = gap.last;
-		s = cut_by_suspects(plan, range->box_no, *first, last);
-		if (!s || !is_hopeless(s))
+		s = suspects_cut(&plan->suspects, range->box_no, *first, last);
+		if (!s || !suspect_is_hopeless(s))
 			return OK;
 		if ((e = skip_hopeless(plan, s)))
 			return e;
@@ -572,7 +479,7 @@ enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint6
 	} else {
 		oldest.range->failed = true;
 		if (err_retry_class(fate) == RETRY_SKIP_MSG)
-			suspect(plan, box_no, first, last, fate);
+			suspects_add(&plan->suspects, box_no, first, last, fate);
 		else
 			box->left_out = true;
 	}
@@ -584,30 +491,18 @@ void plan_failed(struct plan *plan, bool progress)
 	const struct plan_ask *oldest = &plan->asks[0];
 
 	if (!progress && plan->asks_count > 0)
-		suspect(plan, oldest->range->box_no, oldest->first, oldest->last,
-			ERR_SOURCE_POISON);
+		suspects_add(&plan->suspects, oldest->range->box_no, oldest->first, oldest->last,
+			     ERR_SOURCE_POISON);
 }
 
 bool plan_advanced(const struct plan *plan)
 {
-	return plan->advanced;
+	return plan->advanced || plan->suspects.narrowed;
 }
 
 uint64_t plan_skipped(const struct plan *plan)
 {
 	return plan->skipped;
-}
-
-/* Suspicion that this attempt did not renew is cleared. */
-static void forget_cleared_suspects(struct plan *plan)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < plan->suspects_count; i++)
-		if (plan->suspects[i].attempt == plan->attempt)
-			plan->suspects[kept++] = plan->suspects[i];
-	plan->suspects_count = kept;
-	plan->attempt++;
 }
 
 void plan_restart(struct plan *plan)
@@ -630,5 +525,5 @@ void plan_restart(struct plan *plan)
 		box->after = box->walked ? box->after : 0;
 		box->open_before = box->planned_to;
 	}
-	forget_cleared_suspects(plan);
+	suspects_next_attempt(&plan->suspects);
 }

@@ -86,8 +86,8 @@ struct tap {
 	const struct tap_type *type;
 };
 
-/* A body that is digested while it is pulled: *digest is filled when the end is seen. Takes `body`; the
- * struct is the caller's and must outlive the stream. */
+/* A body that is digested while it is pulled: *digest is filled when the end is seen. Takes `body`;
+ * the struct is the caller's and must outlive the stream. */
 struct tapped {
 	struct stream base;
 	struct stream *body;

@@ -19,7 +19,7 @@ STEPS = [
     'deadline stack fiber shard offload chunk io',
     'stream',
     'mail source sink pipe',
-    'job batch lane retry ledger',
+    'job batch lane suspect retry ledger',
 ]
 STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.split()}
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/digest.h"
 #include "engine/log.h"
 #include "transport/imap_utf7.h"
 
@@ -353,7 +354,8 @@ static bool needs_status(const struct folder *folder)
 
 struct flight {
 	uint32_t folders[STATUS_FLIGHT];
-	unsigned count, first_tag, answered;
+	unsigned tags[STATUS_FLIGHT]; /* 0: answered */
+	unsigned count, answered;
 };
 
 static enum err send_flight(struct imap_list *list, struct imap_session *imap,
@@ -381,9 +383,7 @@ static enum err send_flight(struct imap_list *list, struct imap_session *imap,
 		buffer_addf(&wire->command, " %s", status_items(capabilities));
 		if ((e = imap_wire_send(wire)))
 			return e;
-		if (flight->count == 0)
-			flight->first_tag = tag;
-		must(tag >= flight->first_tag);
+		flight->tags[flight->count] = tag;
 		flight->folders[flight->count++] = i;
 	}
 	return imap_wire_flush(wire);
@@ -406,6 +406,19 @@ static enum err refuse_folder(struct imap_list *list, struct folder *folder,
 	return OK;
 }
 
+/* Which folder's STATUS this tag answers, once; NULL: none. */
+static struct folder *answered_folder(struct imap_list *list, struct flight *flight, unsigned tag)
+{
+	for (unsigned i = 0; i < flight->count; i++) {
+		if (!tag || flight->tags[i] != tag)
+			continue;
+		flight->tags[i] = 0;
+		flight->answered++;
+		return &list->folders[flight->folders[i]];
+	}
+	return NULL;
+}
+
 static enum err hear_flight(struct imap_list *list, struct imap_session *imap,
 			    struct flight *flight)
 {
@@ -421,10 +434,10 @@ static enum err hear_flight(struct imap_list *list, struct imap_session *imap,
 				return e;
 			continue;
 		}
-		if (reply.kind != IMAP_TAGGED || reply.tag - flight->first_tag >= flight->count)
+		folder =
+			reply.kind == IMAP_TAGGED ? answered_folder(list, flight, reply.tag) : NULL;
+		if (!folder)
 			return RAISE(ERR_IMAP_SYNTAX, "STATUS: an answer to nothing we asked");
-		flight->answered++;
-		folder = &list->folders[flight->folders[reply.tag - flight->first_tag]];
 		/* OK without a STATUS line is a refusal too. */
 		if (!folder->has_status && (e = refuse_folder(list, folder, &reply.status)))
 			return e;
@@ -452,26 +465,69 @@ static void copy_name(char to[BOX_NAME_BYTES_MAX + 1], struct text name)
 	to[bytes] = '\0';
 }
 
-static bool is_utf8(struct text text)
+/* An escaped name that is too long ends early, in "%:" and a digest of all of it. */
+static enum err cut_escaped(struct text raw, struct box *box)
 {
-	size_t n;
+	char *to = box->name + BOX_NAME_BYTES_MAX - 2 - 2 * DIGEST_BYTES;
+	struct digest digest;
+	enum err e = digest_of(digest_type(text_of("blake3")), raw.at, raw.bytes, &digest);
 
-	for (size_t at = 0; at < text.bytes; at += n)
-		if (!(n = bytes_utf8_length(text.at + at, text.bytes - at)))
-			return false;
-	return true;
+	if (e)
+		return e;
+	*to++ = '%';
+	*to++ = ':';
+	for (unsigned i = 0; i < DIGEST_BYTES; i++, to += 2)
+		snprintf(to, 3, "%02x", digest.bytes[i]);
+	must(to == box->name + BOX_NAME_BYTES_MAX);
+	return OK;
 }
 
-/* For people: decoded where it decodes, as it is where it is UTF-8 all the same, else escaped. */
-static void fill_names(const struct imap_list *list, struct text raw, struct box *box)
+static const char escaped_prefix[] = "%raw:";
+
+/* "%raw:" and the bytes of the raw name, those that are not printable ASCII and "&" and "%" as %XX:
+ * one spelling for each raw name, and no two alike. */
+static enum err escape_name(struct text raw, struct box *box)
+{
+	size_t used = sizeof escaped_prefix - 1;
+
+	bytes_copy(box->name, escaped_prefix, used, BYTES_META);
+	for (size_t i = 0; i < raw.bytes; i++) {
+		unsigned byte = (unsigned char)raw.at[i];
+		bool plain = byte >= ' ' && byte <= '~' && byte != '&' && byte != '%';
+
+		if (used + (plain ? 1 : 3) > BOX_NAME_BYTES_MAX)
+			return cut_escaped(raw, box);
+		if (plain)
+			box->name[used++] = (char)byte;
+		else
+			used += (size_t)snprintf(box->name + used, 4, "%%%02X", byte);
+	}
+	box->name[used] = '\0';
+	return OK;
+}
+
+/* The raw name as people spell it; false if it is not the one correct spelling of a name. */
+static bool decode_name(const struct imap_list *list, struct text raw, struct box *box)
+{
+	if (raw.bytes > BOX_NAME_BYTES_MAX)
+		return false; /* box->raw is cut: this folder has a fate, and a name all the same */
+	if (!list->utf8_names)
+		return imap_utf7_decode(raw, box->name, sizeof box->name);
+	copy_name(box->name, raw);
+	return imap_utf8_valid(raw);
+}
+
+/* Two folders never share a display name, or one would hide the other in the archive: only correct
+ * modified UTF-7 is decoded (where names are UTF-8: only correct UTF-8 is taken), everything else
+ * is escaped, and so is a correct name that looks like an escaped one. Servers do hand out names
+ * that they never should have stored: raw 8-bit ones, or a bare "&". */
+static enum err fill_names(const struct imap_list *list, struct text raw, struct box *box)
 {
 	copy_name(box->raw, raw);
-	if (!list->utf8_names && imap_utf7_decode(raw, box->name, sizeof box->name))
-		return;
-	if (is_utf8(raw) && raw.bytes <= BOX_NAME_BYTES_MAX)
-		copy_name(box->name, raw);
-	else
-		err_quote(box->name, sizeof box->name, raw);
+	if (decode_name(list, raw, box) &&
+	    strncmp(box->name, escaped_prefix, sizeof escaped_prefix - 1) != 0)
+		return OK;
+	return escape_name(raw, box);
 }
 
 static enum box_use use_of(struct text raw, unsigned attributes)
@@ -484,11 +540,10 @@ static enum box_use use_of(struct text raw, unsigned attributes)
 	return BOX_USE_NONE;
 }
 
-static void fill_box(const struct imap_list *list, const struct folder *folder, struct box *box)
+static enum err fill_box(const struct imap_list *list, const struct folder *folder, struct box *box)
 {
 	struct text raw = folder_name(list, folder);
 
-	fill_names(list, raw, box);
 	box->separator = folder->separator;
 	box->use = use_of(raw, folder->attributes);
 	box->subscribed = folder->attributes & IMAP_LIST_SUBSCRIBED;
@@ -499,6 +554,7 @@ static void fill_box(const struct imap_list *list, const struct folder *folder, 
 	box->messages = folder->messages;
 	box->bytes = folder->bytes;
 	box->box_no = 0;
+	return fill_names(list, raw, box);
 }
 
 enum err imap_list_page(struct imap_list *list, struct imap_session *imap, struct box_page *page)
@@ -511,8 +567,11 @@ enum err imap_list_page(struct imap_list *list, struct imap_session *imap, struc
 
 		if (needs_status(folder) && (e = ask_status(list, imap)))
 			return e;
-		must(!needs_status(folder));
-		fill_box(list, folder, &page->boxes[page->count++]);
+		if (needs_status(folder))
+			return RAISE(ERR_IMAP_SYNTAX, "STATUS: a folder was never answered for");
+		if ((e = fill_box(list, folder, &page->boxes[page->count])))
+			return e;
+		page->count++;
 		list->page_at++;
 	}
 	page->last = list->page_at == list->count;

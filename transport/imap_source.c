@@ -13,33 +13,18 @@
 
 #include "engine/clock.h"
 #include "engine/log.h"
+#include "transport/imap_asks.h"
 #include "transport/imap_fetch.h"
 #include "transport/imap_list.h"
 
 enum {
 	SOURCE_MAGIC = 0x1a4a9005,
 	ASKS_MAX = 8,
-	/* EXAMINE and FETCH per range; EXAMINE and two FETCHes for one large message of each. */
-	COMMANDS_MAX = ASKS_MAX * 5,
-	/* UIDs of a range, to hand each over once; ranges with more must come in order. */
-	DELIVERED_MAX = 8192,
-	/* Large messages of one range whose facts came behind the body; asked for one by one. */
-	LARGE_MAX = 64,
+	/* Of each range one FETCH at a time is in flight, behind an EXAMINE. */
+	COMMANDS_MAX = ASKS_MAX * 2,
 	/* Longest time of unsolicited replies alone, in io_timeouts: a server may send "still here"
 	 * for a while, not for ever. */
 	CHATTER_TIMEOUTS = 10,
-};
-
-struct ask {
-	uint64_t box_no, epoch, first, last;
-	bool answered;
-	enum err fate;
-	char fate_text[240];
-	uint32_t large[LARGE_MAX];
-	unsigned large_count, large_at;
-	uint32_t delivered[DELIVERED_MAX], highest; /* handed over already */
-	unsigned delivered_count;
-	char raw[BOX_NAME_BYTES_MAX + 1];
 };
 
 enum command_kind {
@@ -51,8 +36,8 @@ enum command_kind {
 struct command {
 	enum command_kind kind;
 	unsigned tag;
-	struct ask *ask;
-	uint32_t uid;
+	struct imap_ask *ask;
+	uint32_t uid; /* FACTS, LARGE: of the message; 0 when its body was handed over */
 };
 
 struct imap_source {
@@ -64,7 +49,7 @@ struct imap_source {
 	struct imap_list *list;
 	struct imap_fetch *fetch;
 	enum err failed; /* the conversation is over; said again and again */
-	struct ask asks[ASKS_MAX];
+	struct imap_ask asks[ASKS_MAX];
 	unsigned asks_head, asks_count;
 	struct command commands[COMMANDS_MAX];
 	unsigned commands_head, commands_count;
@@ -73,8 +58,6 @@ struct imap_source {
 	uint64_t sent_epoch, seen_epoch;
 	enum err box_fate;
 	char box_fate_text[240];
-	struct mail_meta facts; /* of the large message asked for again */
-	bool facts_known;
 	nsec progress_until;
 };
 
@@ -146,7 +129,7 @@ static enum err source_list(struct source *base, struct box_page *page, nsec unt
 
 /* ---- asking ---- */
 
-static struct ask *head_ask(struct imap_source *source)
+static struct imap_ask *head_ask(struct imap_source *source)
 {
 	return source->asks_count ? &source->asks[source->asks_head] : NULL;
 }
@@ -156,8 +139,8 @@ static struct command *head_command(struct imap_source *source)
 	return source->commands_count ? &source->commands[source->commands_head] : NULL;
 }
 
-static enum err send_command(struct imap_source *source, enum command_kind kind, struct ask *ask,
-			     uint32_t uid)
+static enum err send_command(struct imap_source *source, enum command_kind kind,
+			     struct imap_ask *ask, uint32_t uid)
 {
 	unsigned place = (source->commands_head + source->commands_count) % COMMANDS_MAX;
 
@@ -170,7 +153,7 @@ static enum err send_command(struct imap_source *source, enum command_kind kind,
 }
 
 /* Read-only, and never waited for. */
-static enum err send_examine(struct imap_source *source, struct ask *ask)
+static enum err send_examine(struct imap_source *source, struct imap_ask *ask)
 {
 	bool literals = imap_session_capabilities(source->session) & IMAP_HAS_LITERAL_PLUS;
 	struct buffer *command = &source->wire->command;
@@ -193,7 +176,7 @@ static enum err send_examine(struct imap_source *source, struct ask *ask)
 	return send_command(source, COMMAND_EXAMINE, ask, 0);
 }
 
-static enum err send_range(struct imap_source *source, struct ask *ask)
+static enum err send_range(struct imap_source *source, struct imap_ask *ask)
 {
 	enum err e;
 
@@ -208,21 +191,36 @@ static enum err send_range(struct imap_source *source, struct ask *ask)
 	return imap_wire_flush(source->wire);
 }
 
-/* A message whose facts came behind a body too large to hold: first the facts, then the body. A
- * body that comes before its UID is then taken for this message's, so no other FETCH may be worked
- * on at the same time. */
-static enum err send_large(struct imap_source *source, struct ask *ask)
+/* A message whose facts came behind a body too large to hold: first the facts, and when they are
+ * there, the body. A body that comes before its UID is then taken for this message's, so no other
+ * FETCH may be worked on at the same time: each stands alone between two EXAMINEs. */
+static enum err send_facts(struct imap_source *source, struct imap_ask *ask)
 {
 	uint32_t uid = ask->large[ask->large_at];
 	enum err e;
 
 	must(ask->large_at < ask->large_count);
-	source->sent_raw[0] = '\0'; /* EXAMINE in any case: alone between two of them */
-	if ((e = send_examine(source, ask)))
+	ask->facts_known = false;
+	source->sent_raw[0] = '\0'; /* EXAMINE in any case */
+	if ((e = send_examine(source, ask)) || ask->answered)
 		return e;
 	imap_wire_begin(source->wire);
 	buffer_addf(&source->wire->command, "UID FETCH %u (UID FLAGS INTERNALDATE)", uid);
 	if ((e = send_command(source, COMMAND_FACTS, ask, uid)))
+		return e;
+	source->sent_raw[0] = '\0';
+	return imap_wire_flush(source->wire);
+}
+
+/* With nothing in flight the folder that the facts came from is open still, and this is alone. */
+static enum err send_large(struct imap_source *source, struct imap_ask *ask)
+{
+	uint32_t uid = ask->large[ask->large_at];
+	enum err e;
+
+	must(ask->large_at < ask->large_count);
+	source->sent_raw[0] = '\0';
+	if (source->commands_count && ((e = send_examine(source, ask)) || ask->answered))
 		return e;
 	imap_wire_begin(source->wire);
 	buffer_addf(&source->wire->command, "UID FETCH %u (UID BODY.PEEK[])", uid);
@@ -236,31 +234,25 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 			   uint64_t last)
 {
 	struct imap_source *source = source_of(base);
-	struct ask *ask;
+	struct imap_ask *ask;
 
 	must(source->asks_count < ASKS_MAX);
-	must(first > 0 && first <= last);
 	if (source->failed)
 		return source->failed;
 	ask = &source->asks[(source->asks_head + source->asks_count++) % ASKS_MAX];
-	ask->box_no = box->box_no;
-	ask->epoch = box->epoch;
-	/* UIDs are 32 bits wide, RFC 9051 section 2.3.1.1. */
-	ask->first = min_u64(first, UINT32_MAX);
-	ask->last = min_u64(last, UINT32_MAX);
-	ask->answered = false;
-	ask->fate = OK;
-	ask->fate_text[0] = '\0';
-	ask->large_count = ask->large_at = 0;
-	ask->delivered_count = 0;
-	ask->highest = 0;
-	bytes_copy(ask->raw, box->raw, strlen(box->raw) + 1, BYTES_META);
+	imap_ask_begin(ask, box, first, last);
 	source->wire->read_bytes = IMAP_READ_BYTES_HOT;
 	source->failed = send_range(source, ask);
 	return source->failed;
 }
 
 /* ---- answers ---- */
+
+/* An answer, or a message that was asked for: anything else is chatter. */
+static void note_progress(struct imap_source *source)
+{
+	source->progress_until = clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
+}
 
 static struct command *command_at(struct imap_source *source, unsigned index)
 {
@@ -281,15 +273,11 @@ static unsigned commands_at_work(struct imap_source *source)
 /* Take an answered command out; those before it stay where they are in order. */
 static void remove_command(struct imap_source *source, unsigned index)
 {
-	struct command *next;
-
 	for (; index > 0; index--)
 		*command_at(source, index) = *command_at(source, index - 1);
 	source->commands_head = (source->commands_head + 1) % COMMANDS_MAX;
 	source->commands_count--;
 	source->seen_epoch = 0;
-	next = head_command(source);
-	source->facts_known &= next && next->kind == COMMAND_LARGE;
 }
 
 /* The folder the server has open from now on, or why it has none. */
@@ -317,48 +305,55 @@ static void examined(struct imap_source *source, const struct command *command,
 		source->sent_raw[0] = '\0'; /* asked again, it is examined again */
 }
 
-/* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller
- * pieces until it knows the message that is at fault. */
-static enum err range_fate(const struct imap_status *status)
+static void end_fetch(struct imap_source *source, const struct command *command,
+		      const struct imap_status *status)
 {
-	if (imap_text_is(status->code, "SERVERBUG") || imap_text_is(status->code, "CONTACTADMIN") ||
-	    imap_text_is(status->code, "CORRUPTION"))
-		return ERR_IMAP_MSG_REFUSED;
-	return imap_status_error(status, ERR_IMAP_MSG_REFUSED);
-}
+	struct imap_ask *ask = command->ask;
 
-static void end_fetch(struct imap_source *source, struct ask *ask, const struct imap_status *status)
-{
-	char text[160];
-
-	if (ask->fate)
-		return; /* the first cause stays */
-	if (source->box_fate) {
+	if (!ask->fate && source->box_fate) {
 		ask->fate = source->box_fate;
 		bytes_copy(ask->fate_text, source->box_fate_text, sizeof ask->fate_text,
 			   BYTES_META);
 		return;
 	}
-	ask->fate = range_fate(status);
-	if (ask->fate)
-		snprintf(ask->fate_text, sizeof ask->fate_text,
-			 "FETCH %llu:%llu: the server says \"%s\"", (unsigned long long)ask->first,
-			 (unsigned long long)ask->last, err_quote(text, sizeof text, status->text));
+	imap_ask_status(ask, status);
+	if (command->kind == COMMAND_RANGE)
+		imap_ask_check(ask);
+	if (command->kind == COMMAND_LARGE && command->uid)
+		imap_ask_large_missing(ask);
 }
 
 /* A range is answered when its FETCH is and each of its large messages was asked for again. */
-static enum err after_fetch(struct imap_source *source, struct ask *ask)
+static enum err after_fetch(struct imap_source *source, const struct command *command)
 {
-	if (!ask->fate && ask->large_at < ask->large_count)
+	struct imap_ask *ask = command->ask;
+
+	if (command->kind == COMMAND_LARGE)
+		ask->large_at++;
+	if (!ask->fate && command->kind == COMMAND_FACTS)
 		return send_large(source, ask);
+	if (!ask->fate && ask->large_at < ask->large_count)
+		return send_facts(source, ask);
 	ask->answered = true;
 	return OK;
+}
+
+/* Only while the body of a large message is all that is asked for, one without UID is its own. */
+static void expect_large(struct imap_source *source)
+{
+	const struct command *head = head_command(source);
+
+	if (head && head->kind == COMMAND_LARGE && head->ask->facts_known)
+		imap_fetch_expect(source->fetch, head->uid, &head->ask->facts);
+	else
+		imap_fetch_expect(source->fetch, 0, NULL);
 }
 
 static enum err take_tagged(struct imap_source *source, const struct imap_event *event)
 {
 	unsigned at_work = commands_at_work(source), index = 0;
 	struct command command;
+	enum err e;
 
 	while (index < at_work && command_at(source, index)->tag != event->tag)
 		index++;
@@ -368,16 +363,11 @@ static enum err take_tagged(struct imap_source *source, const struct imap_event 
 	if (command.kind == COMMAND_EXAMINE)
 		examined(source, &command, &event->status);
 	else
-		end_fetch(source, command.ask, &event->status);
-	if (command.kind == COMMAND_FACTS && source->facts_known)
-		imap_fetch_expect(source->fetch, command.uid, &source->facts);
+		end_fetch(source, &command, &event->status);
 	remove_command(source, index);
-	if (command.kind == COMMAND_LARGE) {
-		imap_fetch_expect(source->fetch, 0, NULL);
-		command.ask->large_at++;
-	}
-	if (command.kind == COMMAND_RANGE || command.kind == COMMAND_LARGE)
-		return after_fetch(source, command.ask);
+	if (command.kind != COMMAND_EXAMINE && (e = after_fetch(source, &command)))
+		return e;
+	expect_large(source);
 	return OK;
 }
 
@@ -394,25 +384,6 @@ static enum err take_status(struct imap_source *source, const struct imap_event 
 	    imap_text_is(event->status.code, "UIDVALIDITY") &&
 	    imap_scan_number(&scan, UINT32_MAX, &number))
 		source->seen_epoch = number;
-	return OK;
-}
-
-/* True the first time a UID of a range comes. */
-static enum err is_first(struct ask *ask, uint32_t uid, bool *first)
-{
-	*first = uid > ask->highest;
-	if (!*first && ask->delivered_count == DELIVERED_MAX)
-		return RAISE(ERR_IMAP_SYNTAX, "FETCH: more than %d messages out of order",
-			     DELIVERED_MAX);
-	if (!*first) {
-		*first = true;
-		for (unsigned i = 0; i < ask->delivered_count; i++)
-			*first &= ask->delivered[i] != uid;
-	}
-	if (*first && ask->delivered_count < DELIVERED_MAX)
-		ask->delivered[ask->delivered_count++] = uid;
-	if (uid > ask->highest)
-		ask->highest = uid;
 	return OK;
 }
 
@@ -435,7 +406,7 @@ static struct command *asked_by(struct imap_source *source, uint32_t uid)
 	return NULL;
 }
 
-static void fill_item(const struct ask *ask, const struct imap_event *event, struct item *item)
+static void fill_item(const struct imap_ask *ask, const struct imap_event *event, struct item *item)
 {
 	item->kind = ITEM_MESSAGE;
 	item->box_no = ask->box_no;
@@ -452,6 +423,16 @@ static void fill_item(const struct ask *ask, const struct imap_event *event, str
 	}
 }
 
+/* Whose it is cannot be known, but then no range may pass for complete that it may belong to. */
+static void take_unnamed(struct imap_source *source)
+{
+	unsigned at_work = commands_at_work(source);
+
+	for (unsigned i = 0; i < at_work; i++)
+		if (command_at(source, i)->kind == COMMAND_RANGE)
+			imap_ask_unnamed(command_at(source, i)->ask);
+}
+
 static enum err take_message(struct imap_source *source, const struct imap_event *event,
 			     struct item *item, bool *taken)
 {
@@ -459,36 +440,42 @@ static enum err take_message(struct imap_source *source, const struct imap_event
 	bool first;
 	enum err e;
 
+	if (!event->uid && !source->box_fate)
+		take_unnamed(source);
 	if (!command)
 		return OK;
 	if (command->kind == COMMAND_RANGE &&
-	    ((e = is_first(command->ask, event->uid, &first)) || !first))
+	    ((e = imap_ask_body(command->ask, event->uid, &first)) || !first))
 		return e;
-	if (event->too_large && command->kind == COMMAND_RANGE &&
-	    command->ask->large_count < LARGE_MAX) {
-		command->ask->large[command->ask->large_count++] = event->uid;
+	note_progress(source);
+	if (event->too_large && command->kind == COMMAND_RANGE) {
+		imap_ask_large(command->ask, event->uid);
 		return OK;
 	}
 	fill_item(command->ask, event, item);
+	if (command->kind == COMMAND_LARGE)
+		command->uid = 0; /* a second one is nobody's */
 	*taken = true;
 	return OK;
 }
 
+/* Facts that were asked for; or flags that changed, or a message whose body is left out, which
+ * look the same. */
 static void take_facts(struct imap_source *source, const struct imap_event *event)
 {
-	struct command *head = head_command(source);
+	struct command *head = head_command(source), *command = asked_by(source, event->uid);
 
+	if (command && command->kind == COMMAND_RANGE)
+		imap_ask_bare(command->ask, event->uid);
 	if (!head || head->kind != COMMAND_FACTS || head->uid != event->uid)
 		return;
-	source->facts = *event->meta;
-	source->facts_known = true;
+	head->ask->facts = *event->meta;
+	head->ask->facts_known = true;
 }
 
 static enum err take_event(struct imap_source *source, const struct imap_event *event,
 			   struct item *item, bool *taken)
 {
-	if (event->kind == IMAP_EVENT_MESSAGE || event->kind == IMAP_EVENT_TAGGED)
-		source->progress_until = clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
 	switch (event->kind) {
 	case IMAP_EVENT_MESSAGE:
 		return take_message(source, event, item, taken);
@@ -496,6 +483,7 @@ static enum err take_event(struct imap_source *source, const struct imap_event *
 		take_facts(source, event);
 		return OK;
 	case IMAP_EVENT_TAGGED:
+		note_progress(source);
 		return take_tagged(source, event);
 	case IMAP_EVENT_STATUS:
 		return take_status(source, event);
@@ -519,7 +507,7 @@ static enum err next_event(struct imap_source *source, struct item *item, bool *
 	return take_event(source, &event, item, taken);
 }
 
-static void range_done(struct imap_source *source, struct ask *ask, struct item *item)
+static void range_done(struct imap_source *source, struct imap_ask *ask, struct item *item)
 {
 	item->kind = ITEM_RANGE_DONE;
 	item->box_no = ask->box_no;
@@ -540,9 +528,9 @@ static enum err source_next(struct source *base, struct item *item)
 {
 	struct imap_source *source = source_of(base);
 	bool taken = false;
-	struct ask *ask;
+	struct imap_ask *ask;
 
-	source->progress_until = clock_after(CHATTER_TIMEOUTS * source->wire->io_timeout);
+	note_progress(source);
 	while (!source->failed && !taken && (ask = head_ask(source)) != NULL) {
 		taken = ask->answered;
 		if (ask->answered)

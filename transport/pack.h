@@ -32,8 +32,9 @@ void pack_close(struct pack **);
 /* created_s: seconds since 1970, the pack's date and the latest mtime in it. */
 enum err pack_begin(struct pack *, const char *key, int64_t created_s) MUST_CHECK;
 bool pack_is_begun(const struct pack *);
-/* Pull the body to its end; item->digest is filled by then (tapped_open). If the body fails nothing of it stays in the pack
- * and *pack_broken is false; otherwise the pack cannot be used any more. item->size_bytes is exact.
+/* Pull the body to its end; item->digest is filled by then (tapped_open). If the body fails nothing
+ * of it stays in the pack and *pack_broken is false; otherwise the pack cannot be used any more.
+ * item->size_bytes is exact.
  */
 enum err pack_add(struct pack *, const struct pack_box *, struct item *,
 		  bool *pack_broken) MUST_CHECK;

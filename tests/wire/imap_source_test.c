@@ -28,7 +28,7 @@
 #include "transport/conn.h"
 #include "transport/imap_source.h"
 
-enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64, CONVERSATIONS_MAX = 100 };
+enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64, CONVERSATIONS_MAX = 128 };
 
 struct play {
 	struct wire_script script;
@@ -460,13 +460,16 @@ static void run_conversation(unsigned i)
 	}
 #define ROWS(n) \
 	ROW(n##0) ROW(n##1) ROW(n##2) ROW(n##3) ROW(n##4) ROW(n##5) ROW(n##6) ROW(n##7)
-/* Octal: eight groups of eight are the first 64 conversations. */
+/* Octal: sixteen groups of eight are the first 128 conversations. */
 ROWS(0) ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
+ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14) ROWS(15) ROWS(16) ROWS(17)
 #define NAMES(n)                                                                            \
 	run_##n##0, run_##n##1, run_##n##2, run_##n##3, run_##n##4, run_##n##5, run_##n##6, \
 		run_##n##7
 static void (*const runs[])(void) = { NAMES(0), NAMES(1), NAMES(2), NAMES(3),
-				      NAMES(4), NAMES(5), NAMES(6), NAMES(7) };
+				      NAMES(4), NAMES(5), NAMES(6), NAMES(7),
+				      NAMES(10), NAMES(11), NAMES(12), NAMES(13),
+				      NAMES(14), NAMES(15), NAMES(16), NAMES(17) };
 
 static int is_conversation(const struct dirent *entry)
 {
