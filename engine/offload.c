@@ -36,9 +36,9 @@ struct offload_act {
 	uint32_t magic;
 	enum job_state state;
 	struct offload_act *next; /* in the queue, or in its door's list */
-	struct offload_job what; /* its `argument` is the caller's: of no use after the start */
-	struct door *door;	 /* of the thread that started it */
-	struct ring *ring; /* to be woken when it has ended */
+	struct offload_job what;  /* its `argument` is the caller's: of no use after the start */
+	struct door *door;	  /* of the thread that started it */
+	struct ring *ring;	  /* to be woken when it has ended */
 	enum err result;
 	struct err_note note;
 	struct wait_queue waiters; /* the waiting thread's */

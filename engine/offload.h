@@ -1,6 +1,6 @@
-/* Blocking work (name lookup, SQLite, token commands) and compressing, on a few threads of its own. In tests/sim
- * jobs run as fibers. A job works on its own copy of the argument, so a waiter that gives up leaves
- * nothing behind that a thread still writes to. */
+/* Blocking work (name lookup, SQLite, token commands) and long computing, on a few threads of their
+ * own. In tests/sim jobs run one at a time. A job works on its own copy of the argument, so a
+ * waiter that gives up leaves nothing behind that a thread still writes to. */
 #ifndef MAILHAUL_OFFLOAD_H
 #define MAILHAUL_OFFLOAD_H
 

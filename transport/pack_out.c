@@ -1,14 +1,14 @@
 /* See pack_out.h. Compressing costs more than everything else on a message's way, so it is done
- * beside the shard: frames are gathered into batches, and an offload thread compresses a batch
- * while the other fibers go on reading. Digesting follows behind in long aligned spans, while the
- * bytes are still in the cache: BLAKE3 costs twice as much in many small updates. */
+ * beside the shard: frames are gathered into one batch while an offload thread compresses the one
+ * before it. Digesting follows behind in long aligned spans, while the bytes are still in the
+ * cache: BLAKE3 costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
 #include <stdlib.h>
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
-#include "engine/clock.h"
+#include "engine/deadline.h"
 #include "engine/fiber.h"
 #include "engine/offload.h"
 
@@ -23,32 +23,47 @@ enum {
 	BATCH_BYTES = ZSTD_FRAME_BYTES_MAX / 2,
 	BATCH_FRAMES_MAX = 256,
 };
-/* Far above what a batch can take; a thread that is stuck for so long never comes back. */
-#define BATCH_TIME (600 * NSEC_SECOND)
 
-/* Frames on their way through the compressor, one after another in both buffers. */
+/* Frames on their way through the compressor, one after another in both buffers. While a job works
+ * on a batch it is the job's, with the compressor that was lent to it. */
 struct batch {
-	struct zstd_stage *zstd;
+	struct zstd_stage *zstd; /* NULL but in a job */
 	uint8_t *plain, *packed; /* ZSTD_FRAME_BYTES_MAX, batch_room() */
 	uint32_t plain_bytes[BATCH_FRAMES_MAX], packed_bytes[BATCH_FRAMES_MAX];
 	unsigned count;
+	size_t closed_bytes; /* of `plain`: whole frames */
 };
 
 struct pack_out {
 	struct store *store;
 	struct tap *tap, *tap_marked;
-	struct zstd_stage *zstd; /* NULL: off */
+	int zstd_level;		 /* 0: neither frames nor batches */
+	struct zstd_stage *zstd; /* NULL while a job has it */
 	struct store_put *put;
 	uint64_t plain_bytes, stored_bytes;
 	size_t unfed;  /* last bytes in the store's buffer, not digested yet */
 	size_t worked; /* since the last yield */
-	struct batch batch;
-	size_t closed_bytes; /* of batch.plain: whole frames */
-	size_t frame_bytes;  /* behind them: the open frame's */
+	struct batch *filling;
+	struct batch *other;	 /* compressed, or in the job: not ours to look at */
+	struct offload_act *act; /* NULL: no job */
+	size_t frame_bytes;	 /* of filling->plain behind the closed ones: the open frame's */
 	struct buffer table;
 	uint64_t plain_marked, stored_marked;
 	size_t table_marked;
 };
+
+static void batch_close(struct batch **batch_at)
+{
+	struct batch *batch = *batch_at;
+
+	*batch_at = NULL;
+	if (!batch)
+		return;
+	zstd_stage_close(&batch->zstd);
+	free(batch->plain);
+	free(batch->packed);
+	free(batch);
+}
 
 void pack_out_close(struct pack_out **out_at)
 {
@@ -59,11 +74,11 @@ void pack_out_close(struct pack_out **out_at)
 		return;
 	pack_out_abort(out);
 	zstd_stage_close(&out->zstd);
+	batch_close(&out->filling);
+	batch_close(&out->other);
 	if (out->tap_marked)
 		out->tap_marked->type->close(&out->tap_marked);
 	buffer_free(&out->table);
-	free(out->batch.plain);
-	free(out->batch.packed);
 	free(out);
 }
 
@@ -74,20 +89,42 @@ static size_t batch_room(void)
 	return zstd_stage_bound(ZSTD_FRAME_BYTES_MAX) + (size_t)BATCH_FRAMES_MAX * 256;
 }
 
-static enum err frames_open(struct pack_out *out, int zstd_level)
+static enum err batch_open(struct batch **batch_at)
 {
-	enum err e;
+	struct batch *batch = calloc(1, sizeof *batch);
 
-	if (zstd_level == 0)
+	*batch_at = batch;
+	if (batch) {
+		batch->plain = malloc(ZSTD_FRAME_BYTES_MAX);
+		batch->packed = malloc(batch_room());
+	}
+	if (batch && batch->plain && batch->packed)
 		return OK;
-	if ((e = zstd_stage_open(zstd_level, &out->zstd)))
-		return e;
-	out->batch.zstd = out->zstd;
-	out->batch.plain = malloc(ZSTD_FRAME_BYTES_MAX);
-	out->batch.packed = malloc(batch_room());
-	if (!out->batch.plain || !out->batch.packed)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
-	return OK;
+	batch_close(batch_at);
+	return RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
+}
+
+static void batch_empty(struct batch *batch)
+{
+	batch->count = 0;
+	batch->closed_bytes = 0;
+}
+
+/* Whatever is not there: all at first, later what left with an abandoned job. */
+static enum err frames_open(struct pack_out *out)
+{
+	enum err e = OK;
+
+	must(!out->act);
+	if (out->zstd_level == 0)
+		return OK;
+	if (!out->zstd)
+		e = zstd_stage_open(out->zstd_level, &out->zstd);
+	if (!e && !out->filling)
+		e = batch_open(&out->filling);
+	if (!e && !out->other)
+		e = batch_open(&out->other);
+	return e;
 }
 
 enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zstd_level,
@@ -101,9 +138,10 @@ enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zst
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
 	out->store = store;
 	out->tap = digest_of_store;
+	out->zstd_level = zstd_level;
 	e = digest_open(out->tap->type, &out->tap_marked);
 	if (!e)
-		e = frames_open(out, zstd_level);
+		e = frames_open(out);
 	if (e)
 		pack_out_close(out_at);
 	return e;
@@ -114,19 +152,39 @@ bool pack_out_is_begun(const struct pack_out *out)
 	return out->put != NULL;
 }
 
+/* Forget what was gathered or compressed and is not stored. */
+static void frames_empty(struct pack_out *out)
+{
+	must(!out->act);
+	out->frame_bytes = 0;
+	if (out->zstd_level == 0)
+		return;
+	batch_empty(out->filling);
+	batch_empty(out->other);
+}
+
 enum err pack_out_begin(struct pack_out *out, const char *key)
 {
+	enum err e;
+
 	must(!out->put);
+	if ((e = frames_open(out)))
+		return e;
 	out->plain_bytes = out->stored_bytes = 0;
-	out->unfed = out->frame_bytes = out->closed_bytes = 0;
-	out->batch.count = 0;
+	out->unfed = 0;
+	frames_empty(out);
 	buffer_reset(&out->table);
 	out->tap->type->begin(out->tap);
 	return out->store->type->put_open(out->store, key, &out->put);
 }
 
+/* A batch in a job goes with it: the thread may be in the middle of it, and this does not suspend.
+ */
 void pack_out_abort(struct pack_out *out)
 {
+	if (out->act)
+		out->other = NULL;
+	offload_abandon(&out->act);
 	out->store->type->put_abort(&out->put);
 }
 
@@ -223,78 +281,143 @@ static enum err batch_compress(void *argument)
 	return e;
 }
 
-/* The thread works in our buffers, so it is waited for whatever happens to this fiber. */
-static enum err batch_run(struct batch *batch)
+/* On any thread. */
+static void batch_drop(void *argument)
 {
+	batch_close(argument);
+}
+
+/* Have the closed frames compressed; nothing else is. */
+static enum err batch_start(struct pack_out *out)
+{
+	struct batch *batch = out->filling;
 	const struct offload_job job = { .name = "zstd",
 					 .run = batch_compress,
+					 .drop = batch_drop,
 					 .argument = &batch,
 					 .argument_bytes = sizeof batch };
 	enum err e;
 
-	fiber_shield();
-	e = offload_run(&job, clock_after(BATCH_TIME));
-	fiber_unshield();
-	must(e != ERR_FIBER_TIMEOUT);
+	must(!out->act && out->zstd && !batch->zstd);
+	batch->zstd = out->zstd;
+	out->zstd = NULL;
+	if ((e = offload_start(&job, &out->act))) {
+		out->zstd = batch->zstd;
+		batch->zstd = NULL;
+	}
 	return e;
 }
 
-/* Compress and store the closed frames; the open one moves to the front. */
-static enum err batch_flush(struct pack_out *out)
+/* Have the batch back that is being compressed. A few milliseconds, so a cancel may wait for it:
+ * then no batch is lost to a job. There is no deadline, for a process may be stopped for hours. */
+static enum err batch_wait(struct pack_out *out)
 {
-	struct batch *batch = &out->batch;
-	size_t packed = 0;
+	struct batch *batch = NULL;
 	enum err e;
 
-	if (batch->count == 0)
+	if (!out->act)
 		return OK;
-	if ((e = batch_run(batch)))
-		return e;
+	fiber_shield();
+	e = offload_wait(&out->act, &batch, DEADLINE_NEVER);
+	fiber_unshield();
+	must(batch == out->other);
+	out->zstd = batch->zstd;
+	batch->zstd = NULL;
+	return e;
+}
+
+/* Store what was compressed, if any was. */
+static enum err batch_store(struct pack_out *out, struct batch *batch)
+{
+	size_t packed = 0;
+
+	must(!batch->zstd);
 	for (unsigned i = 0; i < batch->count; i++) {
 		table_add(out, batch->packed_bytes[i], batch->plain_bytes[i]);
 		packed += batch->packed_bytes[i];
 	}
-	bytes_move(batch->plain, batch->plain + out->closed_bytes, out->frame_bytes);
-	out->closed_bytes = 0;
-	batch->count = 0;
+	batch_empty(batch);
 	return store_bytes(out, batch->packed, packed);
+}
+
+/* The closed frames are compressed next, and meanwhile what was compressed before is stored and its
+ * batch filled; the open frame moves there. */
+static enum err batch_flush(struct pack_out *out)
+{
+	struct batch *full = out->filling, *next = out->other;
+	enum err e;
+
+	if (full->count == 0)
+		return OK;
+	if ((e = batch_wait(out)))
+		return e;
+	bytes_move(next->plain, full->plain + full->closed_bytes, out->frame_bytes);
+	if ((e = batch_start(out)))
+		return e;
+	out->filling = next;
+	out->other = full;
+	return batch_store(out, next);
+}
+
+/* Every closed frame is stored on return. */
+static enum err batch_drain(struct pack_out *out)
+{
+	enum err e;
+
+	if (out->zstd_level == 0)
+		return OK;
+	if ((e = batch_flush(out)) || (e = batch_wait(out)))
+		return e;
+	return batch_store(out, out->other);
 }
 
 static enum err frame_end(struct pack_out *out)
 {
-	struct batch *batch = &out->batch;
+	struct batch *batch = out->filling;
 
 	must(out->frame_bytes > 0 && batch->count < BATCH_FRAMES_MAX);
 	batch->plain_bytes[batch->count++] = (uint32_t)out->frame_bytes;
-	out->closed_bytes += out->frame_bytes;
+	batch->closed_bytes += out->frame_bytes;
 	out->frame_bytes = 0;
-	if (out->closed_bytes >= BATCH_BYTES || batch->count == BATCH_FRAMES_MAX)
+	if (batch->closed_bytes >= BATCH_BYTES || batch->count == BATCH_FRAMES_MAX)
 		return batch_flush(out);
 	return OK;
+}
+
+/* Where the open frame goes on. */
+static uint8_t *frame_room(struct pack_out *out, size_t *room)
+{
+	size_t used = out->filling->closed_bytes + out->frame_bytes;
+
+	must(used <= ZSTD_FRAME_BYTES_MAX);
+	*room = ZSTD_FRAME_BYTES_MAX - used;
+	return out->filling->plain + used;
 }
 
 enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
 {
 	const uint8_t *at = from;
-	size_t take;
+	size_t room, take;
+	uint8_t *to;
 	enum err e = OK;
 
 	must(out->put != NULL);
 	out->plain_bytes += n;
 	out->worked += n;
-	if (!out->zstd)
+	if (out->zstd_level == 0)
 		return store_bytes(out, from, n);
 	while (n > 0 && !e) {
 		if (out->frame_bytes == ZSTD_FRAME_BYTES_MAX && (e = frame_end(out)))
 			break;
 		if (out->frame_bytes == 0 && (e = pack_out_breathe(out)))
 			break;
-		if (out->closed_bytes + out->frame_bytes == ZSTD_FRAME_BYTES_MAX &&
-		    (e = batch_flush(out)))
-			break;
-		take = min_u64(n, ZSTD_FRAME_BYTES_MAX - out->closed_bytes - out->frame_bytes);
-		bytes_copy(out->batch.plain + out->closed_bytes + out->frame_bytes, at, take,
-			   BYTES_FRAME);
+		to = frame_room(out, &room);
+		if (room == 0) {
+			e = batch_flush(out);
+			continue;
+		}
+		take = min_u64(n, room);
+		bytes_copy(to, at, take, BYTES_FRAME);
 		out->frame_bytes += take;
 		at += take;
 		n -= take;
@@ -315,7 +438,7 @@ enum err pack_out_mark(struct pack_out *out)
 	enum err e;
 
 	must(out->frame_bytes == 0);
-	if ((e = batch_flush(out)))
+	if ((e = batch_drain(out)))
 		return e;
 	feed_all(out);
 	digest_copy(out->tap_marked, out->tap);
@@ -329,12 +452,15 @@ enum err pack_out_mark(struct pack_out *out)
 
 enum err pack_out_rewind(struct pack_out *out)
 {
+	enum err e;
+
+	if ((e = batch_wait(out)))
+		return e;
 	digest_copy(out->tap, out->tap_marked);
 	out->plain_bytes = out->plain_marked;
 	out->stored_bytes = out->stored_marked;
 	out->table.bytes = out->table_marked;
-	out->frame_bytes = out->closed_bytes = 0;
-	out->batch.count = 0;
+	frames_empty(out);
 	out->unfed = 0;
 	return out->store->type->put_rewind(out->put, out->stored_marked);
 }
@@ -366,7 +492,7 @@ enum err pack_out_end(struct pack_out *out, struct store_put **put, uint64_t *st
 	enum err e;
 
 	must(out->put && out->frame_bytes == 0);
-	if (out->zstd && ((e = batch_flush(out)) || (e = write_table(out))))
+	if (out->zstd_level && ((e = batch_drain(out)) || (e = write_table(out))))
 		return e;
 	feed_all(out);
 	out->tap->type->end(out->tap, digest);

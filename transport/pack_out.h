@@ -21,14 +21,17 @@ enum err pack_out_add(struct pack_out *, const void *, size_t) MUST_CHECK;
 enum err pack_out_cut(struct pack_out *) MUST_CHECK;
 /* Let other fibers run if much was done since the last time. */
 enum err pack_out_breathe(struct pack_out *) MUST_CHECK;
-/* Only right behind a cut; take back everything since. */
+/* Only right behind a cut; everything before it is in the store then. Suspends. */
 enum err pack_out_mark(struct pack_out *) MUST_CHECK;
+/* Take back everything since the mark. Suspends. */
 enum err pack_out_rewind(struct pack_out *) MUST_CHECK;
 uint64_t pack_out_plain_bytes(const struct pack_out *);
+/* What is in the store so far: up to two batches (1 MiB of tar each) less than was added. */
 uint64_t pack_out_stored_bytes(const struct pack_out *);
 /* Write the table; the put is the caller's from now on, to be sealed. */
 enum err pack_out_end(struct pack_out *, struct store_put **, uint64_t *stored_bytes,
 		      struct digest *) MUST_CHECK;
+/* Never suspends; what is being compressed is left to its thread, which frees it. */
 void pack_out_abort(struct pack_out *);
 
 #endif

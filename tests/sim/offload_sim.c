@@ -1,10 +1,11 @@
-/* Blocking jobs in the simulated world, linked in place of engine/offload.c. A job waits a
- * simulated moment and then runs to its end at once: on a thread of its own, because it may need a
- * deep stack and must not call a fiber's functions, but nothing else runs meanwhile, so the order
- * stays the seed's. */
+/* Blocking jobs in the simulated world, linked in place of engine/offload.c. A job is ready a
+ * simulated moment after its start, and when it is waited for it runs to its end at once: on a
+ * thread of its own, because it may need a deep stack and must not call a fiber's functions, but
+ * nothing else runs meanwhile, so the order stays the seed's. */
 #include "engine/offload.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "engine/bytes.h"
 #include "engine/fiber.h"
@@ -12,56 +13,96 @@
 
 enum { DELAY_NSEC_MAX = 300000 };
 
-struct run {
-	const struct offload_job *job;
-	_Alignas(max_align_t) uint8_t argument[OFFLOAD_ARGUMENT_BYTES_MAX];
+struct offload_act {
+	struct offload_job job; /* its `argument` is the caller's */
+	nsec ready;
 	enum err error;
 	struct err_note note;
+	_Alignas(max_align_t) uint8_t argument[OFFLOAD_ARGUMENT_BYTES_MAX];
 };
 
 static void *run_job(void *pointer)
 {
-	struct run *run = pointer;
+	struct offload_act *act = pointer;
 
 	err_note_clear();
-	run->error = run->job->run(run->argument);
-	run->note = *err_note();
+	act->error = act->job.run(act->argument);
+	act->note = *err_note();
 	return NULL;
 }
 
-/* The static is safe: one simulated process has one job running at a time. */
-static struct run *run_alone(const struct offload_job *job)
+static void run_alone(struct offload_act *act)
 {
-	static struct run run;
 	pthread_t thread;
 
-	must(job->argument_bytes <= OFFLOAD_ARGUMENT_BYTES_MAX);
-	run = (struct run){ .job = job };
-	bytes_copy(run.argument, job->argument, job->argument_bytes, BYTES_META);
-	must(pthread_create(&thread, NULL, run_job, &run) == 0);
+	must(pthread_create(&thread, NULL, run_job, act) == 0);
 	must(pthread_join(thread, NULL) == 0);
-	return &run;
 }
 
-/* A waiter that is called off, or whose deadline comes first, leaves a job behind that still runs
- * to its end: here at the same moment. */
-enum err offload_run(const struct offload_job *job, nsec until)
+enum err offload_start(const struct offload_job *job, struct offload_act **act)
 {
-	nsec ready = sim_now() + 1 + (nsec)sim_below(SIM_OFFLOAD, DELAY_NSEC_MAX);
-	enum err e = fiber_self() ? fiber_sleep(min_nsec(ready, until)) : OK;
-	struct run *run = run_alone(job);
+	must(job->run != NULL && job->argument_bytes <= OFFLOAD_ARGUMENT_BYTES_MAX);
+	*act = calloc(1, sizeof **act);
+	if (!*act)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "queueing %s", job->name);
+	(*act)->job = *job;
+	(*act)->ready = sim_now() + 1 + (nsec)sim_below(SIM_OFFLOAD, DELAY_NSEC_MAX);
+	bytes_copy((*act)->argument, job->argument, job->argument_bytes, BYTES_META);
+	return OK;
+}
 
-	if (!e && ready > until)
-		e = RAISE(ERR_FIBER_TIMEOUT, "%s did not end in time", job->name);
-	if (e) {
-		if (job->drop)
-			job->drop(run->argument);
+/* A job that nobody waits for any more still runs to its end: here at the same moment. */
+void offload_abandon(struct offload_act **act_at)
+{
+	struct offload_act *act = *act_at;
+
+	*act_at = NULL;
+	if (!act)
+		return;
+	run_alone(act);
+	if (act->job.drop)
+		act->job.drop(act->argument);
+	free(act);
+}
+
+static enum err wait_until_ready(const struct offload_act *act, nsec until)
+{
+	enum err e = OK;
+
+	if (fiber_self() && sim_now() < act->ready)
+		e = fiber_sleep(min_nsec(act->ready, until));
+	if (!e && act->ready > until)
+		e = RAISE(ERR_FIBER_TIMEOUT, "%s did not end in time", act->job.name);
+	return e;
+}
+
+enum err offload_wait(struct offload_act **act_at, void *argument_out, nsec until)
+{
+	struct offload_act *act = *act_at;
+	enum err e;
+
+	must(act != NULL);
+	if ((e = wait_until_ready(act, until))) {
+		offload_abandon(act_at);
 		return e;
 	}
-	bytes_copy(job->argument, run->argument, job->argument_bytes, BYTES_META);
-	if (run->error && !err_note()->error)
-		*err_note() = run->note;
-	return run->error;
+	*act_at = NULL;
+	run_alone(act);
+	if (argument_out)
+		bytes_copy(argument_out, act->argument, act->job.argument_bytes, BYTES_META);
+	e = act->error;
+	if (e && !err_note()->error)
+		*err_note() = act->note;
+	free(act);
+	return e;
+}
+
+enum err offload_run(const struct offload_job *job, nsec until)
+{
+	struct offload_act *act;
+	enum err e = offload_start(job, &act);
+
+	return e ? e : offload_wait(&act, job->argument, until);
 }
 
 void offload_shutdown(nsec until)

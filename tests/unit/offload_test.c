@@ -93,8 +93,9 @@ static void drop_memory(void *argument)
 {
 	struct gated *gated = argument;
 
+	if (gated->memory) /* else it never began */
+		atomic_fetch_add(gated->dropped, 1);
 	free(gated->memory);
-	atomic_fetch_add(gated->dropped, 1);
 }
 
 static bool becomes(atomic_int *counter, int value)
@@ -174,6 +175,94 @@ TEST_FIBER(a_canceled_waiter_returns_at_once)
 	(void)!group_join(&group); /* would hang here if it waited for the gate */
 	atomic_store(&gate, 1);
 	CHECK(becomes(&dropped, 1));
+}
+
+TEST_FIBER(a_started_job_runs_beside_its_starter_and_is_collected_later)
+{
+	static atomic_int gate, begun, dropped;
+	struct gated gated = { &gate, &begun, &dropped, NULL }, out = { 0 };
+	struct offload_job job = gated_job(&gated);
+	struct offload_act *act;
+
+	REQUIRE(CHECK_OK(offload_start(&job, &act)));
+	gated.gate = NULL; /* the job has a copy of its own */
+	CHECK(becomes(&begun, 1));
+	atomic_store(&gate, 1);
+	CHECK_OK(offload_wait(&act, &out, later()));
+	CHECK(act == NULL);
+	CHECK_TEXT(out.memory, "what a job found");
+	CHECK(gated.memory == NULL);
+	CHECK_EQ(atomic_load(&dropped), 0);
+	free(out.memory);
+}
+
+TEST_FIBER(a_job_that_ended_before_it_is_waited_for_hands_over_its_error)
+{
+	struct offload_act *first, *second;
+	struct offload_job job = { .name = "fail", .run = fail };
+
+	REQUIRE(CHECK_OK(offload_start(&job, &first)));
+	REQUIRE(CHECK_OK(offload_start(&job, &second)));
+	CHECK_ERR(offload_wait(&second, NULL, later()), ERR_NET_NAME);
+	err_note_clear();
+	CHECK_OK(fiber_sleep(clock_after(5 * NSEC_MILLISECOND)));
+	CHECK_ERR(offload_wait(&first, NULL, later()), ERR_NET_NAME);
+	CHECK(strstr(err_note()->text, "looking up mail.example.com"));
+	err_note_clear();
+}
+
+TEST_FIBER(an_abandoned_job_goes_on_alone_and_is_dropped_at_its_end)
+{
+	static atomic_int gate, begun, dropped;
+	struct gated gated = { &gate, &begun, &dropped, NULL };
+	struct offload_job job = gated_job(&gated);
+	struct offload_act *act;
+
+	REQUIRE(CHECK_OK(offload_start(&job, &act)));
+	CHECK(becomes(&begun, 1));
+	offload_abandon(&act); /* the gate is shut: would hang here if it waited */
+	CHECK(act == NULL);
+	offload_abandon(&act);
+	CHECK_EQ(atomic_load(&dropped), 0);
+	atomic_store(&gate, 1);
+	CHECK(becomes(&dropped, 1));
+}
+
+/* Counts what it is given up with, begun or not. */
+static void count_drop(void *argument)
+{
+	atomic_fetch_add(*(atomic_int **)argument, 1);
+}
+
+static enum err do_nothing(void *argument)
+{
+	(void)argument;
+	return OK;
+}
+
+TEST_FIBER(every_abandoned_job_is_dropped_once_at_whatever_stage_it_is)
+{
+	enum { JOBS = 300 };
+	static atomic_int count;
+	atomic_int *counter = &count;
+	const struct offload_job job = { .name = "nothing",
+					 .run = do_nothing,
+					 .drop = count_drop,
+					 .argument = &counter,
+					 .argument_bytes = sizeof counter };
+	struct offload_act *acts[JOBS];
+
+	for (int i = 0; i < JOBS; i++) {
+		REQUIRE(CHECK_OK(offload_start(&job, &acts[i])));
+		if (i % 3 == 0) /* queued or running, or just over */
+			offload_abandon(&acts[i]);
+	}
+	CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
+	for (int i = 0; i < JOBS; i++) /* ended, collected or not, or still queued */
+		offload_abandon(&acts[i]);
+	CHECK(becomes(&count, JOBS));
+	offload_shutdown(later());
+	CHECK_EQ(atomic_load(&count), JOBS);
 }
 
 struct worker {
