@@ -52,7 +52,8 @@ BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard ben
 
 .PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries bench-binaries bench demo clean
 .SECONDARY:
-all: $(BUILD)/mailhaul
+# build/mailhaul is gcc's without sanitizers; other variants stay in their own folder.
+all: $(OUT)/mailhaul $(if $(filter gcc,$(VARIANT)),$(BUILD)/mailhaul)
 
 $(BUILD)/mailhaul: $(OUT)/mailhaul
 	@cp -f $< $@.new && mv -f $@.new $@
