@@ -5,6 +5,9 @@
 
 #include "engine/base.h"
 
+/* A deadline that does not come: where somebody else is sure to end the wait. */
+#define DEADLINE_NEVER INT64_MAX
+
 /* Monotonic, never negative; deadlines are values of this clock. */
 nsec clock_now(void);
 /* Nanoseconds since 1970-01-01 UTC; may jump; for reports and file contents only. */

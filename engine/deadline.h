@@ -3,9 +3,7 @@
 #ifndef MAILHAUL_DEADLINE_H
 #define MAILHAUL_DEADLINE_H
 
-#include "engine/base.h"
-
-#define DEADLINE_NEVER INT64_MAX
+#include "engine/clock.h"
 
 struct deadline {
 	nsec until;

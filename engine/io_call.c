@@ -5,8 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/bytes.h"
-
-#define NEVER INT64_MAX
+#include "engine/clock.h"
 
 static void call_done(struct ring_op *op)
 {
@@ -27,7 +26,7 @@ enum err io_wait_finished(struct ring_op *op, struct wait_queue *waiters, const 
 		ring_cancel(scheduler_ring(), op);
 		fiber_shield();
 		while (!*finished)
-			ignored = wait_on(waiters, NEVER);
+			ignored = wait_on(waiters, DEADLINE_NEVER);
 		fiber_unshield();
 		must(ignored == OK);
 	}

@@ -45,7 +45,7 @@ static enum err write_loop(struct lane *lane)
 	enum err e;
 
 	/* How long a source may be silent is the read fiber's to say; it always ends the pipe. */
-	while ((e = pipe_next(lane->pipe, &item, INT64_MAX)) == OK) {
+	while ((e = pipe_next(lane->pipe, &item, DEADLINE_NEVER)) == OK) {
 		uint64_t box_no = item->box_no, no = item->no;
 
 		if ((e = write_message(lane, item)) == OK)

@@ -82,8 +82,7 @@ static enum err run_job(const char *name, enum err (*run)(void *), struct job *j
 	enum err e;
 
 	fiber_shield();
-	e = offload_run(&offload,
-			INT64_MAX); /* a stopped process or a stalled disk is waited out */
+	e = offload_run(&offload, DEADLINE_NEVER); /* a stopped process is waited out */
 	fiber_unshield();
 	must(e != ERR_FIBER_TIMEOUT && e != ERR_FIBER_CANCELED);
 	return e;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "engine/clock.h"
 #include "engine/fiber.h"
 
 enum {
@@ -87,7 +88,7 @@ static enum err passage_pull(struct stream *stream, struct iolist *out)
 	while (passage->count == 0) {
 		if (passage->ended_with)
 			return hand_over_error(passage->ended_with, &passage->note);
-		if ((e = wait_on(&passage->puller, INT64_MAX)))
+		if ((e = wait_on(&passage->puller, DEADLINE_NEVER)))
 			return e;
 	}
 	while (passage->count > 0 && out->count < IOLIST_SLICES_MAX) {

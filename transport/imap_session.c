@@ -322,7 +322,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until)
 		return e;
 	imap->wire->until = until;
 	e = set_up(imap, secure_first);
-	imap->wire->until = INT64_MAX;
+	imap->wire->until = DEADLINE_NEVER;
 	return e;
 }
 

@@ -122,7 +122,7 @@ static enum err source_list(struct source *base, struct box_page *page, nsec unt
 		e = imap_list_page(source->list, source->session, page);
 	if (e || page->last)
 		imap_list_close(&source->list);
-	source->wire->until = INT64_MAX;
+	source->wire->until = DEADLINE_NEVER;
 	source->failed = e;
 	return e;
 }

@@ -35,7 +35,7 @@ enum err imap_wire_open(const struct imap_port *port, struct conn *conn, nsec io
 	wire->port = *port;
 	wire->conn = conn;
 	wire->io_timeout = io_timeout;
-	wire->until = INT64_MAX;
+	wire->until = DEADLINE_NEVER;
 	wire->read_bytes = IMAP_READ_BYTES_COLD;
 	/* At full size from the start: growing would leave copies of secrets behind. */
 	wire->command.bytes_max = IMAP_COMMAND_BYTES_MAX - 1; /* and a terminator */

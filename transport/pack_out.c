@@ -8,7 +8,7 @@
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
-#include "engine/deadline.h"
+#include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/offload.h"
 
@@ -268,7 +268,7 @@ static void table_add(struct pack_out *out, size_t stored_bytes, size_t plain_by
 static enum err batch_compress(void *argument)
 {
 	struct batch *batch = *(struct batch **)argument;
-	size_t from = 0, to = 0, n;
+	size_t from = 0, to = 0, n = 0;
 	enum err e = OK;
 
 	for (unsigned i = 0; i < batch->count && !e; i++) {

@@ -225,25 +225,31 @@ static void cut_once(struct sweep *sweep, const char *name, uint64_t k)
 		tell_failure(sweep, name, k, 0);
 }
 
+/* One run for each step that is to be cut; `name` is the variable that repeats one of them. */
+static void sweep_run(struct sweep *sweep, const char *name, const char *what)
+{
+	uint64_t step = from_environment("SIM_ALL") ? 1 : every(sweep->steps, CUTS_USUAL);
+
+	for (uint64_t k = 1 + sweep->world->seed % step; k <= sweep->steps; k += step)
+		if (!sweep->only && sweep->failures < FAILURES_MAX)
+			cut_once(sweep, name, k);
+	if (sweep->only)
+		cut_once(sweep, name, sweep->only);
+	CHECK_EQ(sweep->failures, 0);
+	CHECK(sweep->made > 0);
+	printf("  %u of %llu %s made; SIM_ALL=1 makes all\n", sweep->made,
+	       (unsigned long long)sweep->steps, what);
+}
+
 TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
 {
 	struct sweep sweep;
-	uint64_t step;
 
 	ONLY_FOR("CUT");
 	if (from_environment("CUT2"))
 		SKIP("CUT2 asks for the other sweep");
 	sweep_open(&sweep);
-	step = from_environment("SIM_ALL") ? 1 : every(sweep.steps, CUTS_USUAL);
-	for (uint64_t k = 1 + sweep.world->seed % step; k <= sweep.steps; k += step)
-		if (!sweep.only && sweep.failures < FAILURES_MAX)
-			cut_once(&sweep, "CUT", k);
-	if (sweep.only)
-		cut_once(&sweep, "CUT", sweep.only);
-	CHECK_EQ(sweep.failures, 0);
-	CHECK(sweep.made > 0);
-	printf("  %u of %llu cuts made; SIM_ALL=1 makes all\n", sweep.made,
-	       (unsigned long long)sweep.steps);
+	sweep_run(&sweep, "CUT", "cuts");
 	sweep_close(&sweep);
 }
 
@@ -252,22 +258,12 @@ TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
 TEST(a_killed_run_and_a_power_cut_after_the_next_one_lose_nothing)
 {
 	struct sweep sweep;
-	uint64_t step;
 
 	ONLY_FOR("KILL");
 	sweep_open(&sweep);
 	sweep.world->cuts_kill = true;
 	sweep.only = from_environment("KILL");
-	step = from_environment("SIM_ALL") ? 1 : every(sweep.steps, CUTS_USUAL);
-	for (uint64_t k = 1 + sweep.world->seed % step; k <= sweep.steps; k += step)
-		if (!sweep.only && sweep.failures < FAILURES_MAX)
-			cut_once(&sweep, "KILL", k);
-	if (sweep.only)
-		cut_once(&sweep, "KILL", sweep.only);
-	CHECK_EQ(sweep.failures, 0);
-	CHECK(sweep.made > 0);
-	printf("  %u of %llu kills made; SIM_ALL=1 makes all\n", sweep.made,
-	       (unsigned long long)sweep.steps);
+	sweep_run(&sweep, "KILL", "kills");
 	sweep_close(&sweep);
 }
 
