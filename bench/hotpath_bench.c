@@ -86,6 +86,7 @@ static enum err whole_main(void *unused)
 		.scheme = "null", .path = "/", .shown = "null:", .io_timeout = 60 * NSEC_SECOND
 	};
 	struct lane_config config = { .source = &imap_source,
+				      .connections = 1,
 				      .source_account = &source,
 				      .sink = &null_sink,
 				      .sink_account = &sink,

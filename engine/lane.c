@@ -91,6 +91,7 @@ static enum err list_box(struct lane *lane, struct box *box)
 static enum err list_boxes(struct lane *lane, nsec until)
 {
 	struct box_page *page = calloc(1, sizeof *page);
+	struct source *source = lane->readers[0].source;
 	enum err e = page ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "listing folders");
 
 	/* A listing that was cut begins anew: what was entered so far is entered again,
@@ -102,7 +103,7 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	if (e == OK)
 		e = plan_open(lane->config->ledger, &lane->plan);
 	while (e == OK) {
-		if ((e = lane->source->type->list(lane->source, page, until)))
+		if ((e = source->type->list(source, page, until)))
 			break;
 		for (unsigned i = 0; i < page->count && e == OK; i++)
 			e = list_box(lane, &page->boxes[i]);
@@ -119,15 +120,34 @@ static enum err list_boxes(struct lane *lane, nsec until)
 /* A host that was never reached in this run is more likely misspelt than resting. */
 enum { LANE_FIRST_FAILURES_MAX = 3 };
 
-static enum err connect_source(void *argument)
+enum err lane_open_source(struct lane_reader *reader)
 {
-	struct lane *lane = argument;
+	struct lane *lane = reader->lane;
 	const struct account *account = lane->config->source_account;
 	nsec until = clock_after(account->connect_timeout + account->io_timeout);
 	enum err e = OK;
 
-	if (!lane->source)
-		e = lane->config->source->open(&lane->source, account, lane->reserve, until);
+	if (!reader->source) {
+		e = lane->config->source->open(&reader->source, account, lane->reserve, until);
+		lane->progress->connections += e == OK;
+	}
+	return e;
+}
+
+static void close_source(struct lane_reader *reader)
+{
+	if (reader->source) {
+		reader->source->type->close(&reader->source);
+		reader->lane->progress->connections--;
+	}
+}
+
+static enum err connect_source(void *argument)
+{
+	struct lane *lane = argument;
+	const struct account *account = lane->config->source_account;
+	enum err e = lane_open_source(&lane->readers[0]);
+
 	lane->met |= e == OK;
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
@@ -155,7 +175,27 @@ static enum err connect_unless_drained(struct lane *lane)
 	return group_join(&group);
 }
 
-/* Watch the two fibers: a failing sink, or the wish to drain, stops the reading. */
+/* How many conversations what is left is worth. */
+static unsigned readers_wanted(const struct lane *lane)
+{
+	return (unsigned)min_u64(lane->readers_max,
+				 1 + plan_left(lane->plan) / LANE_MESSAGES_PER_READER);
+}
+
+static enum err spawn_readers(struct lane *lane, struct group *reading)
+{
+	unsigned count = readers_wanted(lane);
+	enum err e = OK;
+
+	group_cancel_on_error(reading, false); /* what one loses, the next attempt asks for */
+	for (unsigned i = 0; i < count && e == OK; i++) {
+		e = group_spawn(reading, "read", FIBER_STACK_LARGE, lane_read, &lane->readers[i]);
+		lane->reading += e == OK;
+	}
+	return e;
+}
+
+/* Watch the fibers: a failing sink, or the wish to drain, stops the reading. */
 static enum err watch(struct lane *lane, struct group *reading, struct group *writing)
 {
 	enum err e = OK;
@@ -175,17 +215,17 @@ static enum err watch(struct lane *lane, struct group *reading, struct group *wr
 	return OK;
 }
 
-/* Both fibers, to their ends. Sink errors come first: they are final. */
+/* All of them, to their ends. Sink errors come first: they are final. */
 static enum err read_and_write(struct lane *lane)
 {
 	struct group *reading = group_open(), *writing = group_open();
 	enum err e, watched, read_end;
 
-	lane->reading = lane->writing = true;
-	lane->read_end = lane->write_end = OK;
-	e = group_spawn(reading, "read", FIBER_STACK_LARGE, lane_read, lane);
-	if (e == OK)
-		e = group_spawn(writing, "write", FIBER_STACK_LARGE, lane_write, lane);
+	lane->writing = true;
+	lane->body_end = lane->write_end = OK;
+	e = group_spawn(writing, "write", FIBER_STACK_LARGE, lane_write, lane);
+	if (e == OK && (e = spawn_readers(lane, reading)) && !lane->reading)
+		pipe_end(lane->pipe, e);
 	watched = e ? e : watch(lane, reading, writing);
 	if (e)
 		group_cancel(reading);
@@ -217,6 +257,16 @@ static enum err attempt(struct lane *lane)
 	return settled ? settled : e;
 }
 
+/* What the conversations that failed were at may be what killed them. */
+static void suspect_failed(struct lane *lane)
+{
+	for (unsigned i = 0; i < LANE_READERS_MAX; i++) {
+		if (lane->readers[i].failed)
+			plan_failed(lane->plan, i, lane->settled > 0);
+		lane->readers[i].failed = false;
+	}
+}
+
 /* A failed attempt may be tried again on a new conversation, unless the sink or the ledger failed.
  */
 static bool try_again(struct lane *lane, struct retry *retry, enum err e)
@@ -225,16 +275,15 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 
 	if (!lane->receiving || lane->sink_failed || lane_is_drained() || fiber_canceled())
 		return false;
-	if (lane->plan)
-		plan_failed(lane->plan, lane->settled > 0);
+	suspect_failed(lane);
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
 		retry_progress(retry);
 	if (!retry_again(retry, e, &at) ||
 	    (!lane->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
 		return false;
 	log_error(LOG_WARN, "lane.reconnect", e);
-	if (lane->source)
-		lane->source->type->close(&lane->source);
+	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
+		close_source(&lane->readers[i]);
 	lane->progress->reconnects++;
 	while (clock_now() < at && !lane_is_drained())
 		if (fiber_sleep(min_nsec(at, clock_after(LANE_LOOK))))
@@ -285,13 +334,17 @@ static enum err copy_all(struct lane *lane)
 
 /* ---- the whole ---- */
 
+static enum err finish_source(struct lane_reader *reader, nsec until)
+{
+	return reader->source ? reader->source->type->finish(reader->source, until) : OK;
+}
+
 static enum err dry_run(struct lane *lane)
 {
 	enum err e = connect_unless_drained(lane);
 
 	if (e == OK)
-		e = lane->source->type->finish(lane->source,
-					       clock_after(lane->config->finish_timeout));
+		e = finish_source(&lane->readers[0], clock_after(lane->config->finish_timeout));
 	return e;
 }
 
@@ -344,8 +397,9 @@ static enum err finish(struct lane *lane, struct group **receiving, enum err e)
 		fiber_unshield();
 		e = e ? e : ended;
 	}
-	if (lane->source && e == OK && lane->source->type->finish(lane->source, until))
-		err_note_clear(); /* every message is settled: a lost goodbye changes nothing */
+	for (unsigned i = 0; i < LANE_READERS_MAX && e == OK; i++)
+		if (finish_source(&lane->readers[i], until))
+			err_note_clear(); /* all is settled: a lost goodbye changes nothing */
 	if (cause.error)
 		*err_note() = cause;
 	return e;
@@ -375,18 +429,23 @@ static enum err copy(struct lane *lane)
 
 enum err lane_run(const struct lane_config *config, struct lane_progress *progress)
 {
-	struct lane lane = { .config = config, .progress = progress };
+	struct lane lane = { .config = config,
+			     .progress = progress,
+			     .readers_max = config->connections };
 	enum err e;
 
 	must(config->source && config->sink && config->digest);
 	must(config->ledger || config->dry_run);
-	e = reserve_open(arena_current(), LANE_CHUNKS_RESERVED, lane_stall_deadline(),
+	must(config->connections >= 1 && config->connections <= LANE_READERS_MAX);
+	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
+		lane.readers[i].lane = &lane;
+	e = reserve_open(arena_current(), lane_chunks(config->connections), lane_stall_deadline(),
 			 &lane.reserve);
 	if (e)
 		return e;
 	e = config->dry_run ? dry_run(&lane) : copy(&lane);
-	if (lane.source)
-		lane.source->type->close(&lane.source);
+	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
+		close_source(&lane.readers[i]);
 	if (lane.sink)
 		lane.sink->type->close(&lane.sink);
 	plan_close(&lane.plan);

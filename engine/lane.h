@@ -1,7 +1,8 @@
-/* One mailbox on its way: a read fiber (source to pipe), a write fiber (pipe to sink), a receipt
- * fiber (sink to ledger). Many messages are in flight, and nobody waits for one answer before the
- * next message. Recovers what an interrupted run left, copies what is not settled yet, reconnects,
- * and ends with every message in a legal state or its folder's fate in the ledger. */
+/* One mailbox on its way: read fibers (source to pipe; one a conversation), a write fiber (pipe to
+ * sink), a receipt fiber (sink to ledger). Many messages are in flight, and nobody waits for one
+ * answer before the next message. Recovers what an interrupted run left, copies what is not settled
+ * yet, reconnects, and ends with every message in a legal state or its folder's fate in the ledger.
+ */
 #ifndef MAILHAUL_LANE_H
 #define MAILHAUL_LANE_H
 
@@ -20,6 +21,7 @@ struct lane_progress {
 	uint64_t messages_skipped, messages_doubtful;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
+	uint64_t connections;		       /* with the source, open now */
 	char box_name[BOX_NAME_BYTES_MAX + 1]; /* being read now */
 };
 
@@ -31,10 +33,17 @@ struct lane_config {
 	struct sink_config
 		sink_config; /* mailbox_no, ledger_id and next_seal_no are filled by the lane */
 	struct ledger *ledger;
-	struct tap *digest;  /* the lane's own, for message bytes */
-	bool dry_run;	     /* list and count; nothing is written but the report */
-	nsec finish_timeout; /* for LOGOUT and the like */
+	struct tap *digest;   /* the lane's own, for message bytes */
+	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
+	bool dry_run;	      /* list and count; nothing is written but the report */
+	nsec finish_timeout;  /* for LOGOUT and the like */
 };
+
+/* Chunks of the worker's arena that a lane with so many conversations holds while it runs. */
+static inline unsigned lane_chunks(unsigned connections)
+{
+	return LANE_CHUNKS_RESERVED + (connections - 1) * LANE_CHUNKS_PER_READER;
+}
 
 /* Runs to the end; suspends for as long as that takes. OK when every message and folder has its
  * legal state (skipped ones are in `progress` and the ledger); otherwise the first error that

@@ -39,8 +39,9 @@ struct plan_box {
 struct plan_ask {
 	struct plan_range *range;
 	uint64_t first, last;
+	unsigned reader;
 };
-enum { PLAN_ASKS_MAX = 32 };
+enum { PLAN_ASKS_MAX = 64 };
 
 struct plan {
 	struct ledger *ledger;
@@ -113,6 +114,16 @@ static enum err boxes_grow(struct plan *plan)
 	plan->boxes = boxes;
 	plan->boxes_room = room;
 	return OK;
+}
+
+uint64_t plan_left(const struct plan *plan)
+{
+	uint64_t left = 0;
+
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (!plan->boxes[i].left_out && plan->boxes[i].announced > plan->boxes[i].settled)
+			left += plan->boxes[i].announced - plan->boxes[i].settled;
+	return left;
 }
 
 static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
@@ -265,13 +276,13 @@ static enum err skip_hopeless(struct plan *plan, const struct suspect *s)
 	return ledger_settle(plan->ledger, &row);
 }
 
-static enum err ask(struct plan *plan, const struct plan_box *from_box, uint64_t first,
-		    uint64_t last, struct box *box)
+static enum err ask(struct plan *plan, unsigned reader, const struct plan_box *from_box,
+		    uint64_t first, uint64_t last, struct box *box)
 {
 	struct plan_range *range = plan->current;
 
 	must(plan->asks_count < PLAN_ASKS_MAX);
-	plan->asks[plan->asks_count++] = (struct plan_ask){ range, first, last };
+	plan->asks[plan->asks_count++] = (struct plan_ask){ range, first, last, reader };
 	range->asks_pending++;
 	plan->from = last + 1;
 	if (plan->from > range->last) {
@@ -363,7 +374,8 @@ static bool is_walked(const struct plan *plan, const struct plan_box *box)
 	return box->left_out || (box->planned_to >= box->next_no && box->after >= box->open_before);
 }
 
-enum err plan_next(struct plan *plan, struct box *box, uint64_t *first, uint64_t *last)
+enum err plan_next(struct plan *plan, unsigned reader, struct box *box, uint64_t *first,
+		   uint64_t *last)
 {
 	enum err e = OK;
 
@@ -378,7 +390,7 @@ enum err plan_next(struct plan *plan, struct box *box, uint64_t *first, uint64_t
 			e = abandon_current(plan);
 		} else if (plan->current) {
 			if ((e = next_piece(plan, first, last)) == OK)
-				return ask(plan, at, *first, *last, box);
+				return ask(plan, reader, at, *first, *last, box);
 		} else if (at->left_out) {
 			e = ERR_PIPE_ENDED;
 		} else if (plan->ranges_count >= PLAN_RANGES_MAX) {
@@ -462,16 +474,29 @@ static void adapt_width(struct plan_box *box, const struct plan_range *range)
 		box->width /= 2;
 }
 
-enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint64_t last,
-		       enum err fate)
+/* The oldest unanswered asking of a reader; asks_count if it has none. */
+static unsigned oldest_ask(const struct plan *plan, unsigned reader)
+{
+	unsigned i = 0;
+
+	while (i < plan->asks_count && plan->asks[i].reader != reader)
+		i++;
+	return i;
+}
+
+enum err plan_answered(struct plan *plan, unsigned reader, uint64_t box_no, uint64_t first,
+		       uint64_t last, enum err fate)
 {
 	struct plan_box *box = find_box(plan, box_no);
+	unsigned at = oldest_ask(plan, reader);
 	struct plan_ask oldest;
 
-	must(plan->asks_count > 0 && box);
-	oldest = plan->asks[0];
+	must(at < plan->asks_count && box);
+	oldest = plan->asks[at];
 	must(oldest.first == first && oldest.last == last && oldest.range->box_no == box_no);
-	bytes_move(plan->asks, plan->asks + 1, --plan->asks_count * sizeof plan->asks[0]);
+	plan->asks_count--;
+	bytes_move(plan->asks + at, plan->asks + at + 1,
+		   (plan->asks_count - at) * sizeof plan->asks[0]);
 	must(oldest.range->asks_pending > 0);
 	oldest.range->asks_pending--;
 	if (fate == OK) {
@@ -486,11 +511,12 @@ enum err plan_answered(struct plan *plan, uint64_t box_no, uint64_t first, uint6
 	return range_judge(plan, oldest.range);
 }
 
-void plan_failed(struct plan *plan, bool progress)
+void plan_failed(struct plan *plan, unsigned reader, bool progress)
 {
-	const struct plan_ask *oldest = &plan->asks[0];
+	unsigned at = oldest_ask(plan, reader);
+	const struct plan_ask *oldest = &plan->asks[at];
 
-	if (!progress && plan->asks_count > 0)
+	if (!progress && at < plan->asks_count)
 		suspects_add(&plan->suspects, oldest->range->box_no, oldest->first, oldest->last,
 			     ERR_SOURCE_POISON);
 }

@@ -16,10 +16,15 @@ void plan_close(struct plan **);
  * whose epoch is not the ledger's gives ERR_SOURCE_EPOCH and is left out. Suspends. */
 enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *) MUST_CHECK;
 
-/* The next keys to ask for: `box` gets raw, epoch, box_no and name of the folder. Intends new
- * ranges on the way. ERR_PIPE_ENDED: nothing more in this attempt, see plan_finished(). Suspends.
+/* Announced by the source and not settled yet, as far as is known. */
+uint64_t plan_left(const struct plan *);
+
+/* The next keys to ask for, by reader `reader` (below LANE_READERS_MAX); one caller at a time.
+ * `box` gets raw, epoch, box_no and name of the folder. Intends new ranges on the way.
+ * ERR_PIPE_ENDED: nothing more in this attempt, see plan_finished(). Suspends.
  */
-enum err plan_next(struct plan *, struct box *, uint64_t *first, uint64_t *last) MUST_CHECK;
+enum err plan_next(struct plan *, unsigned reader, struct box *, uint64_t *first,
+		   uint64_t *last) MUST_CHECK;
 /* Everything of every folder was asked for and answered. False after plan_next() ended: the number
  * of ranges in flight reached its bound; settle, plan_restart(), go on. */
 bool plan_finished(const struct plan *);
@@ -31,14 +36,14 @@ void plan_taken(struct plan *, uint64_t box_no, uint64_t no);
 enum err plan_settled(struct plan *, uint64_t box_no, uint64_t no) MUST_CHECK;
 /* It did not get past us: the next attempt asks for it again. */
 void plan_given_back(struct plan *, uint64_t box_no, uint64_t no);
-/* What was asked as [first, last] has been answered. A fate of class SKIP_MSG makes it a suspect.
- * Of class SKIP_BOX: the folder is left out from now on. Suspends as plan_settled. */
-enum err plan_answered(struct plan *, uint64_t box_no, uint64_t first, uint64_t last,
-		       enum err fate) MUST_CHECK;
+/* What the reader asked first, [first, last], has been answered. A fate of class SKIP_MSG makes it
+ * a suspect. Of class SKIP_BOX: the folder is left out from now on. Suspends as plan_settled. */
+enum err plan_answered(struct plan *, unsigned reader, uint64_t box_no, uint64_t first,
+		       uint64_t last, enum err fate) MUST_CHECK;
 
-/* The conversation ended in the middle: the oldest unanswered asking may be what kills it. With
- * `progress` (something was settled in this attempt) it is taken for bad luck. */
-void plan_failed(struct plan *, bool progress);
+/* The reader's conversation ended in the middle: its oldest unanswered asking may be what kills it.
+ * With `progress` (something was settled in this attempt) it is taken for bad luck. */
+void plan_failed(struct plan *, unsigned reader, bool progress);
 /* Since the last plan_restart() a suspicion was narrowed or a hopeless message skipped: progress of
  * a kind, which must not count as a failed attempt. */
 bool plan_advanced(const struct plan *);

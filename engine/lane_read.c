@@ -75,10 +75,7 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 		e = feed(lane, &none);
 	if (e == ERR_STREAM_ENDED)
 		e = OK;
-	if (e) { /* the write fiber must know it for ours before it sees the body end */
-		lane->read_end = e;
-		lane->reading = false;
-	}
+	lane->body_end = e; /* the write fiber must know it for ours before it sees the end */
 	pipe_body_end(lane->pipe, e);
 	item->body = body;
 	return e;
@@ -152,10 +149,16 @@ static enum err read_fate(struct lane *lane, const struct item *item)
 	return plan_settled(lane->plan, item->box_no, item->no);
 }
 
+static unsigned reader_no(const struct lane_reader *reader)
+{
+	return (unsigned)(reader - reader->lane->readers);
+}
+
 /* A range is answered. Fates of a message or a folder are taken down; any other ends the attempt.
  */
-static enum err read_answered(struct lane *lane, const struct item *item)
+static enum err read_answered(struct lane_reader *reader, const struct item *item)
 {
+	struct lane *lane = reader->lane;
 	enum err_retry class = item->fate ? err_retry_class(item->fate) : RETRY_NONE;
 	enum err e = OK;
 
@@ -167,47 +170,75 @@ static enum err read_answered(struct lane *lane, const struct item *item)
 	err_note_clear();
 	if (e)
 		return e;
-	return plan_answered(lane->plan, item->box_no, item->range_first, item->range_last,
-			     item->fate);
+	return plan_answered(lane->plan, reader_no(reader), item->box_no, item->range_first,
+			     item->range_last, item->fate);
 }
 
-/* Keep as many ranges asked for as the source takes. */
-static enum err ask_more(struct lane *lane, unsigned *asked)
+/* The plan has one walker at a time: it suspends in the ledger. */
+static enum err next_range(struct lane_reader *reader, struct box *box, uint64_t *first,
+			   uint64_t *last)
+{
+	struct lane *lane = reader->lane;
+	enum err e;
+
+	while (lane->planning)
+		if ((e = wait_on(&lane->plan_free, lane_stall_deadline())))
+			return e;
+	lane->planning = true;
+	e = plan_next(lane->plan, reader_no(reader), box, first, last);
+	lane->planning = false;
+	wake_all(&lane->plan_free);
+	return e;
+}
+
+/* How many ranges are kept asked for: what the source takes, but several conversations share what
+ * is left, so none asks for much more than it can have under way. */
+static unsigned asks_wanted(const struct lane_reader *reader)
+{
+	unsigned most = reader->source->type->asks_max;
+
+	return reader->lane->readers_max > 1 ? (unsigned)min_u64(most, LANE_SHARED_ASKS) : most;
+}
+
+/* Keep ranges asked for. */
+static enum err ask_more(struct lane_reader *reader)
 {
 	struct box *box = malloc(sizeof *box);
+	struct lane *lane = reader->lane;
 	uint64_t first, last;
 	enum err e = box ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
 
-	while (e == OK && *asked < lane->source->type->asks_max) {
-		if ((e = plan_next(lane->plan, box, &first, &last)))
+	while (e == OK && reader->asked < asks_wanted(reader)) {
+		if ((e = next_range(reader, box, &first, &last)))
 			break;
 		bytes_copy(lane->progress->box_name, box->name, strlen(box->name) + 1, BYTES_META);
-		if ((e = lane->source->type->ask(lane->source, box, first, last)) == OK)
-			++*asked;
+		if ((e = reader->source->type->ask(reader->source, box, first, last)) == OK)
+			reader->asked++;
 	}
 	free(box);
 	return e;
 }
 
-static enum err read_loop(struct lane *lane)
+static enum err read_loop(struct lane_reader *reader)
 {
 	struct item *item = calloc(1, sizeof *item);
-	unsigned asked = 0;
+	struct lane *lane = reader->lane;
 	bool more = true;
 	enum err e = item ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "reading messages");
 
+	reader->asked = 0;
 	while (e == OK && !lane_is_drained()) {
-		if (more && (e = ask_more(lane, &asked)) == ERR_PIPE_ENDED) {
+		if (more && (e = ask_more(reader)) == ERR_PIPE_ENDED) {
 			more = false;
 			e = OK;
 		}
-		if (e || (asked == 0 && !more))
+		if (e || (reader->asked == 0 && !more))
 			break;
-		if ((e = lane->source->type->next(lane->source, item)))
+		if ((e = reader->source->type->next(reader->source, item)))
 			break;
 		if (item->kind == ITEM_RANGE_DONE) {
-			asked--;
-			e = read_answered(lane, item);
+			reader->asked--;
+			e = read_answered(reader, item);
 		} else if (item->fate) {
 			e = read_fate(lane, item);
 		} else {
@@ -218,14 +249,31 @@ static enum err read_loop(struct lane *lane)
 	return e;
 }
 
+/* The first conversation is open. A further one that does not come about is not missed: the lane
+ * goes on with as many as the server grants. */
+static enum err open_further(struct lane_reader *reader)
+{
+	struct lane *lane = reader->lane;
+	enum err e = lane_open_source(reader);
+
+	if (!e || fiber_canceled())
+		return e;
+	log_error(LOG_INFO, "lane.fewer_connections", e);
+	err_note_clear();
+	lane->readers_max = (unsigned)min_u64(lane->readers_max, reader_no(reader));
+	return ERR_PIPE_ENDED;
+}
+
 enum err lane_read(void *argument)
 {
-	struct lane *lane = argument;
-	enum err e = read_loop(lane);
+	struct lane_reader *reader = argument;
+	struct lane *lane = reader->lane;
+	enum err e = open_further(reader);
 
-	lane->read_end = e;
-	lane->reading = false;
-	pipe_end(lane->pipe, ERR_PIPE_ENDED);
+	if (e == OK)
+		reader->failed = (e = read_loop(reader)) != OK;
+	if (--lane->reading == 0)
+		pipe_end(lane->pipe, ERR_PIPE_ENDED);
 	wake_all(&lane->changed);
-	return e;
+	return e == ERR_PIPE_ENDED ? OK : e;
 }

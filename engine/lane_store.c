@@ -36,7 +36,7 @@ static enum err write_message(struct lane *lane, struct item *item)
  * go. */
 static bool is_source_failure(struct lane *lane, enum err e)
 {
-	return !lane->reading && lane->read_end == e;
+	return lane->body_end == e;
 }
 
 static enum err write_loop(struct lane *lane)

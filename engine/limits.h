@@ -15,6 +15,11 @@ enum {
 	/* A lane reserves its worst case before it connects: one staged message being filled, one
 	 * being stored, and the same again in the pipe between the two fibers. */
 	LANE_CHUNKS_RESERVED = 4 * IOLIST_SLICES_MAX,
+	/* Each further conversation with the source fills a staged message of its own. */
+	LANE_CHUNKS_PER_READER = IOLIST_SLICES_MAX,
+	/* Conversations one mailbox may have with its source at once. Servers allow 10 to 20 an
+	 * account (Dovecot's default is 10), and its owner's own clients need some. */
+	LANE_READERS_MAX = 8,
 	/* Items between the read and the write fiber; each is small, the chunks are counted above.
 	 */
 	PIPE_ITEMS_MAX = 64,

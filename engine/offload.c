@@ -48,10 +48,20 @@ struct offload_act {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_cond_t work_came, thread_ended;
+static pthread_cond_t thread_ended;
+
+/* A thread without work. The one that worked last is called first: its caches and its compressor
+ * are warm, and one busy thread stays on one core where a queue would send jobs round all of them.
+ */
+struct idler {
+	pthread_cond_t call;
+	bool called;
+	struct idler *next;
+};
 /* All behind `lock`. */
+static struct idler *idlers;
 static struct offload_act *queue_first, *queue_last;
-static unsigned queued, threads, idle;
+static unsigned queued, threads, idle; /* idle: not called yet */
 static bool shutting_down;
 
 static _Thread_local struct door door;
@@ -63,7 +73,6 @@ static void conditions_init(void)
 	/* Deadlines are values of clock_now(). */
 	must(pthread_condattr_init(&monotonic) == 0);
 	must(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-	must(pthread_cond_init(&work_came, &monotonic) == 0);
 	must(pthread_cond_init(&thread_ended, &monotonic) == 0);
 	must(pthread_condattr_destroy(&monotonic) == 0);
 }
@@ -161,17 +170,40 @@ static void job_end(struct offload_act *job)
 		job_drop(job);
 }
 
+static void call_idler(void)
+{
+	struct idler *idler = idlers;
+
+	if (!idler)
+		return;
+	idlers = idler->next;
+	idle--;
+	idler->called = true;
+	must(pthread_cond_signal(&idler->call) == 0);
+}
+
+/* Wait for a call; the lock is held on the way in and out. */
+static void idle_wait(struct idler *idler)
+{
+	idler->called = false;
+	idler->next = idlers;
+	idlers = idler;
+	idle++;
+	while (!idler->called)
+		must(pthread_cond_wait(&idler->call, &lock) == 0);
+}
+
 static void *thread_main(void *unused)
 {
+	struct idler idler = { .call = PTHREAD_COND_INITIALIZER };
+
 	(void)unused;
 	lock_take();
 	while (true) {
 		struct offload_act *job;
 
-		idle++;
 		while (queued == 0 && !shutting_down)
-			must(pthread_cond_wait(&work_came, &lock) == 0);
-		idle--;
+			idle_wait(&idler);
 		if (queued == 0)
 			break;
 		job = queue_pop();
@@ -184,6 +216,7 @@ static void *thread_main(void *unused)
 	threads--;
 	must(pthread_cond_broadcast(&thread_ended) == 0);
 	lock_leave();
+	must(pthread_cond_destroy(&idler.call) == 0);
 	return NULL;
 }
 
@@ -248,7 +281,7 @@ static enum err job_queue(struct offload_act *job)
 	int result = 0;
 
 	lock_take();
-	if (idle <= queued && threads < OFFLOAD_THREADS && (result = thread_start()) == 0)
+	if (idle == 0 && threads < OFFLOAD_THREADS && (result = thread_start()) == 0)
 		threads++;
 	if (threads == 0) {
 		lock_leave();
@@ -256,7 +289,7 @@ static enum err job_queue(struct offload_act *job)
 				   job->what.name);
 	}
 	queue_push(job);
-	must(pthread_cond_signal(&work_came) == 0);
+	call_idler();
 	lock_leave();
 	return OK;
 }
@@ -362,7 +395,8 @@ void offload_shutdown(nsec until)
 	must(pthread_once(&once, conditions_init) == 0);
 	lock_take();
 	shutting_down = true;
-	must(pthread_cond_broadcast(&work_came) == 0);
+	while (idlers)
+		call_idler();
 	while (threads > 0)
 		if (pthread_cond_timedwait(&thread_ended, &lock, &limit) == ETIMEDOUT)
 			break;

@@ -1,5 +1,5 @@
-/* The bounded hand-over between a lane's read fiber (the producer: pipe_put, pipe_body_*, pipe_end)
- * and its write fiber (the consumer: pipe_next and the bodies). One of each. */
+/* The bounded hand-over between a lane's read fibers (the producers: pipe_put, pipe_body_*,
+ * pipe_end) and its write fiber (the consumer: pipe_next and the bodies). */
 #include "engine/pipe.h"
 
 #include <stdlib.h>
@@ -110,7 +110,7 @@ static void passage_close(struct stream *stream)
 	passage->pulling = false;
 	passage_drop(passage);
 	wake_one(&passage->feeder);
-	wake_one(&pipe->producer);
+	wake_all(&pipe->producer);
 }
 
 static const struct stream_type passage_type = { .pull = passage_pull, .close = passage_close };
@@ -157,6 +157,7 @@ void pipe_body_end(struct pipe *pipe, enum err e)
 	if (e)
 		passage->note = *err_note();
 	wake_one(&passage->puller);
+	wake_all(&pipe->producer);
 }
 
 /* ---- items ---- */
@@ -166,9 +167,12 @@ static bool wants_passage(const struct item *item, const struct iolist *staged)
 	return item->kind == ITEM_MESSAGE && item->fate == OK && !staged && !item->body;
 }
 
+/* While one producer feeds a body, the others stay outside: what they put behind it would hold the
+ * chunks that it needs to come to its end. */
 static bool has_room(const struct pipe *pipe, bool passage)
 {
-	return pipe->count < PIPE_ITEMS_MAX && !(passage && pipe->passage.pulling);
+	return pipe->count < PIPE_ITEMS_MAX && !pipe->passage.feeding &&
+	       !(passage && pipe->passage.pulling);
 }
 
 enum err pipe_put(struct pipe *pipe, struct item *item, struct iolist *staged, nsec until)
@@ -178,7 +182,7 @@ enum err pipe_put(struct pipe *pipe, struct item *item, struct iolist *staged, n
 	enum err e = OK;
 
 	MAGIC_CHECK(pipe, PIPE_MAGIC);
-	must(!pipe->ended_with && !pipe->passage.feeding);
+	must(!pipe->ended_with);
 	must(!(staged && item->body) && (item->fate == OK || (!staged && !item->body)));
 	while (!has_room(pipe, passage) && !e)
 		e = wait_on(&pipe->producer, until);
@@ -216,7 +220,7 @@ static void pop(struct pipe *pipe)
 	pipe->first = (pipe->first + 1) % PIPE_ITEMS_MAX;
 	pipe->count--;
 	pipe->held = false;
-	wake_one(&pipe->producer);
+	wake_all(&pipe->producer); /* one of them may wait for the passage, not for a slot */
 }
 
 enum err pipe_next(struct pipe *pipe, struct item **out, nsec until)

@@ -30,7 +30,7 @@
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
 	const char *digest, *log, *log_level;
-	uint64_t zstd, pack_size;
+	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout;
 	bool json, dry_run, stats;
 };
@@ -247,6 +247,7 @@ static void configure_lane(struct copy *copy)
 		},
 		.ledger = copy->ledger,
 		.digest = copy->digest,
+		.connections = (unsigned)copy->options.connections,
 		.dry_run = copy->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
@@ -331,6 +332,12 @@ static int say_end(const struct report *report)
 	return command_finish_output("copy", report_exit_code(report));
 }
 
+/* What the lane reserves, and as much again for whoever reads or writes beside it. */
+static unsigned copy_chunks(const struct copy *copy)
+{
+	return ARENA_CHUNKS_DEFAULT / 2 + lane_chunks((unsigned)copy->options.connections);
+}
+
 static int copy_run(struct copy *copy, const struct opt_words *words)
 {
 	enum err e;
@@ -343,7 +350,8 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
 	signals_setup();
-	if ((e = shard_run(&(struct shard_config){ 0 }, copy_fiber, copy)))
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = copy_chunks(copy) }, copy_fiber,
+			   copy)))
 		return hint_fail("copy", e);
 	return say_end(&copy->report);
 }
@@ -413,6 +421,14 @@ static const struct opt options[] = {
 	  .min = 64 * 1024,
 	  .max = (uint64_t)16 << 30,
 	  .help = "A pack of the archive is closed at about this many stored bytes." },
+	{ .name = "connections",
+	  OPT_STORES_NUMBER(struct copy_options, connections),
+	  .value = "N",
+	  .initial = "2",
+	  .min = 1,
+	  .max = LANE_READERS_MAX,
+	  .help = "Conversations with the source at once, each on messages of its own. A server "
+		  "that grants fewer is used with fewer." },
 	{ .name = "io-timeout",
 	  OPT_STORES_DURATION(struct copy_options, io_timeout),
 	  .value = "TIME",

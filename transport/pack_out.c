@@ -1,7 +1,7 @@
 /* See pack_out.h. Compressing costs more than everything else on a message's way, so it is done
- * beside the shard: frames are gathered into one batch while an offload thread compresses the one
- * before it. Digesting follows behind in long aligned spans, while the bytes are still in the
- * cache: BLAKE3 costs twice as much in many small updates. */
+ * beside the shard: frames are gathered into one batch while offload threads compress those before
+ * it, which are stored in their order. Digesting follows behind in long aligned spans, while the
+ * bytes are still in the cache: BLAKE3 costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
 #include <stdlib.h>
@@ -18,16 +18,20 @@ enum {
 	/* Longest stretch of gathering or storing before others get the core. */
 	BREATHE_BYTES = 256 * 1024,
 	TABLE_ENTRY_BYTES = 8,
-	/* A batch goes out when this much is gathered: some 2 ms of compressing, beside which the
-	 * hand-over to the other thread (some 50 us) is nothing. */
-	BATCH_BYTES = ZSTD_FRAME_BYTES_MAX / 2,
+	/* A batch goes out when this much is gathered: some 1 ms of compressing, beside which the
+	 * hand-over to the other thread costs little, and few enough bytes to stay in its cache. */
+	BATCH_BYTES = ZSTD_FRAME_BYTES_MAX / 8,
 	BATCH_FRAMES_MAX = 256,
+	/* One being filled, the others in jobs or compressed. With two, either the shard or the
+	 * compressor waited for the other a tenth of the time. */
+	BATCHES = 4,
 };
 
 /* Frames on their way through the compressor, one after another in both buffers. While a job works
- * on a batch it is the job's, with the compressor that was lent to it. */
+ * on a batch it is the job's. */
 struct batch {
-	struct zstd_stage *zstd; /* NULL but in a job */
+	struct zstd_stage *zstd;
+	struct offload_act *act; /* NULL: no job */
 	uint8_t *plain, *packed; /* ZSTD_FRAME_BYTES_MAX, batch_room() */
 	uint32_t plain_bytes[BATCH_FRAMES_MAX], packed_bytes[BATCH_FRAMES_MAX];
 	unsigned count;
@@ -37,16 +41,16 @@ struct batch {
 struct pack_out {
 	struct store *store;
 	struct tap *tap, *tap_marked;
-	int zstd_level;		 /* 0: neither frames nor batches */
-	struct zstd_stage *zstd; /* NULL while a job has it */
+	int zstd_level; /* 0: neither frames nor batches */
 	struct store_put *put;
 	uint64_t plain_bytes, stored_bytes;
 	size_t unfed;  /* last bytes in the store's buffer, not digested yet */
 	size_t worked; /* since the last yield */
-	struct batch *filling;
-	struct batch *other;	 /* compressed, or in the job: not ours to look at */
-	struct offload_act *act; /* NULL: no job */
-	size_t frame_bytes;	 /* of filling->plain behind the closed ones: the open frame's */
+	/* A ring: `leaving` batches from `first` on are in jobs, oldest first; the next is filled.
+	 */
+	struct batch *batches[BATCHES];
+	unsigned first, leaving;
+	size_t frame_bytes; /* of the filled batch's `plain` behind the closed ones: open frame */
 	struct buffer table;
 	uint64_t plain_marked, stored_marked;
 	size_t table_marked;
@@ -73,9 +77,8 @@ void pack_out_close(struct pack_out **out_at)
 	if (!out)
 		return;
 	pack_out_abort(out);
-	zstd_stage_close(&out->zstd);
-	batch_close(&out->filling);
-	batch_close(&out->other);
+	for (unsigned i = 0; i < BATCHES; i++)
+		batch_close(&out->batches[i]);
 	if (out->tap_marked)
 		out->tap_marked->type->close(&out->tap_marked);
 	buffer_free(&out->table);
@@ -89,9 +92,10 @@ static size_t batch_room(void)
 	return zstd_stage_bound(ZSTD_FRAME_BYTES_MAX) + (size_t)BATCH_FRAMES_MAX * 256;
 }
 
-static enum err batch_open(struct batch **batch_at)
+static enum err batch_open(int zstd_level, struct batch **batch_at)
 {
 	struct batch *batch = calloc(1, sizeof *batch);
+	enum err e;
 
 	*batch_at = batch;
 	if (batch) {
@@ -99,9 +103,12 @@ static enum err batch_open(struct batch **batch_at)
 		batch->packed = malloc(batch_room());
 	}
 	if (batch && batch->plain && batch->packed)
-		return OK;
-	batch_close(batch_at);
-	return RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
+		e = zstd_stage_open(zstd_level, &batch->zstd);
+	else
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "opening a pack");
+	if (e)
+		batch_close(batch_at);
+	return e;
 }
 
 static void batch_empty(struct batch *batch)
@@ -115,15 +122,10 @@ static enum err frames_open(struct pack_out *out)
 {
 	enum err e = OK;
 
-	must(!out->act);
-	if (out->zstd_level == 0)
-		return OK;
-	if (!out->zstd)
-		e = zstd_stage_open(out->zstd_level, &out->zstd);
-	if (!e && !out->filling)
-		e = batch_open(&out->filling);
-	if (!e && !out->other)
-		e = batch_open(&out->other);
+	must(out->leaving == 0);
+	for (unsigned i = 0; i < BATCHES && out->zstd_level > 0 && !e; i++)
+		if (!out->batches[i])
+			e = batch_open(out->zstd_level, &out->batches[i]);
 	return e;
 }
 
@@ -155,12 +157,10 @@ bool pack_out_is_begun(const struct pack_out *out)
 /* Forget what was gathered or compressed and is not stored. */
 static void frames_empty(struct pack_out *out)
 {
-	must(!out->act);
+	must(out->leaving == 0);
 	out->frame_bytes = 0;
-	if (out->zstd_level == 0)
-		return;
-	batch_empty(out->filling);
-	batch_empty(out->other);
+	for (unsigned i = 0; i < BATCHES && out->zstd_level > 0; i++)
+		batch_empty(out->batches[i]);
 }
 
 enum err pack_out_begin(struct pack_out *out, const char *key)
@@ -178,13 +178,27 @@ enum err pack_out_begin(struct pack_out *out, const char *key)
 	return out->store->type->put_open(out->store, key, &out->put);
 }
 
-/* A batch in a job goes with it: the thread may be in the middle of it, and this does not suspend.
- */
+/* The batch `ahead` places behind the oldest in a job. */
+static struct batch **batch_at(struct pack_out *out, unsigned ahead)
+{
+	return &out->batches[(out->first + ahead) % BATCHES];
+}
+
+static struct batch *batch_filling(struct pack_out *out)
+{
+	return *batch_at(out, out->leaving);
+}
+
+/* Batches in jobs go with them: threads may be in the middle of them, and this does not suspend. */
 void pack_out_abort(struct pack_out *out)
 {
-	if (out->act)
-		out->other = NULL;
-	offload_abandon(&out->act);
+	for (; out->leaving > 0; out->leaving--) {
+		struct batch **batch = batch_at(out, out->leaving - 1);
+		struct offload_act *act = (*batch)->act;
+
+		*batch = NULL;
+		offload_abandon(&act);
+	}
 	out->store->type->put_abort(&out->put);
 }
 
@@ -287,10 +301,10 @@ static void batch_drop(void *argument)
 	batch_close(argument);
 }
 
-/* Have the closed frames compressed; nothing else is. */
+/* Have the closed frames compressed; a free batch is filled next. */
 static enum err batch_start(struct pack_out *out)
 {
-	struct batch *batch = out->filling;
+	struct batch *batch = batch_filling(out);
 	const struct offload_job job = { .name = "zstd",
 					 .run = batch_compress,
 					 .drop = batch_drop,
@@ -298,40 +312,39 @@ static enum err batch_start(struct pack_out *out)
 					 .argument_bytes = sizeof batch };
 	enum err e;
 
-	must(!out->act && out->zstd && !batch->zstd);
-	batch->zstd = out->zstd;
-	out->zstd = NULL;
-	if ((e = offload_start(&job, &out->act))) {
-		out->zstd = batch->zstd;
-		batch->zstd = NULL;
-	}
+	must(!batch->act && out->leaving < BATCHES);
+	if ((e = offload_start(&job, &batch->act)) == OK)
+		out->leaving++;
 	return e;
 }
 
-/* Have the batch back that is being compressed. A few milliseconds, so a cancel may wait for it:
- * then no batch is lost to a job. There is no deadline, for a process may be stopped for hours. */
-static enum err batch_wait(struct pack_out *out)
+/* Have the oldest batch back that is being compressed. A few milliseconds, so a cancel may wait for
+ * it: then no batch is lost to a job. There is no deadline, for a process may be stopped for hours.
+ */
+static enum err batch_wait(struct pack_out *out, struct batch **batch)
 {
-	struct batch *batch = NULL;
+	struct batch *back = NULL;
 	enum err e;
 
-	if (!out->act)
-		return OK;
+	*batch = *batch_at(out, 0);
+	must(out->leaving > 0 && (*batch)->act);
 	fiber_shield();
-	e = offload_wait(&out->act, &batch, DEADLINE_NEVER);
+	e = offload_wait(&(*batch)->act, &back, DEADLINE_NEVER);
 	fiber_unshield();
-	must(batch == out->other);
-	out->zstd = batch->zstd;
-	batch->zstd = NULL;
+	must(back == *batch);
+	out->first = (out->first + 1) % BATCHES;
+	out->leaving--;
 	return e;
 }
 
-/* Store what was compressed, if any was. */
-static enum err batch_store(struct pack_out *out, struct batch *batch)
+static enum err batch_store(struct pack_out *out)
 {
+	struct batch *batch;
 	size_t packed = 0;
+	enum err e;
 
-	must(!batch->zstd);
+	if ((e = batch_wait(out, &batch)))
+		return e;
 	for (unsigned i = 0; i < batch->count; i++) {
 		table_add(out, batch->packed_bytes[i], batch->plain_bytes[i]);
 		packed += batch->packed_bytes[i];
@@ -340,23 +353,19 @@ static enum err batch_store(struct pack_out *out, struct batch *batch)
 	return store_bytes(out, batch->packed, packed);
 }
 
-/* The closed frames are compressed next, and meanwhile what was compressed before is stored and its
- * batch filled; the open frame moves there. */
+/* The closed frames are compressed beside us, and another batch is filled; the open frame moves
+ * there. Where none is free, the oldest is waited for and stored. */
 static enum err batch_flush(struct pack_out *out)
 {
-	struct batch *full = out->filling, *next = out->other;
+	struct batch *full = batch_filling(out);
 	enum err e;
 
 	if (full->count == 0)
 		return OK;
-	if ((e = batch_wait(out)))
+	if ((e = batch_start(out)) || (out->leaving == BATCHES && (e = batch_store(out))))
 		return e;
-	bytes_move(next->plain, full->plain + full->closed_bytes, out->frame_bytes);
-	if ((e = batch_start(out)))
-		return e;
-	out->filling = next;
-	out->other = full;
-	return batch_store(out, next);
+	bytes_move(batch_filling(out)->plain, full->plain + full->closed_bytes, out->frame_bytes);
+	return OK;
 }
 
 /* Every closed frame is stored on return. */
@@ -366,14 +375,16 @@ static enum err batch_drain(struct pack_out *out)
 
 	if (out->zstd_level == 0)
 		return OK;
-	if ((e = batch_flush(out)) || (e = batch_wait(out)))
-		return e;
-	return batch_store(out, out->other);
+	must(out->frame_bytes == 0);
+	e = batch_flush(out);
+	while (out->leaving > 0 && !e)
+		e = batch_store(out);
+	return e;
 }
 
 static enum err frame_end(struct pack_out *out)
 {
-	struct batch *batch = out->filling;
+	struct batch *batch = batch_filling(out);
 
 	must(out->frame_bytes > 0 && batch->count < BATCH_FRAMES_MAX);
 	batch->plain_bytes[batch->count++] = (uint32_t)out->frame_bytes;
@@ -387,11 +398,12 @@ static enum err frame_end(struct pack_out *out)
 /* Where the open frame goes on. */
 static uint8_t *frame_room(struct pack_out *out, size_t *room)
 {
-	size_t used = out->filling->closed_bytes + out->frame_bytes;
+	struct batch *batch = batch_filling(out);
+	size_t used = batch->closed_bytes + out->frame_bytes;
 
 	must(used <= ZSTD_FRAME_BYTES_MAX);
 	*room = ZSTD_FRAME_BYTES_MAX - used;
-	return out->filling->plain + used;
+	return batch->plain + used;
 }
 
 enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
@@ -452,10 +464,12 @@ enum err pack_out_mark(struct pack_out *out)
 
 enum err pack_out_rewind(struct pack_out *out)
 {
-	enum err e;
+	struct batch *batch;
+	enum err e = OK;
 
-	if ((e = batch_wait(out)))
-		return e;
+	while (out->leaving > 0)
+		if ((e = batch_wait(out, &batch)))
+			return e;
 	digest_copy(out->tap, out->tap_marked);
 	out->plain_bytes = out->plain_marked;
 	out->stored_bytes = out->stored_marked;

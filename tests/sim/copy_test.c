@@ -6,6 +6,7 @@
  *	make sim SEED=7 CUT=123           that cut alone
  *	make sim SEED=7 CUT=123 CUT2=45   and a second one while the next run recovers from it
  *	make sim SEED=7 KILL=123          the process alone is cut, the power after the next run
+ *	make sim SEED=7 SHARED=123        the cut of a run with two conversations
  *	make sim SEED=7 END=5000          the first connection ends after that many bytes
  *	make sim SEED=7 DRAIN=99          an orderly end is asked for at that step
  *	make sim SEED=7 ROOM=400          so many KiB of disk
@@ -31,6 +32,7 @@ enum {
 	FIRST_CUTS_NESTED = SANITIZED ? 8 : 24, /* first cuts that are followed by second ones, */
 	SECOND_CUTS_USUAL = 10,			/* by about so many each, */
 	SECOND_CUTS_STEP = 7,			/* with SIM_ALL=1 every seventh */
+	CUTS_SHARED = SANITIZED ? 40 : 200,	/* where two conversations share a mailbox */
 	ENDS_USUAL = 40,
 	DRAINS_USUAL = 40,
 	ROOM_KIB_MAX = 700, /* enough for the whole archive */
@@ -46,7 +48,7 @@ static uint64_t from_environment(const char *name)
 /* Somebody repeats one accident: another one than `mine`, so this test is not meant. */
 static bool another_is_chosen(const char *mine)
 {
-	static const char *const choices[] = { "CUT", "KILL", "END", "DRAIN", "ROOM" };
+	static const char *const choices[] = { "CUT", "KILL", "END", "DRAIN", "ROOM", "SHARED" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++)
 		if (from_environment(choices[i]) && strcmp(choices[i], mine) != 0)
@@ -64,6 +66,29 @@ static struct world *filled_world(void)
 	struct world *world = world_open(world_seed(SEED_USUAL));
 
 	world_fill(world);
+	return world;
+}
+
+/* So much in so many folders that two conversations share it. */
+static struct world *busy_world(void)
+{
+	static const char *const names[] = { "A", "B", "C", "D", "E", "F", "G", "H", "I" };
+	struct world *world = world_open(world_seed(SEED_USUAL));
+	struct buffer mail = { 0 };
+
+	world->connections = 2;
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+		struct imap_model_box *box =
+			imap_model_add_box(&world->imap, names[i], names[i], "");
+
+		for (unsigned k = 0; k < 16; k++) {
+			world_make_mail(world, names[i], k == 7 ? 70000 : 300 + k, &mail);
+			(void)imap_model_add_message(box, "", "02-Feb-2022 22:22:22 +0200", mail.at,
+						     mail.bytes);
+			buffer_reset(&mail);
+		}
+	}
+	buffer_free(&mail);
 	return world;
 }
 
@@ -172,9 +197,10 @@ struct sweep {
 	unsigned failures, made;
 };
 
-static void sweep_open(struct sweep *sweep)
+/* Takes the world. */
+static void sweep_open(struct sweep *sweep, struct world *world)
 {
-	*sweep = (struct sweep){ .world = filled_world(),
+	*sweep = (struct sweep){ .world = world,
 				 .only = from_environment("CUT"),
 				 .only_second = from_environment("CUT2") };
 	sweep->start = world_mark(sweep->world);
@@ -226,9 +252,9 @@ static void cut_once(struct sweep *sweep, const char *name, uint64_t k)
 }
 
 /* One run for each step that is to be cut; `name` is the variable that repeats one of them. */
-static void sweep_run(struct sweep *sweep, const char *name, const char *what)
+static void sweep_run(struct sweep *sweep, const char *name, uint64_t usual, const char *what)
 {
-	uint64_t step = from_environment("SIM_ALL") ? 1 : every(sweep->steps, CUTS_USUAL);
+	uint64_t step = from_environment("SIM_ALL") ? 1 : every(sweep->steps, usual);
 
 	for (uint64_t k = 1 + sweep->world->seed % step; k <= sweep->steps; k += step)
 		if (!sweep->only && sweep->failures < FAILURES_MAX)
@@ -248,8 +274,20 @@ TEST(a_power_cut_at_any_step_loses_nothing_and_doubles_nothing)
 	ONLY_FOR("CUT");
 	if (from_environment("CUT2"))
 		SKIP("CUT2 asks for the other sweep");
-	sweep_open(&sweep);
-	sweep_run(&sweep, "CUT", "cuts");
+	sweep_open(&sweep, filled_world());
+	sweep_run(&sweep, "CUT", CUTS_USUAL, "cuts");
+	sweep_close(&sweep);
+}
+
+TEST(two_conversations_with_one_mailbox_cut_at_any_step_lose_nothing_and_double_nothing)
+{
+	struct sweep sweep;
+
+	ONLY_FOR("SHARED");
+	sweep_open(&sweep, busy_world());
+	CHECK_EQ(sweep.world->result->imap.connections, 2);
+	sweep.only = from_environment("SHARED");
+	sweep_run(&sweep, "SHARED", CUTS_SHARED, "cuts of two conversations");
 	sweep_close(&sweep);
 }
 
@@ -260,10 +298,10 @@ TEST(a_killed_run_and_a_power_cut_after_the_next_one_lose_nothing)
 	struct sweep sweep;
 
 	ONLY_FOR("KILL");
-	sweep_open(&sweep);
+	sweep_open(&sweep, filled_world());
 	sweep.world->cuts_kill = true;
 	sweep.only = from_environment("KILL");
-	sweep_run(&sweep, "KILL", "kills");
+	sweep_run(&sweep, "KILL", CUTS_USUAL, "kills");
 	sweep_close(&sweep);
 }
 
@@ -312,7 +350,7 @@ TEST(a_second_power_cut_during_recovery_loses_nothing_and_doubles_nothing)
 	ONLY_FOR("CUT");
 	if (from_environment("CUT") && !from_environment("CUT2"))
 		SKIP("CUT without CUT2 asks for the other sweep");
-	sweep_open(&sweep);
+	sweep_open(&sweep, filled_world());
 	step = every(sweep.steps, FIRST_CUTS_NESTED);
 	for (uint64_t k = 1 + sweep.world->seed % step; k <= sweep.steps; k += step)
 		if (!sweep.only && sweep.failures < FAILURES_MAX)

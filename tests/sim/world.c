@@ -59,6 +59,7 @@ struct world *world_open(uint64_t seed)
 	world->seed = seed;
 	world->disk = disk_open(WORLD_DISK_BYTES);
 	world->pack_bytes = 64 * 1024;
+	world->connections = 1;
 	make_directory(world->disk, "/mail", "/");
 	make_directory(world->disk, "/state", "/");
 	world->result = mmap(NULL, sizeof *world->result, PROT_READ | PROT_WRITE,

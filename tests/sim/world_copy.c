@@ -104,6 +104,7 @@ static enum err run_lane(struct copy *copy)
 				  .connect_timeout = 30 * NSEC_SECOND };
 	struct account target = world_archive_account();
 	struct lane_config lane = { .source = &imap_source,
+				    .connections = world->connections,
 				    .source_account = &source,
 				    .sink = &archive_sink,
 				    .sink_account = &target,
@@ -151,8 +152,8 @@ static enum err copy_body(struct world *world, void *argument)
 		return e;
 	/* Four lanes' worth of chunks would be touched for nothing in each of thousands of
 	 * processes. */
-	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, copy_fiber,
-		      &copy);
+	e = shard_run(&(struct shard_config){ .arena_chunks = lane_chunks(world->connections) },
+		      copy_fiber, &copy);
 	copy.digest->type->close(&copy.digest);
 	copy.store_digest->type->close(&copy.store_digest);
 	secret_close(&copy.password);

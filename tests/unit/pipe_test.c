@@ -333,6 +333,70 @@ TEST_FIBER(large_bodies_pass_through_whole_and_in_order)
 	play_large((struct scene){ .items = 2, .slices = 0 });
 }
 
+/* ---- several producers ---- */
+
+struct crowd {
+	struct scene scene;
+	unsigned fed, met; /* slices fed, and what the other's item found of them */
+	bool other_put;
+};
+
+static enum err feed_slowly(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct item item = { .kind = ITEM_MESSAGE, .no = 1, .size_bytes = 40 };
+	struct slice slice;
+
+	CHECK_OK(pipe_put(crowd->scene.pipe, &item, NULL, LATER));
+	for (; crowd->fed < 10; crowd->fed++) {
+		CHECK_OK(fiber_yield());
+		CHECK(!crowd->other_put);
+		if (CHECK_OK(filled_slice(&crowd->scene, crowd->fed, &slice)))
+			CHECK_OK(pipe_body_feed(crowd->scene.pipe, slice, LATER));
+	}
+	pipe_body_end(crowd->scene.pipe, OK);
+	return OK;
+}
+
+static enum err put_beside(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct item item = { .kind = ITEM_MESSAGE, .no = 2, .fate = ERR_IMAP_MSG_GONE };
+
+	CHECK_OK(pipe_put(crowd->scene.pipe, &item, NULL, LATER));
+	crowd->other_put = true;
+	crowd->met = crowd->fed;
+	pipe_end(crowd->scene.pipe, ERR_PIPE_ENDED);
+	return OK;
+}
+
+static enum err consume_crowd(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct item *item;
+
+	for (; pipe_next(crowd->scene.pipe, &item, LATER) == OK; crowd->scene.received++)
+		CHECK_EQ(item->no, crowd->scene.received + 1);
+	return OK;
+}
+
+/* What came in behind a body would hold the chunks that the body needs to come to its end. */
+TEST_FIBER(another_producer_stays_outside_while_a_body_is_fed)
+{
+	struct crowd crowd = { .met = 0 };
+	struct group *group = group_open();
+
+	if (!scene_open(&crowd.scene))
+		return;
+	CHECK_OK(group_spawn(group, "feeds", FIBER_STACK_SMALL, feed_slowly, &crowd));
+	CHECK_OK(group_spawn(group, "beside", FIBER_STACK_SMALL, put_beside, &crowd));
+	CHECK_OK(group_spawn(group, "takes", FIBER_STACK_SMALL, consume_crowd, &crowd));
+	CHECK_OK(group_join(&group));
+	CHECK_EQ(crowd.met, 10);
+	CHECK_EQ(crowd.scene.received, 2);
+	scene_close(&crowd.scene);
+}
+
 TEST_FIBER(an_error_inside_a_body_reaches_the_consumer_after_its_slices)
 {
 	play_large((struct scene){ .items = 2, .slices = 100, .body_error = ERR_STREAM_CUT });
