@@ -22,7 +22,7 @@ OPT ?= -O2
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE -DMAILHAUL_VERSION='"$(VERSION)"' $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3
+LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd
 TEST_LIBS := -ljansson -lm # another reader of the JSON we write
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -47,10 +47,13 @@ SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c %_main.c,$(wildca
 SIM := $(patsubst tests/sim/%.c,$(OUT)/tests/sim/%,$(wildcard tests/sim/*_test.c))
 WIRE_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(wildcard tests/wire/*.c)))
 WIRE := $(patsubst tests/wire/%.c,$(OUT)/tests/wire/%,$(wildcard tests/wire/*_test.c))
+MODEL_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/model/*.c))
+TORTURE := $(patsubst tests/torture/%.c,$(OUT)/tests/torture/%,$(wildcard tests/torture/*_probe.c))
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
 
-.PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries bench-binaries bench demo clean
+.PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries model-server \
+  bench-binaries bench torture demo clean
 .SECONDARY:
 # build/mailhaul is gcc's without sanitizers; other variants stay in their own folder.
 all: $(OUT)/mailhaul $(if $(filter gcc,$(VARIANT)),$(BUILD)/mailhaul)
@@ -60,7 +63,7 @@ $(BUILD)/mailhaul: $(OUT)/mailhaul
 $(OUT)/mailhaul: $(OUT)/tools/main.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(LIBRARY): $(OBJECTS) $(BLAKE3_OBJECTS)
-	@rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && ar rcsP $@ $^
 
 $(OUT)/%.o: %.c | $(DEPS)/ready
 	@mkdir -p $(dir $@)
@@ -88,6 +91,11 @@ $(OUT)/tests/wire/%: $(OUT)/tests/wire/%.o $(WIRE_OBJECTS) $(OUT)/tests/sim/tls_
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TEST_LIBS)
 $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm
+$(OUT)/tests/model/model_server: $(MODEL_OBJECTS) $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/torture/%: $(OUT)/tests/torture/%.o $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+model-server: $(OUT)/tests/model/model_server
 unit-binaries: $(UNIT)
 sim-binaries: $(SIM)
 wire-binaries: $(WIRE)
@@ -105,5 +113,7 @@ demo:
 	@tests/demo
 bench:
 	@bench/run
+torture: $(TORTURE)
+	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe TEST_SECONDS=600 tests/run tests/torture/*_test
 clean:
 	rm -rf build

@@ -156,6 +156,24 @@ void secret_wipe(void *at, size_t bytes)
 	sodium_memzero(at, bytes);
 }
 
+enum err secret_check_key(uint8_t key[SECRET_CHECK_KEY_BYTES])
+{
+	if (sodium_init() < 0)
+		return RAISE(ERR_INPUT_SECRET, "libsodium cannot be started");
+	randombytes_buf(key, SECRET_CHECK_KEY_BYTES);
+	return OK;
+}
+
+uint64_t secret_check(const uint8_t key[SECRET_CHECK_KEY_BYTES], const void *at, size_t bytes)
+{
+	uint8_t hash[crypto_shorthash_BYTES];
+
+	_Static_assert(sizeof hash == 8 && SECRET_CHECK_KEY_BYTES == crypto_shorthash_KEYBYTES,
+		       "SipHash-2-4 of libsodium");
+	crypto_shorthash(hash, at, bytes, key);
+	return bytes_get_le64(hash);
+}
+
 enum err secret_process_setup(void)
 {
 	if (sodium_init() < 0)

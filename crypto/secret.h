@@ -17,6 +17,12 @@ struct text secret_text(const struct secret *);
 void secret_close(struct secret **); /* wipes */
 /* Wipe a temporary copy (a command line being built). */
 void secret_wipe(void *, size_t);
+/* A keyed hash (SipHash-2-4) that tells whether a secret read again is the one read before, for
+ * where thousands of them cannot be kept locked. Says nothing without the key, which does not
+ * outlive the process. */
+enum { SECRET_CHECK_KEY_BYTES = 16 };
+enum err secret_check_key(uint8_t key[SECRET_CHECK_KEY_BYTES]) MUST_CHECK;
+uint64_t secret_check(const uint8_t key[SECRET_CHECK_KEY_BYTES], const void *, size_t);
 /* Once at start: no core dumps, no ptrace by others (PR_SET_DUMPABLE), libsodium ready. */
 enum err secret_process_setup(void) MUST_CHECK;
 

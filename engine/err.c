@@ -87,9 +87,22 @@ void err_note_clear(void)
 	/* The text is left where it is: 400 bytes need no wiping, an empty string is enough. */
 	note->error = OK;
 	note->errno_value = 0;
+	note->scope = ERR_OF_MAILBOX;
+	note->retry_after = 0;
 	note->file = NULL;
 	note->line = 0;
 	note->text[0] = '\0';
+}
+
+void err_retry_after(nsec duration, enum err_scope scope)
+{
+	struct err_note *note = err_note();
+
+	must(duration >= 0);
+	if (note->error)
+		return; /* what follows is not the cause */
+	note->scope = scope;
+	note->retry_after = duration;
 }
 
 struct err_note *err_note_swap(struct err_note *note)

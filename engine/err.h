@@ -47,9 +47,18 @@ enum exit_code {
 
 enum { ERR_NOTE_BYTES_MAX = 400 };
 
+/* Whom an error of class BACKOFF or RECONNECT concerns: who is to be left alone for a while. */
+enum err_scope {
+	ERR_OF_MAILBOX, /* this piece of work, as far as anybody said */
+	ERR_OF_ACCOUNT, /* all that logs in as this user */
+	ERR_OF_HOST,	/* all that connects there */
+};
+
 struct err_note {
 	enum err error; /* OK: nothing noted */
 	int errno_value;
+	enum err_scope scope;
+	nsec retry_after; /* how long the peer asks us to stay away, from then; 0: not said */
 	const char *file;
 	int line;
 	char text[ERR_NOTE_BYTES_MAX];
@@ -72,6 +81,10 @@ bool err_from_name(struct text name, enum err *out);
 	err_raise((error), (errno_value), __FILE__, __LINE__, __VA_ARGS__)
 enum err err_raise(enum err, int errno_value, const char *file, int line, const char *format, ...)
 	PRINTF_LIKE(5, 6);
+
+/* What the peer said about when to come back, and whom it meant: said right before the RAISE it
+ * belongs to, and like that RAISE without effect where an earlier note stands. */
+void err_retry_after(nsec duration, enum err_scope);
 
 /* The running fiber's note (or the thread's, outside fibers). Never NULL. */
 struct err_note *err_note(void);

@@ -49,7 +49,7 @@ struct fiber {
 	unsigned shields;
 	struct deadline deadline;
 
-	const char *name;
+	const char *name, *tag;
 	fiber_main *main;
 	void *argument;
 	struct group *group;
@@ -199,9 +199,17 @@ static struct fiber *self_required(void)
 
 const char *fiber_name(void)
 {
-	struct fiber *self = fiber_self();
+	return fiber_self() ? current->running->name : "";
+}
 
-	return self ? self->name : "";
+const char *fiber_tag(void)
+{
+	return fiber_self() ? current->running->tag : NULL;
+}
+
+void fiber_set_tag(const char *tag)
+{
+	self_required()->tag = tag;
 }
 
 static bool cancel_is_due(const struct fiber *fiber)
@@ -440,6 +448,7 @@ static enum err spawn(struct scheduler *scheduler, struct group *group, const ch
 			     name, scheduler->fibers_count);
 	fiber = fiber_place(scheduler, stack);
 	fiber->name = name;
+	fiber->tag = fiber_tag();
 	fiber->main = main;
 	fiber->argument = argument;
 	group_add(group, fiber);
@@ -499,11 +508,9 @@ struct fiber_counts fiber_counts(void)
 
 static void bury(struct scheduler *scheduler, struct fiber *fiber)
 {
-	struct stack *stack = fiber->stack;
-
 	fiber->magic = 0;
 	scheduler->fibers_count--;
-	stack_give(&scheduler->stacks, stack);
+	stack_give(&scheduler->stacks, fiber->stack);
 	counts.stack_bytes_high = max_u64(counts.stack_bytes_high, scheduler->stacks.bytes_high);
 }
 
@@ -547,11 +554,9 @@ static void run_for_a_while(struct scheduler *scheduler)
 {
 	nsec began = clock_now(), now = began;
 
-	for (unsigned i = 0; i < SWITCHES_PER_LOOK && scheduler->ready.first; i++) {
-		if (now - began > NSEC_PER_LOOK)
-			break;
+	for (unsigned i = 0;
+	     i < SWITCHES_PER_LOOK && scheduler->ready.first && now - began <= NSEC_PER_LOOK; i++)
 		now = run_one(scheduler, now);
-	}
 }
 
 static void run_all(struct scheduler *scheduler)

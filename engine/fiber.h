@@ -60,6 +60,10 @@ enum err group_join(struct group **) MUST_CHECK;
 
 struct fiber *fiber_self(void); /* NULL outside */
 const char *fiber_name(void);
+/* Whom the fiber works for, for the log: text that the setter keeps until this fiber and all it
+ * spawns from now on have ended. They inherit it. NULL: nobody, and outside. */
+const char *fiber_tag(void);
+void fiber_set_tag(const char *);
 /* Let others run. ERR_FIBER_CANCELED if so. Suspends. */
 enum err fiber_yield(void);
 /* Suspends until `until`: OK when it came. */

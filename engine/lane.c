@@ -148,7 +148,7 @@ static enum err connect_source(void *argument)
 	const struct account *account = lane->config->source_account;
 	enum err e = lane_open_source(&lane->readers[0]);
 
-	lane->met |= e == OK;
+	lane->progress->met |= e == OK;
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
 	lane->connecting = false;
@@ -222,6 +222,7 @@ static enum err read_and_write(struct lane *lane)
 	enum err e, watched, read_end;
 
 	lane->writing = true;
+	lane->later.error = OK;
 	lane->body_end = lane->write_end = OK;
 	e = group_spawn(writing, "write", FIBER_STACK_LARGE, lane_write, lane);
 	if (e == OK && (e = spawn_readers(lane, reading)) && !lane->reading)
@@ -254,6 +255,10 @@ static enum err attempt(struct lane *lane)
 	if (lane->sink_failed)
 		return e;
 	settled = wait_settled(lane);
+	if (!settled && !e && lane->later.error) {
+		*err_note() = lane->later;
+		e = lane->later.error;
+	}
 	return settled ? settled : e;
 }
 
@@ -279,7 +284,7 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
 		retry_progress(retry);
 	if (!retry_again(retry, e, &at) ||
-	    (!lane->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
+	    (!lane->progress->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
 		return false;
 	log_error(LOG_WARN, "lane.reconnect", e);
 	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
@@ -312,7 +317,7 @@ static enum err report_short_boxes(struct lane *lane)
  * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
 {
-	struct retry retry = { 0 };
+	struct retry retry = { .backoff_is_elsewhere = lane->config->backoff_is_elsewhere };
 	enum err e;
 
 	for (;;) {

@@ -22,6 +22,7 @@ struct lane_progress {
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
 	uint64_t connections;		       /* with the source, open now */
+	bool met;			       /* a conversation was had */
 	char box_name[BOX_NAME_BYTES_MAX + 1]; /* being read now */
 };
 
@@ -35,8 +36,10 @@ struct lane_config {
 	struct ledger *ledger;
 	struct tap *digest;   /* the lane's own, for message bytes */
 	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
-	bool dry_run;	      /* list and count; nothing is written but the report */
-	nsec finish_timeout;  /* for LOGOUT and the like */
+	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
+	bool backoff_is_elsewhere; /* see engine/retry.h */
+	bool dry_run;		   /* list and count; nothing is written but the report */
+	nsec finish_timeout;	   /* for LOGOUT and the like */
 };
 
 /* Chunks of the worker's arena that a lane with so many conversations holds while it runs. */

@@ -31,6 +31,7 @@ struct plan_box {
 	uint64_t announced;   /* messages in it, says the source */
 	uint64_t settled;     /* of them, in all runs */
 	bool walked, left_out;
+	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
 	char *name, *raw;
 };
@@ -371,7 +372,8 @@ static bool is_walked(const struct plan *plan, const struct plan_box *box)
 {
 	if (plan->current)
 		return false;
-	return box->left_out || (box->planned_to >= box->next_no && box->after >= box->open_before);
+	return box->left_out || box->rests ||
+	       (box->planned_to >= box->next_no && box->after >= box->open_before);
 }
 
 enum err plan_next(struct plan *plan, unsigned reader, struct box *box, uint64_t *first,
@@ -386,12 +388,14 @@ enum err plan_next(struct plan *plan, unsigned reader, struct box *box, uint64_t
 			plan->at++;
 			continue;
 		}
-		if (at->left_out && plan->current) {
+		bool passed = at->left_out || at->rests;
+
+		if (passed && plan->current) {
 			e = abandon_current(plan);
 		} else if (plan->current) {
 			if ((e = next_piece(plan, first, last)) == OK)
 				return ask(plan, reader, at, *first, *last, box);
-		} else if (at->left_out) {
+		} else if (passed) {
 			e = ERR_PIPE_ENDED;
 		} else if (plan->ranges_count >= PLAN_RANGES_MAX) {
 			plan->paused = true;
@@ -505,6 +509,8 @@ enum err plan_answered(struct plan *plan, unsigned reader, uint64_t box_no, uint
 		oldest.range->failed = true;
 		if (err_retry_class(fate) == RETRY_SKIP_MSG)
 			suspects_add(&plan->suspects, box_no, first, last, fate);
+		else if (err_retry_class(fate) == RETRY_BACKOFF)
+			box->rests = true;
 		else
 			box->left_out = true;
 	}
@@ -547,6 +553,7 @@ void plan_restart(struct plan *plan)
 
 		if (box->again)
 			box->walked = box->left_out;
+		box->rests = false;
 		box->again = false;
 		box->after = box->walked ? box->after : 0;
 		box->open_before = box->planned_to;

@@ -37,7 +37,8 @@ enum err plan_settled(struct plan *, uint64_t box_no, uint64_t no) MUST_CHECK;
 /* It did not get past us: the next attempt asks for it again. */
 void plan_given_back(struct plan *, uint64_t box_no, uint64_t no);
 /* What the reader asked first, [first, last], has been answered. A fate of class SKIP_MSG makes it
- * a suspect. Of class SKIP_BOX: the folder is left out from now on. Suspends as plan_settled. */
+ * a suspect. Of class SKIP_BOX: the folder is left out from now on; of class BACKOFF, for this
+ * attempt. Suspends as plan_settled. */
 enum err plan_answered(struct plan *, unsigned reader, uint64_t box_no, uint64_t first,
 		       uint64_t last, enum err fate) MUST_CHECK;
 

@@ -4,6 +4,7 @@
 
 #include "engine/lane_state.h"
 #include "engine/log.h"
+#include "engine/pace.h"
 
 /* Append what one pull gave; slices that continue the last one are merged. False: no room. */
 static bool stage_append(struct iolist *staged, struct iolist *more)
@@ -162,9 +163,14 @@ static enum err read_answered(struct lane_reader *reader, const struct item *ite
 	enum err_retry class = item->fate ? err_retry_class(item->fate) : RETRY_NONE;
 	enum err e = OK;
 
-	if (item->fate && class != RETRY_SKIP_MSG && class != RETRY_SKIP_BOX)
-		return RAISE(item->fate, "folder \"%.200s\"",
-			     plan_box_name(lane->plan, item->box_no));
+	if (item->fate && class != RETRY_SKIP_MSG && class != RETRY_SKIP_BOX) {
+		e = RAISE(item->fate, "folder \"%.200s\"", plan_box_name(lane->plan, item->box_no));
+		if (class != RETRY_BACKOFF)
+			return e;
+		if (!lane->later.error) /* the other folders need not wait for this one */
+			lane->later = *err_note();
+		e = OK;
+	}
 	if (class == RETRY_SKIP_BOX && !plan_is_left_out(lane->plan, item->box_no))
 		e = lane_refuse_box(lane, item->box_no, item->fate);
 	err_note_clear();
@@ -219,6 +225,24 @@ static enum err ask_more(struct lane_reader *reader)
 	return e;
 }
 
+/* Bytes are taken first and paid for afterwards; meanwhile TCP slows the server. A change of the
+ * rate, and the wish to drain, are seen soon. */
+static enum err keep_pace(struct lane *lane, const struct item *item)
+{
+	struct pace *pace = lane->config->pace;
+	nsec until;
+	enum err e = OK;
+
+	if (!pace || item->size_bytes <= 0)
+		return OK;
+	until = pace_take(pace, (uint64_t)item->size_bytes, clock_now());
+	while (e == OK && until > clock_now() && !lane_is_drained()) {
+		e = fiber_sleep(min_nsec(until, clock_after(LANE_LOOK)));
+		until = pace_take(pace, 0, clock_now());
+	}
+	return e;
+}
+
 static enum err read_loop(struct lane_reader *reader)
 {
 	struct item *item = calloc(1, sizeof *item);
@@ -242,7 +266,8 @@ static enum err read_loop(struct lane_reader *reader)
 		} else if (item->fate) {
 			e = read_fate(lane, item);
 		} else {
-			e = read_message(lane, item);
+			if ((e = read_message(lane, item)) == OK)
+				e = keep_pace(lane, item);
 		}
 	}
 	free(item);

@@ -48,14 +48,14 @@ struct lane {
 	uint64_t unsaid;	   /* moved, not durable yet: not in the progress */
 	uint64_t unsaid_bytes;
 	uint64_t settled; /* in this attempt */
-	bool met;	  /* a conversation was had in this run */
 	bool listed;
 	bool connecting;
 	bool planning;		     /* a reader is in plan_next(), */
 	struct wait_queue plan_free; /* others wait for their turn */
 	bool sink_failed;
 	bool writing, receiving;
-	enum err body_end; /* why the source ended a body that passes through the pipe */
+	struct err_note later; /* a folder is to be asked for again later: why */
+	enum err body_end;     /* why the source ended a body that passes through the pipe */
 	enum err write_end, receive_end;
 };
 

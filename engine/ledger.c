@@ -1,46 +1,67 @@
-/* The ledger as fibers see it: the lock on its directory, the queue of the group commit, and one
- * call at a time into the storage. Not for: what the storage does with it (ledger_sqlite.h).
+/* The ledger as fibers see it: opening, the queues of the group commit, one job
+ * at a time into the storage. Not for: what the storage does with it (ledger_sqlite.h).
  *
- * A call is one job; the job gets pointers into the ledger and into the caller's frame, so it is
- * always waited for, shielded from cancel. While it runs nobody else touches the store, the leaving
- * batch or the leaving run; the filling batch is only ever the fibers'. */
+ * A job gets pointers into the front and into the frames of the fibers whose calls it does, so it
+ * is always waited for, shielded from cancel. While it runs nobody else touches the leaving batch
+ * or the leaving run; the filling batch and the waiting calls are only ever the fibers'. Jobs of
+ * other fronts, on their threads, stay outside by the storage's mutex. */
 #include "engine/ledger.h"
 
-#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/io.h"
+#include "engine/ledger_call.h"
+#include "engine/ledger_lock.h"
 #include "engine/ledger_sqlite.h"
 #include "engine/offload.h"
 
-enum { LEDGER_MAGIC = 0x6c656467, JOB_MAGIC = 0x6c6a6f62, LOCK_TEXT_BYTES_MAX = 31 };
+enum { LEDGER_MAGIC = 0x6c656467, JOB_MAGIC = 0x6c6a6f62 };
 
 /* Longest that a queued row waits while others follow it. */
 #define COMMIT_AGE (50 * NSEC_MILLISECOND)
 /* A disk that does not finish a transaction in an hour never will. */
 #define JOB_TIME (3600 * NSEC_SECOND)
 
+/* Calls that share a transaction: enough for the lanes of a worker that come while a disk syncs,
+ * and few enough that the first of them does not wait long for the last. */
+enum { CALLS_PER_JOB = 64 };
+
+/* What all fronts have in common. It goes with the one that opened it. */
+struct storage {
+	char *directory, *lock_path, *db_path;
+	int lock_fd;
+	uint8_t id[LEDGER_ID_BYTES];
+	atomic_uint fronts;
+
+	/* One job at a time. Taken by offload jobs only: it is held while the disk syncs, and a
+	 * fiber must not block its shard. */
+	pthread_mutex_t mutex;
+	struct ledger_store *store;
+
+	/* A commit failed: nothing more is written. Set once, under the mutex, after the text. */
+	_Atomic(enum err) broken;
+	char broken_text[ERR_NOTE_BYTES_MAX];
+};
+
+/* One thread's front. */
 struct ledger {
 	uint32_t magic;
-	int lock_fd;
-	char *directory, *lock_path, *db_path;
-	struct ledger_store *store;
-	uint8_t id[LEDGER_ID_BYTES];
+	bool opened_it;
+	struct storage *storage;
 
-	bool busy;		/* a job has the store, `leaving` and `run_leaving` */
+	bool busy;		/* a job of this front has `leaving` and `run_leaving` */
 	struct wait_queue turn; /* fibers that want them */
+	struct ledger_call *waiting_first, *waiting_last; /* for the next job */
 	struct ledger_batch *filling, *leaving;
 	nsec filling_since;
 	uint64_t queued, durable;
 	struct ledger_run run, run_leaving;
 	bool run_noted;
-
-	enum err broken; /* a commit failed: nothing more is written */
-	char broken_text[ERR_NOTE_BYTES_MAX];
 };
 
 const char *ledger_state_name(enum ledger_state state)
@@ -58,19 +79,28 @@ const char *ledger_state_name(enum ledger_state state)
 
 struct job {
 	uint32_t magic;
+	bool began;
 	struct ledger *ledger;
-	struct ledger_call *call;
+	struct ledger_call *calls;
 	const struct ledger_run *run;
-	bool lost;
 };
 
-static struct job *job_of(void *argument)
+/* On the job's thread; the storage is ours until job_end. */
+static struct storage *job_begin(struct job *job)
 {
-	struct job *job = argument;
+	struct storage *storage;
 
 	MAGIC_CHECK(job, JOB_MAGIC);
 	MAGIC_CHECK(job->ledger, LEDGER_MAGIC);
-	return job;
+	job->began = true;
+	storage = job->ledger->storage;
+	must(pthread_mutex_lock(&storage->mutex) == 0);
+	return storage;
+}
+
+static void job_end(struct storage *storage)
+{
+	must(pthread_mutex_unlock(&storage->mutex) == 0);
 }
 
 /* The frames of the waiting fiber are in use until the job ended. */
@@ -88,6 +118,11 @@ static enum err run_job(const char *name, enum err (*run)(void *), struct job *j
 	return e;
 }
 
+static enum err say_waited(struct ledger *ledger)
+{
+	return RAISE(ERR_FIBER_TIMEOUT, "waiting for the ledger %s", ledger->storage->directory);
+}
+
 static enum err take_turn(struct ledger *ledger, nsec until)
 {
 	enum err e;
@@ -95,9 +130,7 @@ static enum err take_turn(struct ledger *ledger, nsec until)
 	MAGIC_CHECK(ledger, LEDGER_MAGIC);
 	while (ledger->busy)
 		if ((e = wait_on(&ledger->turn, until)))
-			return e == ERR_FIBER_TIMEOUT
-				       ? RAISE(e, "waiting for the ledger %s", ledger->directory)
-				       : e;
+			return e == ERR_FIBER_TIMEOUT ? say_waited(ledger) : e;
 	ledger->busy = true;
 	return OK;
 }
@@ -110,212 +143,324 @@ static void give_turn(struct ledger *ledger)
 	wake_all(&ledger->turn);
 }
 
-static enum err transact_job(void *argument)
+static enum err still_broken(struct storage *storage)
 {
-	struct job *job = job_of(argument);
-
-	return ledger_sqlite_transact(job->ledger->store, job->ledger->leaving, job->run, job->call,
-				      &job->lost);
+	return RAISE(storage->broken, "%s", storage->broken_text);
 }
 
-static enum err still_broken(struct ledger *ledger)
-{
-	return RAISE(ledger->broken, "%s", ledger->broken_text);
-}
-
-static void note_broken(struct ledger *ledger, enum err e)
+/* What was to be written is lost; its error is the thread's note. */
+static void note_broken(struct storage *storage, enum err e)
 {
 	const struct err_note *note = err_note();
 
-	ledger->broken = e;
-	snprintf(ledger->broken_text, sizeof ledger->broken_text, "%s",
+	snprintf(storage->broken_text, sizeof storage->broken_text, "%s",
 		 note->error == e ? note->text : "a commit of the ledger failed");
+	storage->broken = e;
 }
 
-/* Write what is queued, then do the call; it is our turn. */
-static enum err transact(struct ledger *ledger, struct ledger_call *call)
+static void fail_calls(struct ledger_call *calls, enum err e)
 {
-	struct ledger_batch *batch = ledger->filling;
-	struct job job = { .magic = JOB_MAGIC, .ledger = ledger, .call = call };
+	for (struct ledger_call *call = calls; call; call = call->next) {
+		call->result = e;
+		call->failure = *err_note();
+	}
+}
+
+static enum err transact_job(void *argument)
+{
+	struct job *job = argument;
+	struct storage *storage = job_begin(job);
+	struct ledger_batch *batch = job->ledger->leaving;
 	enum err e;
 
-	must(ledger->leaving->count == 0);
+	must(storage->store);
+	if (storage->broken)
+		e = still_broken(storage);
+	else if ((e = ledger_sqlite_transact(storage->store, batch, job->run, job->calls)) &&
+		 (batch->count > 0 || job->run))
+		note_broken(storage, e);
+	job_end(storage);
+	if (e)
+		fail_calls(job->calls, e);
+	return e;
+}
+
+static void swap_batches(struct ledger *ledger)
+{
+	struct ledger_batch *batch = ledger->filling;
+
 	ledger->filling = ledger->leaving;
 	ledger->leaving = batch;
+}
+
+/* Write what is queued, then do the calls; it is our turn. */
+static enum err transact(struct ledger *ledger, struct ledger_call *calls)
+{
+	struct job job = { .magic = JOB_MAGIC, .ledger = ledger, .calls = calls };
+	bool swapped = ledger->leaving->count == 0;
+	enum err e;
+
+	must(swapped || ledger->storage->broken); /* and then the job says so */
+	if (swapped)
+		swap_batches(ledger);
 	if (ledger->run_noted) {
 		ledger->run_leaving = ledger->run;
 		job.run = &ledger->run_leaving;
 	}
 	ledger->run_noted = false;
-	job.lost = batch->count > 0 || job.run; /* until the transaction says otherwise */
 	e = run_job("ledger", transact_job, &job);
-	if (job.lost) {
-		note_broken(ledger, e);
-		return e;
+	if (!job.began) { /* no memory for a job: nothing happened, and nobody else ran */
+		fail_calls(calls, e);
+		if (swapped)
+			swap_batches(ledger);
+		ledger->run_noted = job.run != NULL;
+	} else if (!e) {
+		ledger->durable += ledger->leaving->count;
+		ledger->leaving->count = 0;
 	}
-	ledger->durable += batch->count;
-	batch->count = 0;
 	return e;
 }
 
-/* One call of ledger.h. Without a call: only where something waits to be written. */
-static enum err act(struct ledger *ledger, struct ledger_call *call)
-{
-	enum err e = take_turn(ledger, clock_after(JOB_TIME));
+/* ---- the calls that wait ---- */
 
+static void waiting_push(struct ledger *ledger, struct ledger_call *call)
+{
+	if (ledger->waiting_last)
+		ledger->waiting_last->next = call;
+	else
+		ledger->waiting_first = call;
+	ledger->waiting_last = call;
+}
+
+static void waiting_remove(struct ledger *ledger, struct ledger_call *call)
+{
+	struct ledger_call **at = &ledger->waiting_first, *before = NULL;
+
+	for (; *at && *at != call; at = &(*at)->next)
+		before = *at;
+	must(*at == call);
+	*at = call->next;
+	if (ledger->waiting_last == call)
+		ledger->waiting_last = before;
+}
+
+/* The first ones, in order; *work: one of them has something to do. */
+static struct ledger_call *waiting_take(struct ledger *ledger, bool *work)
+{
+	struct ledger_call *first = ledger->waiting_first, *last = NULL;
+	struct ledger_call *call = first;
+
+	*work = false;
+	for (int count = 0; call && count < CALLS_PER_JOB; count++, call = call->next) {
+		call->taken = true;
+		*work |= call->run != NULL;
+		last = call;
+	}
+	must(last);
+	last->next = NULL;
+	ledger->waiting_first = call;
+	if (!call)
+		ledger->waiting_last = NULL;
+	return first;
+}
+
+/* Nobody is at it, so this fiber has the calls done that wait: its own and those of others. */
+static void lead(struct ledger *ledger)
+{
+	struct ledger_call *calls, *next;
+	bool work;
+
+	must(!ledger->busy);
+	ledger->busy = true;
+	calls = waiting_take(ledger, &work);
+	if (work || ledger->filling->count || ledger->run_noted)
+		(void)transact(ledger, calls); /* each call has its result */
+	for (; calls; calls = next) {
+		next = calls->next; /* its fiber's frame, which goes once it runs */
+		calls->done = true;
+	}
+	give_turn(ledger);
+}
+
+static enum err await(struct ledger *ledger, struct ledger_call *call, nsec until)
+{
+	enum err e;
+
+	if (call->taken) { /* a job looks into this fiber's frame */
+		fiber_shield();
+		must(wait_on(&ledger->turn, DEADLINE_NEVER) == OK);
+		fiber_unshield();
+		return OK;
+	}
+	if ((e = wait_on(&ledger->turn, until)) == OK || call->taken)
+		return OK;
+	waiting_remove(ledger, call);
+	return e == ERR_FIBER_TIMEOUT ? say_waited(ledger) : e;
+}
+
+enum err ledger_act(struct ledger *ledger, struct ledger_call *call)
+{
+	nsec until = clock_after(JOB_TIME);
+	enum err e = OK;
+
+	MAGIC_CHECK(ledger, LEDGER_MAGIC);
+	if (ledger->storage->broken)
+		return still_broken(ledger->storage);
+	call->next = NULL;
+	call->taken = call->done = false;
+	call->result = OK;
+	waiting_push(ledger, call);
+	while (!call->done && !e)
+		if (ledger->busy)
+			e = await(ledger, call, until);
+		else
+			lead(ledger);
 	if (e)
 		return e;
-	must(ledger->store);
-	if (ledger->broken)
-		e = still_broken(ledger);
-	else if (call || ledger->filling->count || ledger->run_noted)
-		e = transact(ledger, call);
-	give_turn(ledger);
-	return e;
+	if (call->result && err_note()->error == OK)
+		*err_note() = call->failure;
+	return call->result;
+}
+
+/* Where something waits to be written, write it. */
+static enum err write_queued(struct ledger *ledger)
+{
+	struct ledger_call nothing = { .run = NULL };
+
+	return ledger_act(ledger, &nothing);
 }
 
 /* ---- opening ---- */
 
-/* Make one directory, and its name in its parent durable: a ledger that a power cut takes away with
- * its directory would leave a filled target behind. It may be there already. */
-static enum err make_directory(char *path, nsec until)
-{
-	char *slash = strrchr(path, '/');
-	enum err e = io_mkdir(path, 0700, until);
-	bool existed = e == ERR_DISK_EXISTS;
-
-	if (e && !existed)
-		return e;
-	err_note_clear();
-	if (!slash || slash == path) {
-		e = io_sync_directory(slash ? "/" : ".", until);
-	} else {
-		*slash = '\0';
-		e = io_sync_directory(path, until);
-		*slash = '/';
-	}
-	/* One that was there may be the work of a run that was killed before it synced; or of
-	 * somebody else, below a directory that we may enter but not read. */
-	if (existed && e == ERR_DISK_DENIED) {
-		err_note_clear();
-		e = OK;
-	}
-	return e;
-}
-
-/* Missing parents too, like mkdir -p. */
-static enum err make_directories(char *path, nsec until)
-{
-	enum err e = OK;
-	bool end = false;
-
-	for (char *at = path + 1; !end && !e; at++) {
-		end = *at == '\0';
-		if ((*at != '/' && !end) || at[-1] == '/')
-			continue;
-		*at = '\0';
-		e = make_directory(path, until);
-		if (!end)
-			*at = '/';
-	}
-	return e;
-}
-
-static enum err say_busy(struct ledger *ledger, nsec until)
-{
-	char pid[LOCK_TEXT_BYTES_MAX + 1] = "";
-	size_t length = 0;
-
-	if (io_read(ledger->lock_fd, pid, LOCK_TEXT_BYTES_MAX, 0, until, &length))
-		err_note_clear();
-	pid[strspn(pid, "0123456789")] = '\0';
-	return RAISE(ERR_LEDGER_BUSY,
-		     "another run, process %s, holds the ledger in %s; wait until it has ended,"
-		     " or end it (kill %s), and run again",
-		     pid[0] ? pid : "unknown", ledger->directory, pid[0] ? pid : "PID");
-}
-
-/* The file stays when the lock goes; only the lock counts. */
-static enum err lock(struct ledger *ledger, nsec until)
-{
-	char pid[LOCK_TEXT_BYTES_MAX + 1];
-	bool held = false;
-	enum err e;
-
-	if ((e = io_open(ledger->lock_path, O_RDWR | O_CREAT, 0600, until, &ledger->lock_fd)) ||
-	    (e = io_lock(ledger->lock_fd, until, &held)))
-		return e;
-	if (!held)
-		return say_busy(ledger, until);
-	snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-	if ((e = io_truncate(ledger->lock_fd, 0, until)))
-		return e;
-	return io_write(ledger->lock_fd, pid, strlen(pid), 0, until);
-}
-
 static enum err open_job(void *argument)
 {
-	struct ledger *ledger = job_of(argument)->ledger;
+	struct storage *storage = job_begin(argument);
+	enum err e = ledger_sqlite_open(storage->db_path, storage->lock_path, &storage->store);
 
-	return ledger_sqlite_open(ledger->db_path, ledger->lock_path, &ledger->store);
+	if (!e)
+		bytes_copy(storage->id, ledger_sqlite_id(storage->store), sizeof storage->id,
+			   BYTES_META);
+	job_end(storage);
+	return e;
 }
 
 static enum err open_all(struct ledger *ledger, nsec until)
 {
 	struct job job = { .magic = JOB_MAGIC, .ledger = ledger };
+	struct storage *storage = ledger->storage;
 	enum err e;
 
-	if ((e = make_directories(ledger->directory, until)) || (e = lock(ledger, until)) ||
+	if ((e = ledger_lock(storage->directory, storage->lock_path, until, &storage->lock_fd)) ||
 	    (e = run_job("ledger open", open_job, &job)))
 		return e;
-	bytes_copy(ledger->id, ledger_sqlite_id(ledger->store), sizeof ledger->id, BYTES_META);
-	return io_sync_directory(ledger->directory, until); /* the file's own name */
+	return io_sync_directory(storage->directory, until); /* the file's own name */
+}
+
+static void storage_free(struct storage *storage)
+{
+	if (!storage)
+		return;
+	ledger_sqlite_close(&storage->store);
+	io_close(&storage->lock_fd);
+	must(pthread_mutex_destroy(&storage->mutex) == 0);
+	free(storage->directory);
+	free(storage->lock_path);
+	free(storage->db_path);
+	free(storage);
+}
+
+/* NULL: no memory. */
+static struct storage *storage_new(const char *directory)
+{
+	struct storage *storage = calloc(1, sizeof *storage);
+
+	if (!storage)
+		return NULL;
+	storage->lock_fd = -1;
+	must(pthread_mutex_init(&storage->mutex, NULL) == 0);
+	storage->directory = strdup(directory);
+	if (asprintf(&storage->lock_path, "%s/ledger.lock", directory) < 0)
+		storage->lock_path = NULL;
+	if (asprintf(&storage->db_path, "%s/ledger.db", directory) < 0)
+		storage->db_path = NULL;
+	if (!storage->directory || !storage->lock_path || !storage->db_path) {
+		storage_free(storage);
+		return NULL;
+	}
+	return storage;
+}
+
+/* A front on `storage`, which it takes if it opens it; NULL: no memory. */
+static struct ledger *front_new(struct storage *storage, bool opens_it)
+{
+	struct ledger *ledger = storage ? calloc(1, sizeof *ledger) : NULL;
+
+	if (!ledger) {
+		if (opens_it)
+			storage_free(storage);
+		return NULL;
+	}
+	ledger->magic = LEDGER_MAGIC;
+	ledger->storage = storage;
+	ledger->opened_it = opens_it;
+	atomic_fetch_add(&storage->fronts, 1);
+	ledger->filling = calloc(1, sizeof *ledger->filling);
+	ledger->leaving = calloc(1, sizeof *ledger->leaving);
+	if (!ledger->filling || !ledger->leaving)
+		ledger_close(&ledger);
+	return ledger;
 }
 
 enum err ledger_open(const char *directory, nsec until, struct ledger **out)
 {
-	struct ledger *ledger = calloc(1, sizeof *ledger);
 	enum err e;
 
 	must(directory[0]);
-	*out = NULL;
-	if (!ledger)
+	*out = front_new(storage_new(directory), true);
+	if (!*out)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the ledger in %s", directory);
-	ledger->magic = LEDGER_MAGIC;
-	ledger->lock_fd = -1;
-	ledger->filling = calloc(1, sizeof *ledger->filling);
-	ledger->leaving = calloc(1, sizeof *ledger->leaving);
-	ledger->directory = strdup(directory);
-	if (!ledger->filling || !ledger->leaving || !ledger->directory ||
-	    asprintf(&ledger->lock_path, "%s/ledger.lock", directory) < 0 ||
-	    asprintf(&ledger->db_path, "%s/ledger.db", directory) < 0)
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "opening the ledger in %s", directory);
-	else
-		e = open_all(ledger, until);
-	if (e)
-		ledger_close(&ledger);
-	*out = ledger;
+	if ((e = open_all(*out, until)))
+		ledger_close(out);
 	return e;
+}
+
+enum err ledger_join(struct ledger *opened, struct ledger **out)
+{
+	MAGIC_CHECK(opened, LEDGER_MAGIC);
+	must(opened->opened_it);
+	*out = front_new(opened->storage, false);
+	return *out ? OK
+		    : RAISE(ERR_MEMORY_EXHAUSTED, "joining the ledger in %s",
+			    opened->storage->directory);
 }
 
 static enum err finish_job(void *argument)
 {
-	return ledger_sqlite_finish(&job_of(argument)->ledger->store);
+	struct storage *storage = job_begin(argument);
+	enum err e;
+
+	must(storage->store);
+	e = ledger_sqlite_finish(&storage->store);
+	job_end(storage);
+	return e;
 }
 
 static enum err finish(struct ledger *ledger, nsec until)
 {
 	struct job job = { .magic = JOB_MAGIC, .ledger = ledger };
-	enum err e = take_turn(ledger, until), closed;
+	struct storage *storage = ledger->storage;
+	enum err e = take_turn(ledger, until), closed = OK;
 
 	if (e)
 		return e;
-	must(ledger->store);
-	e = ledger->broken ? still_broken(ledger) : OK;
+	must(!ledger->waiting_first && (!ledger->opened_it || storage->fronts == 1));
+	e = storage->broken ? still_broken(storage) : OK;
 	if (!e && (ledger->filling->count || ledger->run_noted))
 		e = transact(ledger, NULL);
-	closed = run_job("ledger finish", finish_job, &job);
-	io_close(&ledger->lock_fd);
+	if (ledger->opened_it) {
+		closed = run_job("ledger finish", finish_job, &job);
+		io_close(&storage->lock_fd);
+	}
 	give_turn(ledger);
 	return e ? e : closed;
 }
@@ -333,26 +478,26 @@ enum err ledger_finish(struct ledger *ledger, nsec until)
 void ledger_close(struct ledger **taken)
 {
 	struct ledger *ledger = *taken;
+	unsigned fronts;
 
 	*taken = NULL;
 	if (!ledger)
 		return;
 	MAGIC_CHECK(ledger, LEDGER_MAGIC);
-	must(!ledger->busy && !ledger->turn.first);
-	ledger_sqlite_close(&ledger->store);
-	io_close(&ledger->lock_fd);
+	must(!ledger->busy && !ledger->turn.first && !ledger->waiting_first);
+	fronts = atomic_fetch_sub(&ledger->storage->fronts, 1);
+	must(fronts > 0 && (!ledger->opened_it || fronts == 1)); /* the joined ones go first */
+	if (ledger->opened_it)
+		storage_free(ledger->storage);
 	free(ledger->filling);
 	free(ledger->leaving);
-	free(ledger->directory);
-	free(ledger->lock_path);
-	free(ledger->db_path);
 	ledger->magic = 0;
 	free(ledger);
 }
 
 const uint8_t *ledger_id(const struct ledger *ledger)
 {
-	return ledger->id;
+	return ledger->storage->id;
 }
 
 /* ---- the queue ---- */
@@ -362,11 +507,11 @@ static enum err make_room(struct ledger *ledger)
 {
 	enum err e = OK;
 
-	while (!ledger->broken && ledger->filling->count == LEDGER_BATCH_ENTRIES_MAX && !e)
-		e = act(ledger, NULL);
+	while (!e && ledger->filling->count == LEDGER_BATCH_ENTRIES_MAX)
+		e = write_queued(ledger);
 	if (e)
 		return e;
-	return ledger->broken ? still_broken(ledger) : OK;
+	return ledger->storage->broken ? still_broken(ledger->storage) : OK;
 }
 
 /* Who makes the batch full, or finds it old, writes it; who finds another at it goes on. */
@@ -390,7 +535,7 @@ static enum err enqueue(struct ledger *ledger, const struct ledger_entry *entry)
 	if (ledger->busy ||
 	    (batch->count < LEDGER_ROWS_PER_COMMIT && now - ledger->filling_since < COMMIT_AGE))
 		return OK;
-	return act(ledger, NULL);
+	return write_queued(ledger);
 }
 
 enum err ledger_settle(struct ledger *ledger, const struct ledger_row *row)
@@ -416,7 +561,7 @@ enum err ledger_seal_done(struct ledger *ledger, uint64_t mailbox_no, uint64_t s
 
 enum err ledger_commit(struct ledger *ledger)
 {
-	return act(ledger, NULL);
+	return write_queued(ledger);
 }
 
 uint64_t ledger_queued(const struct ledger *ledger)
@@ -432,142 +577,7 @@ uint64_t ledger_durable(const struct ledger *ledger)
 void ledger_run_note(struct ledger *ledger, const struct ledger_run *run)
 {
 	MAGIC_CHECK(ledger, LEDGER_MAGIC);
+	must(ledger->opened_it);
 	ledger->run = *run;
 	ledger->run_noted = true;
-}
-
-/* ---- the calls ---- */
-
-enum err ledger_mailbox(struct ledger *ledger, const char *source, const char *target,
-			const char *digest, struct ledger_mailbox *mailbox)
-{
-	struct ledger_call call = { .run = ledger_sqlite_mailbox,
-				    .writes = true,
-				    .source = source,
-				    .target = target,
-				    .digest = digest,
-				    .mailbox = mailbox };
-
-	must(strlen(digest) < sizeof mailbox->digest);
-	*mailbox = (struct ledger_mailbox){ 0 };
-	return act(ledger, &call);
-}
-
-enum err ledger_box(struct ledger *ledger, uint64_t mailbox_no, struct box *box,
-		    uint64_t *epoch_before, uint64_t *next_no)
-{
-	struct ledger_call call = {
-		.run = ledger_sqlite_box, .writes = true, .mailbox_no = mailbox_no, .box = box
-	};
-	enum err e = act(ledger, &call);
-
-	*epoch_before = call.epoch;
-	*next_no = call.next_no;
-	return e;
-}
-
-enum err ledger_box_fate(struct ledger *ledger, uint64_t box_no, enum err fate, const char *note)
-{
-	struct ledger_call call = { .run = ledger_sqlite_box_fate,
-				    .writes = true,
-				    .box_no = box_no,
-				    .fate = fate,
-				    .note = note ? note : "" };
-
-	return act(ledger, &call);
-}
-
-enum err ledger_intend(struct ledger *ledger, uint64_t box_no, uint64_t first, uint64_t last)
-{
-	struct ledger_call call = { .run = ledger_sqlite_intend,
-				    .writes = true,
-				    .box_no = box_no,
-				    .first = first,
-				    .last = last };
-
-	must(first > 0 && first <= last && last < INT64_MAX);
-	return act(ledger, &call);
-}
-
-enum err ledger_open_range(struct ledger *ledger, uint64_t box_no, uint64_t after,
-			   struct ledger_range *range)
-{
-	struct ledger_call call = { .run = ledger_sqlite_open_range,
-				    .box_no = box_no,
-				    .first = after };
-	enum err e = act(ledger, &call);
-
-	*range = call.range;
-	return e || call.found ? e : ERR_PIPE_ENDED;
-}
-
-enum err ledger_unsettled(struct ledger *ledger, uint64_t box_no, uint64_t from, uint64_t last,
-			  struct ledger_range *gap)
-{
-	struct ledger_call call = {
-		.run = ledger_sqlite_unsettled, .box_no = box_no, .first = from, .last = last
-	};
-	enum err e = OK;
-
-	must(from > 0 && last < INT64_MAX);
-	while (!e && !call.found && call.first <= last)
-		e = act(ledger, &call); /* each moves call.first, or ends it */
-	*gap = call.range;
-	return e || call.found ? e : ERR_PIPE_ENDED;
-}
-
-enum err ledger_seal(struct ledger *ledger, uint64_t mailbox_no, uint64_t seal_no, struct text seal)
-{
-	struct ledger_call call = { .run = ledger_sqlite_seal,
-				    .writes = true,
-				    .mailbox_no = mailbox_no,
-				    .seal_no = seal_no,
-				    .seal = seal };
-
-	must(seal_no > 0 && seal_no < INT64_MAX);
-	return act(ledger, &call);
-}
-
-enum err ledger_seal_drop(struct ledger *ledger, uint64_t mailbox_no, uint64_t seal_no)
-{
-	struct ledger_call call = { .run = ledger_sqlite_seal_drop,
-				    .writes = true,
-				    .mailbox_no = mailbox_no,
-				    .seal_no = seal_no };
-
-	return act(ledger, &call);
-}
-
-enum err ledger_seal_next(struct ledger *ledger, uint64_t mailbox_no, uint64_t after,
-			  uint64_t *seal_no, struct buffer *seal)
-{
-	struct ledger_call call = { .run = ledger_sqlite_seal_next,
-				    .mailbox_no = mailbox_no,
-				    .seal_no = after,
-				    .blob = seal };
-	enum err e = act(ledger, &call);
-
-	*seal_no = call.seal_no;
-	return e || call.found ? e : ERR_PIPE_ENDED;
-}
-
-enum err ledger_totals(struct ledger *ledger, uint64_t mailbox_no, struct ledger_totals *totals)
-{
-	struct ledger_call call = { .run = ledger_sqlite_totals,
-				    .mailbox_no = mailbox_no,
-				    .totals = totals };
-
-	*totals = (struct ledger_totals){ 0 };
-	return act(ledger, &call);
-}
-
-enum err ledger_exception_next(struct ledger *ledger, uint64_t mailbox_no,
-			       struct ledger_exception *exception)
-{
-	struct ledger_call call = { .run = ledger_sqlite_exception,
-				    .mailbox_no = mailbox_no,
-				    .exception = exception };
-	enum err e = act(ledger, &call);
-
-	return e || call.found ? e : ERR_PIPE_ENDED;
 }

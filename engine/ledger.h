@@ -2,7 +2,11 @@
  * fibers' side (the lock, the queue of the group commit); ledger_sqlite.c is the embedded storage
  * (docs/LEDGER.md has the schema); PostgreSQL can be another. Calls that say so suspend: the work
  * is done by an offload job, one at a time, which once begun is waited for even by a cancelled
- * fiber.
+ * fiber. Calls of fibers that wait for the job before theirs share the next one, and its
+ * transaction: each has its own result, and one that is refused undoes nothing of the others.
+ *
+ * A struct ledger is the front of one thread. ledger_open makes the first; each further thread
+ * joins it with a front of its own (ledger_join): queues of its own, the same storage.
  *
  * A folder's messages are covered by *ranges* of keys: planned, then intended (may reach the sink
  * from now on), then done. Only settled messages have rows. Keys are 1 or more.
@@ -11,13 +15,16 @@
  * first writes what is queued, in the same transaction, so it sees all of it and makes all of it
  * durable. ledger_settle itself does that when LEDGER_ROWS_PER_COMMIT rows wait or the oldest has
  * waited 50 ms. There is no fiber of the ledger's own: rows left behind when a mailbox falls silent
- * wait for the next call, which is sound (the sink answers for them after a crash); whoever writes
- * the heartbeat (ledger_run_note, ledger_commit once a second or so) bounds the wait.
+ * wait for the next call *of the same front*, which is sound (the sink answers for them after a
+ * crash); whoever writes the heartbeat (ledger_run_note, ledger_commit once a second or so, on each
+ * front) bounds the wait.
  *
- * After a commit that failed nothing more is written: every later call returns the same error. */
+ * After a commit that failed nothing more is written: every later call of every front returns the
+ * same error. */
 #ifndef MAILHAUL_LEDGER_H
 #define MAILHAUL_LEDGER_H
 
+#include "engine/batch.h"
 #include "engine/bytes.h"
 #include "engine/mail.h"
 
@@ -35,10 +42,16 @@ const char *ledger_state_name(enum ledger_state);
  * a second run is ERR_LEDGER_BUSY with the holder's pid in the note. ERR_LEDGER_DAMAGED,
  * ERR_LEDGER_VERSION, ERR_DISK_*. Suspends. */
 enum err ledger_open(const char *directory, nsec until, struct ledger **) MUST_CHECK;
-/* Commits what is waiting, checkpoints, unlocks; nobody else may be in a call. Whatever it returns,
- * only ledger_close may follow. Not stopped by cancel. Suspends. */
+/* Another front on what `opened` opened, for the calling thread: only its fibers use it and close
+ * it. `opened` stays open until then. Does not suspend, and needs no fiber.
+ * returns     OK | ERR_MEMORY_EXHAUSTED */
+enum err ledger_join(struct ledger *opened, struct ledger **) MUST_CHECK;
+/* Commits what is waiting in this front; nobody else may be in a call of it. The opened front's,
+ * once every joined one is closed, also checkpoints and unlocks. Whatever it returns, only
+ * ledger_close may follow. Not stopped by cancel. Suspends. */
 enum err ledger_finish(struct ledger *, nsec until) MUST_CHECK;
-/* Without ledger_finish before it: what is only queued is lost, as after a crash. */
+/* Without ledger_finish before it: what is only queued is lost, as after a crash. The opened front
+ * is closed last. */
 void ledger_close(struct ledger **);
 /* LEDGER_ID_BYTES random bytes made at creation: which ledger this is. */
 enum { LEDGER_ID_BYTES = 16 };
@@ -54,6 +67,11 @@ struct ledger_mailbox {
 };
 enum err ledger_mailbox(struct ledger *, const char *source, const char *target, const char *digest,
 			struct ledger_mailbox *) MUST_CHECK;
+/* How the mailbox's last attempt ended, for `status` and reports over several nights: kept until it
+ * ends again. `state` is a word of batch_state_name(), the note may be NULL or is for people (no
+ * secrets). Durable on return. ERR_LEDGER_STATE: no such mailbox. Suspends. */
+enum err ledger_mailbox_end(struct ledger *, uint64_t mailbox_no, const char *state, enum err,
+			    const char *note, int64_t ended_wall_s) MUST_CHECK;
 
 /* The folder (mailbox, name), created if new; sets box->box_no and box->settled. *epoch_before is
  * the epoch it had when first seen (== box->epoch when new); it is never changed. *next_no is the
@@ -143,13 +161,40 @@ struct ledger_exception {
 enum err ledger_exception_next(struct ledger *, uint64_t mailbox_no,
 			       struct ledger_exception *) MUST_CHECK;
 
+/* What was learnt about a host or an account (struct backoff_saved of engine/backoff.h), so that a
+ * restart does not run into it again. */
+enum { LEDGER_LESSON_NAME_BYTES_MAX = 767 };
+struct ledger_lesson {
+	uint64_t lesson_no;			     /* set by ledger_lesson_next */
+	char kind[16];				     /* "host" or "account" */
+	char name[LEDGER_LESSON_NAME_BYTES_MAX + 1]; /* no secrets */
+	int64_t not_before_wall_s;		     /* 0: no rest */
+	unsigned connections_max;		     /* 0: as configured */
+	unsigned failures;
+	char reason[200]; /* for people */
+};
+/* Keep it in place of what was known of (kind, name). No rest, no limit and no failures: forget it.
+ * Durable on return. Suspends. */
+enum err ledger_lesson_set(struct ledger *, const struct ledger_lesson *) MUST_CHECK;
+/* The next one, in the order they were first learnt; start zeroed. ERR_PIPE_ENDED at the end.
+ * Suspends. */
+enum err ledger_lesson_next(struct ledger *, struct ledger_lesson *) MUST_CHECK;
+
 /* A run's heartbeat and counters, for `mailhaul status` of another process; written with each
- * commit that follows, and at finish. The first note makes the run's row. Does not suspend. */
+ * commit that follows, and at finish. The first note makes the run's row. Belongs to the opened
+ * front. Does not suspend. */
 struct ledger_run {
 	int64_t started_wall_s, updated_wall_s, ended_wall_s; /* ended 0: going on */
 	int64_t pid;
 	uint64_t messages, bytes; /* moved in this run */
 	int exit_code;
+	/* Of a batch; all zero for a single mailbox. Meanings as in engine/batch.h. */
+	char batch[64];
+	uint64_t mailboxes[BATCH_STATES];
+	uint64_t connections;
+	unsigned throttled_permille;  /* of the time that mailboxes ran or had to wait */
+	int64_t window_closes_wall_s; /* INT64_MAX: never */
+	uint64_t errors[ERR_COUNT];
 };
 void ledger_run_note(struct ledger *, const struct ledger_run *);
 
@@ -160,6 +205,9 @@ struct ledger_status_mailbox {
 	uint64_t mailbox_no;
 	char source[512], target[512];
 	struct ledger_totals totals;
+	/* Of ledger_mailbox_end(): "" and 0 while it never ended. */
+	char state[16], error[32], note[200];
+	int64_t ended_wall_s;
 };
 enum err ledger_status(const char *directory,
 		       void (*each)(void *context, const struct ledger_status_mailbox *),

@@ -1,5 +1,6 @@
-/* What changes the ledger: one transaction per call, the queued rows first. Not for: reading
- * (ledger_sqlite_read.c), the file and its statements (ledger_sqlite_base.c), fibers (ledger.c). */
+/* One transaction: the queued rows, the run, the calls. Not for: what each call does
+ * (ledger_sqlite_write.c, ledger_sqlite_read.c), the file and its statements
+ * (ledger_sqlite_base.c), fibers (ledger.c). */
 #include <stdlib.h>
 
 #include "engine/ledger_sqlite_base.h"
@@ -194,8 +195,8 @@ static enum err write_tally(struct ledger_store *store, struct tally *tally)
 
 /* ---- ranges and seals that are done ---- */
 
-static enum err range_add(struct ledger_store *store, uint64_t box_no, uint64_t first,
-			  uint64_t last, bool done)
+enum err ledger_sqlite_range_add(struct ledger_store *store, uint64_t box_no, uint64_t first,
+				 uint64_t last, bool done)
 {
 	uint64_t changes = 0;
 	enum err e = ledger_sqlite_do(store, SQL_RANGE_NEW, NUMBERS(box_no, first, last, done),
@@ -232,7 +233,7 @@ static enum err range_carve(struct ledger_store *store, uint64_t box_no, uint64_
 	else
 		e = ledger_sqlite_do(store, SQL_RANGE_DROP, NUMBERS(box_no, first), NULL);
 	if (!e && last < around[1])
-		e = range_add(store, box_no, last + 1, around[1], false);
+		e = ledger_sqlite_range_add(store, box_no, last + 1, around[1], false);
 	return e;
 }
 
@@ -258,11 +259,11 @@ static enum err range_done(struct ledger_store *store, uint64_t box_no, uint64_t
 
 	if (!e && (e = range_absorb(store, box_no, first - 1, &first, &last)) == OK &&
 	    (e = range_absorb(store, box_no, last + 1, &first, &last)) == OK)
-		e = range_add(store, box_no, first, last, true);
+		e = ledger_sqlite_range_add(store, box_no, first, last, true);
 	return e;
 }
 
-static enum err seal_gone(struct ledger_store *store, uint64_t mailbox_no, uint64_t seal_no)
+enum err ledger_sqlite_seal_gone(struct ledger_store *store, uint64_t mailbox_no, uint64_t seal_no)
 {
 	uint64_t changes = 0;
 	enum err e = ledger_sqlite_do(store, SQL_SEAL_DROP, NUMBERS(mailbox_no, seal_no), &changes);
@@ -330,28 +331,61 @@ static enum err apply(struct ledger_store *store, struct ledger_batch *batch)
 			e = range_done(store, entry->range.box_no, entry->range.first,
 				       entry->range.last);
 		else
-			e = seal_gone(store, entry->seal.mailbox_no, entry->seal.seal_no);
+			e = ledger_sqlite_seal_gone(store, entry->seal.mailbox_no,
+						    entry->seal.seal_no);
 	}
 	return e;
 }
 
+/* The errors of a run as a JSON object, which SQLite takes apart again: {"NET_REFUSED":2}. */
+static void list_errors(struct buffer *json, const struct ledger_run *run)
+{
+	buffer_add_text(json, "{");
+	for (int e = OK + 1; e < ERR_COUNT; e++)
+		if (run->errors[e])
+			buffer_addf(json, "%s\"%s\":%llu", json->bytes > 1 ? "," : "",
+				    err_name((enum err)e), (unsigned long long)run->errors[e]);
+	buffer_add_text(json, "}");
+}
+
+static enum err bind_run(struct ledger_store *store, const struct ledger_run *run,
+			 enum ledger_statement which, sqlite3_stmt **statement)
+{
+	const uint64_t *boxes = run->mailboxes;
+
+	return ledger_sqlite_bind(
+		store, which,
+		NUMBERS((uint64_t)run->started_wall_s, (uint64_t)run->updated_wall_s,
+			(uint64_t)run->ended_wall_s, (uint64_t)run->pid, run->messages, run->bytes,
+			(uint64_t)run->exit_code, boxes[BATCH_WAITING], boxes[BATCH_RUNNING],
+			boxes[BATCH_DONE], boxes[BATCH_INCOMPLETE], boxes[BATCH_DOUBTFUL],
+			boxes[BATCH_FAILED], boxes[BATCH_DRAINED], run->connections,
+			run->throttled_permille, (uint64_t)run->window_closes_wall_s),
+		statement);
+}
+
+/* The run's row is made by its first note and changed by every later one. */
 static enum err write_run(struct ledger_store *store, const struct ledger_run *run)
 {
-	uint64_t fields[] = { (uint64_t)run->started_wall_s,
-			      (uint64_t)run->updated_wall_s,
-			      (uint64_t)run->ended_wall_s,
-			      (uint64_t)run->pid,
-			      run->messages,
-			      run->bytes,
-			      (uint64_t)run->exit_code,
-			      (uint64_t)store->run_no };
-	enum err e;
+	enum ledger_statement which = store->run_no ? SQL_RUN_CHANGE : SQL_RUN_NEW;
+	struct buffer errors = { 0 };
+	sqlite3_stmt *statement;
+	enum err e = bind_run(store, run, which, &statement);
 
-	if (store->run_no)
-		return ledger_sqlite_do(store, SQL_RUN_CHANGE, fields, ARRAY_COUNT(fields), NULL);
-	e = ledger_sqlite_do(store, SQL_RUN_NEW, fields, ARRAY_COUNT(fields) - 1, NULL);
-	if (!e)
+	list_errors(&errors, run);
+	if (!e && errors.failed)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "noting the run in the ledger %s", store->path);
+	if (!e) {
+		must(!sqlite3_bind_text(statement, 18, run->batch, -1, SQLITE_STATIC));
+		must(!sqlite3_bind_text(statement, 19, errors.at, -1, SQLITE_STATIC));
+		if (store->run_no)
+			must(!sqlite3_bind_int64(statement, 20, store->run_no));
+		e = ledger_sqlite_done(store, statement, NULL);
+		sqlite3_clear_bindings(statement);
+	}
+	if (!e && !store->run_no)
 		store->run_no = sqlite3_last_insert_rowid(store->db);
+	buffer_free(&errors);
 	return e;
 }
 
@@ -388,12 +422,33 @@ static enum err apply_call(struct ledger_store *store, struct ledger_call *call)
 	return e;
 }
 
-enum err ledger_sqlite_transact(struct ledger_store *store, struct ledger_batch *batch,
-				const struct ledger_run *run, struct ledger_call *call, bool *lost)
+/* Fails when nothing is left of the transaction. */
+static enum err do_call(struct ledger_store *store, struct ledger_call *call)
 {
-	bool has_call = call && call->run;
-	bool writes = batch->count || run || (has_call && call->writes);
-	enum err called = OK;
+	enum err e;
+
+	if (!call->run)
+		return OK;
+	e = call->result = call->writes ? apply_call(store, call) : call->run(store, call);
+	if (!e || sqlite3_get_autocommit(store->db))
+		return e;
+	call->failure = *err_note();
+	err_note_clear();
+	return OK;
+}
+
+static bool any_writes(const struct ledger_call *calls)
+{
+	for (const struct ledger_call *call = calls; call; call = call->next)
+		if (call->run && call->writes)
+			return true;
+	return false;
+}
+
+enum err ledger_sqlite_transact(struct ledger_store *store, struct ledger_batch *batch,
+				const struct ledger_run *run, struct ledger_call *calls)
+{
+	bool writes = batch->count || run || any_writes(calls);
 	enum err e = ledger_sqlite_do(store, writes ? SQL_BEGIN_WRITE : SQL_BEGIN_READ, NO_NUMBERS,
 				      NULL);
 
@@ -401,200 +456,11 @@ enum err ledger_sqlite_transact(struct ledger_store *store, struct ledger_batch 
 		e = apply(store, batch);
 	if (!e && run)
 		e = write_run(store, run);
-	if (!e && has_call)
-		called = writes ? apply_call(store, call) : call->run(store, call);
-	if (!e && called && sqlite3_get_autocommit(store->db))
-		e = called;
+	for (struct ledger_call *call = calls; !e && call; call = call->next)
+		e = do_call(store, call);
 	if (!e)
 		e = ledger_sqlite_do(store, SQL_COMMIT, NO_NUMBERS, NULL);
 	if (e)
 		roll_back(store);
-	*lost = e && (batch->count || run);
-	return e ? e : called;
-}
-
-/* ---- the calls that write ---- */
-
-static enum err find_mailbox(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	enum err e = ledger_sqlite_bind(store, SQL_MAILBOX, NO_NUMBERS, &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
-		call->mailbox->mailbox_no = (uint64_t)sqlite3_column_int64(statement, 0);
-		call->mailbox->next_seal_no = (uint64_t)sqlite3_column_int64(statement, 1);
-		ledger_sqlite_text(statement, 2, call->mailbox->digest,
-				   sizeof call->mailbox->digest);
-	}
-	sqlite3_reset(statement);
 	return e;
-}
-
-enum err ledger_sqlite_mailbox(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	enum err e = find_mailbox(store, call);
-
-	if (e || call->found)
-		return e;
-	if ((e = ledger_sqlite_bind(store, SQL_MAILBOX_NEW, NO_NUMBERS, &statement)))
-		return e;
-	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 3, call->digest, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_done(store, statement, NULL)) == OK)
-		e = find_mailbox(store, call);
-	must(e || call->found);
-	return e;
-}
-
-static enum err find_box(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX, NUMBERS(call->mailbox_no), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 2, call->box->name, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
-		call->box->box_no = (uint64_t)sqlite3_column_int64(statement, 0);
-		call->epoch = (uint64_t)sqlite3_column_int64(statement, 1);
-		call->box->settled = (uint64_t)sqlite3_column_int64(statement, 2);
-	}
-	sqlite3_reset(statement);
-	return e;
-}
-
-static enum err add_box(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_NEW,
-					NUMBERS(call->mailbox_no, call->box->epoch), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 3, call->box->name, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
-		e = RAISE(ERR_LEDGER_STATE,
-			  "adding a folder to the ledger %s: there is no mailbox %llu", store->path,
-			  (unsigned long long)call->mailbox_no);
-	return e;
-}
-
-/* A fate is that of the last run: a folder that is entered again has none yet. */
-static enum err forget_fate(struct ledger_store *store, const struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes;
-	enum err e =
-		ledger_sqlite_bind(store, SQL_BOX_FATELESS, NUMBERS(call->box->box_no), &statement);
-
-	return e ? e : ledger_sqlite_done(store, statement, &changes);
-}
-
-/* A folder first met as a mere level, or while its server refused to say, has no epoch yet. */
-static enum err learn_epoch(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_EPOCH,
-					NUMBERS(call->box->box_no, call->box->epoch), &statement);
-
-	if (e || (e = ledger_sqlite_done(store, statement, &changes)))
-		return e;
-	if (changes == 1)
-		call->epoch = call->box->epoch;
-	return OK;
-}
-
-enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
-{
-	uint64_t last;
-	bool found;
-	enum err e = find_box(store, call);
-
-	call->box->settled = call->found ? call->box->settled : 0;
-	if (!e && call->found)
-		e = forget_fate(store, call);
-	if (!e && call->found && call->epoch == 0 && call->box->epoch != 0)
-		e = learn_epoch(store, call);
-
-	if (!e && !call->found && (e = add_box(store, call)) == OK)
-		e = find_box(store, call);
-	if (e)
-		return e;
-	must(call->found);
-	e = ledger_sqlite_query(store, SQL_RANGE_LAST, NUMBERS(call->box->box_no), &last, 1,
-				&found);
-	call->next_no = last + 1;
-	return e;
-}
-
-enum err ledger_sqlite_box_fate(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_FATE, NUMBERS(call->box_no), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 2, call->fate ? err_name(call->fate) : "", -1,
-				SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 3, call->note, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
-		e = RAISE(ERR_LEDGER_STATE,
-			  "noting a folder's fate in the ledger %s: there is no folder %llu",
-			  store->path, (unsigned long long)call->box_no);
-	return e;
-}
-
-enum err ledger_sqlite_intend(struct ledger_store *store, struct ledger_call *call)
-{
-	uint64_t before[2];
-	bool found;
-	enum err e = ledger_sqlite_query(store, SQL_RANGE_AT, NUMBERS(call->box_no, call->last),
-					 before, 2, &found);
-
-	if (!e && found && before[1] >= call->first)
-		return RAISE(ERR_LEDGER_STATE,
-			     "intending messages %llu to %llu of folder %llu in the ledger %s: they"
-			     " overlap the range %llu to %llu",
-			     (unsigned long long)call->first, (unsigned long long)call->last,
-			     (unsigned long long)call->box_no, store->path,
-			     (unsigned long long)before[0], (unsigned long long)before[1]);
-	return e ? e : range_add(store, call->box_no, call->first, call->last, false);
-}
-
-enum err ledger_sqlite_seal(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_do(store, SQL_SEAL_NUMBER,
-				      NUMBERS(call->mailbox_no, call->seal_no), &changes);
-
-	if (!e && changes != 1)
-		e = RAISE(
-			ERR_LEDGER_STATE,
-			"sealing number %llu of mailbox %llu in the ledger %s: the number was used"
-			" before, or there is no such mailbox",
-			(unsigned long long)call->seal_no, (unsigned long long)call->mailbox_no,
-			store->path);
-	if (e || (e = ledger_sqlite_bind(store, SQL_SEAL, NUMBERS(call->mailbox_no, call->seal_no),
-					 &statement)))
-		return e;
-	must(!sqlite3_bind_blob64(statement, 3, call->seal.bytes ? call->seal.at : "",
-				  call->seal.bytes, SQLITE_STATIC));
-	e = ledger_sqlite_done(store, statement, NULL);
-	sqlite3_clear_bindings(statement);
-	return e;
-}
-
-enum err ledger_sqlite_seal_drop(struct ledger_store *store, struct ledger_call *call)
-{
-	return seal_gone(store, call->mailbox_no, call->seal_no);
 }

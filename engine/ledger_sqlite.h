@@ -35,17 +35,24 @@ struct ledger_batch {
 struct ledger_call;
 typedef enum err ledger_call_run(struct ledger_store *, struct ledger_call *);
 struct ledger_call {
+	struct ledger_call *next; /* that shares the transaction */
+	bool taken, done;	  /* of ledger.c: a job has it; its fiber may look */
+	enum err result;
+	struct err_note failure; /* its note */
+
 	ledger_call_run *run; /* NULL: nothing but the batch */
 	bool writes;
 	uint64_t mailbox_no, box_no, seal_no;
 	uint64_t first, last;
-	const char *source, *target, *digest, *note;
+	const char *source, *target, *digest, *state, *note;
 	enum err fate;
+	int64_t ended_wall_s;
 	struct text seal;
 	struct ledger_mailbox *mailbox;
 	struct box *box;
 	struct ledger_totals *totals;
 	struct ledger_exception *exception;
+	struct ledger_lesson *lesson;
 	struct buffer *blob;
 	uint64_t epoch, next_no;
 	struct ledger_range range;
@@ -56,28 +63,31 @@ struct ledger_call {
 enum err ledger_sqlite_open(const char *path, const char *mode_of,
 			    struct ledger_store **) MUST_CHECK;
 const uint8_t *ledger_sqlite_id(const struct ledger_store *);
-/* One transaction: the batch, the run's row (NULL: not new), then the call. A call that fails is
- * undone alone. *lost: the batch was not written, and the error says why. Sorts the batch. */
+/* One transaction: the batch, the run's row (NULL: not new), then the calls (NULL: none) in order.
+ * A call that fails is undone alone and keeps its error and note; with OK the others are durable.
+ * Otherwise nothing of all that was done. Sorts the batch. */
 enum err ledger_sqlite_transact(struct ledger_store *, struct ledger_batch *,
-				const struct ledger_run *, struct ledger_call *,
-				bool *lost) MUST_CHECK;
+				const struct ledger_run *, struct ledger_call *calls) MUST_CHECK;
 /* Bring everything into the one file and close it; the store is closed in any case. */
 enum err ledger_sqlite_finish(struct ledger_store **) MUST_CHECK;
 /* Close without a checkpoint: a few closing system calls, no data is moved. */
 void ledger_sqlite_close(struct ledger_store **);
 
 /* The calls, for ledger_call.run: which fields they use -> which they fill. */
-ledger_call_run ledger_sqlite_mailbox;	 /* source target digest -> mailbox */
-ledger_call_run ledger_sqlite_box;	 /* mailbox_no box -> box, epoch, next_no */
-ledger_call_run ledger_sqlite_box_fate;	 /* box_no fate note */
-ledger_call_run ledger_sqlite_intend;	 /* box_no first last */
-ledger_call_run ledger_sqlite_seal;	 /* mailbox_no seal_no seal */
-ledger_call_run ledger_sqlite_seal_drop; /* mailbox_no seal_no */
+ledger_call_run ledger_sqlite_mailbox;	   /* source target digest -> mailbox */
+ledger_call_run ledger_sqlite_mailbox_end; /* mailbox_no state fate note ended_wall_s */
+ledger_call_run ledger_sqlite_box;	   /* mailbox_no box -> box, epoch, next_no */
+ledger_call_run ledger_sqlite_box_fate;	   /* box_no fate note */
+ledger_call_run ledger_sqlite_intend;	   /* box_no first last */
+ledger_call_run ledger_sqlite_seal;	   /* mailbox_no seal_no seal */
+ledger_call_run ledger_sqlite_seal_drop;   /* mailbox_no seal_no */
+ledger_call_run ledger_sqlite_lesson_set;  /* lesson */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
 ledger_call_run ledger_sqlite_open_range; /* box_no first -> found range */
 ledger_call_run ledger_sqlite_seal_next;  /* mailbox_no seal_no -> found seal_no blob */
 ledger_call_run ledger_sqlite_totals;	  /* mailbox_no -> totals */
 ledger_call_run ledger_sqlite_exception;  /* mailbox_no exception -> found exception */
+ledger_call_run ledger_sqlite_lesson;	  /* lesson -> found lesson */
 /* Looks at a bounded number of rows; when all of them are settled, `found` is false and `first` has
  * moved behind them. */
 ledger_call_run ledger_sqlite_unsettled; /* box_no first last -> found range first */

@@ -11,7 +11,7 @@
 
 /* WITHOUT ROWID: the key is the row's place, so a message costs one tree entry. A moved message
  * without a reason has fate 1, which SQLite stores in no bytes at all. */
-static const char schema[] =
+static const char schema_1[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE mailbox(mailbox_no INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT "
 	"NOT NULL,"
@@ -51,6 +51,39 @@ static const char schema[] =
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";
 
+/* How a mailbox's last attempt ended; a batch in its run; what was learnt about servers. */
+static const char schema_2[] =
+	"ALTER TABLE mailbox ADD COLUMN state TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE mailbox ADD COLUMN error TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE mailbox ADD COLUMN note TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE mailbox ADD COLUMN ended_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN batch TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE run ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN running INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN done INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN drained INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN throttled_permille INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN window_closes_s INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE run ADD COLUMN errors TEXT NOT NULL DEFAULT '{}';"
+	"CREATE TABLE lesson(lesson_no INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
+	" not_before_s INTEGER NOT NULL, connections_max INTEGER NOT NULL,"
+	" failures INTEGER NOT NULL, reason TEXT NOT NULL, UNIQUE(kind, name));";
+
+/* A new file takes all steps, an older one those it lacks: they have the same tables. */
+static const char *const schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2 };
+
+/* What `status` asks for and version 1 has not; a temporary view hides the table of its name. */
+static const char schema_1_views[] =
+	"CREATE TEMP VIEW mailbox AS SELECT *, '' AS state, '' AS error, '' AS note, 0 AS ended_s"
+	" FROM main.mailbox;"
+	"CREATE TEMP VIEW run AS SELECT *, '' AS batch, 0 AS waiting, 0 AS running, 0 AS done,"
+	" 0 AS incomplete, 0 AS doubtful, 0 AS failed, 0 AS drained, 0 AS connections,"
+	" 0 AS throttled_permille, 0 AS window_closes_s, '{}' AS errors FROM main.run;";
+
 static const char *const texts[SQL_COUNT] = {
 	[SQL_BEGIN_READ] = "BEGIN",
 	[SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -64,6 +97,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_MAILBOX] = "SELECT mailbox_no, next_seal_no, digest FROM mailbox WHERE source = ?1 "
 			"AND target = ?2",
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
+	[SQL_MAILBOX_END] = "UPDATE mailbox SET ended_s = ?2, state = ?3, error = ?4, note = ?5"
+			    " WHERE mailbox_no = ?1",
 	[SQL_BOX] = "SELECT box_no, epoch, moved + skipped + doubtful + withdrawn FROM box WHERE "
 		    "mailbox_no = ?1"
 		    " AND name = ?2",
@@ -101,13 +136,29 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_SEAL_DROP] = "DELETE FROM seal WHERE mailbox_no = ?1 AND seal_no = ?2",
 	[SQL_SEAL_NEXT] = "SELECT seal_no, seal FROM seal WHERE mailbox_no = ?1 AND seal_no > ?2"
 			  " ORDER BY seal_no LIMIT 1",
-	[SQL_RUN_NEW] =
-		"INSERT INTO run(started_s, updated_s, ended_s, pid, messages, bytes, exit_code)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_RUN_NEW] = "INSERT INTO run(started_s, updated_s, ended_s, pid, messages, bytes,"
+			" exit_code, waiting, running, done, incomplete, doubtful, failed, drained,"
+			" connections, throttled_permille, window_closes_s, batch, errors)"
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+			" ?16, ?17, ?18, ?19)",
 	[SQL_RUN_CHANGE] = "UPDATE run SET started_s = ?1, updated_s = ?2, ended_s = ?3, pid = ?4,"
-			   " messages = ?5, bytes = ?6, exit_code = ?7 WHERE run_no = ?8",
-	[SQL_RUN_NEWEST] = "SELECT started_s, updated_s, ended_s, pid, messages, bytes, exit_code"
+			   " messages = ?5, bytes = ?6, exit_code = ?7, waiting = ?8, running = ?9,"
+			   " done = ?10, incomplete = ?11, doubtful = ?12, failed = ?13,"
+			   " drained = ?14, connections = ?15, throttled_permille = ?16,"
+			   " window_closes_s = ?17, batch = ?18, errors = ?19 WHERE run_no = ?20",
+	[SQL_RUN_NEWEST] = "SELECT started_s, updated_s, ended_s, pid, messages, bytes, exit_code,"
+			   " waiting, running, done, incomplete, doubtful, failed, drained,"
+			   " connections, throttled_permille, window_closes_s, batch"
 			   " FROM run ORDER BY run_no DESC LIMIT 1",
+	[SQL_RUN_ERRORS] = "SELECT key, value FROM json_each((SELECT errors FROM run"
+			   " ORDER BY run_no DESC LIMIT 1))",
+	[SQL_LESSON_SET] = "INSERT INTO lesson(kind, name, not_before_s, connections_max, failures,"
+			   " reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(kind, name) DO"
+			   " UPDATE SET not_before_s = ?3, connections_max = ?4, failures = ?5,"
+			   " reason = ?6",
+	[SQL_LESSON_DROP] = "DELETE FROM lesson WHERE kind = ?1 AND name = ?2",
+	[SQL_LESSON_NEXT] = "SELECT lesson_no, kind, name, not_before_s, connections_max, failures,"
+			    " reason FROM lesson WHERE lesson_no > ?1 ORDER BY lesson_no LIMIT 1",
 	[SQL_TOTALS] = "SELECT count(*), sum(fate <> ''), sum(moved), sum(skipped), sum(doubtful),"
 		       " sum(withdrawn), sum(bytes_moved) FROM box WHERE mailbox_no = ?1",
 	[SQL_TOTALS_OPEN] = "SELECT (SELECT count(*) FROM box JOIN range USING (box_no)"
@@ -120,8 +171,8 @@ static const char *const texts[SQL_COUNT] = {
 		" WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1 AND s.fate & 7 IN (2, 3)"
 		" ORDER BY s.no LIMIT 1",
 	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''",
-	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target FROM mailbox WHERE mailbox_no > ?1"
-			  " ORDER BY mailbox_no LIMIT 1",
+	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target, ended_s, state, error, note"
+			  " FROM mailbox WHERE mailbox_no > ?1 ORDER BY mailbox_no LIMIT 1",
 };
 
 static enum err error_class(sqlite3 *db, int result)
@@ -321,51 +372,67 @@ static enum err first_number(struct ledger_store *store, const char *sql, int64_
 	return ledger_sqlite_error(store, result, "reading the head");
 }
 
-enum err ledger_sqlite_recognize(struct ledger_store *store, bool *blank)
+enum err ledger_sqlite_recognize(struct ledger_store *store)
 {
-	int64_t application, version, tables;
+	int64_t application, tables;
 	enum err e;
 
 	if ((e = first_number(store, "PRAGMA application_id", &application)) ||
-	    (e = first_number(store, "PRAGMA user_version", &version)) ||
+	    (e = first_number(store, "PRAGMA user_version", &store->version)) ||
 	    (e = first_number(store, "SELECT count(*) FROM sqlite_schema", &tables)))
 		return e;
-	*blank = tables == 0 && application == 0;
-	if (!*blank && application != LEDGER_APPLICATION)
+	if (tables == 0 && application == 0) {
+		store->version = 0;
+		return OK;
+	}
+	if (application != LEDGER_APPLICATION)
 		return RAISE(
 			ERR_LEDGER_DAMAGED,
 			"%s is an SQLite file that mailhaul did not make (application_id %lld);"
 			" look at it with: sqlite3 %s \"pragma integrity_check\", or name another"
 			" state directory",
 			store->path, (long long)application, store->path);
-	if (!*blank && version != LEDGER_SCHEMA)
-		return RAISE(
-			ERR_LEDGER_VERSION,
-			"the ledger %s has schema version %lld, this mailhaul knows %d; use the"
-			" version that wrote it",
-			store->path, (long long)version, LEDGER_SCHEMA);
+	if (store->version < 1 || store->version > LEDGER_SCHEMA)
+		return RAISE(ERR_LEDGER_VERSION,
+			     "the ledger %s has schema version %lld, this mailhaul knows 1 to %d; "
+			     "use the"
+			     " version that wrote it",
+			     store->path, (long long)store->version, LEDGER_SCHEMA);
 	return OK;
 }
 
+enum err ledger_sqlite_view_old(struct ledger_store *store)
+{
+	return store->version == 1 ? execute(store, schema_1_views, "reading an older version")
+				   : OK;
+}
+
 /* The schema, the version and the identity appear in one transaction, so a ledger is blank or
- * whole. */
-static enum err create(struct ledger_store *store)
+ * whole, and of one version. */
+static enum err make_tables(struct ledger_store *store)
 {
 	struct buffer sql = { 0 };
 	char hex[2 * LEDGER_ID_BYTES + 1];
 	enum err e;
 
-	clock_random(store->id, sizeof store->id);
-	bytes_to_hex(hex, store->id, sizeof store->id);
-	buffer_addf(&sql,
-		    "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d;"
-		    " INSERT INTO meta VALUES('ledger_id', x'%s'), ('created_s', %lld); COMMIT",
-		    schema, LEDGER_APPLICATION, LEDGER_SCHEMA, hex,
-		    (long long)(clock_wall() / NSEC_SECOND));
-	buffer_add(&sql, "", 1);
-	e = sql.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "creating the ledger %s", store->path)
-		       : execute(store, sql.at, "creating the tables");
+	buffer_add_text(&sql, "BEGIN IMMEDIATE;");
+	for (int64_t step = store->version; step < LEDGER_SCHEMA; step++)
+		buffer_add_text(&sql, schema_steps[step]);
+	if (store->version == 0) {
+		clock_random(store->id, sizeof store->id);
+		bytes_to_hex(hex, store->id, sizeof store->id);
+		buffer_addf(&sql,
+			    " PRAGMA application_id = %d;"
+			    " INSERT INTO meta VALUES('ledger_id', x'%s'), ('created_s', %lld);",
+			    LEDGER_APPLICATION, hex, (long long)(clock_wall() / NSEC_SECOND));
+	}
+	buffer_addf(&sql, " PRAGMA user_version = %d; COMMIT", LEDGER_SCHEMA);
+	e = sql.failed
+		    ? RAISE(ERR_MEMORY_EXHAUSTED, "making the tables of the ledger %s", store->path)
+		    : execute(store, sql.at, "making the tables");
 	buffer_free(&sql);
+	if (!e)
+		store->version = LEDGER_SCHEMA;
 	return e;
 }
 
@@ -419,7 +486,6 @@ static const char settings[] =
 enum err ledger_sqlite_open(const char *path, const char *mode_of, struct ledger_store **out)
 {
 	struct ledger_store *store;
-	bool blank;
 	enum err e = ledger_sqlite_connect(path, mode_of,
 					   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &store);
 
@@ -427,9 +493,9 @@ enum err ledger_sqlite_open(const char *path, const char *mode_of, struct ledger
 	if (e)
 		return e;
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	if (!(e = ledger_sqlite_recognize(store, &blank)) &&
-	    !(e = execute(store, settings, "opening")) &&
-	    !(e = blank ? create(store) : load_id(store)))
+	if (!(e = ledger_sqlite_recognize(store)) && !(e = execute(store, settings, "opening")) &&
+	    !(e = store->version < LEDGER_SCHEMA ? make_tables(store) : OK) &&
+	    !(e = load_id(store)))
 		e = load_reasons(store);
 	if (e)
 		ledger_sqlite_close(&store);

@@ -7,8 +7,9 @@
 
 #include "engine/ledger_sqlite.h"
 
-/* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas. */
-enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 1 };
+/* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
+ * are read, and upgraded when they are opened for writing. */
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 2 };
 
 /* Every statement of the program; the texts are in ledger_sqlite_base.c. */
 enum ledger_statement {
@@ -23,6 +24,7 @@ enum ledger_statement {
 	SQL_REASON_NEW,
 	SQL_MAILBOX,
 	SQL_MAILBOX_NEW,
+	SQL_MAILBOX_END,
 	SQL_BOX,
 	SQL_BOX_NEW,
 	SQL_BOX_AFTER,
@@ -47,6 +49,10 @@ enum ledger_statement {
 	SQL_RUN_NEW,
 	SQL_RUN_CHANGE,
 	SQL_RUN_NEWEST,
+	SQL_RUN_ERRORS,
+	SQL_LESSON_SET,
+	SQL_LESSON_DROP,
+	SQL_LESSON_NEXT,
 	SQL_TOTALS,
 	SQL_TOTALS_OPEN,
 	SQL_EXCEPTION,
@@ -58,6 +64,7 @@ enum ledger_statement {
 struct ledger_store {
 	sqlite3 *db;
 	char *path;
+	int64_t version;		  /* of the schema in the file */
 	int64_t run_no;			  /* 0: no row yet */
 	uint16_t reason_codes[ERR_COUNT]; /* 0: not in the table yet */
 	uint8_t id[LEDGER_ID_BYTES];
@@ -97,8 +104,17 @@ void ledger_sqlite_text(sqlite3_stmt *, int column, char *to, size_t to_bytes);
 /* Open `path` with `flags` of sqlite3_open_v2, no checks yet. */
 enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
 			       struct ledger_store **) MUST_CHECK;
-/* ERR_LEDGER_DAMAGED unless it is a ledger, ERR_LEDGER_VERSION if of another version; *blank:
- * nothing was ever written to it. */
-enum err ledger_sqlite_recognize(struct ledger_store *, bool *blank) MUST_CHECK;
+/* ERR_LEDGER_DAMAGED unless it is a ledger, ERR_LEDGER_VERSION if of a version that we do not know;
+ * sets `version`, to 0 when nothing was ever written to it. */
+enum err ledger_sqlite_recognize(struct ledger_store *) MUST_CHECK;
+/* Make the tables of an older version look like ours, for this connection only. */
+enum err ledger_sqlite_view_old(struct ledger_store *) MUST_CHECK;
+
+/* A range of a folder, intended or done. */
+enum err ledger_sqlite_range_add(struct ledger_store *, uint64_t box_no, uint64_t first,
+				 uint64_t last, bool done) MUST_CHECK;
+/* A seal leaves the table. */
+enum err ledger_sqlite_seal_gone(struct ledger_store *, uint64_t mailbox_no,
+				 uint64_t seal_no) MUST_CHECK;
 
 #endif

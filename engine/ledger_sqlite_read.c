@@ -139,24 +139,79 @@ enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call 
 	return e;
 }
 
+enum err ledger_sqlite_lesson(struct ledger_store *store, struct ledger_call *call)
+{
+	struct ledger_lesson *lesson = call->lesson;
+	sqlite3_stmt *row;
+	enum err e = ledger_sqlite_bind(store, SQL_LESSON_NEXT, NUMBERS(lesson->lesson_no), &row);
+
+	if (e)
+		return e;
+	if ((e = ledger_sqlite_step(store, row, &call->found)) == OK && call->found) {
+		lesson->lesson_no = (uint64_t)sqlite3_column_int64(row, 0);
+		ledger_sqlite_text(row, 1, lesson->kind, sizeof lesson->kind);
+		ledger_sqlite_text(row, 2, lesson->name, sizeof lesson->name);
+		lesson->not_before_wall_s = sqlite3_column_int64(row, 3);
+		lesson->connections_max = (unsigned)sqlite3_column_int64(row, 4);
+		lesson->failures = (unsigned)sqlite3_column_int64(row, 5);
+		ledger_sqlite_text(row, 6, lesson->reason, sizeof lesson->reason);
+	}
+	sqlite3_reset(row);
+	return e;
+}
+
 /* ---- status: another process's view ---- */
+
+static void take_run(sqlite3_stmt *row, struct ledger_run *run)
+{
+	run->started_wall_s = sqlite3_column_int64(row, 0);
+	run->updated_wall_s = sqlite3_column_int64(row, 1);
+	run->ended_wall_s = sqlite3_column_int64(row, 2);
+	run->pid = sqlite3_column_int64(row, 3);
+	run->messages = (uint64_t)sqlite3_column_int64(row, 4);
+	run->bytes = (uint64_t)sqlite3_column_int64(row, 5);
+	run->exit_code = sqlite3_column_int(row, 6);
+	for (int state = 0; state < BATCH_STATES; state++) /* in the order of their enum */
+		run->mailboxes[state] = (uint64_t)sqlite3_column_int64(row, 7 + state);
+	run->connections = (uint64_t)sqlite3_column_int64(row, 14);
+	run->throttled_permille = (unsigned)sqlite3_column_int64(row, 15);
+	run->window_closes_wall_s = sqlite3_column_int64(row, 16);
+	ledger_sqlite_text(row, 17, run->batch, sizeof run->batch);
+}
+_Static_assert(BATCH_STATES == 7, "the columns of a run");
+
+/* Errors this version does not know are left out. */
+static enum err read_errors(struct ledger_store *store, struct ledger_run *run)
+{
+	sqlite3_stmt *row;
+	char name[64];
+	bool found = true;
+	enum err e = ledger_sqlite_bind(store, SQL_RUN_ERRORS, NO_NUMBERS, &row), error;
+
+	if (e)
+		return e;
+	while (!(e = ledger_sqlite_step(store, row, &found)) && found) {
+		ledger_sqlite_text(row, 0, name, sizeof name);
+		if (err_from_name(text_of(name), &error))
+			run->errors[error] = (uint64_t)sqlite3_column_int64(row, 1);
+	}
+	sqlite3_reset(row);
+	return e;
+}
 
 static enum err read_run(struct ledger_store *store, struct ledger_run *run)
 {
-	uint64_t c[7];
+	sqlite3_stmt *row;
 	bool found;
-	enum err e = ledger_sqlite_query(store, SQL_RUN_NEWEST, NO_NUMBERS, c, 7, &found);
+	enum err e = ledger_sqlite_bind(store, SQL_RUN_NEWEST, NO_NUMBERS, &row);
 
-	*run = (struct ledger_run){
-		.started_wall_s = (int64_t)c[0],
-		.updated_wall_s = (int64_t)c[1],
-		.ended_wall_s = (int64_t)c[2],
-		.pid = (int64_t)c[3],
-		.messages = c[4],
-		.bytes = c[5],
-		.exit_code = (int)c[6],
-	};
-	return e;
+	*run = (struct ledger_run){ 0 };
+	if (e)
+		return e;
+	if ((e = ledger_sqlite_step(store, row, &found)) == OK && found)
+		take_run(row, run);
+	sqlite3_reset(row);
+	return e || !found ? e : read_errors(store, run);
 }
 
 /* The mailbox with the next higher number. */
@@ -164,20 +219,23 @@ static enum err read_mailbox(struct ledger_store *store, struct ledger_status_ma
 			     bool *found)
 {
 	struct ledger_call call = { .totals = &mailbox->totals };
-	sqlite3_stmt *statement;
-	enum err e =
-		ledger_sqlite_bind(store, SQL_MAILBOXES, NUMBERS(mailbox->mailbox_no), &statement);
+	sqlite3_stmt *row;
+	enum err e = ledger_sqlite_bind(store, SQL_MAILBOXES, NUMBERS(mailbox->mailbox_no), &row);
 
 	if (e)
 		return e;
-	if ((e = ledger_sqlite_step(store, statement, found)) == OK && *found) {
-		mailbox->mailbox_no = (uint64_t)sqlite3_column_int64(statement, 0);
-		ledger_sqlite_text(statement, 1, mailbox->source, sizeof mailbox->source);
-		ledger_sqlite_text(statement, 2, mailbox->target, sizeof mailbox->target);
+	if ((e = ledger_sqlite_step(store, row, found)) == OK && *found) {
+		mailbox->mailbox_no = (uint64_t)sqlite3_column_int64(row, 0);
+		ledger_sqlite_text(row, 1, mailbox->source, sizeof mailbox->source);
+		ledger_sqlite_text(row, 2, mailbox->target, sizeof mailbox->target);
+		mailbox->ended_wall_s = sqlite3_column_int64(row, 3);
+		ledger_sqlite_text(row, 4, mailbox->state, sizeof mailbox->state);
+		ledger_sqlite_text(row, 5, mailbox->error, sizeof mailbox->error);
+		ledger_sqlite_text(row, 6, mailbox->note, sizeof mailbox->note);
 		call.mailbox_no = mailbox->mailbox_no;
 		e = ledger_sqlite_totals(store, &call);
 	}
-	sqlite3_reset(statement);
+	sqlite3_reset(row);
 	return e;
 }
 
@@ -187,9 +245,10 @@ static enum err read_all(struct ledger_store *store,
 {
 	struct ledger_status_mailbox mailbox = { 0 };
 	bool found = true;
-	enum err e =
-		ledger_sqlite_do(store, SQL_BEGIN_READ, NO_NUMBERS, NULL); /* one moment of it */
+	enum err e = ledger_sqlite_view_old(store);
 
+	if (!e) /* one moment of it */
+		e = ledger_sqlite_do(store, SQL_BEGIN_READ, NO_NUMBERS, NULL);
 	if (!e && last_run)
 		e = read_run(store, last_run);
 	while (each && !e && (e = read_mailbox(store, &mailbox, &found)) == OK && found)
@@ -203,7 +262,6 @@ enum err ledger_status(const char *directory,
 {
 	struct ledger_store *store = NULL;
 	struct buffer path = { 0 };
-	bool blank = false;
 	enum err e;
 
 	buffer_addf(&path, "%s/ledger.db", directory);
@@ -214,10 +272,11 @@ enum err ledger_status(const char *directory,
 		e = RAISE(ERR_LEDGER_ABSENT,
 			  "there is no %s: nothing was copied with this state directory", path.at);
 	else if ((e = ledger_sqlite_connect(path.at, NULL, SQLITE_OPEN_READONLY, &store)) == OK &&
-		 (e = ledger_sqlite_recognize(store, &blank)) == OK)
-		e = blank ? RAISE(ERR_LEDGER_ABSENT, "%s is empty: its first run has not begun yet",
-				  path.at)
-			  : read_all(store, each, last_run, context);
+		 (e = ledger_sqlite_recognize(store)) == OK)
+		e = store->version == 0
+			    ? RAISE(ERR_LEDGER_ABSENT,
+				    "%s is empty: its first run has not begun yet", path.at)
+			    : read_all(store, each, last_run, context);
 	ledger_sqlite_close(&store);
 	buffer_free(&path);
 	return e;

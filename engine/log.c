@@ -4,7 +4,10 @@
 #include "engine/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,21 +27,112 @@ enum {
 
 static struct {
 	int fd;
+	bool is_ours; /* the file behind `path`, closed here */
+	bool is_terminal;
 	enum log_level level;
-	bool json;
-} settings = { STDERR_FILENO, LOG_WARN, false };
+	bool json, names;
+	char path[PATH_MAX];
+	const char *(*mailbox)(void);
+} settings = { .fd = STDERR_FILENO, .level = LOG_WARN, .names = true };
 
-static atomic_ullong dropped;
+static atomic_bool reopen_asked;
+
+/* One line is written at a time: a pipe that poll() finds writable is so until we write, and a view
+ * is taken off its terminal once. `lock` also guards settings.fd and this. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	void (*before)(void), (*after)(void);
+	unsigned long long dropped;
+	bool torn; /* the disk took the first part of a line only */
+} output;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
-void log_setup(int fd, enum log_level level, bool json)
+/* ---- where lines go ---- */
+
+static void set_file(int fd, bool is_ours)
+{
+	int before;
+
+	pthread_mutex_lock(&lock);
+	before = settings.is_ours ? settings.fd : -1;
+	settings.fd = fd;
+	settings.is_ours = is_ours;
+	settings.is_terminal = isatty(fd) == 1;
+	output.torn = false;
+	pthread_mutex_unlock(&lock);
+	if (before >= 0)
+		close(before);
+}
+
+static void set(int fd, const struct log_config *config)
 {
 	must(fd >= 0);
-	must(level <= LOG_ERROR);
-	settings.fd = fd;
-	settings.level = level;
-	settings.json = json;
+	must(config->level <= LOG_ERROR);
+	set_file(fd, config->path != NULL);
+	snprintf(settings.path, sizeof settings.path, "%s", config->path ? config->path : "");
+	settings.level = config->level;
+	settings.json = config->json;
+	settings.names = config->names;
+}
+
+void log_setup(int fd, enum log_level level, bool json)
+{
+	set(fd, &(struct log_config){ .level = level, .json = json, .names = true });
+}
+
+/* O_NONBLOCK is for a path that is a FIFO: without a reader it is refused instead of waited for. */
+static int open_path(const char *path)
+{
+	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+}
+
+enum err log_open(const struct log_config *config)
+{
+	struct log_config own = *config;
+	int fd = STDERR_FILENO;
+
+	if (!own.path || !*own.path)
+		own.path = NULL;
+	else if (strlen(own.path) >= sizeof settings.path)
+		return RAISE(ERR_INPUT_FILE, "the log file's path has %zu bytes; %zu are allowed",
+			     strlen(own.path), sizeof settings.path - 1);
+	else if ((fd = open_path(own.path)) < 0)
+		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "opening the log file %s", own.path);
+	set(fd, &own);
+	return OK;
+}
+
+void log_reopen(void)
+{
+	atomic_store(&reopen_asked, true);
+}
+
+static void reopen(void)
+{
+	int fd;
+
+	if (!*settings.path)
+		return;
+	if ((fd = open_path(settings.path)) >= 0)
+		set_file(fd, true);
+	else
+		log_event(LOG_WARN, "log.reopen_failed", "path=\"%s\" errno=%d", settings.path,
+			  errno);
+}
+
+void log_set_around(void (*before)(void), void (*after)(void))
+{
+	must(!before == !after);
+	pthread_mutex_lock(&lock);
+	output.before = before;
+	output.after = after;
+	pthread_mutex_unlock(&lock);
+}
+
+void log_set_mailbox(const char *(*mailbox)(void))
+{
+	settings.mailbox = mailbox;
 }
 
 /* ---- the line being built ---- */
@@ -139,6 +233,7 @@ static void line_begin(struct line *line, enum log_level level, const char *even
 	time_t seconds = now / NSEC_SECOND;
 	char date[32], time[48];
 	struct tm utc;
+	const char *mailbox = settings.mailbox ? settings.mailbox() : NULL;
 
 	must(gmtime_r(&seconds, &utc));
 	must(strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc) > 0);
@@ -149,25 +244,52 @@ static void line_begin(struct line *line, enum log_level level, const char *even
 	add_pair_text(line, "time", time);
 	add_pair_text(line, "level", level_names[level]);
 	add_pair_text(line, "event", event);
+	if (mailbox && *mailbox)
+		add_pair_text(line, "mailbox", mailbox);
+}
+
+/* The line's first bytes may be all that a full disk takes: then the next line begins with an end
+ * of line, so that only one is damaged. */
+static bool put(const char *from, size_t n)
+{
+	struct pollfd ready = { .fd = settings.fd, .events = POLLOUT };
+	ssize_t taken;
+
+	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT))
+		return false;
+	taken = write(settings.fd, from, n);
+	if (taken > 0)
+		output.torn = taken < (ssize_t)n;
+	return taken == (ssize_t)n;
+}
+
+static bool put_around(const struct line *line)
+{
+	bool shown = settings.is_terminal && output.before, done;
+
+	if (shown)
+		output.before();
+	done = (!output.torn || put("\n", 1)) && put(line->at, line->bytes);
+	if (shown && output.after)
+		output.after();
+	return done;
 }
 
 /* Lines that found no room are told of in the next that does. */
 static void line_end(struct line *line)
 {
-	unsigned long long lost = atomic_exchange(&dropped, 0);
-	struct pollfd ready = { .fd = settings.fd, .events = POLLOUT };
 	char count[24];
 
-	snprintf(count, sizeof count, "%llu", lost);
-	if (lost > 0)
+	pthread_mutex_lock(&lock);
+	snprintf(count, sizeof count, "%llu", output.dropped);
+	if (output.dropped > 0)
 		add_pair(line, text_of("dropped"), text_of(count), true);
 	if (settings.json)
 		line->at[line->bytes++] = '}';
 	line->at[line->bytes++] = '\n';
 	must(line->bytes <= sizeof line->at);
-	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT) ||
-	    write(settings.fd, line->at, line->bytes) != (ssize_t)line->bytes)
-		atomic_fetch_add(&dropped, lost + 1);
+	output.dropped = put_around(line) ? 0 : output.dropped + 1;
+	pthread_mutex_unlock(&lock);
 }
 
 /* ---- the caller's pairs ---- */
@@ -175,7 +297,7 @@ static void line_end(struct line *line)
 /* One key=value of the format: where its key is and the form of its value, [value_at, end). */
 struct pair {
 	size_t key_at, key_bytes, value_at, end;
-	bool is_number;
+	bool is_number, is_name;
 };
 
 /* A form that is one whole-number conversion, so that JSON can show a number: "%u", "%zu", "%"
@@ -198,6 +320,8 @@ static bool read_pair(const char *format, size_t *next, struct pair *pair)
 	size_t at = *next;
 	bool quoted;
 
+	pair->is_name = format[at] == '!';
+	at += pair->is_name;
 	pair->key_at = at;
 	pair->key_bytes = strcspn(format + at, "= ");
 	at += pair->key_bytes;
@@ -247,6 +371,8 @@ static void add_pairs(struct line *line, const char *format, const char *formatt
 	size_t at = 0, began, ended;
 
 	while (read_pair(format, &at, &pair)) {
+		if (pair.is_name && !settings.names)
+			continue;
 		key = (struct text){ format + pair.key_at, pair.key_bytes };
 		began = prefix_bytes(format, pair.value_at, arguments);
 		ended = prefix_bytes(format, pair.end, arguments);
@@ -265,6 +391,9 @@ void log_event(enum log_level level, const char *event, const char *keys, ...)
 	must(level <= LOG_ERROR);
 	if (level < settings.level)
 		return;
+	if (atomic_load_explicit(&reopen_asked, memory_order_relaxed) &&
+	    atomic_exchange(&reopen_asked, false))
+		reopen();
 	va_start(arguments, keys);
 	must(vsnprintf(formatted, sizeof formatted, keys, arguments) >= 0);
 	va_end(arguments);
@@ -280,7 +409,7 @@ void log_error(enum log_level level, const char *event, enum err e)
 	const struct err_note *note = err_note();
 
 	if (note->error)
-		log_event(level, event, "error=%s meaning=\"%s\" note=\"%s\" errno=%d at=%s:%d",
+		log_event(level, event, "error=%s meaning=\"%s\" !note=\"%s\" errno=%d at=%s:%d",
 			  err_name(e), err_text(e), note->text, note->errno_value, note->file,
 			  note->line);
 	else

@@ -62,6 +62,7 @@ struct idler {
 static struct idler *idlers;
 static struct offload_act *queue_first, *queue_last;
 static unsigned queued, threads, idle; /* idle: not called yet */
+static unsigned threads_max = OFFLOAD_THREADS;
 static bool shutting_down;
 
 static _Thread_local struct door door;
@@ -281,7 +282,7 @@ static enum err job_queue(struct offload_act *job)
 	int result = 0;
 
 	lock_take();
-	if (idle == 0 && threads < OFFLOAD_THREADS && (result = thread_start()) == 0)
+	if (idle == 0 && threads < threads_max && (result = thread_start()) == 0)
 		threads++;
 	if (threads == 0) {
 		lock_leave();
@@ -386,6 +387,14 @@ enum err offload_run(const struct offload_job *what, nsec until)
 	enum err e = offload_start(what, &act);
 
 	return e ? e : offload_wait(&act, what->argument, until);
+}
+
+void offload_limit(unsigned limit)
+{
+	must(limit > 0);
+	lock_take();
+	threads_max = limit;
+	lock_leave();
 }
 
 void offload_shutdown(nsec until)

@@ -35,6 +35,9 @@ enum err offload_wait(struct offload_act **, void *argument_out, nsec until) MUS
 void offload_abandon(struct offload_act **);
 /* Start and wait. */
 enum err offload_run(const struct offload_job *, nsec until) MUST_CHECK;
+/* How many threads there may be (OFFLOAD_THREADS unless said): once, before jobs start. A run with
+ * many workers needs more: each may have a job that waits for its turn at the ledger. */
+void offload_limit(unsigned threads);
 /* Ends idle threads; waits for jobs still running at most until `until`. */
 void offload_shutdown(nsec until);
 

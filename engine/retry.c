@@ -42,6 +42,8 @@ bool retry_again(struct retry *retry, enum err e, nsec *at)
 	if (retry_class != RETRY_NOW && retry_class != RETRY_RECONNECT &&
 	    retry_class != RETRY_BACKOFF)
 		return false;
+	if (retry_class == RETRY_BACKOFF && retry->backoff_is_elsewhere)
+		return false;
 	if (++retry->failures >= RETRY_FAILURES_MAX)
 		return false;
 	most = backoff(retry->failures);

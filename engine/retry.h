@@ -6,7 +6,9 @@
 
 /* Attempts of one kind of work. Zero-initialised is fresh. */
 struct retry {
-	unsigned failures; /* since the last progress */
+	unsigned failures;	   /* since the last progress */
+	bool backoff_is_elsewhere; /* somebody else knows when to come back (engine/batch): errors
+				    * of class BACKOFF are not tried again here */
 };
 void retry_progress(struct retry *); /* something was settled: start counting anew */
 /* After `e`: true and the absolute time to try again (full jitter, 0.5 s doubling to 60 s for

@@ -10,8 +10,8 @@ struct command {
 	int (*run)(int count, char *const *words);
 };
 
-extern const struct command copy_command, list_command, extract_command, verify_command,
-	status_command, version_command;
+extern const struct command copy_command, run_command, config_command, list_command,
+	extract_command, verify_command, status_command, topology_command, version_command;
 
 /* "v0.1-3-gabc123"; in version.c. */
 extern const char program_version[];

@@ -76,6 +76,8 @@ static const char *const hints[ERR_COUNT] = {
 				 "or choose an empty directory",
 	[ERR_SINK_DAMAGED] = "Run mailhaul verify on the target to see what is wrong",
 	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
+	[ERR_INPUT_ADDRESS] = "Choose a free port of 127.0.0.1, or unix:/path",
+	[ERR_TOPOLOGY_UNREADABLE] = "Check that /sys is mounted and readable",
 	[ERR_ARCHIVE_DAMAGED] = "mailhaul verify names everything that is wrong; bring those files "
 				"back from a copy",
 	[ERR_ARCHIVE_FORMAT] =

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "engine/base.h"
+#include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/terminal.h"
 
@@ -61,4 +62,15 @@ void signals_setup(void)
 	must(sigaltstack(&stack, NULL) == 0);
 	for (size_t i = 0; i < ARRAY_COUNT(crashes); i++)
 		handle(crashes[i], on_crash, SA_ONSTACK | SA_RESETHAND | SA_NODEFER);
+}
+
+static void on_hangup(int number)
+{
+	(void)number;
+	log_reopen();
+}
+
+void signals_reopen_log(void)
+{
+	handle(SIGHUP, on_hangup, SA_RESTART | SA_ONSTACK);
 }

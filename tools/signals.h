@@ -6,4 +6,7 @@
  * with 130 or 143; SIGPIPE is ignored; a crash restores the terminal first. */
 void signals_setup(void);
 
+/* SIGHUP: the log file was moved away; open its path again. */
+void signals_reopen_log(void);
+
 #endif

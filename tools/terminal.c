@@ -148,7 +148,7 @@ void terminal_restore(void)
 	int errno_before = errno;
 
 	if (line_is_drawn)
-		put(STDERR_FILENO, "\r\x1b[K", 4);
+		put(STDERR_FILENO, "\r\x1b[J", 4);
 	line_is_drawn = 0;
 	errno = errno_before;
 }

@@ -41,31 +41,62 @@ static enum err check_empty(struct store *store, const char *shown)
 	return e;
 }
 
+/* *found false: there is nothing at all. Another lane may make it an archive between our two looks,
+ * and the marker comes first: what is no archive has none after the second look either. */
+static enum err marker_get(struct store *store, const char *shown, struct buffer *text, bool *found)
+{
+	enum err e = store_get_whole(store, marker_key, MARK_BYTES_MAX, text);
+
+	*found = !e;
+	if (e != ERR_DISK_ABSENT)
+		return e;
+	err_note_clear();
+	e = check_empty(store, shown);
+	if (e != ERR_SINK_FOREIGN || store_get_whole(store, marker_key, MARK_BYTES_MAX, text))
+		return e;
+	err_note_clear();
+	*found = true;
+	return OK;
+}
+
 enum err archive_mark_read(struct store *store, const char *shown, bool *found,
 			   uint8_t ledger_id[LEDGER_ID_BYTES])
 {
 	struct buffer text = { 0 };
 	struct marker marker = { 0 };
-	enum err e = store_get_whole(store, marker_key, MARK_BYTES_MAX, &text);
+	enum err e = marker_get(store, shown, &text, found);
 
-	*found = !e;
-	if (e == ERR_DISK_ABSENT) {
-		err_note_clear();
-		e = check_empty(store, shown);
-	} else if (!e && (!json_read((struct text){ text.at, text.bytes }, marker_fields,
-				     ARRAY_COUNT(marker_fields), &marker) ||
-			  strcmp(marker.format, "mailhaul-archive") != 0)) {
+	if (*found && (!json_read((struct text){ text.at, text.bytes }, marker_fields,
+				  ARRAY_COUNT(marker_fields), &marker) ||
+		       strcmp(marker.format, "mailhaul-archive") != 0))
 		e = RAISE(ERR_ARCHIVE_FORMAT, "%s: %s does not parse", shown, marker_key);
-	} else if (!e && marker.version != MARK_VERSION) {
+	else if (*found && marker.version != MARK_VERSION)
 		e = RAISE(ERR_ARCHIVE_FORMAT, "%s has format version %llu; this program knows %d",
 			  shown, (unsigned long long)marker.version, MARK_VERSION);
-	}
 	memcpy(ledger_id, marker.ledger, LEDGER_ID_BYTES);
 	buffer_free(&text);
 	return e;
 }
 
-enum err archive_mark_write(struct store *store, const uint8_t ledger_id[LEDGER_ID_BYTES])
+enum err archive_mark_check(struct store *store, const char *shown,
+			    const uint8_t ledger_id[LEDGER_ID_BYTES], bool *found)
+{
+	uint8_t theirs[LEDGER_ID_BYTES];
+	char hex[2 * LEDGER_ID_BYTES + 1];
+	enum err e;
+
+	if ((e = archive_mark_read(store, shown, found, theirs)) || !*found)
+		return e;
+	if (memcmp(theirs, ledger_id, LEDGER_ID_BYTES) == 0)
+		return OK;
+	bytes_to_hex(hex, theirs, LEDGER_ID_BYTES);
+	return RAISE(ERR_SINK_LEDGER_LOST,
+		     "%s belongs to ledger %s; use that one's state directory, or "
+		     "another target",
+		     shown, hex);
+}
+
+static enum err mark_write(struct store *store, const uint8_t ledger_id[LEDGER_ID_BYTES])
 {
 	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
 	struct buffer text = { 0 };
@@ -82,6 +113,22 @@ enum err archive_mark_write(struct store *store, const uint8_t ledger_id[LEDGER_
 			: store_put_whole(store, marker_key, text.at, text.bytes);
 	buffer_free(&text);
 	return e;
+}
+
+enum err archive_mark_claim(struct store *store, const char *shown,
+			    const uint8_t ledger_id[LEDGER_ID_BYTES])
+{
+	bool found;
+	enum err e;
+
+	if ((e = store->type->lock(store)) ||
+	    (e = archive_mark_check(store, shown, ledger_id, &found)) || found)
+		return e;
+	e = mark_write(store, ledger_id);
+	if (e != ERR_DISK_EXISTS)
+		return e;
+	err_note_clear(); /* another lane was first */
+	return archive_mark_check(store, shown, ledger_id, &found);
 }
 
 /* ---- mailboxes ---- */

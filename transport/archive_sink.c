@@ -124,23 +124,6 @@ static void archive_sink_close(struct sink **sink_at)
 	free(sink);
 }
 
-static enum err check_owner(struct archive_sink *sink, const char *shown, bool *found)
-{
-	uint8_t ledger_id[LEDGER_ID_BYTES];
-	char hex[2 * LEDGER_ID_BYTES + 1];
-	enum err e;
-
-	if ((e = archive_mark_read(sink->store, shown, found, ledger_id)) || !*found)
-		return e;
-	if (memcmp(ledger_id, sink->config.ledger_id, LEDGER_ID_BYTES) == 0)
-		return OK;
-	bytes_to_hex(hex, ledger_id, LEDGER_ID_BYTES);
-	return RAISE(ERR_SINK_LEDGER_LOST,
-		     "%s belongs to ledger %s; use that one's state directory, or "
-		     "another target",
-		     shown, hex);
-}
-
 /* Sealed packs have numbers below next_seal_no, and only those become visible. */
 static enum err check_packs(struct archive_sink *sink, const char *shown)
 {
@@ -187,17 +170,16 @@ static enum err check_mailbox(struct archive_sink *sink, bool write)
 /* Nothing of the target is changed before it is known to be ours, or empty. */
 static enum err take_over(struct archive_sink *sink, const char *shown)
 {
+	const uint8_t *ledger_id = sink->config.ledger_id;
 	bool found;
 	enum err e;
 
-	if ((e = check_owner(sink, shown, &found)) || (e = check_mailbox(sink, false)) ||
-	    (e = check_packs(sink, shown)) || sink->config.dry_run)
+	if ((e = archive_mark_check(sink->store, shown, ledger_id, &found)) ||
+	    (e = check_mailbox(sink, false)) || (e = check_packs(sink, shown)) ||
+	    sink->config.dry_run)
 		return e;
-	if ((e = sink->store->type->lock(sink->store)) || (e = check_owner(sink, shown, &found)))
-		return e;
-	if (!found && (e = archive_mark_write(sink->store, sink->config.ledger_id)))
-		return e;
-	return e;
+	e = archive_mark_claim(sink->store, shown, ledger_id);
+	return e ? e : sink->store->type->settle(sink->store, sink->mailbox_key);
 }
 
 static enum err store_open(struct archive_sink *sink, const struct account *account, nsec until)

@@ -89,12 +89,12 @@ void imap_ask_large(struct imap_ask *ask, uint32_t uid)
 
 /* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller
  * pieces until it knows the message that is at fault. */
-static enum err range_fate(const struct imap_status *status)
+static enum err range_fate(const struct imap_status *status, enum err said)
 {
 	if (imap_text_is(status->code, "SERVERBUG") || imap_text_is(status->code, "CONTACTADMIN") ||
 	    imap_text_is(status->code, "CORRUPTION"))
 		return ERR_IMAP_MSG_REFUSED;
-	return imap_status_error(status, ERR_IMAP_MSG_REFUSED);
+	return said;
 }
 
 void imap_ask_status(struct imap_ask *ask, const struct imap_status *status)
@@ -103,7 +103,8 @@ void imap_ask_status(struct imap_ask *ask, const struct imap_status *status)
 
 	if (ask->fate)
 		return;
-	ask->fate = range_fate(status);
+	ask->hint = imap_hint(status, ERR_IMAP_MSG_REFUSED);
+	ask->fate = range_fate(status, ask->hint.error);
 	if (ask->fate)
 		snprintf(ask->fate_text, sizeof ask->fate_text,
 			 "FETCH %llu:%llu: the server says \"%s\"", (unsigned long long)ask->first,

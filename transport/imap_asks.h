@@ -4,7 +4,7 @@
 #define MAILHAUL_IMAP_ASKS_H
 
 #include "engine/mail.h"
-#include "transport/imap_scan.h"
+#include "transport/imap_hint.h"
 
 enum {
 	/* UIDs of a range, to hand each over once; ranges with more must come in order. */
@@ -20,6 +20,7 @@ struct imap_ask {
 	bool answered;
 	enum err fate;
 	char fate_text[240];
+	struct imap_hint hint; /* what the server said with it */
 	uint32_t large[IMAP_ASK_LARGE_MAX];
 	unsigned large_count, large_at;
 	struct mail_meta facts;				     /* of large[large_at], */

@@ -155,7 +155,7 @@ static enum err note_unreadable(struct imap_list *list, struct text line)
 
 	n = snprintf(name, sizeof name, "unreadable-%u %s", ++list->unreadable,
 		     err_quote(shown, sizeof shown, line));
-	log_event(LOG_WARN, "imap.list_unreadable", "line=\"%s\"", shown);
+	log_event(LOG_WARN, "imap.list_unreadable", "!line=\"%s\"", shown);
 	if ((e = add_folder(list, (struct text){ name, (size_t)n }, &folder)))
 		return e;
 	folder->fate = ERR_IMAP_REFUSED;
@@ -394,13 +394,13 @@ static enum err send_flight(struct imap_list *list, struct imap_session *imap,
 static enum err refuse_folder(struct imap_list *list, struct folder *folder,
 			      const struct imap_status *status)
 {
-	enum err e = imap_status_error(status, ERR_IMAP_REFUSED);
+	enum err e = imap_hint(status, ERR_IMAP_REFUSED).error;
 	char shown[100], text[200];
 
 	if (e == ERR_IMAP_THROTTLED || (e == ERR_IMAP_UNAVAILABLE && status->state == IMAP_BAD))
 		return imap_status_raise(status, ERR_IMAP_REFUSED, "STATUS");
 	folder->fate = e == OK || e == ERR_IMAP_BAD ? ERR_IMAP_REFUSED : e;
-	log_event(LOG_WARN, "imap.status_refused", "box=\"%s\" error=%s said=\"%s\"",
+	log_event(LOG_WARN, "imap.status_refused", "!box=\"%s\" error=%s !said=\"%s\"",
 		  err_quote(shown, sizeof shown, folder_name(list, folder)), err_name(folder->fate),
 		  err_quote(text, sizeof text, status->text));
 	return OK;

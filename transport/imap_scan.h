@@ -62,12 +62,5 @@ struct imap_status {
 };
 /* What follows the tag, or "* ". */
 bool imap_scan_status(struct imap_scan *, struct imap_status *);
-/* NO, BAD or BYE as one of our errors: by response code (RFC 5530), by the text of servers that put
- * it there, otherwise `refused` for NO, ERR_IMAP_BAD, ERR_IMAP_BYE. OK for IMAP_OK and
- * IMAP_PREAUTH. */
-enum err imap_status_error(const struct imap_status *, enum err refused);
-/* Raise it: "<what>: the server says NO [CODE] "text"". OK where that is OK. */
-enum err imap_status_raise(const struct imap_status *, enum err refused,
-			   const char *what) MUST_CHECK;
 
 #endif

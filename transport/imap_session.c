@@ -290,13 +290,26 @@ static enum err identify(struct imap_session *imap)
 	return imap_session_answer(imap, tag, on_id, NULL, &status);
 }
 
+/* Turned away before it knows who we are, it is the host that wants to be left alone: a port that
+ * refuses, a BYE instead of a greeting, or nothing at all (couriertcpd closes the connection
+ * without a word when one address has too many). */
+static enum err blame_host(enum err e)
+{
+	struct err_note *note = err_note();
+	enum err_retry retry_class = err_retry_class(e);
+
+	if (note->error == e && (retry_class == RETRY_BACKOFF || retry_class == RETRY_RECONNECT))
+		note->scope = ERR_OF_HOST;
+	return e;
+}
+
 static enum err set_up(struct imap_session *imap, bool secure_first)
 {
 	bool is_in = false;
 	enum err e;
 
 	if ((e = greet(imap, &is_in)))
-		return e;
+		return blame_host(e);
 	if (secure_first && (e = secure(imap, is_in)))
 		return e;
 	must(conn_is_secure(imap->conn)); /* nothing secret before this line */
@@ -316,7 +329,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until)
 	e = conn_open(&imap->quiet, secure_first ? IMAP_PORT_STARTTLS : IMAP_PORT_TLS,
 		      secure_first ? CONN_TLS_LATER : CONN_TLS_NOW, until, &imap->conn);
 	if (e)
-		return e;
+		return blame_host(e);
 	port = imap_wire_conn_port(imap->conn);
 	if ((e = imap_wire_open(&port, imap->conn, imap->account->io_timeout, &imap->wire)))
 		return e;

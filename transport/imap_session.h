@@ -6,6 +6,7 @@
 
 #include "engine/source.h"
 #include "transport/imap.h"
+#include "transport/imap_hint.h"
 #include "transport/imap_wire.h"
 
 struct imap_session;

@@ -58,6 +58,7 @@ struct imap_source {
 	uint64_t sent_epoch, seen_epoch;
 	enum err box_fate;
 	char box_fate_text[240];
+	struct imap_hint box_hint;
 	nsec progress_until;
 };
 
@@ -284,9 +285,11 @@ static void remove_command(struct imap_source *source, unsigned index)
 static void examined(struct imap_source *source, const struct command *command,
 		     const struct imap_status *status)
 {
-	enum err e = imap_status_error(status, ERR_IMAP_REFUSED);
+	struct imap_hint hint = imap_hint(status, ERR_IMAP_REFUSED);
+	enum err e = hint.error;
 	char text[160];
 
+	source->box_hint = hint;
 	source->box_fate = e == ERR_IMAP_BAD ? ERR_IMAP_REFUSED : e;
 	source->box_fate_text[0] = '\0';
 	if (e)
@@ -312,6 +315,7 @@ static void end_fetch(struct imap_source *source, const struct command *command,
 
 	if (!ask->fate && source->box_fate) {
 		ask->fate = source->box_fate;
+		ask->hint = source->box_hint;
 		bytes_copy(ask->fate_text, source->box_fate_text, sizeof ask->fate_text,
 			   BYTES_META);
 		return;
@@ -517,9 +521,10 @@ static void range_done(struct imap_source *source, struct imap_ask *ask, struct 
 	item->size_bytes = SIZE_UNKNOWN;
 	item->body = NULL;
 	item->fate = ask->fate;
-	if (ask->fate)
-		(void)RAISE(ask->fate, "%s",
-			    ask->fate_text); /* the note, for who reports the fate */
+	if (ask->fate) { /* the note, for who reports the fate */
+		err_retry_after(ask->hint.retry_after, ask->hint.scope);
+		(void)RAISE(ask->fate, "%s", ask->fate_text);
+	}
 	source->asks_head = (source->asks_head + 1) % ASKS_MAX;
 	source->asks_count--;
 }

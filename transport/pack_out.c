@@ -4,6 +4,7 @@
  * bytes are still in the cache: BLAKE3 costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "crypto/digest.h"
@@ -18,21 +19,32 @@ enum {
 	/* Longest stretch of gathering or storing before others get the core. */
 	BREATHE_BYTES = 256 * 1024,
 	TABLE_ENTRY_BYTES = 8,
+	/* Our frames, a quarter of what readers bear: thousands of lanes have their buffers, and
+	 * what longer frames save is below a thousandth. */
+	FRAME_BYTES = ZSTD_FRAME_BYTES_MAX / 4,
 	/* A batch goes out when this much is gathered: some 1 ms of compressing, beside which the
 	 * hand-over to the other thread costs little, and few enough bytes to stay in its cache. */
-	BATCH_BYTES = ZSTD_FRAME_BYTES_MAX / 8,
+	BATCH_BYTES = FRAME_BYTES / 2,
 	BATCH_FRAMES_MAX = 256,
 	/* One being filled, the others in jobs or compressed. With two, either the shard or the
-	 * compressor waited for the other a tenth of the time. */
+	 * compressor waited for the other a tenth of the time. A batch has FRAME_BYTES and
+	 * batch_room(): 577 KiB, touched only as far as they are used; 2.3 MiB a pack at most. */
 	BATCHES = 4,
+	/* Where many packs are being written, the others give the shard and the compressors work
+	 * meanwhile, and two do: 1.2 MiB a pack at most, 0.9 MiB with mail that shrinks. */
+	PACKS_FEW = 8,
+	BATCHES_OF_MANY = 2,
 };
+
+/* On all threads. */
+static atomic_uint packs_open;
 
 /* Frames on their way through the compressor, one after another in both buffers. While a job works
  * on a batch it is the job's. */
 struct batch {
 	struct zstd_stage *zstd;
 	struct offload_act *act; /* NULL: no job */
-	uint8_t *plain, *packed; /* ZSTD_FRAME_BYTES_MAX, batch_room() */
+	uint8_t *plain, *packed; /* FRAME_BYTES, batch_room() */
 	uint32_t plain_bytes[BATCH_FRAMES_MAX], packed_bytes[BATCH_FRAMES_MAX];
 	unsigned count;
 	size_t closed_bytes; /* of `plain`: whole frames */
@@ -47,7 +59,7 @@ struct pack_out {
 	size_t unfed;  /* last bytes in the store's buffer, not digested yet */
 	size_t worked; /* since the last yield */
 	/* A ring: `leaving` batches from `first` on are in jobs, oldest first; the next is filled.
-	 */
+	 * They are made when they are first needed. */
 	struct batch *batches[BATCHES];
 	unsigned first, leaving;
 	size_t frame_bytes; /* of the filled batch's `plain` behind the closed ones: open frame */
@@ -77,6 +89,7 @@ void pack_out_close(struct pack_out **out_at)
 	if (!out)
 		return;
 	pack_out_abort(out);
+	atomic_fetch_sub(&packs_open, 1);
 	for (unsigned i = 0; i < BATCHES; i++)
 		batch_close(&out->batches[i]);
 	if (out->tap_marked)
@@ -89,7 +102,7 @@ void pack_out_close(struct pack_out **out_at)
  */
 static size_t batch_room(void)
 {
-	return zstd_stage_bound(ZSTD_FRAME_BYTES_MAX) + (size_t)BATCH_FRAMES_MAX * 256;
+	return zstd_stage_bound(FRAME_BYTES) + (size_t)BATCH_FRAMES_MAX * 256;
 }
 
 static enum err batch_open(int zstd_level, struct batch **batch_at)
@@ -99,7 +112,7 @@ static enum err batch_open(int zstd_level, struct batch **batch_at)
 
 	*batch_at = batch;
 	if (batch) {
-		batch->plain = malloc(ZSTD_FRAME_BYTES_MAX);
+		batch->plain = malloc(FRAME_BYTES);
 		batch->packed = malloc(batch_room());
 	}
 	if (batch && batch->plain && batch->packed)
@@ -117,18 +130,6 @@ static void batch_empty(struct batch *batch)
 	batch->closed_bytes = 0;
 }
 
-/* Whatever is not there: all at first, later what left with an abandoned job. */
-static enum err frames_open(struct pack_out *out)
-{
-	enum err e = OK;
-
-	must(out->leaving == 0);
-	for (unsigned i = 0; i < BATCHES && out->zstd_level > 0 && !e; i++)
-		if (!out->batches[i])
-			e = batch_open(out->zstd_level, &out->batches[i]);
-	return e;
-}
-
 enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zstd_level,
 		       struct pack_out **out_at)
 {
@@ -141,10 +142,8 @@ enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zst
 	out->store = store;
 	out->tap = digest_of_store;
 	out->zstd_level = zstd_level;
-	e = digest_open(out->tap->type, &out->tap_marked);
-	if (!e)
-		e = frames_open(out);
-	if (e)
+	atomic_fetch_add(&packs_open, 1);
+	if ((e = digest_open(out->tap->type, &out->tap_marked)))
 		pack_out_close(out_at);
 	return e;
 }
@@ -152,30 +151,6 @@ enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zst
 bool pack_out_is_begun(const struct pack_out *out)
 {
 	return out->put != NULL;
-}
-
-/* Forget what was gathered or compressed and is not stored. */
-static void frames_empty(struct pack_out *out)
-{
-	must(out->leaving == 0);
-	out->frame_bytes = 0;
-	for (unsigned i = 0; i < BATCHES && out->zstd_level > 0; i++)
-		batch_empty(out->batches[i]);
-}
-
-enum err pack_out_begin(struct pack_out *out, const char *key)
-{
-	enum err e;
-
-	must(!out->put);
-	if ((e = frames_open(out)))
-		return e;
-	out->plain_bytes = out->stored_bytes = 0;
-	out->unfed = 0;
-	frames_empty(out);
-	buffer_reset(&out->table);
-	out->tap->type->begin(out->tap);
-	return out->store->type->put_open(out->store, key, &out->put);
 }
 
 /* The batch `ahead` places behind the oldest in a job. */
@@ -187,6 +162,45 @@ static struct batch **batch_at(struct pack_out *out, unsigned ahead)
 static struct batch *batch_filling(struct pack_out *out)
 {
 	return *batch_at(out, out->leaving);
+}
+
+/* There is a batch to be filled: one that is free, else a new one. */
+static enum err batch_provide(struct pack_out *out)
+{
+	struct batch **filling = batch_at(out, out->leaving), **free_one;
+
+	must(out->leaving < BATCHES);
+	for (unsigned ahead = out->leaving + 1; !*filling && ahead < BATCHES; ahead++) {
+		free_one = batch_at(out, ahead);
+		*filling = *free_one;
+		*free_one = NULL;
+	}
+	return *filling ? OK : batch_open(out->zstd_level, filling);
+}
+
+/* Forget what was gathered or compressed and is not stored. */
+static void frames_empty(struct pack_out *out)
+{
+	must(out->leaving == 0);
+	out->frame_bytes = 0;
+	for (unsigned i = 0; i < BATCHES; i++)
+		if (out->batches[i])
+			batch_empty(out->batches[i]);
+}
+
+enum err pack_out_begin(struct pack_out *out, const char *key)
+{
+	enum err e;
+
+	must(!out->put);
+	if (out->zstd_level > 0 && (e = batch_provide(out)))
+		return e;
+	out->plain_bytes = out->stored_bytes = 0;
+	out->unfed = 0;
+	frames_empty(out);
+	buffer_reset(&out->table);
+	out->tap->type->begin(out->tap);
+	return out->store->type->put_open(out->store, key, &out->put);
 }
 
 /* Batches in jobs go with them: threads may be in the middle of them, and this does not suspend. */
@@ -353,16 +367,27 @@ static enum err batch_store(struct pack_out *out)
 	return store_bytes(out, batch->packed, packed);
 }
 
+static unsigned batches_allowed(void)
+{
+	return atomic_load(&packs_open) > PACKS_FEW ? BATCHES_OF_MANY : BATCHES;
+}
+
 /* The closed frames are compressed beside us, and another batch is filled; the open frame moves
  * there. Where none is free, the oldest is waited for and stored. */
 static enum err batch_flush(struct pack_out *out)
 {
 	struct batch *full = batch_filling(out);
+	unsigned allowed = batches_allowed();
 	enum err e;
 
 	if (full->count == 0)
 		return OK;
-	if ((e = batch_start(out)) || (out->leaving == BATCHES && (e = batch_store(out))))
+	if ((e = batch_start(out)))
+		return e;
+	while (out->leaving >= allowed)
+		if ((e = batch_store(out)))
+			return e;
+	if ((e = batch_provide(out)))
 		return e;
 	bytes_move(batch_filling(out)->plain, full->plain + full->closed_bytes, out->frame_bytes);
 	return OK;
@@ -401,8 +426,8 @@ static uint8_t *frame_room(struct pack_out *out, size_t *room)
 	struct batch *batch = batch_filling(out);
 	size_t used = batch->closed_bytes + out->frame_bytes;
 
-	must(used <= ZSTD_FRAME_BYTES_MAX);
-	*room = ZSTD_FRAME_BYTES_MAX - used;
+	must(used <= FRAME_BYTES);
+	*room = FRAME_BYTES - used;
 	return batch->plain + used;
 }
 
@@ -419,7 +444,7 @@ enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
 	if (out->zstd_level == 0)
 		return store_bytes(out, from, n);
 	while (n > 0 && !e) {
-		if (out->frame_bytes == ZSTD_FRAME_BYTES_MAX && (e = frame_end(out)))
+		if (out->frame_bytes == FRAME_BYTES && (e = frame_end(out)))
 			break;
 		if (out->frame_bytes == 0 && (e = pack_out_breathe(out)))
 			break;

@@ -37,7 +37,7 @@ struct store_driver {
 	/* Make it visible under its key, durably; sealed before. ERR_DISK_EXISTS if the key is
 	 * taken. */
 	enum err (*put_publish)(struct store_put **);
-	/* Never suspends; what lies under the temporary name is removed now or by the next lock. */
+	/* Never suspends; what lies under the temporary name is removed soon. */
 	void (*put_abort)(struct store_put **);
 	/* Ranged read of at most `length` bytes; *got less only at the end. ERR_DISK_ABSENT. */
 	enum err (*get)(struct store *, const char *key, uint64_t offset, void *to, size_t length,
@@ -48,8 +48,13 @@ struct store_driver {
 	enum err (*list)(struct store *, const char *prefix, struct buffer *names);
 	/* One writer at a time for the whole store; held until close. Stores of one process share
 	 * it. ERR_SINK_BUSY. The first holder removes what earlier writers left under temporary
-	 * names. */
+	 * names, and makes the names directly below the root durable. What this costs does not grow
+	 * with the number of objects. */
 	enum err (*lock)(struct store *);
+	/* What a killed writer had made visible may not outlive a power cut yet: the names of a key
+	 * prefix, its own with them, are durable on return. Needs the lock; before anything found
+	 * below the prefix is relied on. Nothing there: OK. */
+	enum err (*settle)(struct store *, const char *prefix);
 	/* How many such leftovers there are now. */
 	enum err (*leftovers)(struct store *, uint64_t *count);
 	void (*close)(struct store **);

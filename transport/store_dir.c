@@ -55,7 +55,8 @@ static enum err root_make(struct store_dir *dir, nsec until)
 {
 	enum err e;
 
-	if ((e = io_mkdir(dir->place.root, 0700, until)))
+	/* Another lane may have made it meanwhile. */
+	if ((e = store_dir_unless(io_mkdir(dir->place.root, 0700, until), ERR_DISK_EXISTS)))
 		return e == ERR_DISK_ABSENT
 			       ? store_dir_named(e,
 						 "the directory above is not there; make it first:",
@@ -149,38 +150,51 @@ static enum err temporary_clear(struct store_dir *dir)
 	return e;
 }
 
-/* The root of a mailbox, and its packs, index and manifest. */
-enum { DIRECTORY_LEVELS = 2 };
-
-static enum err directories_sync(const char *path, unsigned levels)
+/* The directories directly below a prefix: objects of what is settled lie no deeper. */
+static enum err below_sync(struct store_dir *dir, const char *prefix)
 {
-	char below[STORE_DIR_PATH_BYTES_MAX];
+	char path[STORE_DIR_PATH_BYTES_MAX], below[STORE_DIR_PATH_BYTES_MAX];
 	struct buffer names = { 0 };
 	struct ring_stat stat = { 0 };
 	const char *name = NULL;
-	enum err e = io_sync_directory(path, store_dir_patience());
+	enum err e =
+		io_list(store_dir_path(path, &dir->place, prefix), store_dir_patience(), &names);
 
-	if (!e && levels > 0)
-		e = io_list(path, store_dir_patience(), &names);
 	while (!e && store_names_next(&names, &name)) {
 		if (snprintf(below, sizeof below, "%s/%s", path, name) >= (int)sizeof below)
 			continue; /* not one of ours */
 		e = store_dir_unless(io_stat(below, store_dir_patience(), &stat), ERR_DISK_ABSENT);
-		if (!e && stat.is_directory && levels > 0)
-			e = directories_sync(below, levels - 1);
+		if (!e && stat.is_directory)
+			e = io_sync_directory(below, store_dir_patience());
 	}
 	buffer_free(&names);
 	return e;
 }
 
-/* A run that was killed may have left names that no fsync has made durable: seen now, gone after a
- * power cut. What is found here is relied on, so all of it is made durable first. The directory
- * above may be one that we may enter but not read. */
-static enum err names_make_durable(struct store_dir *dir)
+/* A run that was killed, or a lane of this one that failed between making a name visible and
+ * syncing its directory, may have left names that are seen now and gone after a power cut. */
+static enum err dir_settle(struct store *store, const char *prefix)
+{
+	struct store_dir *dir = dir_of(store);
+	char path[STORE_DIR_PATH_BYTES_MAX];
+	enum err e;
+
+	must(dir->lock != NULL && store_key_is_valid(text_of(prefix)));
+	e = io_sync_directory(store_dir_path(path, &dir->place, prefix), store_dir_patience());
+	if (e == ERR_DISK_ABSENT)
+		return store_dir_unless(e, ERR_DISK_ABSENT);
+	if (e || (e = io_sync_directory(dir->place.root, store_dir_patience())))
+		return e;
+	return below_sync(dir, prefix);
+}
+
+/* The root's name and those in it. The directory above may be one that we may enter but not read.
+ */
+static enum err root_make_durable(struct store_dir *dir)
 {
 	enum err e = store_dir_unless(root_sync(dir, store_dir_patience()), ERR_DISK_DENIED);
 
-	return e ? e : directories_sync(dir->place.root, DIRECTORY_LEVELS);
+	return e ? e : io_sync_directory(dir->place.root, store_dir_patience());
 }
 
 static enum err dir_lock(struct store *store)
@@ -193,7 +207,7 @@ static enum err dir_lock(struct store *store)
 		return OK;
 	if ((e = store_lock_take(dir->place.root, store_dir_patience(), &dir->lock, &first)))
 		return e;
-	if (first && ((e = temporary_clear(dir)) || (e = names_make_durable(dir)))) {
+	if (first && ((e = temporary_clear(dir)) || (e = root_make_durable(dir)))) {
 		store_lock_release(&dir->lock);
 		return e;
 	}
@@ -350,6 +364,7 @@ const struct store_driver store_dir = {
 	.size = dir_size,
 	.list = dir_list,
 	.lock = dir_lock,
+	.settle = dir_settle,
 	.leftovers = dir_leftovers,
 	.close = dir_close,
 };

@@ -4,17 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/clock.h"
 #include "engine/io.h"
+#include "engine/io_call.h"
 
 enum {
-	/* Half a second of a slow disk, and past the knee of fast ones (design figures: O_DIRECT, 1
-	 * MiB, two to four in flight). */
-	BUFFER_BYTES = 1024 * 1024,
+	/* Past the knee of fast disks, and small enough that every lane has its own: 512 KiB an
+	 * object, touched only as far as it is long. A sink has at most four such pairs (a pack
+	 * being filled, two on their way out, one spare): 2 MiB; mostly one. */
+	BUFFER_BYTES = 256 * 1024,
 	BUFFERS_COUNT = 2,
 	/* What O_DIRECT wants addresses, offsets and lengths to be multiples of, on any disk we
 	   met. */
@@ -28,6 +29,7 @@ struct store_put {
 	struct store_dir_place *place;
 	char key[STORE_KEY_BYTES_MAX + 1];
 	char temporary[STORE_DIR_PATH_BYTES_MAX];
+	bool created;	    /* something lies under the temporary name */
 	int fd, fd_refused; /* the second: opened with O_DIRECT, which the file system then refused
 			     */
 	uint8_t *buffers;
@@ -112,14 +114,18 @@ static bool was_refused(enum err e)
 	return e == ERR_DISK_IO && err_note()->errno_value == EINVAL;
 }
 
+/* The names of two processes never meet: the last unlink of one may come when the next one has the
+ * lock already. */
 static enum err temporary_open(struct store_put *put)
 {
-	static _Atomic uint64_t number;
 	const char *slash = strrchr(put->key, '/');
+	uint64_t number;
 	enum err e;
 
-	snprintf(put->temporary, sizeof put->temporary, "%s/.tmp/%llu-%s", put->place->root,
-		 (unsigned long long)atomic_fetch_add(&number, 1), slash ? slash + 1 : put->key);
+	clock_random(&number, sizeof number);
+	snprintf(put->temporary, sizeof put->temporary, "%s/.tmp/%016llx-%s", put->place->root,
+		 (unsigned long long)number, slash ? slash + 1 : put->key);
+	put->created = true;
 	e = io_open(put->temporary, O_WRONLY | O_CREAT | O_EXCL | O_DIRECT, 0600,
 		    store_dir_patience(), &put->fd);
 	if (!was_refused(e))
@@ -159,6 +165,9 @@ void store_dir_put_abort(struct store_put **put_at)
 		}
 	io_close(&put->fd);
 	io_close(&put->fd_refused);
+	/* A long night of failing mailboxes must not fill the disk. */
+	if (put->created)
+		io_detach(RING_UNLINK, -1, put->temporary);
 	if (put->orphans == 0)
 		put_free(put);
 }
@@ -344,6 +353,7 @@ enum err store_dir_put_publish(struct store_put **put_at)
 	store_dir_path(path, put->place, put->key);
 	if ((e = io_rename(put->temporary, path, false, store_dir_patience())))
 		return e;
+	put->created = false;
 	*strrchr(path, '/') = '\0';
 	if ((e = io_sync_directory(path, store_dir_patience())))
 		return e;

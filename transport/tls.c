@@ -14,14 +14,33 @@
 #include <stdlib.h>
 
 #include "engine/bytes.h"
+#include "engine/clock.h"
 
-enum { CONTEXT_MAGIC = 0x715c0e00, TLS_MAGIC = 0x7150e000, NAME_BYTES_MAX = 254 };
+enum {
+	CONTEXT_MAGIC = 0x715c0e00,
+	TLS_MAGIC = 0x7150e000,
+	NAME_BYTES_MAX = 254,
+	TICKETS_KEPT = 64,
+};
+_Static_assert((TICKETS_KEPT & (TICKETS_KEPT - 1)) == 0, "tickets_next may wrap");
+/* A host is verified anew after this, whatever its tickets allow (RFC 8446: up to seven days). */
+#define RESUMED_FOR_MAX (3600 * NSEC_SECOND)
+
+/* What a later connection may go on from, with a host that was verified under this trust. */
+struct ticket {
+	SSL_SESSION *session; /* NULL: none here */
+	nsec until;
+	char host[NAME_BYTES_MAX + 1];
+};
 
 struct tls_context {
 	uint32_t magic;
 	SSL_CTX *ssl_context;
 	BIO_METHOD *wire_method; /* used by every struct tls: they must be gone first */
 	unsigned opened;
+	struct ticket tickets[TICKETS_KEPT];
+	unsigned tickets_next; /* the oldest */
+	bool resumes_not;      /* a server broke off when we tried */
 };
 
 struct tls {
@@ -30,7 +49,8 @@ struct tls {
 	SSL *ssl;
 	struct tls_wire wire;
 	char host[NAME_BYTES_MAX + 1];
-	bool is_done, out_of_memory;
+	bool is_done, out_of_memory, offers_session;
+	nsec offered_until;
 	/* The first reason why verification failed, and the certificate it was about. */
 	int refusal;
 	X509 *refused;
@@ -305,8 +325,71 @@ static enum err handshake_failed(const struct tls *tls)
 			     tls->wire.peer);
 	if (tls->refusal != X509_V_OK)
 		return refused(tls);
+	if (tls->offers_session)
+		return RAISE(ERR_NET_RESET,
+			     "TLS with %s: it would not go on from an earlier session (OpenSSL: "
+			     "%s); from now on each begins anew",
+			     tls->wire.peer, openssl_reason());
 	return RAISE(ERR_TLS_HANDSHAKE, "TLS with %s: %s (OpenSSL: %s)", tls->wire.peer,
 		     handshake_advice(ERR_GET_REASON(ERR_peek_last_error())), openssl_reason());
+}
+
+/* ---- going on from an earlier session ---- */
+
+/* What resumption (RFC 8446 section 2.2, RFC 5077) spares is the certificate and its signature:
+ * most of a handshake. Keys are exchanged anew all the same, and nothing is ever sent early
+ * (0-RTT). */
+
+static void ticket_drop(struct ticket *ticket)
+{
+	SSL_SESSION_free(ticket->session);
+	ticket->session = NULL;
+}
+
+/* Called by OpenSSL with a session that may be resumed; 1: it is ours to free. */
+static int ticket_came(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls *tls = SSL_get_app_data(ssl);
+	struct ticket *at;
+
+	MAGIC_CHECK(tls, TLS_MAGIC);
+	if (SSL_get_verify_result(ssl) != X509_V_OK)
+		return 0;
+	at = &tls->context->tickets[tls->context->tickets_next++ % TICKETS_KEPT];
+	ticket_drop(at);
+	at->session = session;
+	/* A session that was itself resumed does not prolong the trust in the first one. */
+	at->until = SSL_session_reused(ssl) ? tls->offered_until : clock_after(RESUMED_FOR_MAX);
+	bytes_copy(at->host, tls->host, sizeof at->host, BYTES_META);
+	return 1;
+}
+
+static struct ticket *ticket_newest(struct tls_context *context, const char *host)
+{
+	for (unsigned i = 1; i <= TICKETS_KEPT; i++) {
+		struct ticket *at = &context->tickets[(context->tickets_next - i) % TICKETS_KEPT];
+
+		if (at->session && strcmp(at->host, host) == 0)
+			return at;
+	}
+	return NULL;
+}
+
+/* A ticket of TLS 1.3 is used once (RFC 8446 appendix C.4); a server of 1.2 need not send another.
+ */
+static void ticket_offer(struct tls *tls)
+{
+	struct ticket *at = ticket_newest(tls->context, tls->host);
+
+	if (!at || tls->context->resumes_not)
+		return;
+	if (clock_now() < at->until && SSL_SESSION_is_resumable(at->session)) {
+		tls->offers_session = SSL_set_session(tls->ssl, at->session) == 1;
+		tls->offered_until = at->until;
+		if (SSL_SESSION_get_protocol_version(at->session) != TLS1_3_VERSION)
+			return;
+	}
+	ticket_drop(at);
 }
 
 /* ---- trust ---- */
@@ -333,7 +416,8 @@ static bool set_policy(SSL_CTX *context)
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, verified);
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(context, ticket_came);
 	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
 }
 
@@ -365,6 +449,8 @@ void tls_context_close(struct tls_context **context)
 		return;
 	MAGIC_CHECK(*context, CONTEXT_MAGIC);
 	must((*context)->opened == 0);
+	for (unsigned i = 0; i < TICKETS_KEPT; i++)
+		ticket_drop(&(*context)->tickets[i]);
 	SSL_CTX_free((*context)->ssl_context);
 	BIO_meth_free((*context)->wire_method);
 	free(*context);
@@ -438,10 +524,12 @@ enum err tls_open(struct tls_context *context, const char *host, const struct tl
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "TLS with %s: %s", wire->peer, openssl_reason());
 	else if (!bare_host(host, tls->host) || !expect_host(tls->ssl, tls->host))
 		e = RAISE(ERR_NET_NAME, "TLS with %s: this is not a host name", wire->peer);
-	else
-		SSL_set_connect_state(tls->ssl);
-	if (e)
+	if (e) {
 		tls_close(&tls);
+	} else {
+		ticket_offer(tls);
+		SSL_set_connect_state(tls->ssl);
+	}
 	*out = tls;
 	return e;
 }
@@ -453,6 +541,9 @@ void tls_close(struct tls **tls)
 	MAGIC_CHECK(*tls, TLS_MAGIC);
 	must((*tls)->context->opened > 0);
 	(*tls)->context->opened--;
+	/* A server that cannot cope with the offer must not meet it again. */
+	if ((*tls)->offers_session && !(*tls)->is_done)
+		(*tls)->context->resumes_not = true;
 	SSL_free((*tls)->ssl); /* with its BIO */
 	X509_free((*tls)->refused);
 	free(*tls);

@@ -23,7 +23,9 @@ struct tls_wire {
 enum err tls_context_open(const char *ca_file, struct tls_context **) MUST_CHECK;
 void tls_context_close(struct tls_context **); /* no struct tls of it may be open */
 
-/* `host` is a DNS name (sent as SNI, and matched) or an IP address literal (matched, not sent). */
+/* `host` is a DNS name (sent as SNI, and matched) or an IP address literal (matched, not sent). An
+ * earlier session with it under this context is gone on from where the server agrees, for an hour
+ * at most; where a server breaks off instead (ERR_NET_RESET), none of the context is any more. */
 enum err tls_open(struct tls_context *, const char *host, const struct tls_wire *,
 		  struct tls **) MUST_CHECK;
 void tls_close(struct tls **); /* frees; sends nothing */

@@ -524,3 +524,44 @@ TEST_FIBER(the_fiber_that_held_the_core_longest_is_known_by_name)
 	CHECK(fiber_counts().longest_run >= hold);
 	CHECK_TEXT(fiber_counts().longest_name, "hog");
 }
+
+/* ---- tags ---- */
+
+static enum err tell_tag(void *argument)
+{
+	*(const char **)argument = fiber_tag();
+	return OK;
+}
+
+static enum err set_tag_and_spawn(void *argument)
+{
+	const char **told = argument;
+	struct group *group = group_open();
+
+	fiber_set_tag("lane");
+	CHECK_OK(group_spawn(group, "child", FIBER_STACK_SMALL, tell_tag, told));
+	CHECK_OK(fiber_yield());
+	CHECK_TEXT(fiber_tag(), "lane"); /* kept over a switch */
+	CHECK_OK(group_join(&group));
+	fiber_set_tag(NULL);
+	group = group_open();
+	CHECK_OK(group_spawn(group, "child", FIBER_STACK_SMALL, tell_tag, told + 1));
+	return group_join(&group);
+}
+
+TEST_FIBER(a_tag_is_inherited_by_what_is_spawned_and_nobody_else_has_it)
+{
+	const char *told[3] = { "", "", "" };
+	struct group *group = group_open();
+
+	CHECK_OK(group_spawn(group, "lane", FIBER_STACK_SMALL, set_tag_and_spawn, told));
+	CHECK_OK(group_spawn(group, "brother", FIBER_STACK_SMALL, tell_tag, told + 2));
+	CHECK_OK(group_join(&group));
+	CHECK(told[0] && strcmp(told[0], "lane") == 0);
+	CHECK(told[1] == NULL && told[2] == NULL && fiber_tag() == NULL);
+}
+
+TEST(outside_fibers_there_is_no_tag)
+{
+	CHECK(fiber_tag() == NULL);
+}

@@ -6,65 +6,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/shard.h"
+#include "tests/unit/ledger_child.h"
 
 /* ---- other processes ---- */
-
-/* What a child is told and tells. */
-struct child {
-	fiber_main *main;
-	const char *directory;
-	int to_parent[2], to_child[2];
-	pid_t pid;
-	char note[ERR_NOTE_BYTES_MAX]; /* in memory shared by both */
-	uint64_t value;
-};
-
-static struct child *child_open(const char *directory, fiber_main *main)
-{
-	struct child *child = mmap(NULL, sizeof *child, PROT_READ | PROT_WRITE,
-				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pid;
-
-	must(child != MAP_FAILED);
-	*child = (struct child){ .main = main, .directory = directory };
-	must(pipe(child->to_parent) == 0 && pipe(child->to_child) == 0);
-	fflush(stdout);
-	pid = fork();
-	must(pid >= 0);
-	if (pid == 0) {
-		enum err e;
-
-		must(close(child->to_parent[0]) == 0 && close(child->to_child[1]) == 0);
-		e = shard_run(&(struct shard_config){ 0 }, main, child);
-		snprintf(child->note, sizeof child->note, "%s", err_note()->text);
-		_exit((int)e);
-	}
-	child->pid = pid; /* by the parent: the memory is shared */
-	must(close(child->to_parent[1]) == 0 && close(child->to_child[0]) == 0);
-	return child;
-}
-
-/* What its main returned; -1: it was killed. */
-static int child_end(struct child *child)
-{
-	int status = 0;
-
-	close(child->to_child[1]);
-	must(waitpid(child->pid, &status, 0) == child->pid);
-	close(child->to_parent[0]);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void child_free(struct child *child)
-{
-	must(munmap(child, sizeof *child) == 0);
-}
 
 static enum err open_and_finish(void *argument)
 {
@@ -102,21 +49,6 @@ static enum err settle_for_ever(void *argument)
 			break;
 	}
 	return e;
-}
-
-/* Kill it once it has told of `enough` durable messages; the last number it told. */
-static uint64_t kill_after(struct child *child, uint64_t enough)
-{
-	uint64_t told = 0, last = 0;
-	bool killed = false;
-
-	while (read(child->to_parent[0], &told, sizeof told) == sizeof told) {
-		last = told;
-		if (!killed && told >= enough)
-			killed = kill(child->pid, SIGKILL) == 0;
-	}
-	CHECK(killed);
-	return last;
 }
 
 TEST(what_was_durable_survives_kill_nine)
@@ -235,11 +167,11 @@ static enum err open_with_umask_zero(void *argument)
 	    (e = ledger_settle(w.ledger, (row = moved(w.box_no, 1), &row))) ||
 	    (e = ledger_commit(w.ledger)))
 		return e;
-	child->value = mode_of(child->directory, "/ledger.db") == 0600 &&
-		       mode_of(child->directory, "/ledger.db-wal") == 0600 &&
-		       mode_of(child->directory, "/ledger.db-shm") == 0600 &&
-		       mode_of(child->directory, "/ledger.lock") == 0600 &&
-		       mode_of(child->directory, "") == 0700;
+	child->values[0] = mode_of(child->directory, "/ledger.db") == 0600 &&
+			   mode_of(child->directory, "/ledger.db-wal") == 0600 &&
+			   mode_of(child->directory, "/ledger.db-shm") == 0600 &&
+			   mode_of(child->directory, "/ledger.lock") == 0600 &&
+			   mode_of(child->directory, "") == 0700;
 	return world_finish(&w);
 }
 
@@ -251,7 +183,7 @@ TEST(nobody_else_can_read_the_ledger_whatever_the_umask)
 	snprintf(directory, sizeof directory, "%s/new/100%% #?&/state", test_directory());
 	child = child_open(directory, open_with_umask_zero);
 	CHECK_EQ(child_end(child), OK);
-	CHECK_EQ(child->value, 1);
+	CHECK_EQ(child->values[0], 1);
 	child_free(child);
 }
 
@@ -439,6 +371,34 @@ TEST_FIBER(a_newer_ledger_is_refused)
 	CHECK_TEXT(ask_file(test_directory(), "PRAGMA user_version = 99"), "");
 	check_refused(ERR_LEDGER_VERSION, "99");
 	CHECK_TEXT(ask_file(test_directory(), "PRAGMA user_version"), "99");
+}
+
+TEST_FIBER(a_disk_too_full_to_upgrade_leaves_the_older_ledger_as_it_was)
+{
+	struct ledger_totals totals;
+	struct world w = { 0 };
+	int room = 0;
+	enum err e;
+
+	make_ledger_of_version_1(test_directory());
+	do {
+		disk_with_room_for(room++);
+		e = ledger_open(test_directory(), soon(), &w.ledger);
+		ledger_close(&w.ledger);
+		disk_as_before();
+		err_note_clear();
+		CHECK(e == OK || e == ERR_DISK_FULL);
+		CHECK_TEXT(ask_file(test_directory(),
+				    "SELECT user_version || ' ' || (SELECT count(*) FROM"
+				    " sqlite_schema WHERE name = 'lesson') FROM"
+				    " pragma_user_version"),
+			   e ? "1 0" : "2 1");
+	} while (e && room < 100);
+	CHECK(room > 3 && room < 100);
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_OK(ledger_totals(w.ledger, w.mailbox_no, &totals));
+	CHECK_EQ(totals.messages[LEDGER_MOVED], 2);
+	CHECK_OK(world_finish(&w));
 }
 
 TEST_FIBER(a_damaged_page_is_found_when_it_is_read)

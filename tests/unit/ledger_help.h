@@ -103,4 +103,71 @@ static inline const char *ranges_in_file(const char *directory)
 				   " FROM (SELECT * FROM range ORDER BY box_no, first)");
 }
 
+/* The tables as version 1 made them, with two moved messages, a skipped one, one that is on its
+ * way, a seal and a run in them. */
+static const char version_1[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE mailbox(mailbox_no INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT "
+	"NOT NULL,"
+	" digest TEXT NOT NULL, next_seal_no INTEGER NOT NULL DEFAULT 1, UNIQUE(source, target));"
+	"CREATE TABLE box(box_no INTEGER PRIMARY KEY, mailbox_no INTEGER NOT NULL REFERENCES "
+	"mailbox,"
+	" name TEXT NOT NULL, epoch INTEGER NOT NULL, fate TEXT NOT NULL DEFAULT '',"
+	" note TEXT NOT NULL DEFAULT '', moved INTEGER NOT NULL DEFAULT 0,"
+	" skipped INTEGER NOT NULL DEFAULT 0, doubtful INTEGER NOT NULL DEFAULT 0,"
+	" withdrawn INTEGER NOT NULL DEFAULT 0, bytes_moved INTEGER NOT NULL DEFAULT 0,"
+	" UNIQUE(mailbox_no, name));"
+	"CREATE INDEX box_of_mailbox ON box(mailbox_no);"
+	"CREATE TABLE range(box_no INTEGER NOT NULL REFERENCES box, first INTEGER NOT NULL,"
+	" last INTEGER NOT NULL, state TEXT NOT NULL CHECK(state IN ('planned', 'intended', "
+	"'done')),"
+	" PRIMARY KEY(box_no, first), CHECK(first <= last)) WITHOUT ROWID;"
+	"CREATE TABLE settled(box_no INTEGER NOT NULL REFERENCES box, no INTEGER NOT NULL,"
+	" fate INTEGER NOT NULL, size_bytes INTEGER NOT NULL, seal_no INTEGER NOT NULL, digest "
+	"BLOB,"
+	" PRIMARY KEY(box_no, no)) WITHOUT ROWID;"
+	"CREATE INDEX settled_exception ON settled(box_no, no) WHERE fate <> 1;"
+	"CREATE TABLE reason(code INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+	"CREATE TABLE seal(mailbox_no INTEGER NOT NULL REFERENCES mailbox, seal_no INTEGER NOT "
+	"NULL,"
+	" seal BLOB NOT NULL, PRIMARY KEY(mailbox_no, seal_no));"
+	"CREATE TABLE run(run_no INTEGER PRIMARY KEY, started_s INTEGER NOT NULL,"
+	" updated_s INTEGER NOT NULL, ended_s INTEGER NOT NULL, pid INTEGER NOT NULL,"
+	" messages INTEGER NOT NULL, bytes INTEGER NOT NULL, exit_code INTEGER NOT NULL);"
+	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
+	"AS no,"
+	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
+	" WHEN 4 THEN 'withdrawn' END AS state,"
+	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
+	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
+	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no"
+	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
+	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
+	" WHERE fate <> 1;"
+	"PRAGMA application_id = 1835560039; PRAGMA user_version = 1;"
+	"INSERT INTO meta VALUES('ledger_id', x'000102030405060708090a0b0c0d0e0f'),"
+	" ('created_s', 1700000000);"
+	"INSERT INTO mailbox VALUES(1, 'imaps://a@here/', 'file:///there', 'blake3', 8);"
+	"INSERT INTO box VALUES(1, 1, 'INBOX', 7, '', '', 2, 1, 0, 0, 300);"
+	"INSERT INTO range VALUES(1, 1, 2, 'done'), (1, 3, 10, 'intended');"
+	"INSERT INTO reason VALUES(1, 'SOURCE_SIZE');"
+	"INSERT INTO settled VALUES(1, 1, 1, 100, 7, zeroblob(32)), (1, 2, 1, 200, 7, "
+	"zeroblob(32)),"
+	" (1, 3, 10, 0, 0, NULL);"
+	"INSERT INTO seal VALUES(1, 7, 'a pack');"
+	"INSERT INTO run VALUES(1, 1700000000, 1700000010, 1700000020, 4711, 2, 300, 111);";
+
+static inline void make_ledger_of_version_1(const char *directory)
+{
+	char path[200];
+	sqlite3 *db = NULL;
+
+	snprintf(path, sizeof path, "%s/ledger.db", directory);
+	must(sqlite3_open(path, &db) == SQLITE_OK);
+	must(sqlite3_exec(db, "PRAGMA journal_mode = WAL; BEGIN", NULL, NULL, NULL) == SQLITE_OK);
+	must(sqlite3_exec(db, version_1, NULL, NULL, NULL) == SQLITE_OK);
+	must(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK);
+	must(sqlite3_close(db) == SQLITE_OK);
+}
+
 #endif

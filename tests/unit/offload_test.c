@@ -358,3 +358,24 @@ TEST_FIBER(a_shutdown_does_not_wait_longer_than_asked_for)
 	CHECK(becomes(&dropped, atomic_load(&begun)));
 	offload_shutdown(later());
 }
+
+TEST_FIBER(more_jobs_run_at_once_when_the_limit_is_raised)
+{
+	enum { JOBS = OFFLOAD_THREADS + 3 };
+	static atomic_int gate, begun, dropped;
+	struct gated gated = { &gate, &begun, &dropped, NULL };
+	struct offload_job job = gated_job(&gated);
+	struct offload_act *acts[JOBS];
+
+	offload_shutdown(later());
+	offload_limit(JOBS);
+	for (int i = 0; i < JOBS; i++)
+		REQUIRE(CHECK_OK(offload_start(&job, &acts[i])));
+	CHECK(becomes(&begun, JOBS)); /* all of them, while the gate is shut */
+	atomic_store(&gate, 1);
+	for (int i = 0; i < JOBS; i++)
+		offload_abandon(&acts[i]);
+	CHECK(becomes(&dropped, JOBS));
+	offload_shutdown(later());
+	offload_limit(OFFLOAD_THREADS);
+}

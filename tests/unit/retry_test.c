@@ -72,3 +72,17 @@ TEST(only_the_classes_that_say_so_are_tried_again)
 		CHECK_EQ(retry.failures, expected);
 	}
 }
+
+TEST(backoff_is_not_tried_again_where_somebody_else_knows_when_to_come_back)
+{
+	struct retry retry = { .backoff_is_elsewhere = true };
+	nsec at;
+
+	CHECK(!retry_again(&retry, ERR_IMAP_THROTTLED, &at));
+	CHECK(!retry_again(&retry, ERR_NET_REFUSED, &at));
+	CHECK_EQ(retry.failures, 0u);
+	CHECK(retry_again(&retry, ERR_NET_RESET, &at));
+	CHECK_EQ(retry.failures, 1u);
+	retry_progress(&retry);
+	CHECK(retry.backoff_is_elsewhere);
+}

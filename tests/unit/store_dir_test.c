@@ -261,17 +261,19 @@ TEST_FIBER(a_second_process_is_refused_until_the_first_ends)
 	store_dir.close(&place.store);
 }
 
+/* What a process that was killed leaves. */
+static void leave_behind(struct place *place, const char *name)
+{
+	close(open(below(place, name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
 TEST_FIBER(leftovers_of_a_cut_run_go_when_the_next_one_writes)
 {
 	struct place place;
-	struct store_put *put = NULL;
 	uint64_t count;
 
 	REQUIRE(CHECK_OK(place_open_locked(&place, test_directory())));
-	REQUIRE(CHECK_OK(store_dir.put_open(place.store, "a/b", &put)));
-	CHECK_OK(store_dir.put_write(put, "bytes", 5));
-	store_dir.put_abort(&put);
-	CHECK(put == NULL);
+	leave_behind(&place, ".tmp/0-b");
 	CHECK_OK(store_dir.leftovers(place.store, &count));
 	CHECK_EQ(count, 1);
 	store_dir.close(&place.store);
@@ -281,6 +283,42 @@ TEST_FIBER(leftovers_of_a_cut_run_go_when_the_next_one_writes)
 	CHECK_OK(store_dir.lock(place.store));
 	CHECK_OK(store_dir.leftovers(place.store, &count));
 	CHECK_EQ(count, 0);
+	store_dir.close(&place.store);
+}
+
+/* Not by the next lock alone, which may be days away. */
+TEST_FIBER(what_is_given_up_leaves_nothing_behind)
+{
+	struct place place;
+	struct store_put *put = NULL;
+	uint64_t count = 0;
+
+	REQUIRE(CHECK_OK(place_open_locked(&place, test_directory())));
+	REQUIRE(CHECK_OK(store_dir.put_open(place.store, "a/b", &put)));
+	CHECK_OK(store_dir.put_write(put, "bytes", 5));
+	CHECK_OK(store_dir.leftovers(place.store, &count));
+	CHECK_EQ(count, 1);
+	store_dir.put_abort(&put);
+	CHECK(put == NULL);
+	for (int i = 0; i < 10000 && count > 0; i++) {
+		CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
+		CHECK_OK(store_dir.leftovers(place.store, &count));
+	}
+	CHECK_EQ(count, 0);
+	store_dir.close(&place.store);
+}
+
+TEST_FIBER(settling_takes_what_is_there_and_what_is_not)
+{
+	struct place place;
+
+	REQUIRE(CHECK_OK(place_open_locked(&place, test_directory())));
+	CHECK_OK(store_put_whole(place.store, "a/b/c", "bytes", 5));
+	CHECK_OK(store_put_whole(place.store, "a/d", "bytes", 5));
+	CHECK_OK(store_dir.settle(place.store, "a"));
+	CHECK_OK(store_dir.settle(place.store, "none"));
+	CHECK_EQ(err_note()->error, OK);
+	CHECK(holds(&place, "a/b/c", "bytes", 5));
 	store_dir.close(&place.store);
 }
 

@@ -5,9 +5,9 @@
  *   expect box name= raw= separator= use= subscribed= selectable= epoch= next= messages= bytes=
  *              fate=
  *   expect message box= uid= size= flags= keywords= dropped= date= fate= broken= | seed= | text=
- *   expect done box= first= last= fate=
+ *   expect done box= first= last= fate= scope= retry_ms=
  *   expect peer software=
- *   expect error name= note=   (a part of the note, with quotes written as ')
+ *   expect error name= scope= retry_ms= note=   (a part of the note, with quotes written as ')
  *   expect end                 (all asked for was answered, and LOGOUT)
  *
  * Words left out are not compared; boxes, done and peer are compared only where the file has one.
@@ -121,11 +121,24 @@ static void note_message(struct play *play, struct item *item)
 		   (unsigned long long)hash);
 }
 
+/* Whom the running fiber's note concerns, and for how long. */
+static const char *hint_words(char to[60])
+{
+	static const char *const scopes[] = { "mailbox", "account", "host" };
+
+	snprintf(to, 60, "scope=%s retry_ms=%lld", scopes[err_note()->scope],
+		 (long long)(err_note()->retry_after / NSEC_MILLISECOND));
+	return to;
+}
+
 static void note_done(struct play *play, const struct item *item)
 {
-	note_event(play, "done box=\"%s\" first=%llu last=%llu fate=%s",
+	char hint[60];
+
+	note_event(play, "done box=\"%s\" first=%llu last=%llu fate=%s %s",
 		   box_name(play, item->box_no), (unsigned long long)item->range_first,
-		   (unsigned long long)item->range_last, item->fate ? err_name(item->fate) : "OK");
+		   (unsigned long long)item->range_last, item->fate ? err_name(item->fate) : "OK",
+		   hint_words(hint));
 	if (item->fate)
 		err_note_clear();
 }
@@ -235,13 +248,14 @@ static void met(void *context, const struct peer *peer)
 
 static void note_end(struct play *play, enum err e)
 {
-	char note[ERR_NOTE_BYTES_MAX];
+	char note[ERR_NOTE_BYTES_MAX], hint[60];
 
 	snprintf(note, sizeof note, "%s", err_note()->text);
 	for (char *at = note; (at = strchr(at, '"')) != NULL;)
 		*at = '\'';
 	if (e)
-		note_event(play, "error name=%s note=\"%s\"", err_name(e), note);
+		note_event(play, "error name=%s %s note=\"%s\"", err_name(e), hint_words(hint),
+			   note);
 	else
 		note_event(play, "end");
 }

@@ -1,0 +1,139 @@
+/* Many mailboxes in one run: which comes next, how many at once, what became of each. Workers take
+ * from here when they have room, so a mailbox belongs to no worker until it starts, and none is
+ * idle while another has mailboxes to spare. Thread-safe (one lock, never on the data path). Knows
+ * no driver: tools/run_mailbox.c runs the mailboxes.
+ *
+ * Mailboxes begin wave after wave, in a wave by priority, then in the order of the list. One that
+ * cannot begin because its host is full or rests lets those of other hosts pass, but none of a
+ * later wave. */
+#ifndef MAILHAUL_BATCH_H
+#define MAILHAUL_BATCH_H
+
+#include "engine/backoff.h"
+#include "engine/clock.h"
+#include "engine/err.h"
+
+enum batch_state {
+	BATCH_WAITING, /* not begun in this run, or to be tried again */
+	BATCH_RUNNING,
+	BATCH_DONE,	  /* every message moved */
+	BATCH_INCOMPLETE, /* finished; some messages or folders skipped */
+	BATCH_DOUBTFUL,	  /* finished or stopped; something does not match (exit code 121) */
+	BATCH_FAILED,	  /* stopped by an error */
+	BATCH_DRAINED,	  /* stopped as asked; goes on in the next run */
+	BATCH_STATES
+};
+const char *batch_state_name(enum batch_state);
+
+/* What is known of one mailbox; a copy. */
+struct batch_mailbox {
+	const char *source, *target, *wave; /* borrowed from the job */
+	uint32_t line;
+	enum batch_state state;
+	enum err error; /* of failed; OK otherwise */
+	char note[200]; /* what was being done to what, for people; "" if nothing to say */
+	int exit_code;	/* as `copy` would have ended */
+	unsigned attempts;
+	nsec duration;
+	uint64_t messages_known, bytes_known; /* as announced by the source */
+	uint64_t messages_moved, bytes_moved; /* in this run */
+	uint64_t messages_before;	      /* settled by earlier runs */
+	uint64_t messages_skipped, messages_doubtful, folders_skipped;
+};
+
+/* The whole run, at one moment. */
+struct batch_counts {
+	uint64_t mailboxes[BATCH_STATES];
+	uint64_t mailboxes_backing_off; /* of the waiting: their host or account rests */
+	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
+		messages_skipped, messages_doubtful;
+	uint64_t connections; /* open now */
+	uint64_t reconnects;
+	uint64_t errors[ERR_COUNT]; /* by enum err, as they stopped an attempt of a mailbox */
+	nsec throttled;		    /* time mailboxes waited because a host asked for it, summed */
+	nsec ran; /* times mailboxes ran, summed: throttled share = throttled / (both) */
+	int64_t started_wall_s;
+	nsec elapsed;
+	int64_t window_closes_wall_s; /* INT64_MAX: never */
+	bool draining;
+};
+
+/* ---- the run's side ---- */
+
+/* One mailbox as the job asks for it. Texts are borrowed for the batch's life. */
+struct batch_entry {
+	const char *source, *target, *wave;
+	const char *host; /* what its connections are counted by: "mail.example.com:993" */
+	uint32_t line;
+	uint32_t wave_no; /* lower first */
+	int32_t priority; /* higher first */
+	unsigned connections;
+};
+
+struct batch_limits {
+	unsigned mailboxes; /* under way at once */
+	unsigned connections, connections_per_host;
+};
+
+struct batch;
+/* The entries are asked for once, here. */
+enum err batch_open(size_t count, void (*entry)(void *context, size_t no, struct batch_entry *),
+		    void *context, const struct batch_limits *, struct batch **) MUST_CHECK;
+/* No worker may be in a call any more. */
+void batch_close(struct batch **);
+
+/* The next mailbox to begin, counted as running from now on, with so many connections granted (at
+ * least 1, at most what it asked for). False: none may begin now; ask again at *again
+ * (DEADLINE_NEVER: when one has ended, if ever). */
+bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nsec *again);
+
+/* How far a running mailbox is. */
+struct batch_figures {
+	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
+		messages_skipped, messages_doubtful, folders_skipped, reconnects, connections;
+};
+void batch_progress(struct batch *, size_t no, const struct batch_figures *, nsec now);
+
+/* How an attempt ended. An error worth another try (by its retry class, and unless it was tried
+ * BATCH_ATTEMPTS_MAX times without anything moved) makes the mailbox wait, its host or account
+ * rest; a host that nobody has reached in this run is given up after BATCH_HOST_FAILURES_MAX
+ * failures with rests between them (attempts under way at once fail as one), and all its mailboxes
+ * with it. Any other end is final. */
+struct batch_outcome {
+	enum batch_state state; /* DONE, INCOMPLETE, DOUBTFUL, FAILED or DRAINED */
+	enum err error;
+	const char *note; /* copied */
+	int exit_code;
+	bool met;	      /* the host answered in this attempt */
+	nsec retry_after;     /* the server's wish; 0: none */
+	enum err_scope scope; /* who rests: the account, or the host with all its mailboxes */
+	struct batch_figures figures;
+};
+enum { BATCH_ATTEMPTS_MAX = 8, BATCH_HOST_FAILURES_MAX = 4 };
+/* False: the mailbox waits for another attempt. */
+bool batch_end(struct batch *, size_t no, const struct batch_outcome *, nsec now);
+
+/* Begin nothing more. */
+void batch_drain(struct batch *);
+/* Nothing is running, and nothing more will begin. */
+bool batch_is_over(struct batch *);
+
+/* ---- views; any thread ---- */
+
+/* Without window_closes_wall_s and started_wall_s, which the caller knows. */
+void batch_counts(struct batch *, nsec now, struct batch_counts *);
+size_t batch_size(const struct batch *);
+/* False: there is no such mailbox. */
+bool batch_row(struct batch *, size_t no, struct batch_mailbox *);
+/* The index-th of those that run. */
+bool batch_running(struct batch *, size_t index, struct batch_mailbox *);
+
+/* What was learnt about hosts, for the caller to keep until the next run. */
+struct batch_lesson {
+	char host[300];
+	struct backoff_saved saved;
+};
+bool batch_lesson(struct batch *, size_t index, nsec now, struct batch_lesson *);
+void batch_learn(struct batch *, const struct batch_lesson *, nsec now);
+
+#endif

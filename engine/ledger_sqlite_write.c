@@ -1,0 +1,237 @@
+/* The calls that change the ledger, but for the queued rows (ledger_sqlite.c). Not for: reading
+ * (ledger_sqlite_read.c). Each runs within a savepoint: what fails is undone. */
+#include "engine/ledger_sqlite_base.h"
+
+static enum err find_mailbox(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	enum err e = ledger_sqlite_bind(store, SQL_MAILBOX, NO_NUMBERS, &statement);
+
+	if (e)
+		return e;
+	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
+	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
+	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
+		call->mailbox->mailbox_no = (uint64_t)sqlite3_column_int64(statement, 0);
+		call->mailbox->next_seal_no = (uint64_t)sqlite3_column_int64(statement, 1);
+		ledger_sqlite_text(statement, 2, call->mailbox->digest,
+				   sizeof call->mailbox->digest);
+	}
+	sqlite3_reset(statement);
+	return e;
+}
+
+enum err ledger_sqlite_mailbox(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	enum err e = find_mailbox(store, call);
+
+	if (e || call->found)
+		return e;
+	if ((e = ledger_sqlite_bind(store, SQL_MAILBOX_NEW, NO_NUMBERS, &statement)))
+		return e;
+	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
+	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
+	must(!sqlite3_bind_text(statement, 3, call->digest, -1, SQLITE_STATIC));
+	if ((e = ledger_sqlite_done(store, statement, NULL)) == OK)
+		e = find_mailbox(store, call);
+	must(e || call->found);
+	return e;
+}
+
+static enum err find_box(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX, NUMBERS(call->mailbox_no), &statement);
+
+	if (e)
+		return e;
+	must(!sqlite3_bind_text(statement, 2, call->box->name, -1, SQLITE_STATIC));
+	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
+		call->box->box_no = (uint64_t)sqlite3_column_int64(statement, 0);
+		call->epoch = (uint64_t)sqlite3_column_int64(statement, 1);
+		call->box->settled = (uint64_t)sqlite3_column_int64(statement, 2);
+	}
+	sqlite3_reset(statement);
+	return e;
+}
+
+static enum err add_box(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_NEW,
+					NUMBERS(call->mailbox_no, call->box->epoch), &statement);
+
+	if (e)
+		return e;
+	must(!sqlite3_bind_text(statement, 3, call->box->name, -1, SQLITE_STATIC));
+	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
+		e = RAISE(ERR_LEDGER_STATE,
+			  "adding a folder to the ledger %s: there is no mailbox %llu", store->path,
+			  (unsigned long long)call->mailbox_no);
+	return e;
+}
+
+/* A fate is that of the last run: a folder that is entered again has none yet. */
+static enum err forget_fate(struct ledger_store *store, const struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes;
+	enum err e =
+		ledger_sqlite_bind(store, SQL_BOX_FATELESS, NUMBERS(call->box->box_no), &statement);
+
+	return e ? e : ledger_sqlite_done(store, statement, &changes);
+}
+
+/* A folder first met as a mere level, or while its server refused to say, has no epoch yet. */
+static enum err learn_epoch(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_EPOCH,
+					NUMBERS(call->box->box_no, call->box->epoch), &statement);
+
+	if (e || (e = ledger_sqlite_done(store, statement, &changes)))
+		return e;
+	if (changes == 1)
+		call->epoch = call->box->epoch;
+	return OK;
+}
+
+enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
+{
+	uint64_t last;
+	bool found;
+	enum err e = find_box(store, call);
+
+	call->box->settled = call->found ? call->box->settled : 0;
+	if (!e && call->found)
+		e = forget_fate(store, call);
+	if (!e && call->found && call->epoch == 0 && call->box->epoch != 0)
+		e = learn_epoch(store, call);
+
+	if (!e && !call->found && (e = add_box(store, call)) == OK)
+		e = find_box(store, call);
+	if (e)
+		return e;
+	must(call->found);
+	e = ledger_sqlite_query(store, SQL_RANGE_LAST, NUMBERS(call->box->box_no), &last, 1,
+				&found);
+	call->next_no = last + 1;
+	return e;
+}
+
+enum err ledger_sqlite_box_fate(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_FATE, NUMBERS(call->box_no), &statement);
+
+	if (e)
+		return e;
+	must(!sqlite3_bind_text(statement, 2, call->fate ? err_name(call->fate) : "", -1,
+				SQLITE_STATIC));
+	must(!sqlite3_bind_text(statement, 3, call->note, -1, SQLITE_STATIC));
+	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
+		e = RAISE(ERR_LEDGER_STATE,
+			  "noting a folder's fate in the ledger %s: there is no folder %llu",
+			  store->path, (unsigned long long)call->box_no);
+	return e;
+}
+
+enum err ledger_sqlite_intend(struct ledger_store *store, struct ledger_call *call)
+{
+	uint64_t before[2];
+	bool found;
+	enum err e = ledger_sqlite_query(store, SQL_RANGE_AT, NUMBERS(call->box_no, call->last),
+					 before, 2, &found);
+
+	if (!e && found && before[1] >= call->first)
+		return RAISE(ERR_LEDGER_STATE,
+			     "intending messages %llu to %llu of folder %llu in the ledger %s: they"
+			     " overlap the range %llu to %llu",
+			     (unsigned long long)call->first, (unsigned long long)call->last,
+			     (unsigned long long)call->box_no, store->path,
+			     (unsigned long long)before[0], (unsigned long long)before[1]);
+	return e ? e : ledger_sqlite_range_add(store, call->box_no, call->first, call->last, false);
+}
+
+enum err ledger_sqlite_seal(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_do(store, SQL_SEAL_NUMBER,
+				      NUMBERS(call->mailbox_no, call->seal_no), &changes);
+
+	if (!e && changes != 1)
+		e = RAISE(
+			ERR_LEDGER_STATE,
+			"sealing number %llu of mailbox %llu in the ledger %s: the number was used"
+			" before, or there is no such mailbox",
+			(unsigned long long)call->seal_no, (unsigned long long)call->mailbox_no,
+			store->path);
+	if (e || (e = ledger_sqlite_bind(store, SQL_SEAL, NUMBERS(call->mailbox_no, call->seal_no),
+					 &statement)))
+		return e;
+	must(!sqlite3_bind_blob64(statement, 3, call->seal.bytes ? call->seal.at : "",
+				  call->seal.bytes, SQLITE_STATIC));
+	e = ledger_sqlite_done(store, statement, NULL);
+	sqlite3_clear_bindings(statement);
+	return e;
+}
+
+enum err ledger_sqlite_seal_drop(struct ledger_store *store, struct ledger_call *call)
+{
+	return ledger_sqlite_seal_gone(store, call->mailbox_no, call->seal_no);
+}
+
+/* ---- outcomes and lessons ---- */
+
+static void bind_text(sqlite3_stmt *statement, int number, const char *text)
+{
+	must(!sqlite3_bind_text(statement, number, text, -1, SQLITE_STATIC));
+}
+
+enum err ledger_sqlite_mailbox_end(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_MAILBOX_END,
+					NUMBERS(call->mailbox_no, (uint64_t)call->ended_wall_s),
+					&statement);
+
+	if (e)
+		return e;
+	bind_text(statement, 3, call->state);
+	bind_text(statement, 4, call->fate ? err_name(call->fate) : "");
+	bind_text(statement, 5, call->note);
+	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
+		e = RAISE(ERR_LEDGER_STATE,
+			  "noting a mailbox's end in the ledger %s: there is no mailbox %llu",
+			  store->path, (unsigned long long)call->mailbox_no);
+	return e;
+}
+
+enum err ledger_sqlite_lesson_set(struct ledger_store *store, struct ledger_call *call)
+{
+	const struct ledger_lesson *lesson = call->lesson;
+	bool empty = !lesson->not_before_wall_s && !lesson->connections_max && !lesson->failures;
+	sqlite3_stmt *statement;
+	enum err e = ledger_sqlite_bind(store, empty ? SQL_LESSON_DROP : SQL_LESSON_SET, NO_NUMBERS,
+					&statement);
+
+	if (e)
+		return e;
+	bind_text(statement, 1, lesson->kind);
+	bind_text(statement, 2, lesson->name);
+	if (!empty) {
+		must(!sqlite3_bind_int64(statement, 3, lesson->not_before_wall_s));
+		must(!sqlite3_bind_int64(statement, 4, lesson->connections_max));
+		must(!sqlite3_bind_int64(statement, 5, lesson->failures));
+		bind_text(statement, 6, lesson->reason);
+	}
+	e = ledger_sqlite_done(store, statement, NULL);
+	sqlite3_clear_bindings(statement); /* the caller's frame goes */
+	return e;
+}

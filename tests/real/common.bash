@@ -1,0 +1,69 @@
+# What the servers of our own (dovecot, cyrus) have in common; sourced, not run. Their packages are
+# unpacked below build/ and never installed. Sets `here`, `top`.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+
+unpack_packages() { # ROOT LEAVE_OUT PACKAGE...: fetch with what they need and unpack below ROOT/root, once
+	local root=$1 leave_out=$2 names
+	shift 2
+	[ -e "$root/ready" ] && return
+	mkdir -p "$root/packages"
+	(
+		cd "$root/packages"
+		names=$(apt-get -s --no-install-recommends install "$@" 2>/dev/null |
+			awk -v leave_out="$leave_out" '/^Inst/ && $2 !~ leave_out {print $2}')
+		apt-get download -qq "$@" $names 2>/dev/null
+		for p in *.deb; do dpkg -x "$p" "$root/root"; done
+		rm -f ./*.deb
+	)
+	touch "$root/ready"
+}
+
+make_password() { # FILE
+	[ -s "$1" ] || (umask 077 && head -c 12 /dev/urandom | base64 | tr '+/' 'xy' >"$1")
+}
+
+certificates() { # DIR: a CA and a certificate for localhost, 127.0.0.1 and ::1
+	[ -s "$1/tls/server.pem" ] && return
+	mkdir -p "$1/tls"
+	openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=mailhaul test CA" -keyout "$1/tls/ca.key" -out "$1/tls/ca.pem" \
+		-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign,cRLSign 2>/dev/null
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=localhost" -keyout "$1/tls/server.key" -out "$1/tls/server.csr" 2>/dev/null
+	printf 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' >"$1/tls/extensions"
+	openssl x509 -req -in "$1/tls/server.csr" -CA "$1/tls/ca.pem" -CAkey "$1/tls/ca.key" -CAcreateserial -days 30 \
+		-extfile "$1/tls/extensions" -out "$1/tls/server.pem" 2>/dev/null
+	chmod 644 "$1"/tls/*
+	rm -f "$1/tls/ca.key"
+}
+
+free_ports() { # COUNT
+	python3 -c 'import socket, sys
+s = [socket.socket() for _ in range(int(sys.argv[1]))]
+[x.bind(("127.0.0.1", 0)) for x in s]
+print(*[x.getsockname()[1] for x in s])' "$1"
+}
+
+greets() { # PORT CA
+	timeout 5 python3 -c 'import imaplib, ssl, sys
+imaplib.IMAP4_SSL("localhost", int(sys.argv[1]), ssl_context=ssl.create_default_context(cafile=sys.argv[2])).logout()' "$1" "$2" 2>/dev/null
+}
+
+is_up() { # PIDFILE PORT CA: within ten seconds
+	for ((i = 0; i < 100; i++)); do
+		if [ -s "$1" ] && greets "$2" "$3"; then return; fi
+		sleep 0.1
+	done
+	return 1
+}
+
+stop_process() { # PIDFILE: ask, then insist after five seconds
+	local pid
+	[ -s "$1" ] || return 0
+	pid=$(cat "$1")
+	kill "$pid" 2>/dev/null || return 0
+	for ((i = 0; i < 50; i++)); do
+		kill -0 "$pid" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	kill -9 "$pid" 2>/dev/null || true
+}

@@ -1,0 +1,81 @@
+/* A job: what `mailhaul run` is asked to do, after the job file and the mailbox list were read and
+ * checked whole. Everything in it is owned by the job and constant once it is open. Secrets are
+ * references here ("file:/etc/...", "env:NAME", "systemd:NAME", "exec:..."), resolved when the
+ * mailbox starts; a password that stands in a CSV is a reference too, to that file's line. */
+#ifndef MAILHAUL_TOOLS_JOB_H
+#define MAILHAUL_TOOLS_JOB_H
+
+#include "engine/window.h"
+#include "tools/secret_ref.h"
+
+/* One row of the mailbox list, defaults filled in. Strings are never NULL. */
+struct job_mailbox {
+	const char *source,
+		*target; /* URLs without secrets, user included: "imaps://a@old.example/" */
+	struct secret_ref source_secret, target_secret;
+	const char *ca_file; /* "": the system's */
+	const char *wave, *ticket, *tags;
+	const char *account; /* "user@host[:port]" at the source; no two mailboxes have the same */
+	const char *file;    /* the CSV or job file it comes from, and where in it */
+	uint32_t line;
+	int32_t priority;     /* higher first */
+	uint16_t connections; /* conversations with the source at once, at least 1 */
+};
+
+struct job_limits {
+	uint32_t workers;	       /* 0: one per usable core */
+	uint32_t mailboxes;	       /* under way at once, all workers; 0: chosen by mailhaul */
+	uint32_t connections;	       /* all hosts */
+	uint32_t connections_per_host; /* source hosts, by name and port */
+	uint32_t connections_per_account;
+	uint64_t bytes_per_second; /* 0: unbounded; windows may say less */
+};
+
+/* Options of copy, the same for every mailbox of the job. */
+struct job_options {
+	const char *digest;
+	uint32_t zstd_level; /* 0: off */
+	uint64_t pack_bytes;
+	nsec io_timeout, connect_timeout;
+};
+
+struct job_outputs {
+	const char *state;		      /* directory of the ledger */
+	const char *text, *json, *csv, *html; /* report files; "": none */
+	const char *metrics;		      /* "127.0.0.1:9469", "unix:/run/x.sock"; "": none */
+	const char *log, *log_level;	      /* "": stderr */
+	bool log_json, log_names;
+};
+
+struct job {
+	const char *name; /* of the batch; the file's name without extension if it says none */
+	const char *path;
+	struct job_mailbox *mailboxes;
+	size_t mailboxes_count;
+	struct job_limits limits;
+	struct job_options options;
+	struct job_outputs outputs;
+	struct window *window;	     /* NULL: always open */
+	const char *window_texts[3]; /* as window_open() took them; "": none */
+	const char *const *waves;    /* in their order; mailboxes of no wave come last */
+	size_t waves_count;
+};
+
+/* A fault of a job file or CSV: told one by one, all of them, before the job is refused. A warning
+ * is told in the same way and refuses nothing. */
+struct job_fault {
+	bool warning;
+	const char *file;
+	unsigned line;	 /* 1-based; 0: the file as a whole */
+	const char *key; /* "limits.workers", a column's name; "" if none */
+	const char *text;
+};
+
+/* Reads `path` and every file it names. Each fault is told to `fault` (may be NULL); with one or
+ * more of them ERR_INPUT_FILE (note: the first). Blocks; for start-up. Never opens a connection and
+ * never resolves a secret. */
+enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
+		  void *context, struct job **) MUST_CHECK;
+void job_close(struct job **);
+
+#endif

@@ -1,0 +1,601 @@
+/* mailhaul run: a job of many mailboxes. Reads the job whole, plans the workers, runs them inside
+ * the window, and ends with reports and an exit code. What a worker does is in run_worker.c, what
+ * becomes of one mailbox in run_mailbox.c. */
+#include "tools/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "engine/lane.h"
+#include "engine/log.h"
+#include "engine/offload.h"
+#include "engine/shard.h"
+#include "tools/batch_html.h"
+#include "tools/batch_report.h"
+#include "tools/commands.h"
+#include "tools/counters.h"
+#include "tools/hints.h"
+#include "tools/signals.h"
+#include "tools/terminal.h"
+#include "tools/url.h"
+#include "transport/archive_hold.h"
+
+#define LEDGER_TIMEOUT (120 * NSEC_SECOND)
+#define HOLD_TIMEOUT   (60 * NSEC_SECOND)
+#define WORKERS_LOOK   (20 * NSEC_MILLISECOND)
+
+enum {
+	/* Chosen where the job does not say: enough to hide a server's latency, few enough that
+	 * their memory stays in bounds (docs/ARCHITECTURE.md). */
+	MAILBOXES_PER_WORKER = 32,
+	/* Open files: of a mailbox its packs, index and directories, besides its connections; and
+	 * of the process itself. */
+	FILES_PER_MAILBOX = 6,
+	FILES_OF_PROCESS = 64,
+};
+
+/* ---- what ends the run ---- */
+
+bool run_is_stopped_by(enum err e)
+{
+	switch (e) {
+	case ERR_DISK_FULL:
+	case ERR_DISK_IO:
+	case ERR_LEDGER_DAMAGED:
+	case ERR_LEDGER_STATE:
+	case ERR_LEDGER_BUSY:
+	case ERR_MEMORY_EXHAUSTED:
+	case ERR_MEMORY_RESERVE:
+	case ERR_RING_FAILED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void run_stop(struct run *run, enum err e)
+{
+	must(pthread_mutex_lock(&run->lock) == 0);
+	if (!run->stopped) {
+		run->stopped = e;
+		run->stopped_note = *err_note();
+	}
+	must(pthread_mutex_unlock(&run->lock) == 0);
+	log_event(LOG_ERROR, "run.stop", "error=%s", err_name(e));
+	shard_request(SHARD_DRAIN);
+}
+
+void run_counts(void *context, struct batch_counts *counts)
+{
+	struct run *run = context;
+	nsec now = clock_now();
+
+	batch_counts(run->batch, now, counts);
+	counts->started_wall_s = run->started_wall_s;
+	counts->elapsed = run->elapsed ? run->elapsed : now - run->started;
+	counts->window_closes_wall_s = atomic_load(&run->window_closes_wall_s);
+}
+
+static bool running_row(void *context, size_t index, struct batch_mailbox *out)
+{
+	return batch_running(((struct run *)context)->batch, index, out);
+}
+
+static bool report_row(void *context, size_t index, struct batch_mailbox *out)
+{
+	return batch_row(((struct run *)context)->batch, index, out);
+}
+
+/* ---- start-up, before any thread ---- */
+
+static void tell_fault(void *context, const struct job_fault *fault)
+{
+	unsigned *count = context;
+
+	if (fault->line)
+		fprintf(stderr, "%s:%u: ", fault->file, fault->line);
+	else
+		fprintf(stderr, "%s: ", fault->file);
+	fprintf(stderr, "%s%s%s%s\n", fault->key, *fault->key ? ": " : "",
+		fault->warning ? "warning: " : "", fault->text);
+	*count += !fault->warning;
+}
+
+static enum err open_log(const struct run *run)
+{
+	static const char *const levels[] = { "debug", "info", "warn", "error" };
+	const struct job_outputs *outputs = &run->job->outputs;
+	struct log_config config = { .path = outputs->log,
+				     .level = LOG_WARN,
+				     .json = outputs->log_json,
+				     .names = outputs->log_names || run->options.log_names };
+
+	for (size_t i = 0; i < ARRAY_COUNT(levels); i++)
+		if (strcmp(levels[i], outputs->log_level) == 0)
+			config.level = (enum log_level)i;
+	log_set_mailbox(fiber_tag);
+	return log_open(&config);
+}
+
+/* mkdir -p: the ledger makes its directory itself, but the log's salt comes before it. */
+static enum err make_state_directory(const char *state)
+{
+	char path[URL_PATH_BYTES_MAX + 1];
+
+	if (snprintf(path, sizeof path, "%s", state) >= (int)sizeof path)
+		return RAISE(ERR_INPUT_FILE, "the state directory's path is too long");
+	for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+		if (slash)
+			*slash = '\0';
+		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
+			return RAISE_ERRNO(err_of_file_errno(errno), errno,
+					   "making the directory %s", path);
+		if (!slash)
+			return OK;
+		*slash = '/';
+	}
+}
+
+static void entry_of(void *context, size_t no, struct batch_entry *entry)
+{
+	const struct run *run = context;
+	const struct job_mailbox *mailbox = &run->job->mailboxes[no];
+	const char *host = strchr(mailbox->account, '@');
+	uint32_t wave = 0;
+
+	while (wave < run->job->waves_count && strcmp(run->job->waves[wave], mailbox->wave) != 0)
+		wave++;
+	for (const char *next = host; next; next = strchr(next + 1, '@'))
+		host = next; /* users are addresses themselves */
+	*entry = (struct batch_entry){
+		.source = mailbox->source,
+		.target = mailbox->target,
+		.wave = mailbox->wave,
+		.host = host ? host + 1 : mailbox->account,
+		.line = mailbox->line,
+		.wave_no = wave,
+		.priority = mailbox->priority,
+		.connections = (unsigned)min_u64(min_u64(mailbox->connections, LANE_READERS_MAX),
+						 run->job->limits.connections_per_account),
+	};
+}
+
+/* Files: a night of 20,000 connections on a machine that allows 1,024. */
+static void fit_open_files(struct batch_limits *limits)
+{
+	struct rlimit allowed;
+	uint64_t needed, room;
+
+	if (getrlimit(RLIMIT_NOFILE, &allowed))
+		return;
+	if (allowed.rlim_cur < allowed.rlim_max) {
+		allowed.rlim_cur = allowed.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &allowed);
+		(void)getrlimit(RLIMIT_NOFILE, &allowed);
+	}
+	needed = FILES_OF_PROCESS + (uint64_t)limits->mailboxes * FILES_PER_MAILBOX +
+		 limits->connections;
+	if (needed <= allowed.rlim_cur)
+		return;
+	room = allowed.rlim_cur > 2 * FILES_OF_PROCESS ? allowed.rlim_cur - FILES_OF_PROCESS : 16;
+	limits->mailboxes =
+		(unsigned)max_u64(1, min_u64(limits->mailboxes, room / (FILES_PER_MAILBOX + 2)));
+	limits->connections = (unsigned)max_u64(
+		1, min_u64(limits->connections, room - limits->mailboxes * FILES_PER_MAILBOX));
+	fprintf(stderr,
+		"mailhaul: run: %llu open files are needed and %llu allowed: going on with %u "
+		"mailboxes and %u connections at once; raise the limit (ulimit -n, or LimitNOFILE= "
+		"of the service) for more\n",
+		(unsigned long long)needed, (unsigned long long)allowed.rlim_cur, limits->mailboxes,
+		limits->connections);
+}
+
+static enum err plan_batch(struct run *run)
+{
+	const struct job_limits *asked = &run->job->limits;
+	struct batch_limits limits = { .mailboxes = asked->mailboxes,
+				       .connections = asked->connections,
+				       .connections_per_host = asked->connections_per_host };
+	size_t count = run->job->mailboxes_count;
+
+	run->workers_count =
+		(unsigned)min_u64(topology_plan(run->topology)->workers_count, max_u64(count, 1));
+	if (!limits.mailboxes)
+		limits.mailboxes = run->workers_count * MAILBOXES_PER_WORKER;
+	limits.mailboxes = (unsigned)min_u64(limits.mailboxes, limits.connections);
+	limits.mailboxes = (unsigned)min_u64(limits.mailboxes, max_u64(count, 1));
+	fit_open_files(&limits);
+	run->mailboxes_per_worker =
+		(limits.mailboxes + run->workers_count - 1) / run->workers_count;
+	run->connections_most = 1;
+	for (size_t i = 0; i < count; i++) {
+		struct batch_entry entry;
+
+		entry_of(run, i, &entry);
+		run->connections_most = (unsigned)max_u64(run->connections_most, entry.connections);
+	}
+	return batch_open(count, entry_of, run, &limits, &run->batch);
+}
+
+/* Everything that can be refused before the first connection. One thread only. */
+static enum err prepare(struct run *run, const char *path)
+{
+	unsigned faults = 0;
+	enum err e;
+
+	if ((e = secret_process_setup()) || (e = notify_open(&run->notify)))
+		return e;
+	e = job_open(path, tell_fault, &faults, &run->job);
+	if (e && faults > 1) {
+		err_note_clear();
+		return RAISE(e, "%s: %u faults, told above", path, faults);
+	}
+	if (e || (e = topology_open(run->job->limits.workers, &run->topology)) ||
+	    (e = make_state_directory(run->job->outputs.state)) || (e = open_log(run)) ||
+	    (e = log_ids_open(&run->ids, run->job->outputs.state,
+			      run->job->outputs.log_names || run->options.log_names)) ||
+	    (e = pace_open(&run->pace)) || (e = plan_batch(run)))
+		return e;
+	run->window = window_at(run->job->window, clock_wall() / NSEC_SECOND);
+	atomic_init(&run->window_closes_wall_s, run->window.open && !run->options.ignore_window
+							? run->window.changes_at_s
+							: INT64_MAX);
+	offload_limit(4 + 3 * run->workers_count);
+	return OK;
+}
+
+/* ---- the run, in the main thread's first fiber ---- */
+
+/* One lock per target for the whole run: a second process is refused, and no lane has to clear up
+ * behind another. */
+static enum err hold_targets(struct run *run)
+{
+	struct url *url = calloc(1, sizeof *url);
+	const char *last = "";
+	enum err e = url ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
+
+	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
+		const char *target = run->job->mailboxes[i].target;
+		struct account account;
+		struct archive_hold *hold;
+		bool held = strcmp(target, last) == 0;
+
+		for (size_t k = 0; k < i && !held; k++)
+			if (k < 64) /* few targets; a lane locks its own in any case */
+				held = strcmp(run->job->mailboxes[k].target, target) == 0;
+		last = target;
+		if (held || (e = url_parse("target", target, "password", url)))
+			continue;
+		account = url_account(url);
+		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
+				      &hold)))
+			break;
+		run->holds = realloc(run->holds, (run->holds_count + 1) * sizeof *run->holds);
+		must(run->holds);
+		run->holds[run->holds_count++] = hold;
+	}
+	free(url);
+	return e;
+}
+
+static void release_targets(struct run *run)
+{
+	while (run->holds_count > 0)
+		archive_release(&run->holds[--run->holds_count]);
+	free(run->holds);
+	run->holds = NULL;
+}
+
+static enum err start_workers(struct run *run)
+{
+	int result = 0;
+
+	run->workers = calloc(run->workers_count, sizeof *run->workers);
+	if (!run->workers)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "starting %u workers", run->workers_count);
+	for (unsigned i = 0; i < run->workers_count && !result; i++) {
+		run->workers[i].run = run;
+		run->workers[i].no = i;
+		atomic_fetch_add(&run->workers_alive, 1);
+		result = pthread_create(&run->workers[i].thread, NULL, run_worker_main,
+					&run->workers[i]);
+		run->workers[i].started = result == 0;
+		if (result)
+			atomic_fetch_sub(&run->workers_alive, 1);
+	}
+	return result ? RAISE_ERRNO(ERR_MEMORY_EXHAUSTED, result, "starting a worker") : OK;
+}
+
+/* All have ended, or are about to. */
+static void join_workers(struct run *run)
+{
+	while (atomic_load(&run->workers_alive) > 0) {
+		fiber_shield();
+		if (fiber_sleep(clock_after(WORKERS_LOOK)))
+			err_note_clear();
+		fiber_unshield();
+	}
+	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
+		if (run->workers[i].started)
+			must(pthread_join(run->workers[i].thread, NULL) == 0);
+}
+
+static enum err haul(struct run *run)
+{
+	struct group *beside = group_open();
+	enum err e;
+
+	run->view = (struct batch_view){ .name = run->job->name,
+					 .context = run,
+					 .counts = run_counts,
+					 .running = running_row,
+					 .series = &run->series };
+	e = group_spawn(beside, "view", FIBER_STACK_LARGE, batch_view_run, &run->view);
+	if (e == OK && (e = start_workers(run)) == OK) {
+		notify_ready(run->notify);
+		e = run_watch(run);
+	}
+	if (e)
+		run_stop(run, e);
+	join_workers(run);
+	group_cancel(beside);
+	if (group_join(&beside))
+		err_note_clear();
+	return e;
+}
+
+static enum err run_fiber(void *argument)
+{
+	struct run *run = argument;
+	enum err e, ended;
+
+	run->started = clock_now();
+	run->started_wall_s = clock_wall() / NSEC_SECOND;
+	if (!run->options.dry_run)
+		e = ledger_open(run->job->outputs.state, clock_after(LEDGER_TIMEOUT), &run->ledger);
+	else
+		e = OK;
+	if (e == OK && !run->options.dry_run)
+		e = hold_targets(run);
+	if (e == OK)
+		e = run_lessons_load(run);
+	if (e == OK && (e = haul(run)) == OK)
+		e = run_lessons_save(run);
+	run->elapsed = clock_now() - run->started;
+	release_targets(run);
+	if (run->ledger) {
+		ended = ledger_finish(run->ledger, clock_after(LEDGER_TIMEOUT));
+		e = e ? e : ended;
+	}
+	ledger_close(&run->ledger);
+	return e;
+}
+
+/* ---- the end ---- */
+
+/* A lone mailbox has its own code; of several causes the gravest counts. */
+int run_exit_code(const struct run *run, const struct batch_counts *counts)
+{
+	struct batch_mailbox lone;
+
+	if (run->stopped && counts->mailboxes[BATCH_DOUBTFUL] == 0)
+		return err_exit_code(run->stopped);
+	if (counts->mailboxes[BATCH_DOUBTFUL])
+		return EXIT_MISMATCH;
+	if (batch_size(run->batch) == 1 && batch_row(run->batch, 0, &lone) &&
+	    lone.state != BATCH_WAITING)
+		return lone.exit_code;
+	if (counts->mailboxes[BATCH_DRAINED] || counts->mailboxes[BATCH_WAITING])
+		return EXIT_LATER;
+	if (counts->mailboxes[BATCH_FAILED] || counts->mailboxes[BATCH_INCOMPLETE])
+		return EXIT_INCOMPLETE;
+	return EXIT_ALL_MOVED;
+}
+
+static enum err save_reports(const struct run *run, const struct batch_report *report)
+{
+	const struct job_outputs *outputs = &run->job->outputs;
+	const struct {
+		const char *path;
+		batch_report_writer *writer;
+	} files[] = { { outputs->text, batch_report_text },
+		      { outputs->json, batch_report_json },
+		      { outputs->csv, batch_report_csv },
+		      { outputs->html, batch_html } };
+	enum err e = OK, saved;
+
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+		if (!*files[i].path)
+			continue;
+		saved = batch_report_save(report, files[i].path, files[i].writer);
+		if (saved)
+			hint_fail("run", saved);
+		e = e ? e : saved;
+	}
+	return e;
+}
+
+static void say_why(const struct run *run, const struct batch_counts *counts, int exit_code)
+{
+	char sentence[ERR_NOTE_BYTES_MAX * 4], opens[WINDOW_TEXT_BYTES];
+	/* It may still be open: draining begins before its end. */
+	int64_t closed_at =
+		run->window.open ? run->window.changes_at_s : clock_wall() / NSEC_SECOND;
+	uint64_t left = counts->mailboxes[BATCH_WAITING] + counts->mailboxes[BATCH_DRAINED];
+
+	if (run->stopped)
+		fprintf(stderr, "mailhaul: run: %s.\n",
+			hint_sentence(run->stopped, &run->stopped_note, sentence, sizeof sentence));
+	else if (exit_code == EXIT_LATER && run->window_is_closing)
+		fprintf(stderr,
+			"mailhaul: run: the window is over, %llu mailboxes are left; the run %s. "
+			"Run the same command then: it goes on where it stopped.\n",
+			(unsigned long long)left,
+			window_describe(run->job->window, closed_at, opens));
+	else if (exit_code == EXIT_LATER)
+		fprintf(stderr,
+			"mailhaul: run: stopped on request with everything in flight finished, "
+			"%llu mailboxes are left. Run the same command again: it goes on where it "
+			"stopped.\n",
+			(unsigned long long)left);
+	else if (exit_code)
+		fprintf(stderr,
+			"mailhaul: run: %llu mailboxes failed, %llu are incomplete, %llu doubtful. "
+			"The report names each, why, and what to do.\n",
+			(unsigned long long)counts->mailboxes[BATCH_FAILED],
+			(unsigned long long)counts->mailboxes[BATCH_INCOMPLETE],
+			(unsigned long long)counts->mailboxes[BATCH_DOUBTFUL]);
+}
+
+static int conclude(struct run *run)
+{
+	struct batch_counts counts;
+	struct batch_report report = {
+		.name = run->job->name,
+		.csv_path = run->job->outputs.csv,
+		.counts = &counts,
+		.series = &run->series,
+		.rows = { report_row, run, batch_size(run->batch) },
+	};
+
+	run_counts(run, &counts);
+	report.exit_code = run_exit_code(run, &counts);
+	if (run->options.json)
+		batch_report_json(&report, stdout);
+	else
+		batch_report_text(&report, stdout);
+	if (save_reports(run, &report) && report.exit_code == EXIT_ALL_MOVED)
+		report.exit_code = EXIT_IO;
+	say_why(run, &counts, report.exit_code);
+	if (run->options.stats)
+		counters_print(stderr);
+	return command_finish_output("run", report.exit_code);
+}
+
+/* Outside its window nothing is begun at all. */
+static bool is_too_early(const struct run *run, int *exit_code)
+{
+	char opens[WINDOW_TEXT_BYTES];
+
+	if (run->window.open || run->options.ignore_window)
+		return false;
+	fprintf(stderr,
+		"mailhaul: run: outside the window: the run %s. Run the same command then, or give "
+		"--ignore-window.\n",
+		window_describe(run->job->window, clock_wall() / NSEC_SECOND, opens));
+	*exit_code = EXIT_LATER;
+	return true;
+}
+
+static void run_close(struct run **run_at)
+{
+	struct run *run = *run_at;
+
+	*run_at = NULL;
+	metrics_close(&run->metrics);
+	batch_close(&run->batch);
+	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
+	job_close(&run->job);
+	topology_close(&run->topology);
+	pace_close(&run->pace);
+	notify_close(&run->notify);
+	free(run->workers);
+	must(pthread_mutex_destroy(&run->lock) == 0);
+	free(run);
+}
+
+/* Before a line of log on the terminal: the view takes itself off, and comes back by itself. */
+static void give_way(void)
+{
+	const char *prefix = batch_view_prefix();
+
+	if (*prefix && write(STDERR_FILENO, prefix, strlen(prefix)) < 0)
+		return; /* a terminal that is gone shows nothing */
+}
+
+static void go_on(void)
+{
+}
+
+static int run_job(struct run *run, const char *path)
+{
+	int exit_code;
+	enum err e;
+
+	if ((e = prepare(run, path)))
+		return hint_fail("run", e);
+	if (is_too_early(run, &exit_code))
+		return exit_code;
+	signals_setup();
+	signals_reopen_log();
+	if (!*run->job->outputs.log)
+		log_set_around(give_way, go_on);
+	if (*run->job->outputs.metrics &&
+	    (e = metrics_open(run->job->outputs.metrics, run_counts, run, &run->metrics)))
+		return hint_fail("run", e);
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = 1 }, run_fiber, run)) &&
+	    !run->stopped) {
+		run->stopped = e;
+		run->stopped_note = *err_note();
+		err_note_clear();
+	}
+	return conclude(run);
+}
+
+static int run_main(int count, char *const *words)
+{
+	struct run *run = calloc(1, sizeof *run);
+	struct opt_words arguments;
+	int exit_code;
+
+	if (!run)
+		return hint_fail("run", RAISE(ERR_MEMORY_EXHAUSTED, "starting"));
+	must(pthread_mutex_init(&run->lock, NULL) == 0);
+	if (command_parse(run_command.usage, count, words, &run->options, &arguments, &exit_code))
+		exit_code = run_job(run, arguments.at[0]);
+	run_close(&run);
+	return exit_code;
+}
+
+static const struct opt options[] = {
+	{ .name = "dry-run",
+	  OPT_STORES_FLAG(struct run_options, dry_run),
+	  .help = "Log in to every mailbox, list and count, and write nothing but the report." },
+	{ .name = "ignore-window",
+	  OPT_STORES_FLAG(struct run_options, ignore_window),
+	  .help = "Run now, whatever the job's window says. Its bandwidth still holds." },
+	{ .name = "json",
+	  OPT_STORES_FLAG(struct run_options, json),
+	  .help = "Print the report as one JSON object, a part for each mailbox." },
+	{ .name = "log-names",
+	  OPT_STORES_FLAG(struct run_options, log_names),
+	  .help = "Log names of mailboxes and folders; without it, salted ids. Subjects and bodies "
+		  "are never logged." },
+	{ .name = "stats",
+	  OPT_STORES_FLAG(struct run_options, stats),
+	  .help = "Print the engine's counters on stderr at the end." },
+};
+
+static const struct opt_command usage = {
+	.name = "run",
+	.arguments = "JOB.yaml",
+	.words_min = 1,
+	.words_max = 1,
+	.summary = "move many mailboxes, inside a window, on every core",
+	.about =
+		"Run a job: every mailbox of its list from its source to its target, many at once, "
+		"within the job's limits and its window. Run it again and it goes on where it "
+		"stopped. The job file is described in docs/JOBFILE.md; check it with mailhaul "
+		"config check.\n",
+	.options = options,
+	.options_count = ARRAY_COUNT(options),
+	.examples = "  mailhaul run tenant.yaml\n"
+		    "  mailhaul run --dry-run tenant.yaml\n"
+		    "  mailhaul run --json tenant.yaml > report.json\n",
+};
+
+const struct command run_command = { .usage = &usage, .run = run_main };

@@ -1,0 +1,96 @@
+/* `mailhaul run` from inside: what its parts share. tools/run.c begins and ends, run_worker.c is
+ * one thread, run_mailbox.c one mailbox on it, run_watch.c what goes on beside the workers. */
+#ifndef MAILHAUL_TOOLS_RUN_H
+#define MAILHAUL_TOOLS_RUN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/batch.h"
+#include "engine/fiber.h"
+#include "engine/ledger.h"
+#include "engine/notify.h"
+#include "engine/pace.h"
+#include "engine/topology.h"
+#include "tools/batch_view.h"
+#include "tools/job.h"
+#include "tools/log_ids.h"
+#include "tools/metrics.h"
+#include "tools/series.h"
+
+struct run_options {
+	bool json, ignore_window, dry_run, log_names, stats;
+};
+
+struct run_mailbox;
+
+/* One thread with its shard. */
+struct run_worker {
+	struct run *run;
+	unsigned no;
+	pthread_t thread;
+	bool started;
+	struct ledger *ledger;	       /* its own front */
+	struct run_mailbox *mailboxes; /* at work; only this thread looks at it */
+	unsigned mailboxes_count;
+	struct wait_queue changed; /* one has ended */
+	bool bound;
+	char not_bound[TOPOLOGY_WHY_BYTES];
+	nsec cpu;
+};
+
+struct run {
+	struct run_options options;
+	struct job *job;
+	struct batch *batch;
+	struct topology *topology;
+	struct ledger *ledger; /* the main thread's front */
+	struct pace *pace;
+	struct log_ids ids;
+	struct notify *notify;
+	struct metrics *metrics;
+	struct archive_hold **holds; /* targets, locked for the whole run */
+	size_t holds_count;
+	struct series series;
+	struct batch_view view;
+	struct run_worker *workers;
+	unsigned workers_count, mailboxes_per_worker, connections_most;
+	atomic_uint workers_alive;
+	struct window_state window; /* the main thread's, as last looked at */
+	_Atomic int64_t window_closes_wall_s;
+	int64_t started_wall_s;
+	nsec started, elapsed;
+	bool window_is_closing; /* why it drains */
+	/* What ends the whole run, once; behind `lock`. */
+	pthread_mutex_t lock;
+	enum err stopped;
+	struct err_note stopped_note;
+};
+
+/* The batch's counts with what only the run knows; any thread. `context` is the run. */
+void run_counts(void *run, struct batch_counts *);
+/* The running fiber's error ends the whole run: everybody drains. Any thread; the first one wins.
+ */
+void run_stop(struct run *, enum err);
+/* How the run ends, after the workers have. */
+int run_exit_code(const struct run *, const struct batch_counts *);
+/* Whether an error is of the machine rather than of one mailbox. */
+bool run_is_stopped_by(enum err);
+
+/* A worker's thread main. */
+void *run_worker_main(void *worker);
+
+/* Begin a mailbox in a fiber of `group`, counted in worker->mailboxes_count. Does not suspend. */
+enum err run_mailbox_begin(struct run_worker *, struct group *, size_t no,
+			   unsigned connections) MUST_CHECK;
+/* Tell the batch how far the worker's mailboxes are. */
+void run_mailboxes_tell(struct run_worker *);
+
+/* The fiber beside the workers: window, bandwidth, heartbeat, service manager. Ends when all
+ * workers have. */
+enum err run_watch(void *run);
+/* What earlier runs learnt about hosts, and what this one did. Suspend. */
+enum err run_lessons_load(struct run *) MUST_CHECK;
+enum err run_lessons_save(struct run *) MUST_CHECK;
+
+#endif

@@ -1,0 +1,288 @@
+/* One mailbox of a batch: secrets, accounts and drivers put together for a lane, and what became of
+ * it told to the batch and the ledger. */
+#include <stdlib.h>
+
+#include "crypto/digest.h"
+#include "engine/clock.h"
+#include "engine/lane.h"
+#include "engine/log.h"
+#include "engine/shard.h"
+#include "tools/drivers.h"
+#include "tools/report.h"
+#include "tools/run.h"
+#include "tools/url.h"
+
+/* LOGOUT and the like. */
+#define FINISH_TIMEOUT (10 * NSEC_SECOND)
+/* A command that asks a vault, or a file on a network. */
+#define SECRET_TIMEOUT (30 * NSEC_SECOND)
+
+struct run_mailbox {
+	struct run_worker *worker;
+	size_t no;
+	unsigned connections;
+	const struct job_mailbox *asked;
+	struct url source_url, target_url;
+	struct account source, target;
+	struct secret *source_secret, *target_secret;
+	struct tap *digest, *store_digest;
+	char name[URL_PART_BYTES_MAX * 2 + 16], id[SALTED_ID_TEXT_BYTES];
+	struct lane_progress done;
+	struct report report;
+	struct run_mailbox *next;
+};
+
+static void mailbox_close(struct run_mailbox **mailbox_at)
+{
+	struct run_mailbox *mailbox = *mailbox_at;
+
+	*mailbox_at = NULL;
+	secret_close(&mailbox->source_secret);
+	secret_close(&mailbox->target_secret);
+	if (mailbox->digest)
+		mailbox->digest->type->close(&mailbox->digest);
+	if (mailbox->store_digest)
+		mailbox->store_digest->type->close(&mailbox->store_digest);
+	free(mailbox);
+}
+
+static enum err resolve(const struct secret_ref *ref, struct secret **secret)
+{
+	return ref->kind == SECRET_REF_NONE
+		       ? OK
+		       : secret_ref_resolve(ref, clock_after(SECRET_TIMEOUT), secret);
+}
+
+static struct account account(const struct run_mailbox *mailbox, const struct url *url,
+			      const struct secret *secret)
+{
+	const struct job_options *options = &mailbox->worker->run->job->options;
+	struct account made = url_account(url);
+
+	made.password = secret;
+	made.ca_file = *mailbox->asked->ca_file ? mailbox->asked->ca_file : NULL;
+	made.io_timeout = options->io_timeout;
+	made.connect_timeout = options->connect_timeout;
+	return made;
+}
+
+static enum err prepare(struct run_mailbox *mailbox)
+{
+	const struct job_mailbox *asked = mailbox->asked;
+	const struct tap_type *digest =
+		digest_type(text_of(mailbox->worker->run->job->options.digest));
+	enum err e;
+
+	if ((e = url_parse("source", asked->source, "password", &mailbox->source_url)) ||
+	    (e = url_parse("target", asked->target, "password", &mailbox->target_url)) ||
+	    (e = resolve(&asked->source_secret, &mailbox->source_secret)) ||
+	    (e = resolve(&asked->target_secret, &mailbox->target_secret)) ||
+	    (e = digest_open(digest, &mailbox->digest)) ||
+	    (e = digest_open(digest, &mailbox->store_digest)))
+		return e;
+	mailbox->source = account(mailbox, &mailbox->source_url, mailbox->source_secret);
+	mailbox->target = account(mailbox, &mailbox->target_url, mailbox->target_secret);
+	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
+	return OK;
+}
+
+static enum err haul(struct run_mailbox *mailbox)
+{
+	struct run *run = mailbox->worker->run;
+	struct lane_config lane = {
+		.source = drivers_source(mailbox->source_url.scheme),
+		.source_account = &mailbox->source,
+		.sink = drivers_sink(mailbox->target_url.scheme),
+		.sink_account = &mailbox->target,
+		.sink_config = {
+			.mailbox_name = mailbox->name,
+			.digest = mailbox->digest->type,
+			.digest_of_store = mailbox->store_digest,
+			.zstd_level = (int)run->job->options.zstd_level,
+			.pack_bytes = run->job->options.pack_bytes,
+			.dry_run = run->options.dry_run,
+		},
+		.ledger = mailbox->worker->ledger,
+		.digest = mailbox->digest,
+		.connections = mailbox->connections,
+		.pace = run->pace,
+		.backoff_is_elsewhere = true,
+		.dry_run = run->options.dry_run,
+		.finish_timeout = FINISH_TIMEOUT,
+	};
+
+	return lane_run(&lane, &mailbox->done);
+}
+
+/* ---- what became of it ---- */
+
+static struct batch_figures figures(const struct run_mailbox *mailbox)
+{
+	const struct lane_progress *done = &mailbox->done;
+
+	return (struct batch_figures){
+		.messages_known = done->messages_known,
+		.bytes_known = done->bytes_known,
+		.messages_moved = done->messages_moved,
+		.bytes_moved = done->bytes_moved,
+		.messages_before = done->messages_before,
+		.messages_skipped = done->messages_skipped,
+		.messages_doubtful = done->messages_doubtful,
+		.folders_skipped = done->boxes_failed,
+		.reconnects = done->reconnects,
+		.connections = done->connections,
+	};
+}
+
+static enum batch_state state_of(int exit_code)
+{
+	switch (exit_code) {
+	case EXIT_ALL_MOVED:
+		return BATCH_DONE;
+	case EXIT_INCOMPLETE:
+		return BATCH_INCOMPLETE;
+	case EXIT_MISMATCH:
+		return BATCH_DOUBTFUL;
+	case EXIT_LATER:
+		return BATCH_DRAINED;
+	}
+	return BATCH_FAILED;
+}
+
+/* A mailbox whose error has the exit code of "incomplete" was stopped all the same. */
+static enum batch_state judge(const struct report *report, int exit_code)
+{
+	if (report->error && !report->drained && exit_code != EXIT_MISMATCH)
+		return BATCH_FAILED;
+	return state_of(exit_code);
+}
+
+static bool is_given_up(enum err e)
+{
+	enum err_retry class = err_retry_class(e);
+
+	return e == ERR_FIBER_CANCELED || class == RETRY_NOW || class == RETRY_RECONNECT ||
+	       class == RETRY_BACKOFF;
+}
+
+/* After `e` the report knows all; the fiber's note is taken into it. */
+static void take_end(struct run_mailbox *mailbox, enum err e)
+{
+	struct report *report = &mailbox->report;
+
+	report->progress = &mailbox->done;
+	report->drained = e && shard_requested() == SHARD_DRAIN && is_given_up(e);
+	report->error = e;
+	report->note = *err_note();
+	err_note_clear();
+	if (mailbox->done.mailbox_no && !run_is_stopped_by(e)) {
+		report->totals_known =
+			ledger_totals(mailbox->worker->ledger, mailbox->done.mailbox_no,
+				      &report->totals) == OK;
+		err_note_clear();
+	}
+}
+
+static void tell_ledger(struct run_mailbox *mailbox, const struct batch_outcome *outcome)
+{
+	if (!mailbox->done.mailbox_no || run_is_stopped_by(outcome->error))
+		return;
+	if (ledger_mailbox_end(mailbox->worker->ledger, mailbox->done.mailbox_no,
+			       batch_state_name(outcome->state), outcome->error, outcome->note,
+			       clock_wall() / NSEC_SECOND))
+		err_note_clear(); /* a ledger that is broken says so to everybody */
+}
+
+static void tell_end(struct run_mailbox *mailbox)
+{
+	const struct report *report = &mailbox->report;
+	int exit_code = report_exit_code(report);
+	struct batch_outcome outcome = {
+		.state = judge(report, exit_code),
+		.error = report->drained ? OK : report->error,
+		.note = report->drained ? "" : report->note.text,
+		.exit_code = exit_code,
+		.met = mailbox->done.met,
+		.retry_after = report->note.retry_after,
+		.scope = report->note.scope,
+		.figures = figures(mailbox),
+	};
+	bool final;
+
+	if (report->totals_known) {
+		outcome.figures.messages_skipped = report->totals.messages[LEDGER_SKIPPED];
+		outcome.figures.messages_doubtful = report->totals.messages[LEDGER_DOUBTFUL];
+		outcome.figures.folders_skipped = report->totals.boxes_skipped;
+	}
+	tell_ledger(mailbox, &outcome);
+	final = batch_end(mailbox->worker->run->batch, mailbox->no, &outcome, clock_now());
+	log_event(outcome.state == BATCH_DONE ? LOG_INFO : LOG_WARN, "mailbox.end",
+		  "state=%s error=%s final=%d moved=%llu bytes=%llu !note=\"%s\"",
+		  batch_state_name(outcome.state), outcome.error ? err_name(outcome.error) : "none",
+		  final, (unsigned long long)outcome.figures.messages_moved,
+		  (unsigned long long)outcome.figures.bytes_moved, outcome.note);
+}
+
+/* ---- the fiber ---- */
+
+static void leave_worker(struct run_mailbox *mailbox)
+{
+	struct run_mailbox **at = &mailbox->worker->mailboxes;
+
+	while (*at != mailbox)
+		at = &(*at)->next;
+	*at = mailbox->next;
+	mailbox->worker->mailboxes_count--;
+	wake_all(&mailbox->worker->changed);
+}
+
+static enum err mailbox_fiber(void *argument)
+{
+	struct run_mailbox *mailbox = argument;
+	struct run *run = mailbox->worker->run;
+	enum err e;
+
+	fiber_set_tag(log_ids_of(&run->ids, mailbox->asked->source, mailbox->id));
+	if ((e = prepare(mailbox)) == OK)
+		e = haul(mailbox);
+	if (run_is_stopped_by(e))
+		run_stop(run, e);
+	take_end(mailbox, e);
+	tell_end(mailbox);
+	fiber_set_tag(NULL);
+	leave_worker(mailbox);
+	mailbox_close(&mailbox);
+	return OK;
+}
+
+enum err run_mailbox_begin(struct run_worker *worker, struct group *group, size_t no,
+			   unsigned connections)
+{
+	struct run_mailbox *mailbox = calloc(1, sizeof *mailbox);
+	enum err e;
+
+	if (!mailbox)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "beginning a mailbox");
+	mailbox->worker = worker;
+	mailbox->no = no;
+	mailbox->connections = connections;
+	mailbox->asked = &worker->run->job->mailboxes[no];
+	mailbox->next = worker->mailboxes;
+	worker->mailboxes = mailbox;
+	worker->mailboxes_count++;
+	if ((e = group_spawn(group, "mailbox", FIBER_STACK_LARGE, mailbox_fiber, mailbox))) {
+		leave_worker(mailbox);
+		mailbox_close(&mailbox);
+	}
+	return e;
+}
+
+void run_mailboxes_tell(struct run_worker *worker)
+{
+	for (const struct run_mailbox *mailbox = worker->mailboxes; mailbox;
+	     mailbox = mailbox->next) {
+		struct batch_figures now = figures(mailbox);
+
+		batch_progress(worker->run->batch, mailbox->no, &now, clock_now());
+	}
+}

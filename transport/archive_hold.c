@@ -1,0 +1,38 @@
+/* See archive_hold.h. A hold is a store that is locked and not written to. */
+#include "transport/archive_hold.h"
+
+#include <stdlib.h>
+
+#include "transport/archive_mark.h"
+
+struct archive_hold {
+	struct store *store;
+};
+
+enum err archive_hold(const struct account *account, const uint8_t *ledger_id, nsec until,
+		      struct archive_hold **out)
+{
+	struct archive_hold *hold = calloc(1, sizeof *hold);
+	bool found;
+	enum err e;
+
+	*out = hold;
+	if (!hold)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
+	if ((e = store_dir.open(&hold->store, account, true, until)) ||
+	    (e = archive_mark_check(hold->store, account->shown, ledger_id, &found)) ||
+	    (e = archive_mark_claim(hold->store, account->shown, ledger_id)))
+		archive_release(out);
+	return e;
+}
+
+void archive_release(struct archive_hold **hold_at)
+{
+	struct archive_hold *hold = *hold_at;
+
+	*hold_at = NULL;
+	if (!hold)
+		return;
+	store_dir.close(&hold->store);
+	free(hold);
+}

@@ -1,0 +1,165 @@
+/* Two tables: response codes, and texts of servers that have no code for it. */
+#include "transport/imap_hint.h"
+
+/* RFC 5530, RFC 9051 section 7.1, and THROTTLED and OVERQUOTA as Gmail uses them on reading. NOPERM
+ * and what is not here mean what NO means for the command. */
+static const struct {
+	const char *code;
+	enum err error;
+} codes[] = {
+	{ "NONEXISTENT", ERR_IMAP_BOX_GONE },	   { "UNAVAILABLE", ERR_IMAP_UNAVAILABLE },
+	{ "INUSE", ERR_IMAP_UNAVAILABLE },	   { "SERVERBUG", ERR_IMAP_UNAVAILABLE },
+	{ "CONTACTADMIN", ERR_IMAP_UNAVAILABLE },  { "LIMIT", ERR_IMAP_THROTTLED },
+	{ "THROTTLED", ERR_IMAP_THROTTLED },	   { "OVERQUOTA", ERR_IMAP_THROTTLED },
+	{ "EXPUNGEISSUED", ERR_IMAP_MSG_GONE },	   { "AUTHENTICATIONFAILED", ERR_IMAP_LOGIN },
+	{ "AUTHORIZATIONFAILED", ERR_IMAP_LOGIN }, { "EXPIRED", ERR_IMAP_LOGIN },
+	{ "PRIVACYREQUIRED", ERR_IMAP_LOGIN },
+};
+
+/* The first that the text holds counts, whether it comes with NO, BAD or BYE. */
+static const struct {
+	const char *part;
+	struct imap_hint hint;
+} texts[] = {
+	/* Gmail: "[OVERQUOTA] Account exceeded command or bandwidth limits." Ends after some hours,
+	 * at most a day (imapsync FAQ.Gmail); asking once an hour is our own choice. */
+	{ "command or bandwidth limits",
+	  { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 3600 * NSEC_SECOND } },
+	/* Yahoo and AOL: "[LIMIT] LOGIN Rate limit hit." Each attempt meanwhile counts against us;
+	 * the minute is our own choice, nobody publishes theirs. */
+	{ "Rate limit hit", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 60 * NSEC_SECOND } },
+	/* Exchange Online: "Request is throttled. Suggested Backoff Time: 299609 milliseconds"
+	 * (imapsync issues 198 and 272); "Server Busy" as EWS calls the same. */
+	{ "Suggested Backoff Time", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	{ "is throttled", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	{ "Server Busy", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	/* The same server when it has too many sessions of one user. */
+	{ "User is authenticated but not connected", { ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 } },
+	/* Gmail: "[ALERT] Too many simultaneous connections. (Failure)", 15 of one account. */
+	{ "Too many simultaneous connections", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	/* Dovecot: login-common/sasl-server.c; "[UNAVAILABLE]" stands before it. */
+	{ "Maximum number of connections from user+IP", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	/* Cyrus: imap/imapd.c, checklimits(); host_is_full() reads whose limit it is. */
+	{ "Too many open connections (", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	{ "too many connections from", { ERR_IMAP_THROTTLED, ERR_OF_HOST, 0 } },
+	{ "too many connections", { ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 } },
+	/* Refusals of a login that are none: Gmail, and Dovecot when its user database is down. */
+	{ "Temporary System Problem", { ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 } },
+	{ "Temporary authentication failure", { ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 } },
+};
+
+/* The text behind `part`, spaces skipped; false where it does not stand. */
+static bool behind(struct text text, const char *part, struct imap_scan *scan)
+{
+	size_t bytes = strlen(part);
+
+	for (size_t i = 0; i + bytes <= text.bytes; i++) {
+		if (!imap_text_is((struct text){ text.at + i, bytes }, part))
+			continue;
+		*scan = imap_scan_of((struct text){ text.at + i + bytes, text.bytes - i - bytes });
+		while (imap_scan_char(scan, ' '))
+			continue;
+		return true;
+	}
+	return false;
+}
+
+/* "Suggested Backoff Time: 2000 milliseconds". What is no number there is no suggestion; how much
+ * of a large one to believe is engine/backoff's. */
+static nsec suggested(struct text text)
+{
+	struct imap_scan scan;
+	uint64_t milliseconds;
+
+	if (!behind(text, "Suggested Backoff Time:", &scan) ||
+	    !imap_scan_number(&scan, UINT32_MAX, &milliseconds))
+		return 0;
+	return (nsec)milliseconds * NSEC_MILLISECOND;
+}
+
+/* Cyrus: "Too many open connections (20 of 20 from host, 3 of 10 for user)", each part only where
+ * such a limit is set. */
+static bool host_is_full(struct text text)
+{
+	struct imap_scan scan;
+	uint64_t count, limit;
+
+	return behind(text, "Too many open connections (", &scan) &&
+	       imap_scan_number(&scan, UINT32_MAX, &count) && imap_scan_char(&scan, ' ') &&
+	       imap_scan_word(&scan, "of") && imap_scan_char(&scan, ' ') &&
+	       imap_scan_number(&scan, UINT32_MAX, &limit) && imap_scan_char(&scan, ' ') &&
+	       imap_scan_word(&scan, "from") && count >= limit;
+}
+
+static bool hint_of_text(struct text text, struct imap_hint *hint)
+{
+	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++) {
+		if (!imap_text_holds(text, texts[i].part))
+			continue;
+		*hint = texts[i].hint;
+		if (host_is_full(text))
+			hint->scope = ERR_OF_HOST;
+		if (suggested(text))
+			hint->retry_after = suggested(text);
+		return true;
+	}
+	return false;
+}
+
+/* Of the code; OK: it says nothing. Without a folder or message at hand, what a code says of those
+ * is a refusal like any other. */
+static enum err error_of_code(struct text code, enum err refused)
+{
+	for (unsigned i = 0; i < ARRAY_COUNT(codes); i++) {
+		if (!imap_text_is(code, codes[i].code))
+			continue;
+		if (refused == ERR_IMAP_LOGIN &&
+		    (codes[i].error == ERR_IMAP_BOX_GONE || codes[i].error == ERR_IMAP_MSG_GONE))
+			return OK;
+		return codes[i].error;
+	}
+	return OK;
+}
+
+/* Folder and message codes concern what was asked for; everything else the account that asked. */
+static struct imap_hint plain(enum err e)
+{
+	bool is_wide = e && err_retry_class(e) == RETRY_BACKOFF;
+
+	return (struct imap_hint){ .error = e, .scope = is_wide ? ERR_OF_ACCOUNT : ERR_OF_MAILBOX };
+}
+
+struct imap_hint imap_hint(const struct imap_status *status, enum err refused)
+{
+	enum err e = error_of_code(status->code, refused);
+	struct imap_hint hint;
+
+	if (status->state == IMAP_OK || status->state == IMAP_PREAUTH)
+		return plain(OK);
+	/* A code that says more than "not now" is final. For the others the text knows better:
+	 * Dovecot says UNAVAILABLE and Gmail ALERT for too many connections. */
+	if (e && err_retry_class(e) != RETRY_BACKOFF)
+		return plain(e);
+	if (hint_of_text(status->text, &hint))
+		return hint;
+	if (e)
+		return plain(e);
+	return plain(status->state == IMAP_NO	 ? refused
+		     : status->state == IMAP_BAD ? ERR_IMAP_BAD
+						 : ERR_IMAP_BYE);
+}
+
+enum err imap_status_raise(const struct imap_status *status, enum err refused, const char *what)
+{
+	static const char *const words[] = { "OK", "NO", "BAD", "BYE", "PREAUTH" };
+	struct imap_hint hint = imap_hint(status, refused);
+	char code[60], text[200];
+
+	if (hint.error == OK)
+		return OK;
+	err_quote(code, sizeof code, status->code);
+	err_quote(text, sizeof text, status->text);
+	err_retry_after(hint.retry_after, hint.scope);
+	return RAISE(hint.error, "%s: the server says %s%s%s%s \"%s\"", what, words[status->state],
+		     code[0] ? " [" : "", code, code[0] ? "]" : "", text);
+}
