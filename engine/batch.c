@@ -183,26 +183,6 @@ static nsec sooner(nsec a, nsec b)
 	return a < b ? a : b;
 }
 
-/* The mailbox of a host that would be next: one to be tried again whose rest is over, else a fresh
- * one of the wave that is under way. */
-static uint32_t head_of(const struct batch *batch, const struct host *host, nsec now, nsec *again)
-{
-	nsec when;
-
-	for (uint32_t no = host->again; no != NOBODY; no = batch->slots[no].next) {
-		const struct slot *slot = &batch->slots[no];
-
-		if (!slot->account || backoff_may_start(slot->account, now, 0, &when))
-			return no;
-		*again = sooner(*again, when);
-	}
-	if (host->at == host->count)
-		return NOBODY;
-	return batch->slots[host->slots[host->at]].entry.wave_no == batch->wave
-		       ? host->slots[host->at]
-		       : NOBODY;
-}
-
 static void take_from_again(struct batch *batch, struct host *host, uint32_t no)
 {
 	uint32_t before = NOBODY, at = host->again;
@@ -217,11 +197,13 @@ static void take_from_again(struct batch *batch, struct host *host, uint32_t no)
 		batch->slots[before].next = batch->slots[no].next;
 	if (host->again_last == no)
 		host->again_last = before;
+	batch->slots[no].again = false;
 }
 
 static void add_to_again(struct batch *batch, struct host *host, uint32_t no)
 {
 	batch->slots[no].next = NOBODY;
+	batch->slots[no].again = true;
 	if (host->again == NOBODY)
 		host->again = no;
 	else
@@ -234,7 +216,7 @@ static void leave_queue(struct batch *batch, struct host *host, uint32_t no)
 {
 	struct slot *slot = &batch->slots[no];
 
-	if (slot->attempts > 0) {
+	if (slot->again) {
 		take_from_again(batch, host, no);
 	} else {
 		must(host->slots[host->at] == no);
@@ -244,6 +226,37 @@ static void leave_queue(struct batch *batch, struct host *host, uint32_t no)
 	if (slot->rests)
 		batch->resting--;
 	slot->rests = false;
+}
+
+static bool account_rests(const struct slot *slot, nsec now, nsec *again)
+{
+	nsec when;
+
+	if (!slot->account || backoff_may_start(slot->account, now, 0, &when))
+		return false;
+	*again = sooner(*again, when);
+	return true;
+}
+
+/* The mailbox of a host that would be next: one to be tried again whose rest is over, else a fresh
+ * one of the wave that is under way. A fresh one that is known to rest, by what an earlier run
+ * learnt, lets the others pass. */
+static uint32_t head_of(struct batch *batch, struct host *host, nsec now, nsec *again)
+{
+	for (uint32_t no = host->again; no != NOBODY; no = batch->slots[no].next)
+		if (!account_rests(&batch->slots[no], now, again))
+			return no;
+	while (host->at < host->count) {
+		uint32_t no = host->slots[host->at];
+
+		if (batch->slots[no].entry.wave_no != batch->wave)
+			break;
+		if (!account_rests(&batch->slots[no], now, again))
+			return no;
+		leave_queue(batch, host, no);
+		add_to_again(batch, host, no);
+	}
+	return NOBODY;
 }
 
 static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
@@ -432,17 +445,19 @@ static bool is_unreached(const struct batch_outcome *outcome)
 static void slow_down(struct host *host, struct slot *slot, const struct batch_outcome *outcome,
 		      unsigned in_use, unsigned granted, nsec now)
 {
+	bool of_host = outcome->scope == ERR_OF_HOST || is_unreached(outcome);
 	uint64_t random;
 
 	clock_random(&random, sizeof random);
-	if (!slot->account && (slot->account = calloc(1, sizeof *slot->account)))
+
+	if (!of_host && !slot->account && (slot->account = calloc(1, sizeof *slot->account)))
 		backoff_init(slot->account, slot->entry.connections);
-	if (slot->account && outcome->scope != ERR_OF_HOST)
+	if (!of_host && slot->account)
 		(void)backoff_throttled(slot->account, slot->began, now, granted,
 					outcome->retry_after, random);
 	/* Attempts that were under way at once and failed together are one failure: else a host
 	 * that is away for a second would be given up before anybody asked again. */
-	if ((outcome->scope == ERR_OF_HOST || is_unreached(outcome)) &&
+	if (of_host &&
 	    backoff_throttled(&host->rest, slot->began, now, in_use, outcome->retry_after, random))
 		host->failures += is_unreached(outcome);
 }
@@ -494,8 +509,8 @@ static bool end(struct batch *batch, uint32_t no, const struct batch_outcome *ou
 		slow_down(host, slot, outcome, in_use, granted, now);
 		change_state(batch, slot, BATCH_WAITING);
 		slot->error = outcome->error;
-		slot->rests = true;
-		batch->resting++;
+		slot->rests = !is_unreached(outcome);
+		batch->resting += slot->rests;
 		add_to_again(batch, host, no);
 		if (!host->met && host->failures >= BATCH_HOST_FAILURES_MAX)
 			give_up(batch, host, outcome);

@@ -128,12 +128,16 @@ bool batch_row(struct batch *, size_t no, struct batch_mailbox *);
 /* The index-th of those that run. */
 bool batch_running(struct batch *, size_t index, struct batch_mailbox *);
 
-/* What was learnt about hosts, for the caller to keep until the next run. */
+/* What was learnt about hosts and accounts, for the caller to keep until the next run. */
 struct batch_lesson {
-	char host[300];
+	bool of_account;
+	char name[768]; /* of the host, or the account's source URL */
 	struct backoff_saved saved;
 };
-bool batch_lesson(struct batch *, size_t index, nsec now, struct batch_lesson *);
+/* By index from 0: the hosts, then the accounts. False: there are no more. *known false: nothing
+ * was learnt about this one. */
+bool batch_lesson(struct batch *, size_t index, nsec now, struct batch_lesson *, bool *known);
+size_t batch_hosts(const struct batch *);
 void batch_learn(struct batch *, const struct batch_lesson *, nsec now);
 
 #endif

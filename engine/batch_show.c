@@ -1,5 +1,6 @@
 /* The batch as others see it: counts, rows, and what was learnt about hosts. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/batch_state.h"
 #include "engine/bytes.h"
@@ -90,24 +91,59 @@ bool batch_running(struct batch *batch, size_t index, struct batch_mailbox *out)
 
 /* ---- lessons ---- */
 
-bool batch_lesson(struct batch *batch, size_t index, nsec now, struct batch_lesson *lesson)
+size_t batch_hosts(const struct batch *batch)
 {
-	const struct host *host = &batch->hosts[index];
+	return batch->hosts_count;
+}
 
-	if (index >= batch->hosts_count)
+bool batch_lesson(struct batch *batch, size_t index, nsec now, struct batch_lesson *lesson,
+		  bool *known)
+{
+	const struct backoff *learnt;
+	const char *name;
+
+	if (index >= (size_t)batch->hosts_count + batch->count)
 		return false;
 	batch_lock(batch);
-	snprintf(lesson->host, sizeof lesson->host, "%s", host->name);
-	lesson->saved = backoff_save(&host->rest, now, clock_wall());
+	lesson->of_account = index >= batch->hosts_count;
+	if (lesson->of_account) {
+		learnt = batch->slots[index - batch->hosts_count].account;
+		name = batch->slots[index - batch->hosts_count].entry.source;
+	} else {
+		learnt = &batch->hosts[index].rest;
+		name = batch->hosts[index].name;
+	}
+	*known = learnt != NULL && strlen(name) < sizeof lesson->name;
+	if (*known) {
+		snprintf(lesson->name, sizeof lesson->name, "%s", name);
+		lesson->saved = backoff_save(learnt, now, clock_wall());
+	}
 	batch_unlock(batch);
 	return true;
+}
+
+/* Lessons about accounts are few, and this happens once. */
+static void learn_account(struct batch *batch, const struct batch_lesson *lesson, nsec now)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct slot *slot = &batch->slots[i];
+
+		if (strcmp(slot->entry.source, lesson->name) != 0)
+			continue;
+		if (!slot->account && (slot->account = calloc(1, sizeof *slot->account)))
+			backoff_init(slot->account, slot->entry.connections);
+		if (slot->account)
+			backoff_load(slot->account, &lesson->saved, now, clock_wall());
+	}
 }
 
 void batch_learn(struct batch *batch, const struct batch_lesson *lesson, nsec now)
 {
 	batch_lock(batch);
-	for (uint32_t i = 0; i < batch->hosts_count; i++)
-		if (strcmp(batch->hosts[i].name, lesson->host) == 0)
+	if (lesson->of_account)
+		learn_account(batch, lesson, now);
+	for (uint32_t i = 0; i < batch->hosts_count && !lesson->of_account; i++)
+		if (strcmp(batch->hosts[i].name, lesson->name) == 0)
 			backoff_load(&batch->hosts[i].rest, &lesson->saved, now, clock_wall());
 	batch_unlock(batch);
 }

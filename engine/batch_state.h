@@ -23,6 +23,7 @@ struct slot {
 	uint64_t moved_before_attempt, bytes_before_attempt, skipped_before, reconnects_before;
 	uint32_t host;
 	uint32_t next; /* in its host's list of those to be tried again; in the running list */
+	bool again;    /* in its host's list of those to be tried again */
 	bool rests;    /* waiting for its account or host */
 };
 

@@ -375,7 +375,7 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	if (e || (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))
 		return e;
 	if (strcmp(lane->mailbox.digest, digest) != 0)
-		return RAISE(ERR_INPUT_USAGE,
+		return RAISE(ERR_SINK_DIGEST,
 			     "%s was begun with the digest %s, this run asks for %s",
 			     lane->config->sink_account->shown, lane->mailbox.digest, digest);
 	lane->progress->mailbox_no = lane->mailbox.mailbox_no;

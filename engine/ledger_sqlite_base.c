@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/clock.h"
 
@@ -317,6 +319,25 @@ static void uri_add_path(struct buffer *uri, const char *path)
 			buffer_add(uri, path, 1);
 }
 
+/* Nobody can be writing: a log would be there while somebody is, and its index cannot be made
+ * beside it (a file system mounted read-only, a directory of somebody else's). SQLite must be told,
+ * or it tries to make them. */
+static bool is_at_rest(const char *path)
+{
+	struct buffer other = { 0 };
+	struct stat log;
+	bool at_rest = false;
+
+	buffer_addf(&other, "%s-wal", path);
+	if (!other.failed && (stat(other.at, &log) ? errno == ENOENT : log.st_size == 0)) {
+		buffer_reset(&other);
+		buffer_add(&other, path, (size_t)(strrchr(path, '/') - path));
+		at_rest = !other.failed && access(other.bytes ? other.at : "/", W_OK) != 0;
+	}
+	buffer_free(&other);
+	return at_rest;
+}
+
 enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
 			       struct ledger_store **out)
 {
@@ -334,6 +355,8 @@ enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
 	uri_add_path(&uri, path);
 	buffer_add_text(&uri, mode_of ? "?modeof=" : "");
 	uri_add_path(&uri, mode_of ? mode_of : "");
+	if ((flags & SQLITE_OPEN_READONLY) && is_at_rest(path))
+		buffer_add_text(&uri, "?immutable=1");
 	buffer_add(&uri, "", 1);
 	if (!uri.failed)
 		result = sqlite3_open_v2(uri.at, &store->db,

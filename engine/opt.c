@@ -1,7 +1,6 @@
 /* The parser of option tables. Their help and man page are made in opt_text.c. */
 #include "engine/opt.h"
 
-
 enum { NAME_BYTES_MAX = 48 }; /* of an option, ours or a mistyped one worth a suggestion */
 
 /* ---- single values ---- */
@@ -202,36 +201,42 @@ static unsigned edits(struct text a, struct text b)
 	return row[b.bytes];
 }
 
-/* The known name a mistyped one was meant to be: one that begins with it, or the nearest. */
-static const char *nearest(const struct opt_command *command, struct text name)
+const char *opt_nearest(struct text name, const char *(*known)(const void *from, size_t index),
+			const void *from)
 {
-	const char *best = NULL;
+	const char *best = NULL, *one;
 	unsigned best_edits = (unsigned)max_u64(2, name.bytes / 3) + 1;
 
 	if (name.bytes < 2 || name.bytes > NAME_BYTES_MAX)
 		return NULL;
-	for (size_t i = 0; i < command->options_count; i++) {
-		const char *known = command->options[i].name;
+	for (size_t i = 0; (one = known(from, i)); i++) {
 		unsigned distance =
-			strncmp(known, name.at, name.bytes) == 0 ? 0 : edits(name, text_of(known));
+			strncmp(one, name.at, name.bytes) == 0 ? 0 : edits(name, text_of(one));
 
 		if (distance < best_edits) {
-			best = known;
+			best = one;
 			best_edits = distance;
 		}
 	}
 	return best;
 }
 
+static const char *option_name(const void *from, size_t index)
+{
+	const struct opt_command *command = from;
+
+	return index < command->options_count ? command->options[index].name : NULL;
+}
+
 static enum err refuse_name(const struct opt_command *command, struct text name)
 {
-	const char *meant = nearest(command, name);
+	const char *meant = opt_nearest(name, option_name, command);
 	char shown[80];
 
 	err_quote(shown, sizeof shown, name);
 	if (meant)
-		return RAISE(ERR_INPUT_USAGE, "there is no option --%s; --%s is meant?", shown,
-			     meant);
+		return RAISE(ERR_INPUT_USAGE, "there is no option --%s; perhaps --%s is meant",
+			     shown, meant);
 	return RAISE(ERR_INPUT_USAGE, "there is no option --%s", shown);
 }
 
@@ -285,9 +290,10 @@ static enum err check_words(const struct opt_command *command, const struct opt_
 			     out->count ? "an argument" : "what to work on", command->name,
 			     *command->name ? " " : "", command->arguments);
 	if (out->count > command->words_max)
-		return RAISE(ERR_INPUT_USAGE, "there are %u arguments, %u too many: mailhaul %s %s",
-			     out->count, out->count - command->words_max, command->name,
-			     command->arguments);
+		return RAISE(ERR_INPUT_USAGE, "%u argument%s given, %u too many: mailhaul %s%s%s",
+			     out->count, out->count == 1 ? " is" : "s are",
+			     out->count - command->words_max, command->name,
+			     *command->name ? " " : "", command->arguments);
 	return OK;
 }
 

@@ -86,6 +86,11 @@ enum err opt_parse(const struct opt_command *, int count, char *const *words, vo
 void opt_help(const struct opt_command *, const char *program, FILE *);
 void opt_man(const struct opt_command *, const char *program, const char *version, FILE *);
 
+/* The name a mistyped one was meant to be: one that begins with it, or the nearest; NULL if none is
+ * near. `known` gives the names by index, then NULL. */
+const char *opt_nearest(struct text name, const char *(*known)(const void *from, size_t index),
+			const void *from);
+
 /* The parsers of single values, also for other users of such text. False if it is none. */
 bool opt_number(const char *, uint64_t *);
 bool opt_size(const char *, uint64_t *);

@@ -12,7 +12,7 @@
 
 enum {
 	/* Workers are pinned to cores; more than this many on one machine are not planned for. */
-	SHARDS_MAX = 256,
+	SHARDS_MAX = 320,
 };
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_POINTER_LOCK_FREE == 2,

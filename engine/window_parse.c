@@ -128,7 +128,8 @@ static enum err read_times(struct cursor *c, struct window_span *span)
 	const char *from = c->at;
 
 	if (!read_time(c, &span->begin_s) || span->begin_s == DAY_SECONDS)
-		return refuse(c, from, "a span such as 22:00-06:00, times from 00:00 to 23:59");
+		return refuse(c, from,
+			      "a span such as 22:00-06:00 that begins by 23:59 and ends by 24:00");
 	skip_blanks(c);
 	if (!skip_char(c, '-'))
 		return refuse(c, from, "a dash and the time the span ends: 22:00-06:00");

@@ -100,11 +100,14 @@ static void write_verdict(const struct batch_report *report, FILE *to)
 {
 	const struct batch_counts *counts = report->counts;
 	uint64_t total = batch_report_total(counts), left, look = attention(report);
-	char number[UNITS_TEXT_BYTES], of[UNITS_TEXT_BYTES];
+	char number[UNITS_TEXT_BYTES], of[UNITS_TEXT_BYTES], found[BATCH_FOUND_BYTES];
 
 	left = counts->mailboxes[BATCH_WAITING] + counts->mailboxes[BATCH_DRAINED] +
 	       counts->mailboxes[BATCH_RUNNING];
-	fprintf(to, "<p class=verdict>%s of %s mailboxes are done.",
+	fputs("<p class=verdict>", to);
+	if (report->dry_run)
+		fprintf(to, "Dry run: %s. ", batch_report_found(counts, found));
+	fprintf(to, "%s of %s mailboxes are done.",
 		batch_report_number(number, counts->mailboxes[BATCH_DONE]),
 		batch_report_number(of, total));
 	if (look)
@@ -121,12 +124,21 @@ static void card(FILE *to, const char *term, const char *value, const char *more
 	fprintf(to, "<div><dt>%s</dt><dd><b>%s</b><span>%s</span></dd></div>\n", term, value, more);
 }
 
-static void write_cards(const struct batch_counts *counts, FILE *to)
+static void write_found(const struct batch_counts *counts, FILE *to)
+{
+	char value[UNITS_TEXT_BYTES];
+
+	card(to, "Messages found", batch_report_number(value, counts->messages_known),
+	     "dry run: none is moved");
+	if (counts->bytes_known)
+		card(to, "Data found", units_bytes(value, counts->bytes_known), "none is moved");
+}
+
+static void write_moved(const struct batch_counts *counts, FILE *to)
 {
 	char value[UNITS_TEXT_BYTES], first[UNITS_TEXT_BYTES], second[UNITS_TEXT_BYTES];
 	char more[2 * UNITS_TEXT_BYTES + 64];
 
-	fputs("<dl class=cards>\n", to);
 	snprintf(more, sizeof more, "%s by earlier runs, %s skipped",
 		 batch_report_number(first, counts->messages_before),
 		 batch_report_number(second, counts->messages_skipped));
@@ -138,6 +150,16 @@ static void write_cards(const struct batch_counts *counts, FILE *to)
 	snprintf(more, sizeof more, "messages; %s/s",
 		 units_bytes(first, (uint64_t)units_rate(counts->bytes_moved, counts->elapsed)));
 	card(to, "Speed on average", value, more);
+}
+
+static void write_cards(const struct batch_report *report, FILE *to)
+{
+	const struct batch_counts *counts = report->counts;
+	char value[UNITS_TEXT_BYTES], first[UNITS_TEXT_BYTES];
+	char more[UNITS_TEXT_BYTES + 64];
+
+	fputs("<dl class=cards>\n", to);
+	(report->dry_run ? write_found : write_moved)(counts, to);
 	card(to, "Time", units_duration(value, counts->elapsed),
 	     counts->draining ? "stopped as asked" : "from start to end");
 	snprintf(value, sizeof value, "%.1f %%", batch_report_throttled(counts) * 100);
@@ -329,7 +351,7 @@ void batch_html(const struct batch_report *report, FILE *to)
 	fprintf(to, "</h1>\n<p class=soft>Started %s</p>\n",
 		units_wall(started, report->counts->started_wall_s));
 	write_verdict(report, to);
-	write_cards(report->counts, to);
+	write_cards(report, to);
 	write_states(report->counts, to);
 	batch_html_plots(report, to);
 	write_errors(report->counts, to);

@@ -88,6 +88,22 @@ uint64_t batch_report_total(const struct batch_counts *counts)
 	return total;
 }
 
+char *batch_report_found(const struct batch_counts *counts, char to[BATCH_FOUND_BYTES])
+{
+	uint64_t mailboxes = batch_report_total(counts);
+	char messages[UNITS_TEXT_BYTES], boxes[UNITS_TEXT_BYTES], bytes[UNITS_TEXT_BYTES];
+
+	/* Servers without STATUS=SIZE (RFC 8438) do not say how large a folder is. */
+	snprintf(to, BATCH_FOUND_BYTES, "%s message%s in %s mailbox%s, %s; nothing was written",
+		 batch_report_number(messages, counts->messages_known),
+		 units_plural(counts->messages_known), batch_report_number(boxes, mailboxes),
+		 mailboxes == 1 ? "" : "es",
+		 counts->bytes_known || !counts->messages_known
+			 ? units_bytes(bytes, counts->bytes_known)
+			 : "sizes not known before they are moved");
+	return to;
+}
+
 double batch_report_throttled(const struct batch_counts *counts)
 {
 	double both = (double)counts->throttled + (double)counts->ran;
@@ -211,6 +227,7 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 	json_number_decimal(&json, "elapsed_s", seconds(counts->elapsed));
 	json_signed(&json, "exit_code", report->exit_code);
 	json_bool(&json, "drained", counts->draining);
+	json_bool(&json, "dry_run", report->dry_run);
 	json_totals(&json, counts);
 	json_array_begin(&json, "mailboxes");
 	for (size_t i = 0; i < report->rows.count; i++)

@@ -24,6 +24,7 @@ struct batch_report {
 	const char
 		*csv_path; /* where all rows are, told where some are left out; "" or NULL: none */
 	int exit_code;	   /* of the run */
+	bool dry_run;	   /* it only looked: told is what would be moved */
 	const struct batch_counts *counts; /* all borrowed */
 	const struct series *series;	   /* for the page's plots; may be NULL */
 	struct batch_rows rows;
@@ -39,7 +40,8 @@ typedef void batch_report_writer(const struct batch_report *, FILE *);
 batch_report_writer batch_report_text;
 
 /* One object. Keys stay; later versions may add some:
- *   batch, version, started (UTC), elapsed_s, exit_code, drained (stopped before all were done)
+ *   batch, version, started (UTC), elapsed_s, exit_code, drained (stopped before all were done),
+ *   dry_run (nothing was written)
  *   totals: {mailboxes: {total, and one per state}, messages: {known, moved, before, skipped,
  *     doubtful}, bytes: {known, moved}, messages_per_second, bytes_per_second, throttled_share
  *     (0..1), reconnects, errors: {NAME: how often it stopped an attempt}}
@@ -82,6 +84,9 @@ char *batch_report_reason(const struct batch_mailbox *, char to[BATCH_REASON_BYT
 /* A sentence without its full stop; "" where nothing is to be done. */
 const char *batch_report_next_step(const struct batch_mailbox *);
 uint64_t batch_report_total(const struct batch_counts *);
+/* Of a dry run: "40 messages in 3 mailboxes, 1.2 MB; nothing was written". Returns `to`. */
+enum { BATCH_FOUND_BYTES = 3 * UNITS_TEXT_BYTES + 80 };
+char *batch_report_found(const struct batch_counts *, char to[BATCH_FOUND_BYTES]);
 /* 0..1 of the time that mailboxes ran or waited. */
 double batch_report_throttled(const struct batch_counts *);
 /* "1,203,442". */

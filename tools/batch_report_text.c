@@ -24,7 +24,7 @@ static void text_states(const struct batch_counts *counts, FILE *to)
 	fputc('\n', to);
 }
 
-static void text_messages(const struct batch_counts *counts, FILE *to)
+static void text_moved(const struct batch_counts *counts, FILE *to)
 {
 	char number[UNITS_TEXT_BYTES], bytes[UNITS_TEXT_BYTES], speed[UNITS_TEXT_BYTES];
 
@@ -33,6 +33,17 @@ static void text_messages(const struct batch_counts *counts, FILE *to)
 		units_plural(counts->messages_moved), units_bytes(bytes, counts->bytes_moved),
 		units_rate(counts->messages_moved, counts->elapsed),
 		units_bytes(speed, (uint64_t)units_rate(counts->bytes_moved, counts->elapsed)));
+}
+
+static void text_messages(const struct batch_report *report, FILE *to)
+{
+	const struct batch_counts *counts = report->counts;
+	char number[UNITS_TEXT_BYTES], found[BATCH_FOUND_BYTES];
+
+	if (report->dry_run)
+		fprintf(to, "Dry run      %s\n", batch_report_found(counts, found));
+	else
+		text_moved(counts, to);
 	if (counts->messages_before)
 		fprintf(to, "Before       %s message%s by earlier runs\n",
 			batch_report_number(number, counts->messages_before),
@@ -141,7 +152,7 @@ static void text_attention(const struct batch_report *report, FILE *to)
 	if (kinds.total > shown)
 		fprintf(to, "\n  ... and %s more: see the CSV%s%s\n",
 			batch_report_number(number, kinds.total - shown),
-			report->csv_path && *report->csv_path ? " " : " (outputs: csv)",
+			report->csv_path && *report->csv_path ? " " : " (report.csv)",
 			report->csv_path ? report->csv_path : "");
 }
 
@@ -202,7 +213,7 @@ void batch_report_text(const struct batch_report *report, FILE *to)
 		units_wall(started, counts->started_wall_s), units_duration(took, counts->elapsed),
 		counts->draining ? ", stopped as asked" : "");
 	text_states(counts, to);
-	text_messages(counts, to);
+	text_messages(report, to);
 	text_attention(report, to);
 	if (counts->mailboxes[BATCH_DRAINED] + counts->mailboxes[BATCH_WAITING])
 		fputs("\nNot all mailboxes are done. Run the same command again: it goes on where "

@@ -29,7 +29,7 @@ static void say_fault(void *context, const struct job_fault *fault)
 		fprintf(stderr, ":%u", fault->line);
 	fprintf(stderr, ": %s%s%s%s\n", fault->warning ? "warning: " : "", key, *key ? ": " : "",
 		text);
-	*count += !fault->warning;
+	*count += fault->more ? fault->more : !fault->warning;
 }
 
 static int open_job(const char *path, struct job **job)

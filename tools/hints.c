@@ -12,7 +12,8 @@
 
 static const char *const hints[ERR_COUNT] = {
 	[ERR_FIBER_CANCELED] = RUN_AGAIN,
-	[ERR_FIBER_TIMEOUT] = RUN_AGAIN ", perhaps with a larger --io-timeout",
+	[ERR_FIBER_TIMEOUT] =
+		RUN_AGAIN ", perhaps with a larger --io-timeout (in a job: options.io_timeout)",
 	[ERR_FIBER_STACKS] = "Free some memory, then run it again",
 	[ERR_RING_ABSENT] = "Use Linux 6.1 or newer with io_uring built in",
 	[ERR_RING_FORBIDDEN] =
@@ -34,13 +35,16 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_NET_REFUSED] =
 		"Check host and port, and that the server accepts connections from here",
 	[ERR_NET_UNREACHABLE] = "Check the network and firewalls between here and the server",
-	[ERR_NET_TIMEOUT] = RUN_AGAIN ", perhaps with a larger --io-timeout or --connect-timeout",
+	[ERR_NET_TIMEOUT] = RUN_AGAIN
+	", perhaps with a larger --io-timeout or --connect-timeout (in a job: options.io_timeout, "
+	"options.connect_timeout)",
 	[ERR_NET_CLOSED] = RUN_AGAIN,
 	[ERR_NET_RESET] = RUN_AGAIN,
 	[ERR_TLS_HANDSHAKE] = "Check that the port speaks TLS 1.2 or 1.3 (imaps:// is 993, imap:// "
 			      "with STARTTLS is 143)",
 	[ERR_TLS_UNTRUSTED] =
-		"If you know the certificate's authority, give its certificate with --ca-file FILE",
+		"If you know the certificate's authority, give its certificate as --ca-file (in a "
+		"job: source.ca_file)",
 	[ERR_TLS_EXPIRED] = "Renew the server's certificate, or check this machine's clock",
 	[ERR_TLS_HOSTNAME] = "Use the host name that the certificate was made for",
 	[ERR_TLS_STRIPPED] = "Use imaps://, or find out who removes STARTTLS on the way",
@@ -48,11 +52,12 @@ static const char *const hints[ERR_COUNT] = {
 		"Somebody tampers with this connection; use imaps:// and another network",
 	[ERR_TLS_CUT] = RUN_AGAIN,
 	[ERR_TLS_RECORD] = RUN_AGAIN,
-	[ERR_TLS_SETUP] = "Check --ca-file and OpenSSL's configuration",
+	[ERR_TLS_SETUP] = "Check --ca-file (in a job: source.ca_file) and OpenSSL's configuration",
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
-	"; if it fails there each time, please report it with a log (--log FILE --log-level debug)",
+	"; if it fails there each time, please report it with a log of level debug",
 	[ERR_IMAP_BYE] = RUN_AGAIN,
-	[ERR_IMAP_LOGIN] = "Check the user in the URL and the password in the file",
+	[ERR_IMAP_LOGIN] =
+		"Check the user and the password, and that the account may log in over IMAP",
 	[ERR_IMAP_NO_AUTH] = "Let the server offer PLAIN or LOGIN over TLS to this account",
 	[ERR_IMAP_THROTTLED] = "Wait a while, then run the same command again",
 	[ERR_IMAP_UNAVAILABLE] = "Wait a while, then run the same command again",
@@ -62,7 +67,7 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_IMAP_BOX_CHANGED] = "Copy into a new target: the folder is not the one that was begun",
 	[ERR_IMAP_MSG_GONE] = "Nothing needs to be done: somebody removed it meanwhile",
 	[ERR_IMAP_MSG_REFUSED] = "Open the message on the server; it may be damaged there",
-	[ERR_IMAP_BAD] = "Please report it with a log (--log FILE --log-level debug)",
+	[ERR_IMAP_BAD] = "Please report it with a log of level debug",
 	[ERR_SOURCE_POISON] = "Open the message on the server; it may be damaged there",
 	[ERR_SOURCE_SIZE] = "Move this message by other means",
 	[ERR_SOURCE_STUCK] = RUN_AGAIN "; the report names the folders",
@@ -72,27 +77,28 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SINK_FINISHED] = REPORT_BUG,
 	[ERR_SINK_FOREIGN] = "Choose an empty directory, or one that mailhaul filled",
 	[ERR_SINK_BUSY] = "Wait until the other run has ended",
-	[ERR_SINK_LEDGER_LOST] = "Give the --state directory of the runs that filled this target, "
-				 "or choose an empty directory",
+	[ERR_SINK_LEDGER_LOST] = "Name the state directory of the runs that filled this target "
+				 "(--state; in a job: state), or choose an empty directory",
 	[ERR_SINK_DAMAGED] = "Run mailhaul verify on the target to see what is wrong",
+	[ERR_SINK_DIGEST] = "Keep the digest the target was begun with, or choose another target",
 	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
 	[ERR_INPUT_ADDRESS] = "Choose a free port of 127.0.0.1, or unix:/path",
 	[ERR_TOPOLOGY_UNREADABLE] = "Check that /sys is mounted and readable",
 	[ERR_ARCHIVE_DAMAGED] = "mailhaul verify names everything that is wrong; bring those files "
 				"back from a copy",
-	[ERR_ARCHIVE_FORMAT] =
-		"Check the path: it names the directory that copy was given as its target",
+	[ERR_ARCHIVE_FORMAT] = "Check the path: it names a directory that copy or run filled",
 	[ERR_ARCHIVE_NO_MATCH] = "See mailhaul list for what is in the archive",
 	[ERR_LEDGER_BUSY] = "Wait until the other run has ended; mailhaul status shows it",
 	[ERR_LEDGER_DAMAGED] = "Check the disk; bring ledger.db back from a copy",
 	[ERR_LEDGER_VERSION] = "Use the version of mailhaul that wrote it",
 	[ERR_LEDGER_STATE] = REPORT_BUG,
 	[ERR_LEDGER_ABSENT] =
-		"Check --state; it names the directory that a copy keeps its ledger in",
+		"Check --state; it names the directory in which copy or run keep their ledger",
 	[ERR_INPUT_USAGE] = SEE_HELP,
 	[ERR_INPUT_FILE] = "Check the file",
 	[ERR_INPUT_SECRET] =
-		"Put the secret on the first line of a file of your own with mode 0600",
+		"Check what the reference names; a file holds the secret on its first line, is "
+		"yours and has mode 0600",
 };
 
 const char hint_exit_codes[] =
@@ -103,7 +109,8 @@ const char hint_exit_codes[] =
 	"  70       an internal fault, or a system without io_uring\n"
 	"  73       the target is not writable, or holds something foreign\n"
 	"  74       the disk is full, or input and output failed\n"
-	"  75       stopped on request, or ledger or target busy: run again later\n"
+	"  75       stopped on request or by the job's window, or ledger or target busy: run\n"
+	"           again later\n"
 	"  101 102  no connection to the source, to the destination\n"
 	"  111      finished, but some messages or folders were skipped or failed\n"
 	"  113      the destination is over its quota\n"
@@ -134,10 +141,10 @@ char *hint_sentence(enum err e, const struct err_note *note, char *to, size_t to
 int hint_fail(const char *command, enum err e)
 {
 	char sentence[ERR_NOTE_BYTES_MAX * 4];
-	bool names_command = e == ERR_INPUT_USAGE && strcmp(command, "help") != 0;
+	bool names_command = e == ERR_INPUT_USAGE && *command && strcmp(command, "help") != 0;
 
 	terminal_restore();
-	fprintf(stderr, "mailhaul: %s: %s%s%s.\n", command,
+	fprintf(stderr, "mailhaul: %s%s%s%s%s.\n", command, *command ? ": " : "",
 		hint_sentence(e, err_note(), sentence, sizeof sentence), names_command ? " " : "",
 		names_command ? command : "");
 	err_note_clear();

@@ -8,6 +8,7 @@
 
 #include "tools/commands.h"
 #include "tools/job_make.h"
+#include "tools/metrics.h"
 
 /* ---- texts and paths ---- */
 
@@ -154,30 +155,14 @@ static const char *state_directory(struct job_make *make)
 	return "";
 }
 
-/* Whoever may connect may read how the run goes, so nobody from outside may. */
-static bool is_loopback(const char *text)
-{
-	const char *colon = strrchr(text, ':');
-	size_t bytes = colon ? (size_t)(colon - text) : 0;
-	uint64_t port;
-
-	if (strncmp(text, "unix:", 5) == 0)
-		return text[5] && strlen(text + 5) < 108; /* sun_path of unix(7) */
-	if (!colon || !opt_number(colon + 1, &port) || port < 1 || port > UINT16_MAX)
-		return false;
-	return text_equal((struct text){ text, bytes }, text_of("localhost")) ||
-	       text_equal((struct text){ text, bytes }, text_of("127.0.0.1")) ||
-	       text_equal((struct text){ text, bytes }, text_of("[::1]"));
-}
-
 static const char *make_metrics(struct job_make *make)
 {
 	const char *text = job_file_text(make->file, JOB_KEY_METRICS);
+	enum err e = text ? metrics_check(text) : OK;
 
-	if (text && !is_loopback(text))
-		job_fault(&make->faults, job_file_line(make->file, JOB_KEY_METRICS),
-			  job_keys[JOB_KEY_METRICS].path,
-			  "takes 127.0.0.1:PORT, [::1]:PORT or unix:PATH of up to 107 bytes");
+	if (e)
+		job_fault_raised(&make->faults, job_file_line(make->file, JOB_KEY_METRICS),
+				 job_keys[JOB_KEY_METRICS].path, e);
 	return keep_text(make, text);
 }
 
@@ -323,6 +308,7 @@ enum err job_open(const char *path, void (*fault)(void *context, const struct jo
 		e = make_job(make);
 	if (e == OK)
 		e = job_faults_end(&make->faults);
+	job_faults_tell(&make->faults);
 	job_file_close(&make->file);
 	free(make->directory);
 	buffer_free(&make->scratch);

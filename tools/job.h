@@ -61,17 +61,19 @@ struct job {
 	size_t waves_count;
 };
 
-/* A fault of a job file or CSV: told one by one, all of them, before the job is refused. A warning
- * is told in the same way and refuses nothing. */
+/* A fault of a job file or CSV: told file by file in the order of lines before the job is refused,
+ * of each file the first 50, then how many more there are. A warning is told in the same way,
+ * before the faults, and refuses nothing. */
 struct job_fault {
 	bool warning;
+	unsigned more; /* not 0: stands for so many faults that are not told one by one */
 	const char *file;
 	unsigned line;	 /* 1-based; 0: the file as a whole */
 	const char *key; /* "limits.workers", a column's name; "" if none */
 	const char *text;
 };
 
-/* Reads `path` and every file it names. Each fault is told to `fault` (may be NULL); with one or
+/* Reads `path` and every file it names. Faults are told to `fault` (may be NULL); with one or
  * more of them ERR_INPUT_FILE (note: the first). Blocks; for start-up. Never opens a connection and
  * never resolves a secret. */
 enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),

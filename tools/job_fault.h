@@ -1,5 +1,5 @@
-/* Telling what is wrong with a job, one fault after the other; the first becomes the error's note.
- * Only between the files that make a job. */
+/* Gathering what is wrong with a job, to be told at its end: file by file in the order of lines, of
+ * each the first ones only. Warnings are told at once. Only between the files that make a job. */
 #ifndef MAILHAUL_TOOLS_JOB_FAULT_H
 #define MAILHAUL_TOOLS_JOB_FAULT_H
 
@@ -10,7 +10,7 @@ struct job_faults {
 	void (*tell)(void *context, const struct job_fault *); /* may be NULL */
 	void *context;
 	unsigned count; /* without warnings */
-	char first[ERR_NOTE_BYTES_MAX];
+	struct job_fault_file *files;
 };
 
 /* A fault of the job file at `line` (0: the file as a whole). */
@@ -22,5 +22,7 @@ void job_fault_raised(struct job_faults *, unsigned line, const char *key, enum 
 void job_fault_pass(struct job_faults *, const struct job_fault *);
 /* OK if there was none, else ERR_INPUT_FILE with the first as its note. */
 enum err job_faults_end(const struct job_faults *) MUST_CHECK;
+/* Tell what was gathered, and let go of it. */
+void job_faults_tell(struct job_faults *);
 
 #endif

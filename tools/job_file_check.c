@@ -333,8 +333,8 @@ static void refuse_name(struct walk *walk, const struct place *place, struct tex
 {
 	const char *meant = job_key_nearest(place->section, name);
 
-	job_fault(walk->faults, line, shown_key, "there is no such key%s%s%s", meant ? "; " : "",
-		  meant ? meant : "", meant ? " is meant?" : "");
+	job_fault(walk->faults, line, shown_key, "there is no such key%s%s%s",
+		  meant ? "; perhaps " : "", meant ? meant : "", meant ? " is meant" : "");
 }
 
 /* `first` is the line of the same key earlier in this mapping, or 0. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/bytes.h"
+#include "engine/limits.h"
 #include "tools/commands.h"
 
 const struct job_key job_keys[JOB_KEYS] = {

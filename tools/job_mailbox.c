@@ -201,10 +201,13 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 {
 	struct job_spot spot = { mailbox->file, mailbox->line, "" };
 
-	if (!*mailbox->target && !job_file_line(make->file, JOB_KEY_TARGET_URL))
+	if (!*mailbox->target && !make->target_missed &&
+	    !job_file_line(make->file, JOB_KEY_TARGET_URL)) {
+		make->target_missed = true;
 		job_fault_at(make, &spot,
-			     "no target: give the job file a target.url, or the mailbox a "
-			     "target");
+			     "no target: give the job file a target.url, or the mailbox (and "
+			     "perhaps others below) a target");
+	}
 	if (!has_password && mailbox->source_secret.kind == SECRET_REF_NONE &&
 	    !job_file_line(make->file, JOB_KEY_SOURCE_PASSWORD))
 		job_fault_at(make, &spot,
@@ -235,10 +238,11 @@ static bool row_source(struct job_make *make, size_t row, struct job_mailbox *ma
 
 	user = user ? user : job_file_row_text(make->file, row, JOB_KEY_ROW_USER);
 	if (!source && !(source = make->source)) {
-		if (!job_file_line(make->file, JOB_KEY_SOURCE_URL))
+		if (!make->source_missed && !job_file_line(make->file, JOB_KEY_SOURCE_URL))
 			job_fault_at(make, &spot,
 				     "no source: give the job file a source.url, or the "
-				     "mailbox a source");
+				     "mailbox (and perhaps others below) a source");
+		make->source_missed = true;
 		return false;
 	}
 	if (!read_url(make, &spot, source, user ? user : "") || !check_source(make, &spot))
@@ -387,8 +391,11 @@ static void pass_fault(void *context, const struct job_fault *fault)
 
 static void make_list(struct job_make *make, size_t index)
 {
-	struct mailbox_csv_defaults defaults = { make->source ? make->source : "",
-						 make->target != NULL };
+	struct mailbox_csv_defaults defaults = {
+		.source = make->source ? make->source : "",
+		.target_given = make->target != NULL,
+		.source_wrong = !make->source && job_file_line(make->file, JOB_KEY_SOURCE_URL),
+	};
 	struct job_owner *owner = make->owner;
 	const char *path = job_resolve_path(make, job_file_item(make->file, JOB_KEY_CSV, index));
 	unsigned before = make->faults.count;

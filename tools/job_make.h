@@ -30,6 +30,7 @@ struct job_make {
 	const char **waves;
 	size_t waves_count, mailboxes_room;
 	bool waves_given;
+	bool source_missed, target_missed; /* by some mailbox; told for the first */
 	bool list_failed; /* a CSV could not be read: not all mailboxes are known */
 	bool memory_lost;
 	struct url url;	       /* too large for a stack */

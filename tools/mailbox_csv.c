@@ -248,7 +248,7 @@ static void judge(struct reader *reader)
 	struct err_note note = { 0 }, *outer;
 	enum err e;
 
-	if (reader->list->count == 0 && reader->tell.faults == 0)
+	if (reader->list->count == 0 && reader->tell.faults == 0 && !reader->maker.source_missed)
 		mailbox_tell_fault(&reader->tell, 0, "", "the list has no mailboxes");
 	if (!reader->maker.plain_count)
 		return;
@@ -259,9 +259,10 @@ static void judge(struct reader *reader)
 	if (e)
 		mailbox_tell_fault(&reader->tell, reader->maker.plain_line, "", "%s", note.text);
 	mailbox_tell_warning(&reader->tell, reader->maker.plain_line, "",
-			     "%llu passwords stand in the list in plain; references (file:, "
-			     "systemd:, exec:) are safer",
-			     (unsigned long long)reader->maker.plain_count);
+			     "%llu password%s in the list in plain; references (file:, systemd:, "
+			     "exec:) are safer",
+			     (unsigned long long)reader->maker.plain_count,
+			     reader->maker.plain_count == 1 ? " stands" : "s stand");
 }
 
 static bool take_source(struct reader *reader, const char *source)
@@ -289,6 +290,7 @@ static enum err read_all(struct reader *reader, const struct mailbox_csv_default
 	reader->maker.layout = &reader->layout;
 	reader->maker.secrets = reader->list->store->secrets;
 	reader->maker.target_given = defaults->target_given;
+	reader->maker.source_missed = defaults->source_wrong;
 	/* Made large at once: a password does not stay behind in a smaller one that was freed. */
 	buffer_add(&reader->maker.text, nothing, sizeof nothing);
 	if (take_source(reader, defaults->source) && read_header(reader, &e) &&

@@ -36,6 +36,8 @@ struct mailbox_row {
 struct mailbox_csv_defaults {
 	const char *source; /* the job's `source`: a URL, with or without a user; "": none */
 	bool target_given;  /* the job has a `target` of its own */
+	bool source_wrong;  /* the job's `source` was refused: rows without one are left out
+			     * without another fault */
 };
 
 struct mailbox_csv {

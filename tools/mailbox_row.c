@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/limits.h"
 #include "tools/drivers.h"
 
 enum {
 	TEXT_BYTES_MAX = 1000, /* ticket, tags, wave: they are kept for every waiting mailbox */
-	CONNECTIONS_MAX = 100,
 	PRIORITY_MAX = 1000000,
 };
 
@@ -296,8 +296,11 @@ static bool take_job_source(struct mailbox_maker *maker)
 	struct endpoint endpoint;
 
 	if (!maker->source) {
-		FAULT(maker, SIDE_SOURCE, ROLE_USER,
-		      "no server to read from: neither this row nor the job's `source` names one");
+		if (!maker->source_missed)
+			FAULT(maker, SIDE_SOURCE, ROLE_USER,
+			      "no server to read from: neither this row (nor perhaps others "
+			      "below) nor the job's `source` names one");
+		maker->source_missed = true;
 		return false;
 	}
 	endpoint = endpoint_of(maker->source, port, ROLE_USER);
@@ -476,7 +479,7 @@ static void make_rest(struct mailbox_maker *maker)
 
 	row->priority_given = number_at(maker, ROLE_PRIORITY, -PRIORITY_MAX, PRIORITY_MAX, &number);
 	row->priority = (int32_t)number;
-	(void)number_at(maker, ROLE_CONNECTIONS, 1, CONNECTIONS_MAX, &number);
+	(void)number_at(maker, ROLE_CONNECTIONS, 1, LANE_READERS_MAX, &number);
 	row->connections = (uint16_t)number;
 	row->wave = words_at(maker, ROLE_WAVE, before ? before->wave : NULL);
 	row->ticket = words_at(maker, ROLE_TICKET, before ? before->ticket : NULL);

@@ -15,6 +15,7 @@ struct mailbox_maker {
 	const struct mailbox_secrets *secrets;
 	const struct url *source; /* of the job; NULL: none */
 	bool target_given;	  /* by the job */
+	bool source_missed;	  /* a row needs the job's source, and that was told */
 	struct text_store texts;  /* what rows point to */
 	uint32_t plain_line;	  /* of the first password in the list; 0: none */
 	uint64_t plain_count;

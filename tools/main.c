@@ -45,6 +45,7 @@ static const struct opt_command program_usage = {
 	.sections_count = ARRAY_COUNT(program_sections),
 	.examples = "  mailhaul copy --source-password-file alice.pw \\\n"
 		    "      imaps://alice@mail.example.com/ file:///var/archive\n"
+		    "  mailhaul run tenant.yaml\n"
 		    "  mailhaul list file:///var/archive\n"
 		    "  mailhaul extract --to mail file:///var/archive\n"
 		    "  mailhaul verify file:///var/archive\n"
@@ -125,10 +126,26 @@ static enum err write_man_pages(const char *directory)
 	return OK;
 }
 
-static int refuse_command(void)
+static const char *command_name(const void *from, size_t index)
 {
-	/* What was typed is not repeated: it may be a password in the wrong place. */
-	return hint_fail("help", RAISE(ERR_INPUT_USAGE, "there is no such command"));
+	(void)from;
+	return index < ARRAY_COUNT(commands)	? commands[index]->usage->name
+	       : index == ARRAY_COUNT(commands) ? help_usage.name
+						: NULL;
+}
+
+/* What was typed is repeated only if it is a command but for a slip: anything else may be a
+ * password in the wrong place. */
+static int refuse_command(const char *typed)
+{
+	const char *meant = opt_nearest(text_of(typed), command_name, NULL);
+	char shown[80];
+
+	err_quote(shown, sizeof shown, text_of(typed));
+	return hint_fail("", meant ? RAISE(ERR_INPUT_USAGE,
+					   "there is no command \"%s\"; perhaps \"%s\" is meant",
+					   shown, meant)
+				   : RAISE(ERR_INPUT_USAGE, "there is no such command"));
 }
 
 static int help_main(int count, char *const *words)
@@ -144,7 +161,7 @@ static int help_main(int count, char *const *words)
 	if (options.man)
 		return (e = write_man_pages(options.man)) ? hint_fail("help", e) : EXIT_ALL_MOVED;
 	if (arguments.count && !(usage = find_usage(arguments.at[0])))
-		return refuse_command();
+		return refuse_command(arguments.at[0]);
 	opt_help(usage, "mailhaul", stdout);
 	return command_finish_output("help", EXIT_ALL_MOVED);
 }
@@ -174,5 +191,5 @@ int main(int count, char **words)
 	for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
 		if (strcmp(commands[i]->usage->name, words[1]) == 0)
 			return commands[i]->run(count - 2, words + 2);
-	return refuse_command();
+	return refuse_command(words[1]);
 }

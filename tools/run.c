@@ -14,10 +14,7 @@
 #include "engine/log.h"
 #include "engine/offload.h"
 #include "engine/shard.h"
-#include "tools/batch_html.h"
-#include "tools/batch_report.h"
 #include "tools/commands.h"
-#include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -85,11 +82,6 @@ static bool running_row(void *context, size_t index, struct batch_mailbox *out)
 	return batch_running(((struct run *)context)->batch, index, out);
 }
 
-static bool report_row(void *context, size_t index, struct batch_mailbox *out)
-{
-	return batch_row(((struct run *)context)->batch, index, out);
-}
-
 /* ---- start-up, before any thread ---- */
 
 static void tell_fault(void *context, const struct job_fault *fault)
@@ -102,7 +94,7 @@ static void tell_fault(void *context, const struct job_fault *fault)
 		fprintf(stderr, "%s: ", fault->file);
 	fprintf(stderr, "%s%s%s%s\n", fault->key, *fault->key ? ": " : "",
 		fault->warning ? "warning: " : "", fault->text);
-	*count += !fault->warning;
+	*count += fault->more ? fault->more : !fault->warning;
 }
 
 static enum err open_log(const struct run *run)
@@ -208,9 +200,6 @@ static enum err plan_batch(struct run *run)
 		limits.mailboxes = run->workers_count * MAILBOXES_PER_WORKER;
 	limits.mailboxes = (unsigned)min_u64(limits.mailboxes, limits.connections);
 	limits.mailboxes = (unsigned)min_u64(limits.mailboxes, max_u64(count, 1));
-	fit_open_files(&limits);
-	run->mailboxes_per_worker =
-		(limits.mailboxes + run->workers_count - 1) / run->workers_count;
 	run->connections_most = 1;
 	for (size_t i = 0; i < count; i++) {
 		struct batch_entry entry;
@@ -218,6 +207,11 @@ static enum err plan_batch(struct run *run)
 		entry_of(run, i, &entry);
 		run->connections_most = (unsigned)max_u64(run->connections_most, entry.connections);
 	}
+	limits.connections = (unsigned)min_u64(limits.connections,
+					       (uint64_t)limits.mailboxes * run->connections_most);
+	fit_open_files(&limits);
+	run->mailboxes_per_worker =
+		(limits.mailboxes + run->workers_count - 1) / run->workers_count;
 	return batch_open(count, entry_of, run, &limits, &run->batch);
 }
 
@@ -335,6 +329,7 @@ static enum err haul(struct run *run)
 					 .running = running_row,
 					 .series = &run->series };
 	e = group_spawn(beside, "view", FIBER_STACK_LARGE, batch_view_run, &run->view);
+	run->begun = true;
 	if (e == OK && (e = start_workers(run)) == OK) {
 		notify_ready(run->notify);
 		e = run_watch(run);
@@ -363,8 +358,10 @@ static enum err run_fiber(void *argument)
 		e = hold_targets(run);
 	if (e == OK)
 		e = run_lessons_load(run);
+	if (e == OK && *run->job->outputs.metrics)
+		e = metrics_open(run->job->outputs.metrics, run_counts, run, &run->metrics);
 	if (e == OK && (e = haul(run)) == OK)
-		e = run_lessons_save(run);
+		e = run_lessons_save(run, true);
 	run->elapsed = clock_now() - run->started;
 	release_targets(run);
 	if (run->ledger) {
@@ -375,106 +372,7 @@ static enum err run_fiber(void *argument)
 	return e;
 }
 
-/* ---- the end ---- */
-
-/* A lone mailbox has its own code; of several causes the gravest counts. */
-int run_exit_code(const struct run *run, const struct batch_counts *counts)
-{
-	struct batch_mailbox lone;
-
-	if (run->stopped && counts->mailboxes[BATCH_DOUBTFUL] == 0)
-		return err_exit_code(run->stopped);
-	if (counts->mailboxes[BATCH_DOUBTFUL])
-		return EXIT_MISMATCH;
-	if (batch_size(run->batch) == 1 && batch_row(run->batch, 0, &lone) &&
-	    lone.state != BATCH_WAITING)
-		return lone.exit_code;
-	if (counts->mailboxes[BATCH_DRAINED] || counts->mailboxes[BATCH_WAITING])
-		return EXIT_LATER;
-	if (counts->mailboxes[BATCH_FAILED] || counts->mailboxes[BATCH_INCOMPLETE])
-		return EXIT_INCOMPLETE;
-	return EXIT_ALL_MOVED;
-}
-
-static enum err save_reports(const struct run *run, const struct batch_report *report)
-{
-	const struct job_outputs *outputs = &run->job->outputs;
-	const struct {
-		const char *path;
-		batch_report_writer *writer;
-	} files[] = { { outputs->text, batch_report_text },
-		      { outputs->json, batch_report_json },
-		      { outputs->csv, batch_report_csv },
-		      { outputs->html, batch_html } };
-	enum err e = OK, saved;
-
-	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
-		if (!*files[i].path)
-			continue;
-		saved = batch_report_save(report, files[i].path, files[i].writer);
-		if (saved)
-			hint_fail("run", saved);
-		e = e ? e : saved;
-	}
-	return e;
-}
-
-static void say_why(const struct run *run, const struct batch_counts *counts, int exit_code)
-{
-	char sentence[ERR_NOTE_BYTES_MAX * 4], opens[WINDOW_TEXT_BYTES];
-	/* It may still be open: draining begins before its end. */
-	int64_t closed_at =
-		run->window.open ? run->window.changes_at_s : clock_wall() / NSEC_SECOND;
-	uint64_t left = counts->mailboxes[BATCH_WAITING] + counts->mailboxes[BATCH_DRAINED];
-
-	if (run->stopped)
-		fprintf(stderr, "mailhaul: run: %s.\n",
-			hint_sentence(run->stopped, &run->stopped_note, sentence, sizeof sentence));
-	else if (exit_code == EXIT_LATER && run->window_is_closing)
-		fprintf(stderr,
-			"mailhaul: run: the window is over, %llu mailboxes are left; the run %s. "
-			"Run the same command then: it goes on where it stopped.\n",
-			(unsigned long long)left,
-			window_describe(run->job->window, closed_at, opens));
-	else if (exit_code == EXIT_LATER)
-		fprintf(stderr,
-			"mailhaul: run: stopped on request with everything in flight finished, "
-			"%llu mailboxes are left. Run the same command again: it goes on where it "
-			"stopped.\n",
-			(unsigned long long)left);
-	else if (exit_code)
-		fprintf(stderr,
-			"mailhaul: run: %llu mailboxes failed, %llu are incomplete, %llu doubtful. "
-			"The report names each, why, and what to do.\n",
-			(unsigned long long)counts->mailboxes[BATCH_FAILED],
-			(unsigned long long)counts->mailboxes[BATCH_INCOMPLETE],
-			(unsigned long long)counts->mailboxes[BATCH_DOUBTFUL]);
-}
-
-static int conclude(struct run *run)
-{
-	struct batch_counts counts;
-	struct batch_report report = {
-		.name = run->job->name,
-		.csv_path = run->job->outputs.csv,
-		.counts = &counts,
-		.series = &run->series,
-		.rows = { report_row, run, batch_size(run->batch) },
-	};
-
-	run_counts(run, &counts);
-	report.exit_code = run_exit_code(run, &counts);
-	if (run->options.json)
-		batch_report_json(&report, stdout);
-	else
-		batch_report_text(&report, stdout);
-	if (save_reports(run, &report) && report.exit_code == EXIT_ALL_MOVED)
-		report.exit_code = EXIT_IO;
-	say_why(run, &counts, report.exit_code);
-	if (run->options.stats)
-		counters_print(stderr);
-	return command_finish_output("run", report.exit_code);
-}
+/* ---- the command ---- */
 
 /* Outside its window nothing is begun at all. */
 static bool is_too_early(const struct run *run, int *exit_code)
@@ -483,6 +381,8 @@ static bool is_too_early(const struct run *run, int *exit_code)
 
 	if (run->window.open || run->options.ignore_window)
 		return false;
+	notify_ready(run->notify); /* a service that never was would be one that failed */
+	notify_stopping(run->notify);
 	fprintf(stderr,
 		"mailhaul: run: outside the window: the run %s. Run the same command then, or give "
 		"--ignore-window.\n",
@@ -534,16 +434,15 @@ static int run_job(struct run *run, const char *path)
 	signals_reopen_log();
 	if (!*run->job->outputs.log)
 		log_set_around(give_way, go_on);
-	if (*run->job->outputs.metrics &&
-	    (e = metrics_open(run->job->outputs.metrics, run_counts, run, &run->metrics)))
-		return hint_fail("run", e);
 	if ((e = shard_run(&(struct shard_config){ .arena_chunks = 1 }, run_fiber, run)) &&
-	    !run->stopped) {
+	    !run->begun)
+		return hint_fail("run", e); /* last night's reports stay as they are */
+	if (e && !run->stopped) {
 		run->stopped = e;
 		run->stopped_note = *err_note();
 		err_note_clear();
 	}
-	return conclude(run);
+	return run_conclude(run);
 }
 
 static int run_main(int count, char *const *words)
@@ -575,9 +474,6 @@ static const struct opt options[] = {
 	  OPT_STORES_FLAG(struct run_options, log_names),
 	  .help = "Log names of mailboxes and folders; without it, salted ids. Subjects and bodies "
 		  "are never logged." },
-	{ .name = "stats",
-	  OPT_STORES_FLAG(struct run_options, stats),
-	  .help = "Print the engine's counters on stderr at the end." },
 };
 
 static const struct opt_command usage = {

@@ -19,7 +19,7 @@
 #include "tools/series.h"
 
 struct run_options {
-	bool json, ignore_window, dry_run, log_names, stats;
+	bool json, ignore_window, dry_run, log_names;
 };
 
 struct run_mailbox;
@@ -61,6 +61,7 @@ struct run {
 	int64_t started_wall_s;
 	nsec started, elapsed;
 	bool window_is_closing; /* why it drains */
+	bool begun;		/* workers were started: there is something to report */
 	/* What ends the whole run, once; behind `lock`. */
 	pthread_mutex_t lock;
 	enum err stopped;
@@ -91,6 +92,9 @@ void run_mailboxes_tell(struct run_worker *);
 enum err run_watch(void *run);
 /* What earlier runs learnt about hosts, and what this one did. Suspend. */
 enum err run_lessons_load(struct run *) MUST_CHECK;
-enum err run_lessons_save(struct run *) MUST_CHECK;
+enum err run_lessons_save(struct run *, bool accounts) MUST_CHECK;
+
+/* Told on stdout, in files and on stderr; returns the exit code. After all threads have ended. */
+int run_conclude(struct run *);
 
 #endif

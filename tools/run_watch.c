@@ -8,8 +8,9 @@
 #include "engine/shard.h"
 #include "tools/run.h"
 
-#define LOOK_EVERY (50 * NSEC_MILLISECOND)
-#define NOTE_EVERY NSEC_SECOND
+#define LOOK_EVERY  (50 * NSEC_MILLISECOND)
+#define NOTE_EVERY  NSEC_SECOND
+#define LEARN_EVERY (30 * NSEC_SECOND)
 /* So long before the window closes the run begins to end: what is in flight is finished, and packs
  * and ledgers are closed, by the time it does. */
 enum { DRAIN_BEFORE_S = 60 };
@@ -98,7 +99,8 @@ static void note_run(struct run *run, bool ended)
 enum err run_watch(void *argument)
 {
 	struct run *run = argument;
-	nsec noted = 0, barked = 0, watchdog = notify_watchdog_every(run->notify);
+	nsec noted = 0, barked = 0, learnt = clock_now(),
+	     watchdog = notify_watchdog_every(run->notify);
 	bool stopping = false;
 	enum err e = OK;
 
@@ -109,6 +111,11 @@ enum err run_watch(void *argument)
 			noted = now;
 			look_at_window(run);
 			note_run(run, false);
+		}
+		if (now - learnt >= LEARN_EVERY) { /* a run may be killed */
+			learnt = now;
+			if (run_lessons_save(run, false))
+				err_note_clear();
 		}
 		if (shard_requested() == SHARD_DRAIN && !stopping) {
 			stopping = true;
@@ -134,31 +141,39 @@ enum err run_lessons_load(struct run *run)
 
 	while (run->ledger && (e = ledger_lesson_next(run->ledger, &learnt)) == OK) {
 		struct batch_lesson lesson = {
+			.of_account = strcmp(learnt.kind, "account") == 0,
 			.saved = { .not_before_wall_s = learnt.not_before_wall_s,
 				   .failures = learnt.failures,
 				   .limit = learnt.connections_max },
 		};
 
-		if (strcmp(learnt.kind, "host") != 0 || strlen(learnt.name) >= sizeof lesson.host)
-			continue;
-		snprintf(lesson.host, sizeof lesson.host, "%s", learnt.name);
+		snprintf(lesson.name, sizeof lesson.name, "%s", learnt.name);
 		batch_learn(run->batch, &lesson, clock_now());
 	}
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-enum err run_lessons_save(struct run *run)
+enum err run_lessons_save(struct run *run, bool accounts)
 {
-	struct ledger_lesson learnt = { .kind = "host", .reason = "throttled" };
 	struct batch_lesson lesson;
 	enum err e = OK;
+	bool known;
 
-	for (size_t i = 0;
-	     e == OK && run->ledger && batch_lesson(run->batch, i, clock_now(), &lesson); i++) {
-		snprintf(learnt.name, sizeof learnt.name, "%s", lesson.host);
-		learnt.not_before_wall_s = lesson.saved.not_before_wall_s;
-		learnt.connections_max = lesson.saved.limit;
-		learnt.failures = lesson.saved.failures;
+	for (size_t i = 0; e == OK && run->ledger; i++) {
+		if (i >= batch_hosts(run->batch) && !accounts)
+			break;
+		if (!batch_lesson(run->batch, i, clock_now(), &lesson, &known))
+			break;
+		struct ledger_lesson learnt = { .not_before_wall_s = lesson.saved.not_before_wall_s,
+						.connections_max = lesson.saved.limit,
+						.failures = lesson.saved.failures,
+						.reason = "throttled" };
+
+		if (!known)
+			continue;
+		snprintf(learnt.kind, sizeof learnt.kind, "%s",
+			 lesson.of_account ? "account" : "host");
+		snprintf(learnt.name, sizeof learnt.name, "%s", lesson.name);
 		e = ledger_lesson_set(run->ledger, &learnt);
 	}
 	return e;

@@ -5,6 +5,7 @@
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/run.h"
+#include "transport/conn.h"
 
 /* How often the batch is told how far the mailboxes are, and asked whether one that could not begin
  * may begin now. */
@@ -107,6 +108,7 @@ void *run_worker_main(void *argument)
 	if ((e = shard_run(&config, worker_fiber, worker)))
 		run_stop(run, e);
 	err_note_clear();
+	conn_thread_cleanup();
 	atomic_fetch_sub(&run->workers_alive, 1);
 	return NULL;
 }

@@ -162,7 +162,7 @@ static enum err check_mailbox(struct archive_sink *sink, bool write)
 	if (strcmp(mark.name, sink->mailbox_name) != 0)
 		return RAISE(ERR_SINK_FOREIGN, "%s holds another mailbox", sink->mailbox_key);
 	if (strcmp(mark.digest_name, sink->config.digest->name) != 0)
-		return RAISE(ERR_INPUT_USAGE, "%s was begun with digest %s; keep it",
+		return RAISE(ERR_SINK_DIGEST, "%s was begun with digest %s; keep it",
 			     sink->mailbox_key, mark.digest_name);
 	return OK;
 }

@@ -27,11 +27,14 @@ struct imap_port imap_wire_conn_port(struct conn *conn)
 enum err imap_wire_open(const struct imap_port *port, struct conn *conn, nsec io_timeout,
 			struct imap_wire **out)
 {
-	struct imap_wire *wire = calloc(1, sizeof *wire);
+	struct imap_wire *wire = malloc(sizeof *wire);
 
 	must(io_timeout > 0);
 	if (!wire)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "line buffer of an IMAP conversation");
+	/* Not the line: most conversations use a few KiB of it, and what is not touched costs
+	 * nothing. */
+	memset(wire, 0, offsetof(struct imap_wire, line));
 	wire->port = *port;
 	wire->conn = conn;
 	wire->io_timeout = io_timeout;
@@ -272,7 +275,7 @@ static enum err write_command(struct imap_wire *wire)
 			  IMAP_COMMAND_BYTES_MAX);
 	else
 		e = conn_write(wire->conn, command->at, command->bytes);
-	secret_wipe(command->at, command->room);
+	secret_wipe(command->at, command->failed ? command->room : command->bytes);
 	command->failed = false;
 	buffer_reset(command);
 	return e;

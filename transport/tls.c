@@ -15,6 +15,7 @@
 
 #include "engine/bytes.h"
 #include "engine/clock.h"
+#include "transport/tls_show.h"
 
 enum {
 	CONTEXT_MAGIC = 0x715c0e00,
@@ -107,103 +108,6 @@ static BIO_METHOD *wire_method_new(void)
 	return NULL;
 }
 
-/* ---- texts ---- */
-
-/* OpenSSL's own words for the last error of this thread. */
-static const char *openssl_reason(void)
-{
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-	return reason ? reason : "no reason given";
-}
-
-/* The text that OpenSSL printed into a memory BIO, escaped; takes the BIO. */
-static void take_printed(BIO *printed, char *to, size_t room)
-{
-	struct text text = { NULL, 0 };
-	char *at;
-
-	if (printed) {
-		text.bytes = (size_t)BIO_get_mem_data(printed, &at);
-		text.at = at;
-	}
-	err_quote(to, room, text);
-	BIO_free(printed);
-}
-
-static void show_name(const X509_NAME *name, char *to, size_t room)
-{
-	const unsigned long flags = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_CTRL;
-	BIO *printed = BIO_new(BIO_s_mem());
-
-	if (printed) /* control characters are escaped by take_printed(), as everywhere */
-		X509_NAME_print_ex(printed, name, 0, flags);
-	take_printed(printed, to, room);
-}
-
-static void show_time(const ASN1_TIME *time, char *to, size_t room)
-{
-	BIO *printed = BIO_new(BIO_s_mem());
-
-	if (printed)
-		ASN1_TIME_print(printed, time);
-	take_printed(printed, to, room);
-}
-
-static void show_fingerprint(const X509 *certificate, char to[65])
-{
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned bytes = 0;
-
-	to[0] = '\0';
-	if (certificate && X509_digest(certificate, EVP_sha256(), digest, &bytes) && bytes == 32)
-		bytes_to_hex(to, digest, bytes);
-}
-
-/* One name of a certificate; false for kinds that are not matched against hosts. */
-static bool show_general_name(const GENERAL_NAME *name, char *to, size_t room)
-{
-	const ASN1_STRING *value;
-	int family;
-
-	if (name->type == GEN_DNS) {
-		value = name->d.dNSName;
-		err_quote(to, room,
-			  (struct text){ (const char *)ASN1_STRING_get0_data(value),
-					 (size_t)ASN1_STRING_length(value) });
-		return true;
-	}
-	if (name->type != GEN_IPADD)
-		return false;
-	value = name->d.iPAddress;
-	family = ASN1_STRING_length(value) == 4 ? AF_INET : AF_INET6;
-	if (family == AF_INET6 && ASN1_STRING_length(value) != 16)
-		return false;
-	return inet_ntop(family, ASN1_STRING_get0_data(value), to, (socklen_t)room) != NULL;
-}
-
-/* The hosts a certificate is for, separated by ", ": its subjectAltName, else its subject. */
-static void show_hosts(const X509 *certificate, char *to, size_t room)
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-	size_t used = 0;
-	char one[80];
-
-	to[0] = '\0';
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		if (!show_general_name(sk_GENERAL_NAME_value(names, i), one, sizeof one))
-			continue;
-		if (used + strlen(one) + sizeof ", ..." > room) {
-			snprintf(to + used, room - used, ", ...");
-			break;
-		}
-		used += (size_t)snprintf(to + used, room - used, "%s%s", used ? ", " : "", one);
-	}
-	GENERAL_NAMES_free(names);
-	if (used == 0)
-		show_name(X509_get_subject_name(certificate), to, room);
-}
-
 /* ---- why a certificate was refused ---- */
 
 /* Called by OpenSSL for each certificate of the chain. Changes nothing: it only keeps the first
@@ -229,9 +133,9 @@ static enum err refused_for_time(const struct tls *tls)
 {
 	char subject[100], from[40], until[40];
 
-	show_name(X509_get_subject_name(tls->refused), subject, sizeof subject);
-	show_time(X509_get0_notBefore(tls->refused), from, sizeof from);
-	show_time(X509_get0_notAfter(tls->refused), until, sizeof until);
+	tls_show_name(X509_get_subject_name(tls->refused), subject, sizeof subject);
+	tls_show_time(X509_get0_notBefore(tls->refused), from, sizeof from);
+	tls_show_time(X509_get0_notAfter(tls->refused), until, sizeof until);
 	return RAISE(
 		ERR_TLS_EXPIRED,
 		"TLS with %s: %s: the certificate of %s is valid from %s until %s; its owner must "
@@ -243,7 +147,7 @@ static enum err refused_for_host(const struct tls *tls)
 {
 	char hosts[180];
 
-	show_hosts(tls->refused, hosts, sizeof hosts);
+	tls_show_hosts(tls->refused, hosts, sizeof hosts);
 	return RAISE(
 		ERR_TLS_HOSTNAME,
 		"TLS with %s: the server's certificate is not for %s but for %s; use a name that "
@@ -264,9 +168,9 @@ static enum err refused_for_trust(const struct tls *tls)
 {
 	char subject[70], issuer[70], fingerprint[65];
 
-	show_name(X509_get_subject_name(tls->refused), subject, sizeof subject);
-	show_name(X509_get_issuer_name(tls->refused), issuer, sizeof issuer);
-	show_fingerprint(tls->refused, fingerprint);
+	tls_show_name(X509_get_subject_name(tls->refused), subject, sizeof subject);
+	tls_show_name(X509_get_issuer_name(tls->refused), issuer, sizeof issuer);
+	tls_show_fingerprint(tls->refused, fingerprint);
 	return RAISE(ERR_TLS_UNTRUSTED, "TLS with %s: %s: %s, issued by %s, SHA-256 %s%s",
 		     tls->wire.peer, X509_verify_cert_error_string(tls->refusal), subject, issuer,
 		     fingerprint,
@@ -329,9 +233,9 @@ static enum err handshake_failed(const struct tls *tls)
 		return RAISE(ERR_NET_RESET,
 			     "TLS with %s: it would not go on from an earlier session (OpenSSL: "
 			     "%s); from now on each begins anew",
-			     tls->wire.peer, openssl_reason());
+			     tls->wire.peer, tls_show_reason());
 	return RAISE(ERR_TLS_HANDSHAKE, "TLS with %s: %s (OpenSSL: %s)", tls->wire.peer,
-		     handshake_advice(ERR_GET_REASON(ERR_peek_last_error())), openssl_reason());
+		     handshake_advice(ERR_GET_REASON(ERR_peek_last_error())), tls_show_reason());
 }
 
 /* ---- going on from an earlier session ---- */
@@ -400,13 +304,13 @@ static enum err load_trust(SSL_CTX *context, const char *ca_file)
 		return OK;
 	if (!ca_file)
 		return RAISE(ERR_TLS_SETUP, "the system's trusted certificates: %s",
-			     openssl_reason());
+			     tls_show_reason());
 	if (SSL_CTX_load_verify_file(context, ca_file))
 		return OK;
 	return RAISE(ERR_TLS_SETUP,
 		     "reading trusted certificates from %s: %s; it must be a PEM file of "
 		     "certificates",
-		     ca_file, openssl_reason());
+		     ca_file, tls_show_reason());
 }
 
 /* TLS 1.2 is the floor (RFC 8996 ends 1.0 and 1.1). Renegotiation is a thing of 1.2 that no mail
@@ -435,7 +339,7 @@ enum err tls_context_open(const char *ca_file, struct tls_context **out)
 	if (context->ssl_context && context->wire_method && set_policy(context->ssl_context))
 		e = load_trust(context->ssl_context, ca_file);
 	else
-		e = RAISE(ERR_TLS_SETUP, "starting OpenSSL: %s", openssl_reason());
+		e = RAISE(ERR_TLS_SETUP, "starting OpenSSL: %s", tls_show_reason());
 	ERR_clear_error();
 	if (e)
 		tls_context_close(&context);
@@ -521,7 +425,7 @@ enum err tls_open(struct tls_context *context, const char *host, const struct tl
 	ERR_clear_error();
 	tls->ssl = SSL_new(context->ssl_context);
 	if (!tls->ssl || !join_wire(tls))
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "TLS with %s: %s", wire->peer, openssl_reason());
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "TLS with %s: %s", wire->peer, tls_show_reason());
 	else if (!bare_host(host, tls->host) || !expect_host(tls->ssl, tls->host))
 		e = RAISE(ERR_NET_NAME, "TLS with %s: this is not a host name", wire->peer);
 	if (e) {
@@ -588,8 +492,8 @@ static enum err session_failed(const struct tls *tls, enum err e, const char *do
 			     handshake_advice(reason));
 	if (reason > SSL_AD_REASON_OFFSET)
 		return RAISE(ERR_NET_RESET, "%s %s: it ended the session with an alert: %s", doing,
-			     tls->wire.peer, openssl_reason());
-	return RAISE(e, "%s %s: %s", doing, tls->wire.peer, openssl_reason());
+			     tls->wire.peer, tls_show_reason());
+	return RAISE(e, "%s %s: %s", doing, tls->wire.peer, tls_show_reason());
 }
 
 enum err tls_read(struct tls *tls, void *to, size_t max, size_t *got)
@@ -642,5 +546,5 @@ void tls_facts(const struct tls *tls, struct peer *peer)
 	must(tls->is_done);
 	snprintf(peer->tls_version, sizeof peer->tls_version, "%s", SSL_get_version(tls->ssl));
 	snprintf(peer->tls_cipher, sizeof peer->tls_cipher, "%s", SSL_get_cipher_name(tls->ssl));
-	show_fingerprint(SSL_get0_peer_certificate(tls->ssl), peer->certificate_sha256);
+	tls_show_fingerprint(SSL_get0_peer_certificate(tls->ssl), peer->certificate_sha256);
 }

@@ -469,7 +469,7 @@ TEST_FIBER(another_digest_than_begun_with_is_refused)
 	REQUIRE(begin(test_directory()));
 	CHECK_OK(world_finish(&world));
 	world.config.digest = digest_type(text_of("sha-256"));
-	CHECK_ERR(world_open(&world), ERR_INPUT_USAGE);
+	CHECK_ERR(world_open(&world), ERR_SINK_DIGEST);
 	CHECK(strstr(err_note()->text, "blake3") != NULL);
 	world_end(&world);
 }

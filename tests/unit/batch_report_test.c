@@ -40,7 +40,7 @@ TEST(the_text_names_every_kind_of_trouble_once_with_its_next_step)
 
 	CHECK(strstr(text, "Mailboxes    1,000: 961 done, 8 incomplete, 1 doubtful, 11 "
 			   "failed, 19 waiting\n"));
-	CHECK_EQ(times(text, "Next: Check the user in the URL"), 1);
+	CHECK_EQ(times(text, "Next: Check the user and the password"), 1);
 	CHECK_EQ(times(text, "failed, the server refuses the login: "), 1);
 	CHECK_EQ(times(text, ": 1 message is stored but not as sent"), 1);
 	CHECK_EQ(times(text, "2 messages and 1 folder were not moved"), 8);
@@ -59,6 +59,43 @@ TEST(the_text_is_no_longer_for_a_hundred_thousand_mailboxes)
 	CHECK_EQ(times(text, " (line "), BATCH_REPORT_WORST_SHOWN);
 	CHECK(strstr(text, "more: see the CSV /var/lib/mailhaul/office-a.csv"));
 	CHECK(!strstr(text, "\x1b"));
+	free(text);
+}
+
+TEST(a_dry_run_tells_what_was_found_and_that_nothing_was_written)
+{
+	struct batch_report report = report_of_one();
+	char *text;
+
+	report.dry_run = true;
+	counts = (struct batch_counts){ .messages_known = 1040, .bytes_known = 3000000 };
+	counts.mailboxes[BATCH_DONE] = 1;
+	text = written(&report, batch_report_text);
+	CHECK(strstr(text, "\nDry run      1,040 messages in 1 mailbox, 3.0 MB; nothing was "
+			   "written\n"));
+	CHECK(!strstr(text, "Moved"));
+	free(text);
+	counts.bytes_known = 0;
+	text = written(&report, batch_report_text);
+	CHECK(strstr(text, "in 1 mailbox, sizes not known before they are moved; nothing was"));
+	free(text);
+	text = written(&report, batch_report_json);
+	CHECK(strstr(text, "\"dry_run\":true"));
+	free(text);
+	report.dry_run = false;
+	text = written(&report, batch_report_json);
+	CHECK(strstr(text, "\"dry_run\":false"));
+	free(text);
+}
+
+TEST(without_a_csv_the_text_says_how_to_get_one)
+{
+	struct batch_report report = made_up_report(100000, &counts);
+	char *text;
+
+	report.csv_path = "";
+	text = written(&report, batch_report_text);
+	CHECK(strstr(text, "more: see the CSV (report.csv)\n"));
 	free(text);
 }
 

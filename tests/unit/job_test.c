@@ -288,14 +288,14 @@ TEST(what_is_not_yaml_is_told_with_its_line)
 
 TEST(unknown_keys_are_told_with_what_is_meant)
 {
-	check_one_fault(MINIMAL "nam: x\n", 4, "nam", "name is meant?");
-	check_one_fault(MINIMAL "workers: 3\n", 4, "workers", "limits.workers is meant?");
+	check_one_fault(MINIMAL "nam: x\n", 4, "nam", "name is meant");
+	check_one_fault(MINIMAL "workers: 3\n", 4, "workers", "limits.workers is meant");
 	check_one_fault(MINIMAL "limits:\n  worker: 3\n", 5, "limits.worker",
-			"limits.workers is meant?");
+			"limits.workers is meant");
 	check_one_fault(MINIMAL "xyzzyplugh: 3\n", 4, "xyzzyplugh", "there is no such key");
 	check_one_fault(SOURCE TARGET "mailboxes:\n  list:\n    - user: a\n      pasword: " MARKER
 				      "\n",
-			6, "mailboxes.list[0].pasword", "mailboxes.list[].password is meant?");
+			6, "mailboxes.list[0].pasword", "mailboxes.list[].password is meant");
 	check_one_fault(MINIMAL "mailboxes.list[]: {user: x}\n", 4, "mailboxes.list[]",
 			"there is no such key");
 }
@@ -329,7 +329,7 @@ TEST(values_of_another_kind_are_told)
 
 TEST(values_out_of_bounds_are_told_with_the_bounds)
 {
-	check_one_fault(MINIMAL "limits: {workers: 1025}\n", 4, "limits.workers", "0 to 1024");
+	check_one_fault(MINIMAL "limits: {workers: 257}\n", 4, "limits.workers", "0 to 256");
 	check_one_fault(MINIMAL "limits: {workers: many}\n", 4, "limits.workers", "\"many\"");
 	check_one_fault(MINIMAL "limits: {connections: 0}\n", 4, "limits.connections", "from 1");
 	check_one_fault(MINIMAL "limits: {bandwidth: 100MB}\n", 4, "limits.bandwidth", "100MB/s");
@@ -497,9 +497,8 @@ TEST(files_that_are_named_must_be_there)
 
 TEST(metrics_are_for_this_machine_only)
 {
-	check_one_fault(MINIMAL "metrics: 0.0.0.0:9469\n", 4, "metrics.listen", "127.0.0.1:PORT");
-	check_one_fault(MINIMAL "metrics: 127.0.0.1:0\n", 4, "metrics.listen", "127.0.0.1:PORT");
-	check_one_fault(MINIMAL "metrics: 127.0.0.1\n", 4, "metrics.listen", "127.0.0.1:PORT");
+	check_one_fault(MINIMAL "metrics: 0.0.0.0:9469\n", 4, "metrics.listen", "loopback");
+	check_one_fault(MINIMAL "metrics: 127.0.0.1\n", 4, "metrics.listen", "127.0.0.1:9469");
 }
 
 static void check_password(const char *reference, const char *part)

@@ -62,8 +62,10 @@ static inline enum err list_read(const char *source, bool target_given, struct t
 {
 	*out = NULL;
 	err_note_clear();
-	return mailbox_csv_read(list_path(), &(struct mailbox_csv_defaults){ source, target_given },
-				told_keep, told, out);
+	return mailbox_csv_read(
+		list_path(),
+		&(struct mailbox_csv_defaults){ .source = source, .target_given = target_given },
+		told_keep, told, out);
 }
 
 static inline bool secret_is(const struct secret_ref *ref, const char *expected)

@@ -351,6 +351,8 @@ TEST(every_fault_is_told_with_its_place_and_without_the_password)
 		{ NATIVE ",a,env:P,,,,\n", "", true, "2|source_user|no server" },
 		{ NATIVE "imaps://h,a,env:P," M ",,,\n", "", true, "2|priority|must be a whole" },
 		{ NATIVE "imaps://h,a,env:P,,0,,\n", "", true, "2|connections|must be a whole" },
+		{ NATIVE "imaps://h,a,env:P,,9,,\n", "", true,
+		  "2|connections|must be a whole number from 1 to 8" },
 		{ NATIVE "imaps://h,a,env:P,,,2024-01-01,\n", "", true, "2|since|this version" },
 		{ NATIVE "imaps://h,a,env:P,,,," M "\n", "", true, "2|max_gb|this version" },
 		{ NATIVE "imaps://h," M ",a,env:P,,,,\n", "", true, "2||8 fields where there" },
@@ -525,8 +527,10 @@ TEST(what_is_no_file_is_refused)
 
 	CHECK_ERR(list_read("", true, &told, &list), ERR_DISK_ABSENT);
 	err_note_clear();
-	CHECK_ERR(mailbox_csv_read(test_directory(), &(struct mailbox_csv_defaults){ "", true },
-				   NULL, NULL, &list),
+	CHECK_ERR(mailbox_csv_read(
+			  test_directory(),
+			  &(struct mailbox_csv_defaults){ .source = "", .target_given = true },
+			  NULL, NULL, &list),
 		  ERR_INPUT_FILE);
 	told_free(&told);
 }

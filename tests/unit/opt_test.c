@@ -141,15 +141,15 @@ static void refused(const char *word, const char *value, const char *part)
 
 TEST(a_mistyped_option_is_answered_with_the_nearest_name)
 {
-	refused("--lout", NULL, "--loud is meant?");
-	refused("--color", "red", "--colour is meant?");
-	refused("--password", "hunter2", "--password-file is meant?");
+	refused("--lout", NULL, "--loud is meant");
+	refused("--color", "red", "--colour is meant");
+	refused("--password", "hunter2", "--password-file is meant");
 	refused("--quite-another", NULL, "there is no option --quite-another");
 }
 
 TEST(a_value_given_to_an_unknown_option_is_not_repeated)
 {
-	refused("--password=hunter2", NULL, "--password-file is meant?");
+	refused("--password=hunter2", NULL, "--password-file is meant");
 	refused("--password=hunter2", NULL, "there is no option --password;");
 }
 

@@ -389,7 +389,7 @@ TEST(errors_name_the_part_and_what_is_expected)
 {
 	refused("25:00-06:00", "", "", "window, at \"25:00-06:00\"", "22:00-06:00");
 	refused("22:60-06:00", "", "", "22:60", "such as 22:00-06:00");
-	refused("24:00-06:00", "", "", "24:00", "23:59");
+	refused("24:00-06:00", "", "", "24:00", "begins by 23:59 and ends by 24:00");
 	refused("22:00-24:01", "", "", "22:00-24:01", "24:00 at most");
 	refused("22:00", "", "", "22:00", "a dash");
 	refused("22:00-", "", "", "22:00-", "an end");
