@@ -238,7 +238,7 @@ static enum err prepare(struct run *run, const char *path)
 	atomic_init(&run->window_closes_wall_s, run->window.open && !run->options.ignore_window
 							? run->window.changes_at_s
 							: INT64_MAX);
-	offload_limit(4 + 3 * run->workers_count);
+	offload_limit(OFFLOAD_THREADS + run->workers_count);
 	return OK;
 }
 
