@@ -61,16 +61,21 @@ static enum err check_file(const char *path, int fd)
 
 	if (fstat(fd, &status))
 		return RAISE_ERRNO(ERR_INPUT_SECRET, errno, "looking at the secret file %s", path);
-	if (!S_ISREG(status.st_mode))
+	return secret_file_check(path, &status);
+}
+
+enum err secret_file_check(const char *path, const struct stat *status)
+{
+	if (!S_ISREG(status->st_mode))
 		return RAISE(ERR_INPUT_SECRET, "the secret file %s is not a regular file", path);
-	if (status.st_uid != geteuid() && status.st_uid != 0)
+	if (status->st_uid != geteuid() && status->st_uid != 0)
 		return RAISE(ERR_INPUT_SECRET,
 			     "the secret file %s belongs to user %u, not to you or root", path,
-			     (unsigned)status.st_uid);
-	if (status.st_mode & (S_IRWXG | S_IRWXO))
+			     (unsigned)status->st_uid);
+	if (status->st_mode & (S_IRWXG | S_IRWXO))
 		return RAISE(ERR_INPUT_SECRET,
 			     "the secret file %s is open to others (mode %04o): chmod 600 %s", path,
-			     (unsigned)(status.st_mode & 07777), path);
+			     (unsigned)(status->st_mode & 07777), path);
 	return OK;
 }
 

@@ -11,6 +11,9 @@ enum { SECRET_BYTES_MAX = 4096 };
  * regular file, owned by somebody else than us or root, readable by group or others, empty, longer
  * than SECRET_BYTES_MAX, holding NUL. Blocks for one small read; for start-up. */
 enum err secret_from_file(const char *path, struct secret **) MUST_CHECK;
+/* The rules for such a file, as stat(2) or fstat(2) sees it. OK | ERR_INPUT_SECRET. */
+struct stat;
+enum err secret_file_check(const char *path, const struct stat *) MUST_CHECK;
 enum err secret_from_bytes(const void *, size_t, struct secret **) MUST_CHECK;
 /* Borrowed; valid until close. Never pass it to a log or an error. */
 struct text secret_text(const struct secret *);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "engine/clock.h"
 #include "engine/shard.h"
@@ -76,6 +77,24 @@ enum err command_read_archive(const char *text, enum err (*work)(void *context, 
 }
 
 /* ---- surroundings ---- */
+
+enum err command_make_state_directory(const char *state)
+{
+	char path[URL_PATH_BYTES_MAX + 1];
+
+	if (snprintf(path, sizeof path, "%s", state) >= (int)sizeof path)
+		return RAISE(ERR_INPUT_FILE, "the state directory's path is too long");
+	for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+		if (slash)
+			*slash = '\0';
+		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
+			return RAISE_ERRNO(err_of_file_errno(errno), errno,
+					   "making the directory %s", path);
+		if (!slash)
+			return OK;
+		*slash = '/';
+	}
+}
 
 enum err command_state_directory(const char *given, char *to, size_t to_bytes)
 {

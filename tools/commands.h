@@ -30,6 +30,10 @@ enum err command_read_archive(const char *text, enum err (*work)(void *context, 
  * ~/.local/state/mailhaul. */
 enum err command_state_directory(const char *given, char *to, size_t to_bytes) MUST_CHECK;
 
+/* Make it, and what is missing above it, with mode 0700; what is denied is for the ledger to say.
+ */
+enum err command_make_state_directory(const char *) MUST_CHECK;
+
 /* Everything printed must have arrived: a full disk behind stdout is an error. */
 int command_finish_output(const char *command, int exit_code);
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crypto/digest.h"
@@ -138,21 +137,6 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 
 /* ---- the run, in the shard's first fiber ---- */
 
-/* Without --state the parents of the default place are made as well. */
-static enum err make_state_directory(struct copy *copy)
-{
-	char *path = copy->state;
-
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
-			return RAISE_ERRNO(err_of_file_errno(errno), errno,
-					   "making the directory %s", path);
-		*slash = '/';
-	}
-	return OK;
-}
-
 /* A dry run writes nothing, so it has no ledger either. */
 static enum err open_ledger(struct copy *copy)
 {
@@ -161,7 +145,7 @@ static enum err open_ledger(struct copy *copy)
 	if (copy->options.dry_run)
 		return OK;
 	if (!copy->options.state)
-		e = make_state_directory(copy);
+		e = command_make_state_directory(copy->state);
 	if (e == OK)
 		e = ledger_open(copy->state, clock_after(LEDGER_TIMEOUT), &copy->ledger);
 	if (e == OK)
@@ -192,10 +176,7 @@ static enum err note_run(void *argument)
  * not an answer of its own, and a dry run has nothing in flight to fail with. */
 static bool is_given_up(const struct report *report, enum err e)
 {
-	enum err_retry class = err_retry_class(e);
-
-	return e == ERR_FIBER_CANCELED || report->dry_run || class == RETRY_NOW ||
-	       class == RETRY_RECONNECT || class == RETRY_BACKOFF;
+	return report->dry_run || report_is_given_up(e);
 }
 
 /* What stopped the mailbox, kept before anything else can raise. */

@@ -26,6 +26,14 @@ void report_met(void *context, const struct peer *peer)
 
 /* ---- the end ---- */
 
+bool report_is_given_up(enum err e)
+{
+	enum err_retry class = err_retry_class(e);
+
+	return e == ERR_FIBER_CANCELED || class == RETRY_NOW || class == RETRY_RECONNECT ||
+	       class == RETRY_BACKOFF;
+}
+
 static uint64_t skipped(const struct report *report)
 {
 	return report->totals_known ? report->totals.messages[LEDGER_SKIPPED]

@@ -31,6 +31,10 @@ struct report {
 /* For account->met; `context` is the report. */
 void report_met(void *report, const struct peer *);
 
+/* After the wish to drain: whether `e` stands for "stopped as asked". What would have been tried
+ * again is not an answer of its own. */
+bool report_is_given_up(enum err);
+
 /* By the rule of several causes: 121, then the lone mailbox's own error, then 75, then 111. */
 int report_exit_code(const struct report *);
 

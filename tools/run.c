@@ -3,10 +3,8 @@
  * becomes of one mailbox in run_mailbox.c. */
 #include "tools/run.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -113,25 +111,6 @@ static enum err open_log(const struct run *run)
 	return log_open(&config);
 }
 
-/* mkdir -p: the ledger makes its directory itself, but the log's salt comes before it. */
-static enum err make_state_directory(const char *state)
-{
-	char path[URL_PATH_BYTES_MAX + 1];
-
-	if (snprintf(path, sizeof path, "%s", state) >= (int)sizeof path)
-		return RAISE(ERR_INPUT_FILE, "the state directory's path is too long");
-	for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-		if (slash)
-			*slash = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
-			return RAISE_ERRNO(err_of_file_errno(errno), errno,
-					   "making the directory %s", path);
-		if (!slash)
-			return OK;
-		*slash = '/';
-	}
-}
-
 static void entry_of(void *context, size_t no, struct batch_entry *entry)
 {
 	const struct run *run = context;
@@ -229,7 +208,7 @@ static enum err prepare(struct run *run, const char *path)
 		return RAISE(e, "%s: %u faults, told above", path, faults);
 	}
 	if (e || (e = topology_open(run->job->limits.workers, &run->topology)) ||
-	    (e = make_state_directory(run->job->outputs.state)) || (e = open_log(run)) ||
+	    (e = command_make_state_directory(run->job->outputs.state)) || (e = open_log(run)) ||
 	    (e = log_ids_open(&run->ids, run->job->outputs.state,
 			      run->job->outputs.log_names || run->options.log_names)) ||
 	    (e = pace_open(&run->pace)) || (e = plan_batch(run)))
@@ -244,25 +223,28 @@ static enum err prepare(struct run *run, const char *path)
 
 /* ---- the run, in the main thread's first fiber ---- */
 
+/* Tenants have one target or a few. */
+static bool is_held(const struct run *run, const char *target)
+{
+	for (size_t i = run->holds_count; i > 0; i--)
+		if (strcmp(run->holds[i - 1].target, target) == 0)
+			return true;
+	return false;
+}
+
 /* One lock per target for the whole run: a second process is refused, and no lane has to clear up
  * behind another. */
 static enum err hold_targets(struct run *run)
 {
 	struct url *url = calloc(1, sizeof *url);
-	const char *last = "";
 	enum err e = url ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
 
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
 		const char *target = run->job->mailboxes[i].target;
 		struct account account;
 		struct archive_hold *hold;
-		bool held = strcmp(target, last) == 0;
 
-		for (size_t k = 0; k < i && !held; k++)
-			if (k < 64) /* few targets; a lane locks its own in any case */
-				held = strcmp(run->job->mailboxes[k].target, target) == 0;
-		last = target;
-		if (held || (e = url_parse("target", target, "password", url)))
+		if (is_held(run, target) || (e = url_parse("target", target, "password", url)))
 			continue;
 		account = url_account(url);
 		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
@@ -270,7 +252,7 @@ static enum err hold_targets(struct run *run)
 			break;
 		run->holds = realloc(run->holds, (run->holds_count + 1) * sizeof *run->holds);
 		must(run->holds);
-		run->holds[run->holds_count++] = hold;
+		run->holds[run->holds_count++] = (struct run_hold){ target, hold };
 	}
 	free(url);
 	return e;
@@ -279,7 +261,7 @@ static enum err hold_targets(struct run *run)
 static void release_targets(struct run *run)
 {
 	while (run->holds_count > 0)
-		archive_release(&run->holds[--run->holds_count]);
+		archive_release(&run->holds[--run->holds_count].hold);
 	free(run->holds);
 	run->holds = NULL;
 }

@@ -49,7 +49,10 @@ struct run {
 	struct log_ids ids;
 	struct notify *notify;
 	struct metrics *metrics;
-	struct archive_hold **holds; /* targets, locked for the whole run */
+	struct run_hold {
+		const char *target; /* the job's */
+		struct archive_hold *hold;
+	} * holds; /* targets, locked for the whole run */
 	size_t holds_count;
 	struct series series;
 	struct batch_view view;

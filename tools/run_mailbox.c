@@ -157,21 +157,13 @@ static enum batch_state judge(const struct report *report, int exit_code)
 	return state_of(exit_code);
 }
 
-static bool is_given_up(enum err e)
-{
-	enum err_retry class = err_retry_class(e);
-
-	return e == ERR_FIBER_CANCELED || class == RETRY_NOW || class == RETRY_RECONNECT ||
-	       class == RETRY_BACKOFF;
-}
-
 /* After `e` the report knows all; the fiber's note is taken into it. */
 static void take_end(struct run_mailbox *mailbox, enum err e)
 {
 	struct report *report = &mailbox->report;
 
 	report->progress = &mailbox->done;
-	report->drained = e && shard_requested() == SHARD_DRAIN && is_given_up(e);
+	report->drained = e && shard_requested() == SHARD_DRAIN && report_is_given_up(e);
 	report->error = e;
 	report->note = *err_note();
 	err_note_clear();
