@@ -31,6 +31,23 @@ enum seal_fate {
 	SEAL_ABSENT,  /* not there: its messages are planned again under a new key */
 };
 
+/* What became of a message that an earlier run moved: recorded beside it, never over it. Telling the
+ * same change twice is harmless: the last one told about a message holds. */
+enum change_kind {
+	CHANGE_REFLAGGED,  /* `meta`: flags and keywords as they are now */
+	CHANGE_VANISHED,   /* it is not in the source's folder any more */
+	CHANGE_RENUMBERED, /* what was stored as (was_box, was_epoch, was_no) is now (box, no) */
+};
+struct change {
+	enum change_kind kind;
+	const struct box *box; /* as it is now; borrowed until return */
+	uint64_t epoch;	       /* that the message is known by: box->epoch, or of before */
+	uint64_t no;
+	const char *was_box; /* RENUMBERED: the folder's name then; may be the same */
+	uint64_t was_epoch, was_no;
+	struct mail_meta meta; /* not of VANISHED */
+};
+
 struct sink;
 
 /* Choices of the job that a sink needs to know. */
@@ -62,6 +79,10 @@ struct sink_driver {
 	 * takes back what it wrote of it and returns that error; earlier messages are not harmed.
 	 */
 	enum err (*put)(struct sink *, struct item *);
+	/* Record a change; queued. Called from the fiber that puts. */
+	enum err (*amend)(struct sink *, const struct change *);
+	/* Every change told so far is durable and visible on return. */
+	enum err (*amend_flush)(struct sink *);
 	/* Everything put so far shall get its receipts soon. */
 	enum err (*flush)(struct sink *);
 	/* The next receipt; ERR_SINK_FINISHED when finish-ing and nothing is owed any more. Called
