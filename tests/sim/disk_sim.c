@@ -14,6 +14,9 @@ struct disk_image {
 	uint8_t copy[];
 };
 
+/* So many pages that survive a cut in part are torn. */
+enum { TORN_ONE_IN = 4 };
+
 static struct disk *current;
 
 /* ---- pages ---- */
@@ -42,7 +45,13 @@ static uint32_t page_new(struct disk *disk)
 		number = disk->pages_high++;
 	}
 	memset(page(disk, number), 0, DISK_PAGE_BYTES);
+	disk->lost[number / 8] &= (uint8_t) ~(1u << number % 8);
 	return number;
+}
+
+static bool is_lost(const struct disk *disk, uint32_t number)
+{
+	return disk->lost[number / 8] >> number % 8 & 1;
 }
 
 static void page_drop(struct disk *disk, uint32_t number)
@@ -130,6 +139,7 @@ void disk_format(struct disk *disk)
 	memset(disk, 0, sizeof *disk);
 	disk->magic = DISK_MAGIC;
 	disk->mapped_bytes = mapped;
+	must(mapped / DISK_PAGE_BYTES <= DISK_PAGES_MAX);
 	disk->pages_count = (uint32_t)(mapped / DISK_PAGE_BYTES);
 	disk->pages_high = pages_first();
 	disk->nodes[DISK_ROOT] =
@@ -168,6 +178,11 @@ void disk_limit(struct disk *disk, uint64_t bytes)
 void disk_fail_read(struct disk *disk, unsigned from_now)
 {
 	disk->fail_read = from_now;
+}
+
+void disk_fail_write(struct disk *disk, unsigned from_now)
+{
+	disk->fail_write = from_now;
 }
 
 void disk_fail_sync(struct disk *disk, unsigned from_now)
@@ -244,8 +259,10 @@ static uint8_t *page_to_write(struct disk *disk, struct disk_node *file, uint64_
 	slot = slot_of(disk, file, index, true);
 	if (!slot)
 		return NULL;
-	if (slot->now && slot->now != slot->durable)
+	if (slot->now && slot->now != slot->durable) {
+		disk->lost[slot->now / 8] &= (uint8_t) ~(1u << slot->now % 8);
 		return page(disk, slot->now);
+	}
 	if (!slot->now && disk->pages_limit && disk->pages_used >= disk->pages_limit)
 		return NULL;
 	fresh = page_new(disk);
@@ -260,10 +277,12 @@ static uint8_t *page_to_write(struct disk *disk, struct disk_node *file, uint64_
 int64_t disk_write(struct disk *disk, int node, const void *from, size_t n, uint64_t offset)
 {
 	struct disk_node *file = disk_node(disk, node);
+	bool fails = fails_now(&disk->fail_write);
 	size_t done = 0;
 
 	if (file->is_directory)
 		return -EISDIR;
+	n = fails ? n / 2 : n;
 	while (done < n) {
 		uint64_t at = offset + done;
 		size_t part = (size_t)min_u64(n - done, DISK_PAGE_BYTES - at % DISK_PAGE_BYTES);
@@ -276,7 +295,7 @@ int64_t disk_write(struct disk *disk, int node, const void *from, size_t n, uint
 		done += part;
 		file->bytes = max_u64(file->bytes, offset + done);
 	}
-	return (int64_t)n;
+	return fails ? -EIO : (int64_t)n;
 }
 
 /* Nothing of a file may be readable beyond its end, also when it grows again later. */
@@ -318,16 +337,27 @@ int disk_truncate(struct disk *disk, int node, uint64_t bytes)
 static void slot_sync(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
 {
 	(void)cut;
-	if (slot->now != slot->durable)
+	if (slot->now != slot->durable && !is_lost(disk, slot->now))
 		slot_set_durable(disk, slot, slot->now);
+}
+
+/* The sync failed: this page was written before that, or is lost. */
+static void slot_lose(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
+{
+	if (slot->now == slot->durable || sim_one_in(SIM_DISK, 2))
+		slot_sync(disk, slot, cut);
+	else if (slot->now)
+		disk->lost[slot->now / 8] |= (uint8_t)(1u << slot->now % 8);
 }
 
 int disk_sync(struct disk *disk, int node)
 {
 	struct disk_node *file = disk_node(disk, node);
 
-	if (fails_now(&disk->fail_sync))
+	if (fails_now(&disk->fail_sync)) {
+		slots_each(disk, file, DISK_CUT_MIXES, slot_lose);
 		return -EIO;
+	}
 	if (file->is_directory) {
 		disk_tree_sync(disk, node);
 		return 0;
@@ -362,13 +392,33 @@ static bool survives(enum disk_cut cut)
 	return cut == DISK_CUT_KEEPS || (cut == DISK_CUT_MIXES && sim_one_in(SIM_DISK, 2));
 }
 
+/* Each sector is as it is now, or still as it was. */
+static void tear(struct disk *disk, const struct disk_slot *slot)
+{
+	static const uint8_t hole[DISK_PAGE_BYTES];
+	const uint8_t *before = slot->durable ? page(disk, slot->durable) : hole;
+
+	for (size_t at = 0; at < DISK_PAGE_BYTES; at += DISK_SECTOR_BYTES)
+		if (sim_one_in(SIM_DISK, 2))
+			bytes_copy(page(disk, slot->now) + at, before + at, DISK_SECTOR_BYTES,
+				   BYTES_META);
+}
+
 static void slot_cut(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
 {
 	if (slot->now == slot->durable)
 		return;
-	if (survives(cut))
-		slot_set_durable(disk, slot, slot->now);
-	else
+	if (is_lost(disk, slot->now) || !survives(cut))
+		slot_set_now(disk, slot, slot->durable);
+	else if (cut == DISK_CUT_MIXES && slot->now && sim_one_in(SIM_DISK, TORN_ONE_IN))
+		tear(disk, slot);
+	slot_set_durable(disk, slot, slot->now);
+}
+
+static void slot_forget_lost(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
+{
+	(void)cut;
+	if (slot->now != slot->durable && is_lost(disk, slot->now))
 		slot_set_now(disk, slot, slot->durable);
 }
 
@@ -397,8 +447,14 @@ void disk_node_cut(struct disk *disk, int node, enum disk_cut cut)
 
 void disk_process_ended(struct disk *disk)
 {
-	for (int i = 1; i < DISK_NODES_MAX; i++)
+	bool forgets = sim_one_in(SIM_DISK, 2);
+
+	disk->fail_read = disk->fail_write = disk->fail_sync = 0;
+	for (int i = 1; i < DISK_NODES_MAX; i++) {
 		disk->nodes[i].holders = 0;
+		if (forgets && disk->nodes[i].used)
+			slots_each(disk, &disk->nodes[i], DISK_CUT_LOSES, slot_forget_lost);
+	}
 	disk_tree_sweep(disk);
 }
 

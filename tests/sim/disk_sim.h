@@ -4,8 +4,14 @@
  * What counts as durable: a file's bytes and length after its fsync; a name (create, rename,
  * unlink, mkdir) after the fsync of its directory, and not before: stricter than ext4, which also
  * keeps the name of a file that was synced. A rename between two directories is one act: syncing
- * either keeps both halves. A cut takes or leaves each unsynced 4096-byte page by the dice, and of
- * the unsynced names a prefix in the order they happened (as a journal does).
+ * either keeps both halves. A cut takes or leaves each unsynced 4096-byte page by the dice, now and
+ * then each 512-byte sector of one (a torn write), and of the unsynced names a prefix in the order
+ * they happened (as a journal does).
+ *
+ * A sync that fails writes some pages and loses the others: as Linux does, it takes them for
+ * written, so the next sync succeeds and does not write them again (https://lwn.net/Articles/752063).
+ * They are read as they were written until their memory is wanted for something else, here at the
+ * end of the process if the dice say so, and are gone with a power cut.
  *
  * Results are as the kernel's: >= 0, or -errno. Not for: sockets (net_sim.h), locks between
  * processes (one simulated process lives at a time). */
@@ -17,7 +23,7 @@
 struct disk;
 struct disk_image;
 
-enum { DISK_PAGE_BYTES = 4096, DISK_NAME_BYTES_MAX = 119 };
+enum { DISK_PAGE_BYTES = 4096, DISK_SECTOR_BYTES = 512, DISK_NAME_BYTES_MAX = 119 };
 
 /* An empty disk of at most `bytes`, shared with every process forked later, made current. */
 struct disk *disk_open(size_t bytes);
@@ -63,8 +69,10 @@ void disk_power_cut_taking_all(struct disk *);
 
 /* Bytes the files may take together; 0: as much as there is. */
 void disk_limit(struct disk *, uint64_t bytes);
-/* This many reads or syncs from now fails with EIO (1: the next); 0: none does. */
+/* This many reads, writes or syncs from now fails with EIO (1: the next); 0: none does. The write
+ * has done half of its work by then. */
 void disk_fail_read(struct disk *, unsigned from_now);
+void disk_fail_write(struct disk *, unsigned from_now);
 void disk_fail_sync(struct disk *, unsigned from_now);
 
 /* Calls `each` for every file and directory below `path` ("": all), with its whole path. */

@@ -14,6 +14,7 @@ enum {
 	DISK_CHANGES_MAX = 256,
 	DISK_MAPS_MAX = 32,
 	DISK_MAP_SLOTS = 512, /* of 4096 bytes each: a file has at most 64 MiB */
+	DISK_PAGES_MAX = 65536,
 };
 
 /* One page of a file as the process sees it, and as it is on the platter; 0: a hole. Equal numbers:
@@ -51,7 +52,9 @@ struct disk {
 	uint32_t page_free; /* free pages are chained by their first word */
 	uint64_t pages_used, pages_limit;
 	size_t mapped_bytes;
-	unsigned fail_read, fail_sync;
+	unsigned fail_read, fail_write, fail_sync;
+	/* A bit for each page that a failed sync lost: taken for written, and not on the platter. */
+	uint8_t lost[DISK_PAGES_MAX / 8];
 	struct disk_node nodes[DISK_NODES_MAX]; /* [0] is never used */
 	struct disk_names now, durable;
 	unsigned changes_count;

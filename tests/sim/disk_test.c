@@ -49,9 +49,18 @@ TEST(synced_bytes_under_a_synced_name_survive_every_cut)
 	}
 }
 
-TEST(a_cut_leaves_each_unsynced_page_old_or_new_and_both_happen)
+/* A page whose sectors differ was torn. */
+static bool is_torn(struct disk *disk, int node, uint64_t at)
 {
-	unsigned old = 0, new = 0;
+	for (unsigned i = 1; i < PAGE / DISK_SECTOR_BYTES; i++)
+		if (byte_at(disk, node, at) != byte_at(disk, node, at + i * DISK_SECTOR_BYTES))
+			return true;
+	return false;
+}
+
+TEST(a_cut_leaves_each_unsynced_sector_old_or_new_and_some_pages_torn)
+{
+	unsigned old = 0, new = 0, torn = 0;
 
 	for (unsigned seed = 0; seed < SEEDS; seed++) {
 		struct disk *disk = open_seeded(seed);
@@ -66,14 +75,15 @@ TEST(a_cut_leaves_each_unsynced_page_old_or_new_and_both_happen)
 		for (unsigned i = 0; i < 4; i++) {
 			char first = byte_at(disk, node, i * PAGE);
 
-			CHECK(first == byte_at(disk, node, i * PAGE + PAGE - 1));
+			CHECK(first == byte_at(disk, node, i * PAGE + DISK_SECTOR_BYTES - 1));
+			torn += is_torn(disk, node, i * PAGE);
 			old += first == 'o';
 			new += first == 'n';
 		}
 		disk_close(&disk);
 	}
 	CHECK_EQ(old + new, 4 * SEEDS);
-	CHECK(old > SEEDS && new > SEEDS);
+	CHECK(old > SEEDS && new > SEEDS &&torn > 0 && torn < SEEDS);
 }
 
 TEST(an_unsynced_length_ends_between_the_old_one_and_the_new_one)
@@ -255,6 +265,58 @@ TEST(a_failed_read_or_sync_fails_once_where_it_was_asked_to)
 	disk_fail_read(disk, 1);
 	CHECK_EQ(disk_read(disk, node, &byte, 1, 0), -EIO);
 	CHECK_EQ(disk_read(disk, node, &byte, 1, 0), 1);
+	disk_close(&disk);
+}
+
+TEST(what_a_failed_sync_lost_is_read_but_no_later_sync_saves_it)
+{
+	unsigned gone = 0;
+
+	for (unsigned seed = 0; seed < SEEDS; seed++) {
+		struct disk *disk = open_seeded(seed);
+		int node = make_file(disk, "/a", 'o', PAGE);
+
+		CHECK_EQ(disk_sync(disk, node) | disk_sync(disk, disk_find(disk, "/")), 0);
+		CHECK_EQ(disk_write(disk, node, "n", 1, 0), 1);
+		disk_fail_sync(disk, 1);
+		CHECK_EQ(disk_sync(disk, node), -EIO);
+		CHECK_EQ(byte_at(disk, node, 0), 'n');
+		CHECK_EQ(disk_sync(disk, node), 0);
+		disk_power_cut(disk);
+		gone += byte_at(disk, node, 0) == 'o';
+		disk_close(&disk);
+	}
+	CHECK(gone > 0 && gone < SEEDS);
+}
+
+TEST(what_a_failed_sync_lost_is_saved_when_it_is_written_again)
+{
+	for (unsigned seed = 0; seed < SEEDS; seed++) {
+		struct disk *disk = open_seeded(seed);
+		int node = make_file(disk, "/a", 'o', PAGE);
+
+		CHECK_EQ(disk_sync(disk, disk_find(disk, "/")), 0);
+		disk_fail_sync(disk, 1);
+		CHECK_EQ(disk_sync(disk, node), -EIO);
+		CHECK_EQ(disk_write(disk, node, "n", 1, 0), 1);
+		CHECK_EQ(disk_sync(disk, node), 0);
+		disk_power_cut(disk);
+		CHECK_EQ(byte_at(disk, node, 0), 'n');
+		CHECK_EQ(byte_at(disk, node, PAGE - 1), 'o');
+		disk_close(&disk);
+	}
+}
+
+TEST(a_failed_write_has_done_half_of_its_work)
+{
+	struct disk *disk = open_seeded(1);
+	int node = make_file(disk, "/a", 'x', 10);
+
+	disk_fail_write(disk, 1);
+	CHECK_EQ(disk_write(disk, node, "yyyy", 4, 0), -EIO);
+	CHECK_EQ(byte_at(disk, node, 1), 'y');
+	CHECK_EQ(byte_at(disk, node, 2), 'x');
+	CHECK_EQ(disk_write(disk, node, "yyyy", 4, 0), 4);
 	disk_close(&disk);
 }
 
