@@ -1,5 +1,6 @@
 /* Simulated time and randomness, linked in place of engine/clock.c. Time moves in ring_turn() only;
- * each simulated process starts an hour of wall time after the one before it. */
+ * each simulated process starts an hour of wall time after the one before it, unless somebody sets
+ * the wall clock (it may go back; clock_now() never does). */
 #include "engine/clock.h"
 
 #include "tests/sim/sim.h"
@@ -13,7 +14,8 @@ nsec clock_now(void)
 
 nsec clock_wall(void)
 {
-	return (WALL_START_S + (nsec)sim_process_no() * 3600) * NSEC_SECOND + sim_now();
+	return (WALL_START_S + (nsec)sim_process_no() * 3600 + sim_wall_s()) * NSEC_SECOND +
+	       sim_now();
 }
 
 nsec clock_thread_cpu(void)

@@ -180,6 +180,7 @@ static void do_status(struct imap_session *session, struct text rest)
 static void do_examine(struct imap_session *session, struct text rest)
 {
 	char name[WORD_BYTES_MAX] = "";
+	uint32_t next_uid;
 
 	session->model->counts->examines++;
 	session->box = word(&rest, name) ? imap_model_find(session->model, name) : NULL;
@@ -190,9 +191,10 @@ static void do_examine(struct imap_session *session, struct text rest)
 	}
 	imap_model_say(session, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n");
 	imap_model_say(session, "* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n");
-	imap_model_say(session, "* %u EXISTS\r\n* 0 RECENT\r\n", session->box->messages_count);
+	imap_model_say(session, "* %u EXISTS\r\n* 0 RECENT\r\n",
+		       imap_model_messages(session->box, &next_uid));
 	imap_model_say(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", session->box->epoch);
-	imap_model_say(session, "* OK [UIDNEXT %u] Predicted next UID\r\n", session->box->next_uid);
+	imap_model_say(session, "* OK [UIDNEXT %u] Predicted next UID\r\n", next_uid);
 	imap_model_done(session, "OK [READ-ONLY] Examine completed");
 }
 
@@ -369,7 +371,7 @@ static void *accepted(void *owner, struct net_conn *conn)
 	session->model = model;
 	session->conn = conn;
 	if (model->counts->connections++ < model->end_count)
-		net_end_after(conn, model->end_after, model->end_is_reset);
+		net_accident_after(conn, model->end_how, model->end_after, 0);
 	net_throttle(conn, model->bytes_per_second);
 	imap_model_say(session, "* OK [CAPABILITY %s] Model ready.\r\n", model->capabilities);
 	imap_model_flush(session);

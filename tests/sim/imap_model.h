@@ -12,8 +12,10 @@ struct imap_model_message {
 	uint32_t uid;
 	char flags[64]; /* "\\Seen $Forwarded" */
 	char date[32];	/* "17-Jul-1996 02:44:25 -0700" */
-	uint8_t *bytes;
+	const uint8_t *bytes;
 	size_t length;
+	bool gone; /* expunged: not there any more, and the judge knows what it was */
+	int was;   /* the message this one was before its folder was replaced: its index, or -1 */
 };
 
 struct imap_model_box {
@@ -22,7 +24,10 @@ struct imap_model_box {
 	char attributes[64];			 /* "\\Sent" */
 	uint32_t epoch, next_uid;		 /* UIDVALIDITY, UIDNEXT */
 	bool subscribed;
-	unsigned messages_count;
+	bool gone;		 /* deleted or renamed away */
+	bool may_be_refused;	 /* a run may leave it out and say so: it is not what it was */
+	unsigned messages_count; /* those that are gone among them */
+	unsigned late;		 /* so many of the last are not announced yet, nor handed out */
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
 };
 
@@ -40,10 +45,11 @@ struct imap_model {
 	unsigned boxes_count;
 	struct imap_model_box boxes[IMAP_MODEL_BOXES_MAX];
 	struct imap_model_counts *counts;
-	/* Faults. The first `end_count` connections of a process end after so many bytes each. */
+	/* Faults. The first `end_count` connections of a process meet it after so many bytes each.
+	 */
 	unsigned end_count;
 	uint64_t end_after;
-	bool end_is_reset;
+	enum net_accident end_how;
 	unsigned refuse_fetches;   /* so many FETCH commands get NO [UNAVAILABLE] */
 	uint64_t bytes_per_second; /* 0: no limit */
 };
@@ -54,9 +60,16 @@ extern const char imap_model_capabilities_extended[]; /* as Dovecot's */
 /* `name` is borrowed for the model's life. */
 struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, const char *name,
 					  const char *attributes);
-/* Takes a copy of the bytes. The uid is the next one. */
+/* Takes a copy of the bytes, which lives until imap_model_clear(). The uid is the next one. */
 struct imap_model_message *imap_model_add_message(struct imap_model_box *, const char *flags,
 						  const char *date, const void *, size_t);
+/* Messages that a client can see, and the one that comes after the last of them. */
+unsigned imap_model_messages(const struct imap_model_box *, uint32_t *next_uid);
+/* The folder is made anew under its name, its messages under new numbers. */
+void imap_model_replace(struct imap_model_box *);
+/* The folder has another name now; the old one is gone. */
+struct imap_model_box *imap_model_rename(struct imap_model *, struct imap_model_box *,
+					 const char *name);
 void imap_model_listen(struct imap_model *, uint16_t port);
 /* Frees the messages' bytes. */
 void imap_model_clear(struct imap_model *);

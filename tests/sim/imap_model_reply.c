@@ -46,6 +46,24 @@ void imap_model_flush(struct imap_session *session)
 
 /* ---- the mailbox ---- */
 
+/* Bytes of messages, of every state of the model that a test may go back to. */
+struct kept {
+	struct kept *next;
+	uint8_t bytes[];
+};
+static struct kept *first_kept;
+
+static const uint8_t *keep(const void *from, size_t n)
+{
+	struct kept *kept = malloc(sizeof *kept + n + 1);
+
+	must(kept);
+	kept->next = first_kept;
+	first_kept = kept;
+	bytes_copy(kept->bytes, from, n, BYTES_META);
+	return kept->bytes;
+}
+
 struct imap_model_box *imap_model_add_box(struct imap_model *model, const char *raw,
 					  const char *name, const char *attributes)
 {
@@ -71,26 +89,82 @@ struct imap_model_message *imap_model_add_message(struct imap_model_box *box, co
 	snprintf(message->flags, sizeof message->flags, "%s", flags);
 	snprintf(message->date, sizeof message->date, "%s", date);
 	message->length = n;
-	message->bytes = malloc(n + 1);
-	must(message->bytes);
-	bytes_copy(message->bytes, from, n, BYTES_META);
+	message->bytes = keep(from, n);
+	message->was = -1;
 	return message;
 }
 
 void imap_model_clear(struct imap_model *model)
 {
-	for (unsigned i = 0; i < model->boxes_count; i++)
-		for (unsigned j = 0; j < model->boxes[i].messages_count; j++)
-			free(model->boxes[i].messages[j].bytes);
 	model->boxes_count = 0;
+	for (struct kept *next; first_kept; first_kept = next) {
+		next = first_kept->next;
+		free(first_kept);
+	}
+}
+
+/* Not announced yet, or not there any more. */
+static bool is_hidden(const struct imap_model_box *box, unsigned index)
+{
+	return box->messages[index].gone || index + box->late >= box->messages_count;
+}
+
+unsigned imap_model_messages(const struct imap_model_box *box, uint32_t *next_uid)
+{
+	unsigned count = 0;
+
+	*next_uid = box->next_uid;
+	if (box->late && box->late <= box->messages_count)
+		*next_uid = box->messages[box->messages_count - box->late].uid;
+	for (unsigned i = 0; i < box->messages_count; i++)
+		count += !is_hidden(box, i);
+	return count;
+}
+
+/* ---- what happens to it ---- */
+
+void imap_model_replace(struct imap_model_box *box)
+{
+	unsigned before = box->messages_count;
+
+	box->epoch++;
+	box->may_be_refused = true;
+	for (unsigned i = 0; i < before; i++) {
+		struct imap_model_message *message = &box->messages[i], *again;
+
+		if (message->gone)
+			continue;
+		must(box->messages_count < IMAP_MODEL_MESSAGES_MAX);
+		again = &box->messages[box->messages_count++];
+		*again = *message;
+		again->uid = box->next_uid++;
+		again->was = (int)i;
+		message->gone = true;
+	}
+}
+
+struct imap_model_box *imap_model_rename(struct imap_model *model, struct imap_model_box *box,
+					 const char *name)
+{
+	struct imap_model_box *to = &model->boxes[model->boxes_count++];
+
+	must(model->boxes_count <= IMAP_MODEL_BOXES_MAX && strlen(name) < sizeof to->raw);
+	*to = *box; /* UIDVALIDITY and UIDs stay, as Dovecot and Cyrus leave them */
+	to->name = name;
+	snprintf(to->raw, sizeof to->raw, "%s", name);
+	box->gone = true;
+	for (unsigned i = 0; i < box->messages_count; i++)
+		box->messages[i].gone = true;
+	return to;
 }
 
 /* INBOX in any case of letters, RFC 9051 section 5.1. */
 struct imap_model_box *imap_model_find(struct imap_model *model, const char *raw)
 {
 	for (unsigned i = 0; i < model->boxes_count; i++)
-		if (strcmp(model->boxes[i].raw, raw) == 0 ||
-		    (strcasecmp(raw, "INBOX") == 0 && strcasecmp(model->boxes[i].raw, raw) == 0))
+		if (!model->boxes[i].gone &&
+		    (strcmp(model->boxes[i].raw, raw) == 0 ||
+		     (strcasecmp(raw, "INBOX") == 0 && strcasecmp(model->boxes[i].raw, raw) == 0)))
 			return &model->boxes[i];
 	return NULL;
 }
@@ -101,11 +175,13 @@ void imap_model_status(struct imap_session *session, const struct imap_model_box
 		       const char *items)
 {
 	uint64_t bytes = 0;
+	uint32_t next_uid;
+	unsigned count = imap_model_messages(box, &next_uid);
 
 	for (unsigned i = 0; i < box->messages_count; i++)
-		bytes += box->messages[i].length;
+		bytes += is_hidden(box, i) ? 0 : box->messages[i].length;
 	imap_model_say(session, "* STATUS \"%s\" (MESSAGES %u UIDNEXT %u UIDVALIDITY %u", box->raw,
-		       box->messages_count, box->next_uid, box->epoch);
+		       count, next_uid, box->epoch);
 	if (strstr(items, "SIZE"))
 		imap_model_say(session, " SIZE %llu", (unsigned long long)bytes);
 	imap_model_say(session, ")\r\n");
@@ -136,7 +212,7 @@ void imap_model_list(struct imap_session *session, const char *verb, const char 
 	for (unsigned i = 0; pattern[0] && i < model->boxes_count; i++) {
 		const struct imap_model_box *box = &model->boxes[i];
 
-		if (strcmp(verb, "LSUB") == 0 && !box->subscribed)
+		if (box->gone || (strcmp(verb, "LSUB") == 0 && !box->subscribed))
 			continue;
 		if (strpbrk(pattern, "*%") || imap_model_find(model, pattern) == box)
 			list_one(session, verb, box, options);
@@ -169,11 +245,12 @@ static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
 	return false;
 }
 
-static void fetch_one(struct imap_session *session, unsigned index, const char *items)
+static void fetch_one(struct imap_session *session, unsigned sequence, unsigned index,
+		      const char *items)
 {
 	const struct imap_model_message *message = &session->box->messages[index];
 
-	imap_model_say(session, "* %u FETCH (UID %u", index + 1, message->uid);
+	imap_model_say(session, "* %u FETCH (UID %u", sequence, message->uid);
 	if (strcasestr(items, "FLAGS"))
 		imap_model_say(session, " FLAGS (%s)", message->flags);
 	if (strcasestr(items, "INTERNALDATE"))
@@ -192,14 +269,18 @@ static void fetch_one(struct imap_session *session, unsigned index, const char *
 void imap_model_fetch(struct imap_session *session, const char *set, const char *items)
 {
 	const struct imap_model_box *box = session->box;
-	uint32_t highest = box->messages_count ? box->messages[box->messages_count - 1].uid : 0;
+	uint32_t highest = 0;
+	unsigned sequence = 0;
 
+	for (unsigned i = 0; i < box->messages_count; i++)
+		highest = is_hidden(box, i) ? highest : box->messages[i].uid;
 	if (strcasestr(items, "BODY[") || strcasestr(items, "RFC822 ") ||
 	    strcasestr(items, "RFC822)"))
 		session->model->counts->changes++; /* without PEEK it sets \Seen */
 	for (unsigned i = 0; i < box->messages_count; i++)
-		if (set_holds(set, box->messages[i].uid, highest))
-			fetch_one(session, i, items);
+		if (!is_hidden(box, i) && ++sequence &&
+		    set_holds(set, box->messages[i].uid, highest))
+			fetch_one(session, sequence, i, items);
 }
 
 /* ---- */

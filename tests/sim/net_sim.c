@@ -8,7 +8,12 @@
 
 #include "tests/sim/sim.h"
 
-enum { CONN_MAGIC = 0x2e7c022, LATENCY_NSEC_MAX = 400000 };
+enum {
+	CONN_MAGIC = 0x2e7c022,
+	LATENCY_NSEC_MAX = 400000,
+	/* Of the connections in bad weather so many are refused, or never made. */
+	REFUSED_ONE_IN = 8,
+};
 
 struct net_conn {
 	uint32_t magic;
@@ -18,18 +23,34 @@ struct net_conn {
 	struct buffer said;
 	size_t taken; /* of said */
 	nsec ready_at;
-	uint64_t end_after, throttle;
-	bool will_end, end_is_reset;
+	enum net_accident accident; /* to come, */
+	uint64_t accident_after;    /* after so many bytes more */
+	nsec pause;
+	uint64_t throttle;
 	bool ended, reset; /* by the server */
-	bool shut;	   /* by the client */
+	bool stalled;
+	bool shut; /* by the client */
 };
 
 static struct net_server servers[NET_SERVERS_MAX];
 static unsigned servers_count;
+static struct {
+	unsigned count;
+	uint64_t bytes;
+	nsec pause;
+} weather;
 
 void net_forget(void)
 {
 	servers_count = 0;
+	weather.count = 0;
+}
+
+void net_weather(unsigned count, uint64_t bytes, nsec pause)
+{
+	weather.count = count;
+	weather.bytes = bytes;
+	weather.pause = pause;
 }
 
 void net_listen(const struct net_server *server)
@@ -58,20 +79,34 @@ static void server_lets_go(struct net_conn *conn)
 
 /* ---- the server's side ---- */
 
+/* How much of the n bytes that are being said still comes through. */
+static size_t accident_happens(struct net_conn *conn, size_t n)
+{
+	enum net_accident accident = conn->accident;
+
+	conn->accident = NET_NONE;
+	if (accident == NET_PAUSES) {
+		conn->ready_at =
+			(nsec)max_u64((uint64_t)conn->ready_at, (uint64_t)sim_now()) + conn->pause;
+		return n;
+	}
+	conn->stalled = accident == NET_STALLS;
+	conn->ended = accident != NET_STALLS;
+	conn->reset = accident == NET_RESETS;
+	return (size_t)conn->accident_after;
+}
+
 void net_say(struct net_conn *conn, const void *from, size_t n)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);
-	if (conn->ended)
+	if (conn->ended || conn->stalled)
 		return;
 	if (conn->said.bytes == conn->taken)
 		conn->ready_at = soon(conn, n);
-	if (conn->will_end && n >= conn->end_after) {
-		buffer_add(&conn->said, from, (size_t)conn->end_after);
-		conn->ended = true;
-		conn->reset = conn->end_is_reset;
-		return;
-	}
-	conn->end_after -= conn->will_end ? n : 0;
+	if (conn->accident && n >= conn->accident_after)
+		n = accident_happens(conn, n);
+	else
+		conn->accident_after -= conn->accident ? n : 0;
 	buffer_add(&conn->said, from, n);
 	must(!conn->said.failed);
 }
@@ -91,11 +126,13 @@ void net_reset(struct net_conn *conn)
 	conn->taken = conn->said.bytes;
 }
 
-void net_end_after(struct net_conn *conn, uint64_t bytes, bool reset)
+void net_accident_after(struct net_conn *conn, enum net_accident accident, uint64_t bytes,
+			nsec pause)
 {
-	conn->will_end = true;
-	conn->end_after = bytes;
-	conn->end_is_reset = reset;
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	conn->accident = accident;
+	conn->accident_after = bytes;
+	conn->pause = pause;
 }
 
 void net_throttle(struct net_conn *conn, uint64_t bytes_per_second)
@@ -124,6 +161,20 @@ static unsigned port_of(const struct sockaddr *address)
 	return 0;
 }
 
+/* Half of the accidents fall into the first bytes: the greeting, the login, the listing. */
+static int meets_weather(struct net_conn *conn)
+{
+	uint64_t bytes = sim_one_in(SIM_NET, 2) ? weather.bytes : min_u64(weather.bytes, 4000);
+
+	weather.count--;
+	if (sim_one_in(SIM_NET, REFUSED_ONE_IN))
+		return -ECONNREFUSED;
+	net_accident_after(conn, NET_CLOSES + (enum net_accident)sim_below(SIM_NET, NET_PAUSES),
+			   sim_below(SIM_NET, bytes + 1),
+			   (nsec)sim_below(SIM_NET, (uint64_t)weather.pause + 1));
+	return 0;
+}
+
 int net_connect(struct net_conn *conn, const struct sockaddr *address, socklen_t bytes)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);
@@ -135,6 +186,10 @@ int net_connect(struct net_conn *conn, const struct sockaddr *address, socklen_t
 			conn->server = &servers[i];
 	if (!conn->server)
 		return -ECONNREFUSED;
+	if (weather.count && meets_weather(conn) == -ECONNREFUSED) {
+		conn->server = NULL;
+		return -ECONNREFUSED;
+	}
 	conn->session = conn->server->accepted(conn->server->owner, conn);
 	must(conn->session);
 	return 0;
@@ -147,9 +202,15 @@ int64_t net_send(struct net_conn *conn, const void *from, size_t n)
 		return -ENOTCONN;
 	if (conn->shut || (conn->ended && conn->reset))
 		return conn->shut ? -EPIPE : -ECONNRESET;
-	if (conn->session && !conn->ended)
+	if (conn->session && !conn->ended && !conn->stalled)
 		conn->server->received(conn->session, conn, from, n);
 	return (int64_t)n;
+}
+
+bool net_is_stalled(const struct net_conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return conn->stalled && !conn->shut;
 }
 
 int net_shutdown(struct net_conn *conn)

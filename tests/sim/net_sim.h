@@ -29,8 +29,13 @@ void net_say(struct net_conn *, const void *, size_t);
 /* Close after what was said; or at once, losing what was not delivered yet. */
 void net_hang_up(struct net_conn *);
 void net_reset(struct net_conn *);
-/* Fault to come: after `bytes` more said by the server the connection ends (reset or orderly). */
-void net_end_after(struct net_conn *, uint64_t bytes, bool reset);
+/* An accident to come, after `bytes` more said by the server: it closes, the connection is reset,
+ * nothing comes through any more in either direction, or nothing for `pause`. */
+enum net_accident { NET_NONE, NET_CLOSES, NET_RESETS, NET_STALLS, NET_PAUSES };
+void net_accident_after(struct net_conn *, enum net_accident, uint64_t bytes, nsec pause);
+/* The next `count` connections meet accidents that the dice choose, also while they are made, and
+ * then within their first `bytes` bytes; pauses last up to `pause`. */
+void net_weather(unsigned count, uint64_t bytes, nsec pause);
 /* Bytes a second the server's side delivers; 0: no limit. */
 void net_throttle(struct net_conn *, uint64_t bytes_per_second);
 
@@ -38,6 +43,8 @@ void net_throttle(struct net_conn *, uint64_t bytes_per_second);
 struct net_conn *net_open(void);
 int net_connect(struct net_conn *, const struct sockaddr *, socklen_t);
 int64_t net_send(struct net_conn *, const void *, size_t);
+/* Nothing goes out any more: a send waits until it is called off. */
+bool net_is_stalled(const struct net_conn *);
 int net_shutdown(struct net_conn *);
 /* When something can be taken: a time, or INT64_MAX for not as things stand. */
 nsec net_ready_at(const struct net_conn *);

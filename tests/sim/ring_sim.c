@@ -21,7 +21,9 @@ enum {
 	NO_BUFFER = UINT16_MAX,
 	POOL_SMALL = 8, /* with few buffers receiving starves, which must be survived, too */
 	OP_NSEC_MAX = 200000,
+	SLOW_ONE_IN = 40,
 };
+#define SLOW_NSEC_MAX (20 * NSEC_SECOND)
 
 /* Lies in an operation's scratch. */
 struct act {
@@ -111,6 +113,16 @@ void ring_on_wake(struct ring *ring, void (*woken)(void *context), void *context
 
 /* ---- operations ---- */
 
+/* On a slow machine an operation now and then takes seconds: a disk that spins up, a full queue. */
+static nsec op_ready_at(void)
+{
+	nsec at = sim_now() + 1 + (nsec)sim_below(SIM_ORDER, OP_NSEC_MAX);
+
+	if (sim_is_slow() && sim_one_in(SIM_ORDER, SLOW_ONE_IN))
+		at += (nsec)sim_below(SIM_ORDER, SLOW_NSEC_MAX);
+	return at;
+}
+
 void ring_submit(struct ring *ring, struct ring_op *op)
 {
 	MAGIC_CHECK(ring, RING_MAGIC);
@@ -118,7 +130,7 @@ void ring_submit(struct ring *ring, struct ring_op *op)
 	op->magic = OP_MAGIC;
 	*act_of(op) =
 		(struct act){ .next = ring->first,
-			      .ready_at = sim_now() + 1 + (nsec)sim_below(SIM_ORDER, OP_NSEC_MAX) };
+			      .ready_at = ring_verb_is_stalled(op) ? INT64_MAX : op_ready_at() };
 	ring->first = op;
 	ring->in_flight++;
 	ring->counts.operations++;

@@ -293,6 +293,13 @@ int32_t ring_verb_do(const struct ring_op *op)
 	}
 }
 
+bool ring_verb_is_stalled(const struct ring_op *op)
+{
+	const struct file *file = op->verb == RING_SEND ? file_of(op->fd) : NULL;
+
+	return file && file->conn && net_is_stalled(file->conn);
+}
+
 const char *ring_verb_name(enum ring_verb verb)
 {
 	static const char *const names[RING_VERB_COUNT] = {

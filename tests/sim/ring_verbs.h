@@ -9,6 +9,8 @@
 /* Carry out `op` now; the result is as the kernel's. */
 int32_t ring_verb_do(const struct ring_op *);
 const char *ring_verb_name(enum ring_verb);
+/* It never ends by itself: it must be called off. */
+bool ring_verb_is_stalled(const struct ring_op *);
 /* The connection behind a file number, with a reference of its own; NULL if it is none. */
 struct net_conn *ring_verb_conn(int fd);
 /* Files and sockets not closed yet; each is printed when `aloud`. */

@@ -89,6 +89,18 @@ void sim_advance(nsec until)
 		now = until;
 }
 
+int64_t sim_wall_s(void)
+{
+	bool jumped = config.wall_jumps_at && steps >= config.wall_jumps_at;
+
+	return config.wall_s + (jumped ? config.wall_jump_s : 0);
+}
+
+bool sim_is_slow(void)
+{
+	return config.slow;
+}
+
 unsigned sim_process_no(void)
 {
 	return config.process_no;

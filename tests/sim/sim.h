@@ -21,6 +21,10 @@ struct sim_config {
 	void (*cut)(void *owner, const char *what);
 	void (*stuck)(void *owner, const char *why);
 	void (*passed)(void *owner); /* before each step that is not cut; may be NULL */
+	int64_t wall_s;		     /* the wall clock is so much before or behind, */
+	uint64_t wall_jumps_at;	     /* and jumps at this step */
+	int64_t wall_jump_s;
+	bool slow; /* operations take seconds now and then */
 	void *owner;
 };
 
@@ -44,5 +48,7 @@ static inline bool sim_one_in(enum sim_dice dice, unsigned chance)
 nsec sim_now(void);
 void sim_advance(nsec until); /* never back */
 unsigned sim_process_no(void);
+int64_t sim_wall_s(void); /* what the wall clock is off by */
+bool sim_is_slow(void);
 
 #endif

@@ -26,6 +26,8 @@ enum {
 	 * may be lost by the next cut. */
 	KILL_ONE_IN = 4,
 };
+/* Longer than a server may be silent: some pauses are waited for, others end the conversation. */
+#define WORLD_PAUSE_MAX (90 * NSEC_SECOND)
 
 const char world_archive_path[] = "/mail/archive", world_state_path[] = "/state/mailhaul",
 	   world_source_shown[] = "imaps://alice@127.0.0.1/";
@@ -127,13 +129,30 @@ static void stuck(void *owner, const char *why)
 	leave();
 }
 
-/* A drain is asked for from outside, as a signal would: between two steps. */
+/* What comes from outside comes between two steps: the wish to drain as a signal would, and what
+ * people do to the mailbox. */
 static void passed(void *owner)
 {
 	struct world *world = owner;
 
 	if (world->drain_after && sim_steps() == world->drain_after)
 		shard_request(SHARD_DRAIN);
+	if (world->happens_at && sim_steps() == world->happens_at) {
+		world->happens(world);
+		world->result->happened = true;
+	}
+}
+
+static void arm(struct world *world)
+{
+	const struct world_faults *faults = &world->faults;
+
+	net_weather(faults->bad_connections, faults->bad_bytes, WORLD_PAUSE_MAX);
+	if (faults->room_bytes)
+		disk_limit(world->disk, faults->room_bytes);
+	disk_fail_sync(world->disk, faults->sync_no);
+	disk_fail_write(world->disk, faults->write_no);
+	disk_fail_read(world->disk, faults->read_no);
 }
 
 static void live(struct world *world, world_body *body, void *argument)
@@ -144,6 +163,10 @@ static void live(struct world *world, world_body *body, void *argument)
 				     .cut = cut,
 				     .stuck = stuck,
 				     .passed = passed,
+				     .wall_s = world->wall_s,
+				     .wall_jumps_at = world->faults.wall_jumps_at,
+				     .wall_jump_s = world->faults.wall_jump_s,
+				     .slow = world->faults.slow,
 				     .owner = world };
 	struct world_result *result = world->result;
 
@@ -152,6 +175,7 @@ static void live(struct world *world, world_body *body, void *argument)
 	sim_begin(&config);
 	sqlite_vfs_sim_register();
 	net_forget();
+	arm(world);
 	imap_model_listen(&world->imap, WORLD_PORT);
 	result->error = body(world, argument);
 	snprintf(result->note, sizeof result->note, "%s", result->error ? err_note()->text : "");
@@ -182,6 +206,21 @@ static void wait_for_end(struct world *world, pid_t child)
 	disk_process_ended(world->disk);
 }
 
+/* What the process's memory knew of the world, and the next one must find. */
+static void carry_over(struct world *world)
+{
+	struct world_faults *faults = &world->faults;
+
+	if (world->result->happened)
+		world->happens(world);
+	if (faults->wall_jumps_at && world->result->steps >= faults->wall_jumps_at)
+		world->wall_s += faults->wall_jump_s;
+	if (faults->room_bytes)
+		disk_limit(world->disk, 0);
+	*faults = (struct world_faults){ 0 };
+	world->happens_at = world->cut_at = 0;
+}
+
 const struct world_result *world_process(struct world *world, world_body *body, void *argument)
 {
 	pid_t child;
@@ -196,7 +235,7 @@ const struct world_result *world_process(struct world *world, world_body *body, 
 	if (child == 0)
 		live(world, body, argument);
 	wait_for_end(world, child);
-	world->cut_at = 0;
+	carry_over(world);
 	return world->result;
 }
 
@@ -217,16 +256,25 @@ void world_show(const struct world *world, const char *what)
 
 struct world_mark world_mark(const struct world *world)
 {
-	return (struct world_mark){ disk_save(world->disk), world->process_no };
+	struct imap_model *imap = malloc(sizeof *imap);
+
+	must(imap);
+	*imap = world->imap;
+	return (struct world_mark){ disk_save(world->disk), imap, world->process_no,
+				    world->wall_s };
 }
 
 void world_back(struct world *world, const struct world_mark *mark)
 {
 	disk_restore(world->disk, mark->disk);
+	world->imap = *mark->imap;
 	world->process_no = mark->process_no;
+	world->wall_s = mark->wall_s;
 }
 
 void world_mark_free(struct world_mark *mark)
 {
 	disk_image_free(&mark->disk);
+	free(mark->imap);
+	mark->imap = NULL;
 }

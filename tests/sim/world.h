@@ -32,6 +32,7 @@ enum world_end {
 struct world_result {
 	enum world_end end;
 	enum err error;
+	bool happened;		       /* world.happens did */
 	char note[ERR_NOTE_BYTES_MAX]; /* of the error; or why it is stuck */
 	uint64_t steps;
 	char last_step[32];
@@ -39,6 +40,17 @@ struct world_result {
 	unsigned faults;     /* the judge's */
 	struct imap_model_counts imap;
 	struct lane_progress progress;
+};
+
+/* What goes wrong for the next process, besides the cut; forgotten behind it. 0: not that. */
+struct world_faults {
+	unsigned bad_connections;	     /* so many meet accidents of the dice, */
+	uint64_t bad_bytes;		     /* in their first so many bytes */
+	uint64_t room_bytes;		     /* the disk is full at so many */
+	unsigned sync_no, write_no, read_no; /* this sync, write or read of a file fails: EIO */
+	bool slow;			     /* operations take seconds now and then */
+	uint64_t wall_jumps_at;		     /* the wall clock is set at this step, */
+	int64_t wall_jump_s;		     /* by so much, for good */
 };
 
 struct world {
@@ -53,6 +65,11 @@ struct world {
 	unsigned connections; /* conversations with the source at once */
 	bool cuts_kill;	      /* the process alone, always; else the dice say so now and then */
 	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
+	struct world_faults faults;
+	int64_t wall_s; /* what the wall clock is off by */
+	/* What people do to the mailbox while the next process is at this step; 0: nothing. */
+	uint64_t happens_at;
+	void (*happens)(struct world *);
 };
 
 /* A world with an empty disk and a server without folders. */
@@ -84,10 +101,12 @@ bool world_judge(struct world *);
 /* Print what the last process came to. */
 void world_show(const struct world *, const char *what);
 
-/* A place to come back to: the disk as it is now, and whose turn it is. */
+/* A place to come back to: disk, mailbox and clock as they are now, and whose turn it is. */
 struct world_mark {
 	struct disk_image *disk;
+	struct imap_model *imap;
 	unsigned process_no;
+	int64_t wall_s;
 };
 struct world_mark world_mark(const struct world *);
 void world_back(struct world *, const struct world_mark *);

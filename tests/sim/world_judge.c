@@ -1,6 +1,8 @@
 /* What must hold in the simulated world when a run went to its end, whatever happened before: none
  * lost, none doubled, every byte and fact as the server has it, the ledger in bold states only,
- * nothing unfinished left behind. Reads the archive as `mailhaul extract` and `verify` do. */
+ * nothing unfinished left behind. What was deleted meanwhile may be there, once; what is in a
+ * folder that was replaced by another one of its name, too, if the ledger says that it was refused.
+ * Reads the archive as `mailhaul extract` and `verify` do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@ struct judge {
 	struct archive *archive;
 	unsigned seen[IMAP_MODEL_BOXES_MAX][IMAP_MODEL_MESSAGES_MAX];
 	unsigned seen_box[IMAP_MODEL_BOXES_MAX];
+	bool refused[IMAP_MODEL_BOXES_MAX];
+	uint64_t seen_all;
 	/* the message being read */
 	const struct imap_model_message *message;
 	uint64_t read;
@@ -119,6 +123,7 @@ static void judge_message(struct judge *judge, const struct archive_message *fou
 		return;
 	}
 	judge->seen[b][m]++;
+	judge->seen_all++;
 	judge->message = &box->messages[m];
 	judge->read = 0;
 	judge->differs = false;
@@ -131,6 +136,17 @@ static void judge_message(struct judge *judge, const struct archive_message *fou
 	err_note_clear();
 }
 
+/* Copies of a message, under this number and those it had before. */
+static unsigned copies_of(const struct judge *judge, unsigned b, unsigned m)
+{
+	const struct imap_model_box *box = &judge->world->imap.boxes[b];
+	unsigned copies = 0;
+
+	for (int i = (int)m; i >= 0; i = box->messages[i].was)
+		copies += judge->seen[b][i];
+	return copies;
+}
+
 static void judge_counts(struct judge *judge)
 {
 	const struct imap_model *model = &judge->world->imap;
@@ -138,13 +154,17 @@ static void judge_counts(struct judge *judge)
 	for (unsigned b = 0; b < model->boxes_count; b++) {
 		const struct imap_model_box *box = &model->boxes[b];
 
-		if (judge->seen_box[b] != 1)
+		if (judge->seen_box[b] > 1 || (judge->seen_box[b] == 0 && !box->gone))
 			fault(judge, "folder \"%s\" is there %u times", box->name,
 			      judge->seen_box[b]);
-		for (unsigned m = 0; m < box->messages_count; m++)
-			if (judge->seen[b][m] != 1)
+		for (unsigned m = 0; m < box->messages_count; m++) {
+			bool optional = box->messages[m].gone || judge->refused[b];
+			unsigned copies = copies_of(judge, b, m);
+
+			if (copies > 1 || (copies == 0 && !optional))
 				fault(judge, "message %u of \"%s\" is there %u times",
-				      box->messages[m].uid, box->name, judge->seen[b][m]);
+				      box->messages[m].uid, box->name, copies);
+		}
 	}
 }
 
@@ -214,10 +234,8 @@ static enum err judge_archive(struct judge *judge)
 
 	if (e)
 		return e;
-	if ((e = judge_mailboxes(judge)) == OK) {
-		judge_counts(judge);
+	if ((e = judge_mailboxes(judge)) == OK)
 		e = archive_verify(judge->archive, verify_fault, judge, &check);
-	}
 	archive_close(&judge->archive);
 	return e;
 }
@@ -227,28 +245,49 @@ static enum err judge_archive(struct judge *judge)
 static void judge_totals(struct judge *judge, const struct ledger_totals *totals)
 {
 	const struct imap_model *model = &judge->world->imap;
-	uint64_t messages = 0;
+	unsigned boxes = model->boxes_count, gone = 0, refused = 0;
 
-	for (unsigned i = 0; i < model->boxes_count; i++)
-		messages += model->boxes[i].messages_count;
-	if (totals->messages[LEDGER_MOVED] != messages || totals->boxes != model->boxes_count)
+	for (unsigned i = 0; i < boxes; i++) {
+		gone += model->boxes[i].gone;
+		refused += judge->refused[i];
+	}
+	if (totals->messages[LEDGER_MOVED] != judge->seen_all || totals->boxes > boxes ||
+	    totals->boxes < boxes - gone)
 		fault(judge, "the ledger knows %llu moved messages of %llu, %llu folders of %u",
 		      (unsigned long long)totals->messages[LEDGER_MOVED],
-		      (unsigned long long)messages, (unsigned long long)totals->boxes,
-		      model->boxes_count);
+		      (unsigned long long)judge->seen_all, (unsigned long long)totals->boxes,
+		      boxes);
 	if (totals->messages[LEDGER_SKIPPED] || totals->messages[LEDGER_DOUBTFUL] ||
-	    totals->messages[LEDGER_WITHDRAWN] || totals->boxes_skipped)
-		fault(judge,
-		      "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages, %llu "
-		      "skipped folders",
+	    totals->messages[LEDGER_WITHDRAWN])
+		fault(judge, "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages",
 		      (unsigned long long)totals->messages[LEDGER_SKIPPED],
 		      (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
-		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN],
-		      (unsigned long long)totals->boxes_skipped);
-	if (totals->ranges_open || totals->seals_open)
+		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN]);
+	if ((totals->ranges_open && !refused && !gone) || totals->seals_open)
 		fault(judge, "the ledger has %llu open ranges, %llu open seals",
 		      (unsigned long long)totals->ranges_open,
 		      (unsigned long long)totals->seals_open);
+}
+
+/* Folders that the last run left out: only those that are not what they were may be among them. */
+static enum err judge_refused(struct judge *judge, struct ledger *ledger, uint64_t mailbox_no)
+{
+	struct ledger_exception *exception = calloc(1, sizeof *exception);
+	enum err e;
+	int b;
+
+	must(exception);
+	while ((e = ledger_exception_next(ledger, mailbox_no, exception)) == OK) {
+		b = box_index(&judge->world->imap, exception->box_name);
+		if (exception->no == 0 && b >= 0 && judge->world->imap.boxes[b].may_be_refused)
+			judge->refused[b] = true;
+		else
+			fault(judge, "the ledger has an exception: message %llu of \"%s\", %s",
+			      (unsigned long long)exception->no, exception->box_name,
+			      exception->reason_name);
+	}
+	free(exception);
+	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
 static enum err judge_ledger(struct judge *judge)
@@ -266,7 +305,11 @@ static enum err judge_ledger(struct judge *judge)
 	if (!e)
 		e = ledger_totals(ledger, mailbox.mailbox_no, &totals);
 	if (!e)
+		e = judge_refused(judge, ledger, mailbox.mailbox_no);
+	if (!e) {
 		judge_totals(judge, &totals);
+		judge_counts(judge);
+	}
 	ledger_close(&ledger);
 	return e;
 }
@@ -274,7 +317,7 @@ static enum err judge_ledger(struct judge *judge)
 static enum err judge_all(void *argument)
 {
 	struct judge *judge = argument;
-	enum err e = judge_archive(judge);
+	enum err e = judge_archive(judge); /* first: what it has is compared with the ledger */
 
 	if (e)
 		fault(judge, "reading the archive: %s %s", err_name(e), err_note()->text);

@@ -204,7 +204,7 @@ TEST(a_connection_that_is_to_be_cut_is_cut)
 
 	world->imap.end_count = 1;
 	world->imap.end_after = 20;
-	world->imap.end_is_reset = true;
+	world->imap.end_how = NET_RESETS;
 	CHECK_EQ(run(world, talk_fiber)->error, ERR_NET_RESET);
 	world_close(&world);
 }

@@ -1,0 +1,240 @@
+/* Sweeps over the steps of a run. */
+#include "tests/sim/sweep.h"
+
+#include <stdlib.h>
+
+#include "tests/test.h"
+
+enum { SECOND_CUTS_STEP = 7 };
+
+uint64_t sweep_asked(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value ? strtoull(value, NULL, 10) : 0;
+}
+
+bool sweep_another_is_asked(const char *mine)
+{
+	static const char *const choices[] = { "CUT",  "KILL",	 "END",	     "DRAIN",
+					       "ROOM", "SHARED", "SCENARIO", "RUNS" };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++) {
+		const char *value = getenv(choices[i]);
+
+		if (value && *value && strcmp(choices[i], mine) != 0)
+			return true;
+	}
+	return false;
+}
+
+uint64_t sweep_every(uint64_t count, uint64_t wanted)
+{
+	return count <= wanted ? 1 : (count + wanted - 1) / wanted;
+}
+
+/* ---- what must hold ---- */
+
+bool sweep_is_harmless(const struct world *world)
+{
+	const struct imap_model_counts *imap = &world->result->imap;
+
+	if (imap->changes == 0 && imap->unknown == 0 && world->result->open_files == 0)
+		return true;
+	printf("  the server got %u commands that change it, %u unknown ones (\"%s\"); %u files "
+	       "left open\n",
+	       imap->changes, imap->unknown, imap->unknown_line, world->result->open_files);
+	return false;
+}
+
+bool sweep_completes(struct world *world, const char *what)
+{
+	const struct world_result *result = world_copy(world);
+
+	if (result->end == WORLD_FINISHED && result->error == OK && sweep_is_harmless(world))
+		return true;
+	world_show(world, what);
+	return false;
+}
+
+bool sweep_has_nothing_to_do(struct world *world)
+{
+	uint64_t before = disk_fingerprint(world->disk, world_archive_path);
+
+	if (!sweep_completes(world, "the run with nothing to do"))
+		return false;
+	if (world->result->imap.fetches == 0 &&
+	    disk_fingerprint(world->disk, world_archive_path) == before)
+		return true;
+	printf("  with nothing to do, %u FETCH commands were sent and the archive %s\n",
+	       world->result->imap.fetches,
+	       disk_fingerprint(world->disk, world_archive_path) == before ? "is the same"
+									   : "changed");
+	return false;
+}
+
+bool sweep_ends_well(struct world *world)
+{
+	if (!sweep_completes(world, "the next run"))
+		return false;
+	world_lose_power(world);
+	return world_judge(world) && sweep_has_nothing_to_do(world);
+}
+
+/* Named one by one: whatever else a trouble ends in is a misunderstanding of ours. */
+bool sweep_is_excused(enum err e)
+{
+	static const enum err excused[] = { OK,
+					    ERR_DISK_FULL,
+					    ERR_DISK_IO,
+					    ERR_NET_REFUSED,
+					    ERR_NET_TIMEOUT,
+					    ERR_NET_CLOSED,
+					    ERR_NET_RESET,
+					    ERR_TLS_CUT,
+					    ERR_FIBER_TIMEOUT,
+					    ERR_FIBER_CANCELED,
+					    ERR_IMAP_UNAVAILABLE,
+					    ERR_IMAP_BYE };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(excused); i++)
+		if (e == excused[i])
+			return true;
+	return false;
+}
+
+/* ---- cuts ---- */
+
+void sweep_open(struct sweep *sweep, const struct scenario *scenario, struct world *world,
+		const char *variable)
+{
+	*sweep = (struct sweep){ .scenario = scenario,
+				 .variable = variable,
+				 .world = world,
+				 .only = sweep_asked(variable),
+				 .only_second = sweep_asked("CUT2") };
+	sweep->start = world_mark(world);
+	CHECK(sweep_completes(world, "a run that is not cut"));
+	sweep->steps = world->result->steps;
+	world_back(world, &sweep->start);
+}
+
+void sweep_close(struct sweep *sweep)
+{
+	world_mark_free(&sweep->start);
+	world_close(&sweep->world);
+}
+
+static void tell_failure(struct sweep *sweep, uint64_t first, uint64_t second)
+{
+	const char *name = sweep->scenario->name;
+
+	sweep->failures++;
+	printf("  repeat: make sim SEED=%llu", (unsigned long long)sweep->world->seed);
+	if (name)
+		printf(" SCENARIO=%s", name);
+	printf(" %s=%llu", sweep->variable, (unsigned long long)first);
+	if (second)
+		printf(" CUT2=%llu", (unsigned long long)second);
+	printf("\n");
+}
+
+/* Cut the next process before step k. False: it went wrong in another way. */
+static bool cut(struct world *world, uint64_t k, bool may_fail)
+{
+	world_cut_at(world, k);
+	world_copy(world);
+	if (world->result->end == WORLD_CUT ||
+	    (world->result->end == WORLD_FINISHED &&
+	     (world->result->error == OK || (may_fail && sweep_is_excused(world->result->error)))))
+		return true;
+	world_show(world, "the run to be cut");
+	return false;
+}
+
+/* The first run, cut at k, and what happens until the next one. */
+static bool cut_first(struct sweep *sweep, uint64_t k)
+{
+	const struct scenario *scenario = sweep->scenario;
+	struct world *world = sweep->world;
+
+	world_back(world, &sweep->start);
+	if (scenario->trouble)
+		scenario->trouble(world, k);
+	if (scenario->meanwhile) {
+		world->happens = scenario->meanwhile;
+		world->happens_at = 1 + (k * 2654435761u >> 7) % k;
+	}
+	if (!cut(world, k, scenario->trouble != NULL))
+		return false;
+	if (scenario->between)
+		scenario->between(world);
+	return true;
+}
+
+static void cut_once(struct sweep *sweep, uint64_t k)
+{
+	sweep->made++;
+	if (!cut_first(sweep, k) || !sweep_ends_well(sweep->world))
+		tell_failure(sweep, k, 0);
+}
+
+void sweep_cuts(struct sweep *sweep, uint64_t usual)
+{
+	uint64_t step = sweep_asked("SIM_ALL") ? 1 : sweep_every(sweep->steps, usual);
+
+	for (uint64_t k = 1 + sweep->world->seed % step; k <= sweep->steps; k += step)
+		if (!sweep->only && sweep->failures < FAILURES_MAX)
+			cut_once(sweep, k);
+	if (sweep->only && !sweep->only_second)
+		cut_once(sweep, sweep->only);
+	CHECK_EQ(sweep->failures, 0);
+	CHECK(sweep->made > 0 || sweep->only_second);
+}
+
+static void cut_twice(struct sweep *sweep, const struct world_mark *after_first, uint64_t first,
+		      uint64_t second)
+{
+	world_back(sweep->world, after_first);
+	sweep->made++;
+	if (!cut(sweep->world, second, false) || !sweep_ends_well(sweep->world))
+		tell_failure(sweep, first, second);
+}
+
+/* Cut at `first`, see how long the recovery is, and cut that in many places. */
+static void cut_in_recovery(struct sweep *sweep, uint64_t first, uint64_t seconds)
+{
+	struct world *world = sweep->world;
+	struct world_mark mark;
+	uint64_t steps, step;
+
+	if (!cut_first(sweep, first)) {
+		tell_failure(sweep, first, 0);
+		return;
+	}
+	mark = world_mark(world);
+	if (sweep->only_second) {
+		cut_twice(sweep, &mark, first, sweep->only_second);
+	} else if (sweep_completes(world, "the run after the cut")) {
+		steps = world->result->steps;
+		step = sweep_asked("SIM_ALL") ? SECOND_CUTS_STEP : sweep_every(steps, seconds);
+		for (uint64_t j = 1 + first % step; j <= steps; j += step)
+			if (sweep->failures < FAILURES_MAX)
+				cut_twice(sweep, &mark, first, j);
+	} else {
+		tell_failure(sweep, first, 0);
+	}
+	world_mark_free(&mark);
+}
+
+void sweep_second_cuts(struct sweep *sweep, uint64_t firsts, uint64_t seconds)
+{
+	uint64_t step = sweep_every(sweep->steps, firsts);
+
+	for (uint64_t k = 1 + sweep->world->seed % step; k <= sweep->steps; k += step)
+		if (!sweep->only && sweep->failures < FAILURES_MAX)
+			cut_in_recovery(sweep, k, seconds);
+	if (sweep->only && sweep->only_second)
+		cut_in_recovery(sweep, sweep->only, seconds);
+	CHECK_EQ(sweep->failures, 0);
+}
