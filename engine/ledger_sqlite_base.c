@@ -473,11 +473,13 @@ static enum err load_id(struct ledger_store *store)
 		bytes_copy(store->id, sqlite3_column_blob(statement, 0), LEDGER_ID_BYTES,
 			   BYTES_META);
 	sqlite3_finalize(statement);
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		return ledger_sqlite_error(store, result, "reading the identity");
 	if (!whole)
 		return RAISE(ERR_LEDGER_DAMAGED,
-			     "the ledger %s has no identity (%s); look at it with: sqlite3 %s"
+			     "the ledger %s has no identity; look at it with: sqlite3 %s"
 			     " \"pragma integrity_check\"",
-			     store->path, sqlite3_errmsg(store->db), store->path);
+			     store->path, store->path);
 	return OK;
 }
 
