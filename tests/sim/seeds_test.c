@@ -1,0 +1,250 @@
+/* Whole worlds from a seed: a mailbox of any shape, runs that are cut or meet any mix of accidents,
+ * people who go on using the mailbox; then one run without trouble, and everything must be well.
+ *
+ *	make sim RUNS=1000 SEED=1     so many worlds, from this seed on
+ *	make sim RUNS=1 SEED=123      that world alone, with what happens in it */
+#include <stdlib.h>
+
+#include "tests/sim/sweep.h"
+#include "tests/test.h"
+
+enum {
+	RUNS_USUAL = SANITIZED ? 12 : 80,
+	TROUBLED_MAX = 6, /* runs before the one that must end well */
+	NAMES_COUNT = 6,
+	WALL_JUMP_S_MAX = 2 * 365 * 86400,
+};
+
+struct tally {
+	uint64_t worlds, runs, cut, failed, steps;
+};
+
+/* The seed's own dice, apart from those of the processes: splitmix64, as sim.c. */
+struct dice {
+	uint64_t state;
+};
+
+static uint64_t below(struct dice *dice, uint64_t bound)
+{
+	uint64_t value = dice->state += 0x9e3779b97f4a7c15u;
+
+	value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+	value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+	return (value ^ (value >> 31)) % bound;
+}
+
+static bool one_in(struct dice *dice, unsigned chance)
+{
+	return below(dice, chance) == 0;
+}
+
+/* Small numbers as likely as large ones: as many between 10 and 100 as between 100 and 1000. */
+static uint64_t up_to(struct dice *dice, uint64_t most)
+{
+	unsigned bits = 0;
+
+	while (most >> bits)
+		bits++;
+	return min_u64(below(dice, UINT64_C(1) << below(dice, bits + 1)), most);
+}
+
+/* ---- the mailbox ---- */
+
+static void add_mail(struct world *world, struct dice *dice, struct imap_model_box *box)
+{
+	static const char *const flags[] = { "", "\\Seen", "\\Seen \\Answered", "\\Draft",
+					     "\\Flagged $Forwarded" };
+	static const char *const dates[] = { "17-Jul-1996 02:44:25 -0700",
+					     " 9-Feb-2020 23:59:59 +0530",
+					     "31-Dec-1999 23:59:59 -1200",
+					     "01-Jan-1970 00:00:00 +0000",
+					     "19-Jan-2038 03:14:08 +0000" };
+	struct buffer mail = { 0 };
+	unsigned copies = one_in(dice, 8) ? 3 : 1;
+	uint64_t most = one_in(dice, 24) ? STAGE_BYTES_MAX + 300000 : 30000;
+
+	if (!one_in(dice, 20))
+		world_make_mail(world, "any", up_to(dice, most), &mail);
+	for (unsigned i = 0; i < copies && box->messages_count < IMAP_MODEL_MESSAGES_MAX / 4; i++)
+		(void)imap_model_add_message(box, flags[below(dice, ARRAY_COUNT(flags))],
+					     dates[below(dice, ARRAY_COUNT(dates))], mail.at,
+					     mail.bytes);
+	buffer_free(&mail);
+	if (one_in(dice, 6)) /* some were deleted long ago */
+		box->next_uid += (uint32_t)up_to(dice, 100000);
+}
+
+static void fill(struct world *world, struct dice *dice)
+{
+	static const char *const names[NAMES_COUNT] = {
+		"INBOX", "A", "A/B", "Sent", "Trash", "Old"
+	};
+	unsigned boxes = 1 + (unsigned)below(dice, NAMES_COUNT);
+
+	world->connections = 1 + (unsigned)below(dice, 3);
+	world->pack_bytes = UINT64_C(16384) << below(dice, 5);
+	if (one_in(dice, 4))
+		world->imap.capabilities = imap_model_capabilities_plain;
+	if (one_in(dice, 6))
+		world->imap.bytes_per_second = 5000 + below(dice, 100000);
+	for (unsigned b = 0; b < boxes; b++) {
+		struct imap_model_box *box =
+			imap_model_add_box(&world->imap, names[b], names[b], "");
+
+		for (uint64_t messages = up_to(dice, 15); messages; messages--)
+			add_mail(world, dice, box);
+	}
+}
+
+/* ---- what happens ---- */
+
+static struct imap_model_box *any_box(struct world *world, struct dice *dice)
+{
+	return &world->imap.boxes[below(dice, world->imap.boxes_count)];
+}
+
+/* Of the world and its moment alone: it is done by the process, and again for those after it. */
+static void people(struct world *world)
+{
+	struct dice dice = { world->seed * 1000 + world->process_no };
+	struct imap_model_box *box = any_box(world, &dice);
+	unsigned what = (unsigned)below(&dice, 8);
+
+	if (box->gone)
+		return;
+	if (what == 0 && box->messages_count <= IMAP_MODEL_MESSAGES_MAX / 4)
+		imap_model_replace(box);
+	else if (what == 1 && world->imap.boxes_count < IMAP_MODEL_BOXES_MAX &&
+		 strcmp(box->name, "Old") == 0)
+		(void)imap_model_rename(&world->imap, box, "New");
+	else if (what <= 3 && box->messages_count)
+		box->messages[below(&dice, box->messages_count)].gone = true;
+	else if (what == 4)
+		box->late = box->late ? 0 : (unsigned)up_to(&dice, box->messages_count);
+	else
+		add_mail(world, &dice, box);
+}
+
+static void add_faults(struct world *world, struct dice *dice)
+{
+	struct world_faults *faults = &world->faults;
+
+	if (one_in(dice, 3)) {
+		/* Three in a row could look as if one message was to blame, and it be skipped. */
+		faults->bad_connections = 1 + (unsigned)below(dice, 2);
+		faults->bad_bytes = 1 + up_to(dice, 1000000);
+	}
+	if (one_in(dice, 6))
+		faults->room_bytes = 4096 * (1 + up_to(dice, 300));
+	if (one_in(dice, 5))
+		faults->sync_no = 1 + (unsigned)up_to(dice, 60);
+	if (one_in(dice, 6))
+		faults->write_no = 1 + (unsigned)up_to(dice, 120);
+	if (one_in(dice, 8))
+		faults->read_no = 1 + (unsigned)up_to(dice, 60);
+	faults->slow = one_in(dice, 5);
+	if (one_in(dice, 4)) {
+		faults->wall_jumps_at = 1 + up_to(dice, 500);
+		faults->wall_jump_s = (int64_t)below(dice, 2 * WALL_JUMP_S_MAX) - WALL_JUMP_S_MAX;
+	}
+	world->imap.refuse_fetches = one_in(dice, 8) ? 1 + (unsigned)below(dice, 2) : 0;
+}
+
+static void tell(const struct world *world, const struct world_faults *faults)
+{
+	if (sweep_asked("RUNS") != 1)
+		return;
+	printf("  bad connections %u within %llu bytes, room %llu, sync %u, write %u, read %u, "
+	       "slow %d, clock %lld s at %llu, cut at %llu, people at %llu\n",
+	       faults->bad_connections, (unsigned long long)faults->bad_bytes,
+	       (unsigned long long)faults->room_bytes, faults->sync_no, faults->write_no,
+	       faults->read_no, faults->slow, (long long)faults->wall_jump_s,
+	       (unsigned long long)faults->wall_jumps_at, (unsigned long long)world->cut_at,
+	       (unsigned long long)world->happens_at);
+}
+
+/* A run that anything may happen to; it may end in any way but a wrong one. */
+static bool troubled_run(struct world *world, struct dice *dice, struct tally *tally)
+{
+	const struct world_result *result = world->result;
+
+	add_faults(world, dice);
+	if (one_in(dice, 3)) {
+		world->happens = people;
+		world->happens_at = 1 + up_to(dice, 400);
+	}
+	if (!one_in(dice, 3))
+		world_cut_at(world, 1 + up_to(dice, 1000));
+	if (one_in(dice, 8))
+		world->drain_after = 1 + (unsigned)up_to(dice, 400);
+	tell(world, &world->faults);
+	world_copy(world);
+	world->drain_after = 0;
+	world->imap.refuse_fetches = 0;
+	tally->runs++;
+	tally->cut += result->end == WORLD_CUT;
+	tally->failed += result->end == WORLD_FINISHED && result->error;
+	tally->steps += result->steps;
+	if (sweep_asked("RUNS") == 1)
+		world_show(world, "the run");
+	if (result->end == WORLD_CUT ||
+	    (result->end == WORLD_FINISHED && sweep_is_excused(result->error) &&
+	     sweep_is_harmless(world)))
+		return true;
+	world_show(world, "a run in trouble");
+	return false;
+}
+
+/* What was announced late is there in the end. */
+static void come_to_rest(struct world *world)
+{
+	for (unsigned b = 0; b < world->imap.boxes_count; b++)
+		world->imap.boxes[b].late = 0;
+	world->imap.bytes_per_second = 0;
+}
+
+static bool world_of(uint64_t seed, struct tally *tally)
+{
+	struct world *world = world_open(seed);
+	struct dice dice = { seed };
+	bool good = true;
+
+	fill(world, &dice);
+	world->cuts_kill = one_in(&dice, 4);
+	for (uint64_t runs = 1 + below(&dice, TROUBLED_MAX); good && runs; runs--) {
+		good = troubled_run(world, &dice, tally);
+		if (one_in(&dice, 3))
+			people(world);
+		if (one_in(&dice, 8))
+			world_lose_power(world);
+		if (one_in(&dice, 8))
+			world->wall_s -= (int64_t)below(&dice, WALL_JUMP_S_MAX);
+	}
+	come_to_rest(world);
+	good = good && sweep_ends_well(world);
+	tally->worlds++;
+	if (!good)
+		printf("  repeat: make sim RUNS=1 SEED=%llu\n", (unsigned long long)seed);
+	world_close(&world);
+	return good;
+}
+
+TEST(a_world_of_any_seed_ends_well_after_enough_runs)
+{
+	uint64_t runs = sweep_asked("RUNS"), first = world_seed(SEED_USUAL);
+	struct tally tally = { 0 };
+	unsigned failures = 0;
+
+	if (!runs && sweep_another_is_asked(""))
+		SKIP("another accident is to be repeated");
+	runs = runs ? runs : RUNS_USUAL;
+	for (uint64_t i = 0; i < runs && failures < FAILURES_MAX; i++)
+		failures += !world_of(first + i, &tally);
+	CHECK_EQ(failures, 0);
+	printf("  seeds %llu to %llu: %llu worlds, %llu runs, %llu of them cut, %llu failed; %llu "
+	       "steps\n",
+	       (unsigned long long)first, (unsigned long long)(first + tally.worlds - 1),
+	       (unsigned long long)tally.worlds, (unsigned long long)tally.runs,
+	       (unsigned long long)tally.cut, (unsigned long long)tally.failed,
+	       (unsigned long long)tally.steps);
+}
