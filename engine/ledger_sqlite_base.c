@@ -518,7 +518,8 @@ enum err ledger_sqlite_open(const char *path, const char *mode_of, struct ledger
 	if (e)
 		return e;
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	if (!(e = ledger_sqlite_recognize(store)) && !(e = execute(store, settings, "opening")) &&
+	if (!(e = ledger_sqlite_recognize(store)) && !(e = ledger_sqlite_settle_log(store)) &&
+	    !(e = execute(store, settings, "opening")) &&
 	    !(e = store->version < LEDGER_SCHEMA ? make_tables(store) : OK) &&
 	    !(e = load_id(store)))
 		e = load_reasons(store);
