@@ -107,7 +107,8 @@ enum err ledger_sqlite_connect(const char *path, const char *mode_of, int flags,
 /* ERR_LEDGER_DAMAGED unless it is a ledger, ERR_LEDGER_VERSION if of a version that we do not know;
  * sets `version`, to 0 when nothing was ever written to it. */
 enum err ledger_sqlite_recognize(struct ledger_store *) MUST_CHECK;
-/* What an earlier run left in the log is durable on return; nobody else writes. After recognize(). */
+/* After recognize(): what an earlier run left in the log is durable on return; nobody else writes.
+ */
 enum err ledger_sqlite_settle_log(struct ledger_store *) MUST_CHECK;
 /* Make the tables of an older version look like ours, for this connection only. */
 enum err ledger_sqlite_view_old(struct ledger_store *) MUST_CHECK;

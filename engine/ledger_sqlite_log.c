@@ -33,6 +33,7 @@ static enum err write_again(struct ledger_store *store, int which)
 	sqlite3_int64 bytes = 0;
 	int result = sqlite3_file_control(store->db, "main", which, &file);
 	char *part;
+	enum err e;
 
 	if (!result && file && file->pMethods)
 		result = file->pMethods->xFileSize(file, &bytes);
@@ -42,19 +43,24 @@ static enum err write_again(struct ledger_store *store, int which)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the ledger %s", store->path);
 	result = result ? result : copy_over_itself(file, part, bytes);
 	free(part);
-	return result ? ledger_sqlite_error(store, result, "settling the log") : OK;
+	if (!result)
+		return OK;
+	/* Past SQLite's own calls, so it knows of no error. */
+	e = (result & 0xff) == SQLITE_FULL ? ERR_DISK_FULL : ERR_DISK_IO;
+	return RAISE(e, "writing the log of the ledger %s again, as an earlier run left it: %s",
+		     store->path, sqlite3_errstr(result));
 }
 
 enum err ledger_sqlite_settle_log(struct ledger_store *store)
 {
-	enum err e = ledger_sqlite_do(store, SQL_BEGIN_WRITE, NO_NUMBERS, NULL), ended;
+	enum err e, ended;
 
-	if (e)
+	/* Nothing but the head is in a file without tables, and it is in no log. */
+	if (store->version == 0)
+		return write_again(store, SQLITE_FCNTL_FILE_POINTER);
+	if ((e = ledger_sqlite_do(store, SQL_BEGIN_WRITE, NO_NUMBERS, NULL)))
 		return e;
 	e = write_again(store, SQLITE_FCNTL_JOURNAL_POINTER);
-	/* Nothing but the head is in a file without tables, and it is in no log. */
-	if (!e && store->version == 0)
-		e = write_again(store, SQLITE_FCNTL_FILE_POINTER);
 	ended = ledger_sqlite_do(store, SQL_ROLLBACK, NO_NUMBERS, NULL);
 	return e ? e : ended;
 }

@@ -330,6 +330,11 @@ int disk_truncate(struct disk *disk, int node, uint64_t bytes)
 		return -EFBIG;
 	if (bytes < file->bytes && !clear_from(disk, file, bytes))
 		return -ENOSPC;
+	if (bytes < file->bytes) {
+		file->bytes_shortest =
+			file->is_shortened ? min_u64(file->bytes_shortest, bytes) : bytes;
+		file->is_shortened = true;
+	}
 	file->bytes = bytes;
 	return 0;
 }
@@ -344,9 +349,11 @@ static void slot_sync(struct disk *disk, struct disk_slot *slot, enum disk_cut c
 /* The sync failed: this page was written before that, or is lost. */
 static void slot_lose(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
 {
+	if (!slot->now)
+		return;
 	if (slot->now == slot->durable || sim_one_in(SIM_DISK, 2))
 		slot_sync(disk, slot, cut);
-	else if (slot->now)
+	else
 		disk->lost[slot->now / 8] |= (uint8_t)(1u << slot->now % 8);
 }
 
@@ -364,6 +371,7 @@ int disk_sync(struct disk *disk, int node)
 	}
 	slots_each(disk, file, DISK_CUT_KEEPS, slot_sync);
 	file->bytes_durable = file->bytes;
+	file->is_shortened = false;
 	return 0;
 }
 
@@ -406,9 +414,13 @@ static void tear(struct disk *disk, const struct disk_slot *slot)
 
 static void slot_cut(struct disk *disk, struct disk_slot *slot, enum disk_cut cut)
 {
+	bool kept = cut != DISK_CUT_LOSES; /* a hole, where the file was cut short */
+
 	if (slot->now == slot->durable)
 		return;
-	if (is_lost(disk, slot->now) || !survives(cut))
+	if (slot->now)
+		kept = !is_lost(disk, slot->now) && survives(cut);
+	if (!kept)
 		slot_set_now(disk, slot, slot->durable);
 	else if (cut == DISK_CUT_MIXES && slot->now && sim_one_in(SIM_DISK, TORN_ONE_IN))
 		tear(disk, slot);
@@ -426,10 +438,13 @@ static void slot_forget_lost(struct disk *disk, struct disk_slot *slot, enum dis
  * growing may end anywhere between. */
 static uint64_t length_after_cut(const struct disk_node *file, enum disk_cut cut)
 {
-	if (cut == DISK_CUT_MIXES && file->bytes > file->bytes_durable && sim_one_in(SIM_DISK, 2))
-		return file->bytes_durable +
-		       sim_below(SIM_DISK, file->bytes - file->bytes_durable + 1);
-	return survives(cut) ? file->bytes : file->bytes_durable;
+	uint64_t from = file->bytes_durable;
+
+	if (file->is_shortened && cut == DISK_CUT_MIXES)
+		from = file->bytes_shortest;
+	if (cut == DISK_CUT_MIXES && file->bytes > from && sim_one_in(SIM_DISK, 2))
+		return from + sim_below(SIM_DISK, file->bytes - from + 1);
+	return survives(cut) ? file->bytes : from;
 }
 
 void disk_node_cut(struct disk *disk, int node, enum disk_cut cut)
@@ -438,11 +453,14 @@ void disk_node_cut(struct disk *disk, int node, enum disk_cut cut)
 
 	if (file->is_directory)
 		return;
+	if (cut == DISK_CUT_MIXES && file->is_shortened && !survives(cut))
+		cut = DISK_CUT_LOSES;
 	file->bytes = length_after_cut(file, cut);
 	slots_each(disk, file, cut, slot_cut);
 	must(clear_from(disk, file, file->bytes));
 	slots_each(disk, file, cut, slot_sync);
 	file->bytes_durable = file->bytes;
+	file->is_shortened = false;
 }
 
 void disk_process_ended(struct disk *disk)

@@ -8,10 +8,14 @@
  * then each 512-byte sector of one (a torn write), and of the unsynced names a prefix in the order
  * they happened (as a journal does).
  *
+ * Cutting a file short is one act, with what was written to it before, as in the journals of ext4
+ * and XFS: a cut leaves the whole old file, or the shorter one and of what came later by the dice.
+ *
  * A sync that fails writes some pages and loses the others: as Linux does, it takes them for
- * written, so the next sync succeeds and does not write them again (https://lwn.net/Articles/752063).
- * They are read as they were written until their memory is wanted for something else, here at the
- * end of the process if the dice say so, and are gone with a power cut.
+ * written, so the next sync succeeds and does not write them again
+ * (https://lwn.net/Articles/752063). They are read as they were written until their memory is
+ * wanted for something else, here at the end of the process if the dice say so, and are gone with a
+ * power cut.
  *
  * Results are as the kernel's: >= 0, or -errno. Not for: sockets (net_sim.h), locks between
  * processes (one simulated process lives at a time). */

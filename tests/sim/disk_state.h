@@ -28,6 +28,8 @@ struct disk_node {
 	bool used, is_directory;
 	uint32_t mode, holders;
 	uint64_t bytes, bytes_durable;
+	bool is_shortened;	      /* since the last sync, */
+	uint64_t bytes_shortest;      /* and then it had so many */
 	uint32_t maps[DISK_MAPS_MAX]; /* pages of slots */
 };
 
@@ -53,7 +55,7 @@ struct disk {
 	uint64_t pages_used, pages_limit;
 	size_t mapped_bytes;
 	unsigned fail_read, fail_write, fail_sync;
-	/* A bit for each page that a failed sync lost: taken for written, and not on the platter. */
+	/* A bit for each page that a failed sync lost: taken for written, not on the platter. */
 	uint8_t lost[DISK_PAGES_MAX / 8];
 	struct disk_node nodes[DISK_NODES_MAX]; /* [0] is never used */
 	struct disk_names now, durable;

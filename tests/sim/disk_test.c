@@ -108,6 +108,29 @@ TEST(an_unsynced_length_ends_between_the_old_one_and_the_new_one)
 	CHECK(shorter > 0 && whole > 0);
 }
 
+TEST(a_file_cut_short_is_the_old_one_or_the_short_one_after_a_power_cut)
+{
+	unsigned old = 0, empty = 0;
+
+	for (unsigned seed = 0; seed < SEEDS; seed++) {
+		struct disk *disk = open_seeded(seed);
+		int node = make_file(disk, "/a", 'x', 5 * PAGE);
+		uint64_t bytes;
+
+		CHECK_EQ(disk_sync(disk, node) | disk_sync(disk, disk_find(disk, "/")), 0);
+		CHECK_EQ(disk_truncate(disk, node, 0), 0);
+		disk_power_cut(disk);
+		bytes = disk_fact(disk, node).bytes;
+		for (unsigned i = 0; i < 5 && bytes; i++)
+			CHECK_EQ(byte_at(disk, node, i * PAGE), 'x');
+		old += bytes == 5 * PAGE;
+		empty += bytes == 0;
+		disk_close(&disk);
+	}
+	CHECK_EQ(old + empty, SEEDS);
+	CHECK(old > 0 && empty > 0);
+}
+
 TEST(a_name_may_vanish_until_its_directory_is_synced_even_if_the_file_was)
 {
 	unsigned gone = 0, there = 0;

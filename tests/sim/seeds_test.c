@@ -103,6 +103,16 @@ static struct imap_model_box *any_box(struct world *world, struct dice *dice)
 	return &world->imap.boxes[below(dice, world->imap.boxes_count)];
 }
 
+/* Some of it is announced later: by then, not behind it, comes what came later. */
+static void deliver(struct world *world, struct dice *dice, struct imap_model_box *box)
+{
+	unsigned before = box->messages_count;
+
+	add_mail(world, dice, box);
+	if (one_in(dice, 3))
+		box->late = box->messages_count - before;
+}
+
 /* Of the world and its moment alone: it is done by the process, and again for those after it. */
 static void people(struct world *world)
 {
@@ -112,6 +122,8 @@ static void people(struct world *world)
 
 	if (box->gone)
 		return;
+	if (sweep_asked("RUNS") == 1)
+		printf("  people do %u to \"%s\"\n", what, box->name);
 	if (what == 0 && box->messages_count <= IMAP_MODEL_MESSAGES_MAX / 4)
 		imap_model_replace(box);
 	else if (what == 1 && world->imap.boxes_count < IMAP_MODEL_BOXES_MAX &&
@@ -120,9 +132,9 @@ static void people(struct world *world)
 	else if (what <= 3 && box->messages_count)
 		box->messages[below(&dice, box->messages_count)].gone = true;
 	else if (what == 4)
-		box->late = box->late ? 0 : (unsigned)up_to(&dice, box->messages_count);
+		box->late = 0;
 	else
-		add_mail(world, &dice, box);
+		deliver(world, &dice, box);
 }
 
 static void add_faults(struct world *world, struct dice *dice)

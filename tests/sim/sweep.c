@@ -5,7 +5,8 @@
 
 #include "tests/test.h"
 
-enum { SECOND_CUTS_STEP = 7 };
+/* With SIM_ALL=1. */
+enum { FIRSTS_MORE = 8, SECOND_CUTS_STEP = 7 };
 
 uint64_t sweep_asked(const char *variable)
 {
@@ -229,7 +230,8 @@ static void cut_in_recovery(struct sweep *sweep, uint64_t first, uint64_t second
 
 void sweep_second_cuts(struct sweep *sweep, uint64_t firsts, uint64_t seconds)
 {
-	uint64_t step = sweep_every(sweep->steps, firsts);
+	uint64_t step =
+		sweep_every(sweep->steps, sweep_asked("SIM_ALL") ? FIRSTS_MORE * firsts : firsts);
 
 	for (uint64_t k = 1 + sweep->world->seed % step; k <= sweep->steps; k += step)
 		if (!sweep->only && sweep->failures < FAILURES_MAX)

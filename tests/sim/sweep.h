@@ -53,7 +53,7 @@ void sweep_close(struct sweep *);
 /* About `usual` cuts, or all with SIM_ALL=1, or the one that is asked for. */
 void sweep_cuts(struct sweep *, uint64_t usual);
 /* About `firsts` cuts, each followed by about `seconds` cuts of the run that recovers from it;
- * SIM_ALL=1: by every seventh. */
+ * SIM_ALL=1: eight times as many, each by every seventh. */
 void sweep_second_cuts(struct sweep *, uint64_t firsts, uint64_t seconds);
 
 /* Every how many-th of `count`, so that about `wanted` are taken. */
