@@ -1,6 +1,7 @@
 # mailhaul. `make` builds build/mailhaul; `make check` proves it; `make demo` shows it; `make bench`
 # measures it. Variants stand beside each other: make SAN=address,undefined, make CC=clang.
 #   make test T=pipe       one unit test file        make sim SEED=7      one simulated run
+#   make sim RUNS=1000 SEED=1   so many simulated worlds, each with other accidents
 #   make BUILD=build/mine  a build folder of its own
 
 SHELL := /bin/bash
@@ -104,7 +105,7 @@ bench-binaries: $(BENCH)
 test: unit-binaries wire-binaries
 	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))
 sim: sim-binaries
-	@SEED=$(SEED) tests/run $(SIM)
+	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,tests/run $(SIM))
 lint:
 	@tools/lint.py
 check:
