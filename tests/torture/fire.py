@@ -258,14 +258,14 @@ class Watch:
                 yield kind
 
     def follow(self, child, kind=None, ordinal=0, seconds=LIMIT_SECONDS):
-        """Until the ordinal-th change of that kind: True; False: the process ended, or the time is over, before."""
+        """Until the ordinal-th change of that kind (None: of any): True; False: the process ended, or the time is over, before."""
         pidfd, end, seen = os.pidfd_open(child.pid), time.monotonic() + seconds, 0
         try:
             while time.monotonic() < end:
                 ready, _, _ = select.select([self.fd, pidfd], [], [], max(0, end - time.monotonic()))
                 for found in self.read():
-                    seen += found == kind
-                    if kind and seen >= ordinal > 0:
+                    seen += kind in (None, found)
+                    if seen >= ordinal > 0:
                         return True
                 if pidfd in ready:
                     return False
@@ -285,10 +285,13 @@ class Moments:
     def strike(self, place, child, act):
         """Do `act` at a moment; says at which one. None: the process came to its end before."""
         kind = self.dice.choice(['start', 'any time', *sorted(self.counts)])
+        if place.runs > 1 and self.dice.random() < 0.5:
+            kind = 'recovery'
         watch = Watch(*place.roots())
         try:
-            if kind in self.counts:
-                if not watch.follow(child, kind, self.dice.randint(1, max(1, self.counts[kind] // place.runs))):
+            if kind in self.counts or kind == 'recovery':
+                wanted, most = (None, 10) if kind == 'recovery' else (kind, self.counts[kind] // place.runs)
+                if not watch.follow(child, wanted, self.dice.randint(1, max(1, most))):
                     return None
                 time.sleep(self.dice.choice([0, 0, self.dice.expovariate(1 / 0.0005)]))
             else:
@@ -374,7 +377,8 @@ class Place:
         return sqlite3.connect(aside + '/ledger.db')
 
     def check_ledger(self):
-        """It is whole and its sums are true, at any moment. Messages moved."""
+        """It is whole and its sums are true, at any moment. Messages moved; self.seals counts the seals that are open."""
+        self.seals = 0
         with self.ledger() as db:
             check(db.execute('PRAGMA integrity_check').fetchall() == [('ok',)], 'the ledger is damaged')
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'box'").fetchone():
@@ -386,6 +390,7 @@ class Place:
             wrong = db.execute('SELECT name, bytes_moved, (SELECT ifnull(sum(size_bytes), 0) FROM settled s WHERE s.box_no = box.box_no AND fate & 7 = 1) AS n '
                                'FROM box WHERE n <> bytes_moved').fetchall()
             check(not wrong, 'sums of the ledger are wrong', wrong)
+            self.seals = db.execute('SELECT count(*) FROM seal').fetchone()[0]
             return db.execute('SELECT count(*) FROM settled WHERE fate & 7 = 1').fetchone()[0]
 
     def check_cut(self):
@@ -395,7 +400,6 @@ class Place:
         if os.path.exists(self.archive + '/mailhaul-archive.json'):
             stored = json.loads(run(MAILHAUL, 'verify', '--json', self.url).stdout.splitlines()[-1])['messages']
         check(stored >= moved, 'the ledger says %d were moved, the archive holds %d' % (moved, stored))
-        return moved
 
     def judge(self):
         """Exactly what the server holds, every byte, flag and date once; and one more run has nothing to do."""
