@@ -6,7 +6,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 REAL = TOP + '/tests/real/'
 MAILHAUL = os.path.abspath(os.environ.get('MAILHAUL', TOP + '/build/gcc/mailhaul'))
-WORK = TOP + '/build/fire-test'
+WORK = os.path.abspath(os.environ.get('WORK', TOP + '/build/fire-test'))
 LIMIT_SECONDS = 120  # no run may take longer, whatever is done to it
 USERS, MESSAGES = 6, 30
 libc = ctypes.CDLL(None, use_errno=True)
