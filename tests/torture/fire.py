@@ -180,7 +180,7 @@ class Disk:
         os.unlink(self.dir + '/filler')
 
     def fail(self):
-        """As when the device fails: the kernel makes it read-only under those who write."""
+        """As when the device fails: the kernel makes it read-only under those who write, and what was not forced to disk is lost."""
         device = os.path.basename(run('df', '--output=source', self.dir).stdout.split()[-1])
         with open('/sys/fs/ext4/%s/trigger_fs_error' % device, 'w') as f:
             try:
