@@ -114,7 +114,8 @@ demo:
 	@tests/demo
 bench:
 	@bench/run
-torture: $(TORTURE)
-	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe TEST_SECONDS=600 tests/run tests/torture/*_test
+torture: $(TORTURE) $(OUT)/mailhaul
+	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe MAILHAUL=$(abspath $(OUT))/mailhaul KILLS=$(or $(KILLS),200) SEED=$(SEED) \
+	  TEST_SECONDS=7200 tests/run tests/torture/*_test
 clean:
 	rm -rf build

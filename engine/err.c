@@ -153,6 +153,7 @@ enum err err_of_file_errno(int errno_value)
 	case EDQUOT:
 		return ERR_DISK_FULL;
 	case EROFS:
+		return ERR_DISK_READ_ONLY;
 	case EACCES:
 	case EPERM:
 		return ERR_DISK_DENIED;

@@ -92,9 +92,9 @@ void err_note_clear(void);
 /* For the fiber switch: makes `note` current, returns the one before. NULL: the thread's own. */
 struct err_note *err_note_swap(struct err_note *note);
 
-/* errno (positive) of a file operation as one of ours: ENOSPC and EDQUOT are ERR_DISK_FULL; EROFS,
- * EACCES and EPERM ERR_DISK_DENIED; ENOENT and ENOTDIR ERR_DISK_ABSENT; EEXIST and ENOTEMPTY
- * ERR_DISK_EXISTS; the rest ERR_DISK_IO. */
+/* errno (positive) of a file operation as one of ours: ENOSPC and EDQUOT are ERR_DISK_FULL; EROFS
+ * ERR_DISK_READ_ONLY; EACCES and EPERM ERR_DISK_DENIED; ENOENT and ENOTDIR ERR_DISK_ABSENT; EEXIST
+ * and ENOTEMPTY ERR_DISK_EXISTS; the rest ERR_DISK_IO. */
 enum err err_of_file_errno(int errno_value);
 
 /* Copy `from` into `to`, control bytes and quotes escaped as \xNN, cut to fit with "..."; for

@@ -258,7 +258,7 @@ enum err ledger_sqlite_step(struct ledger_store *store, sqlite3_stmt *statement,
 		return OK;
 	if (result != SQLITE_DONE)
 		return ledger_sqlite_error(
-			store, result, sqlite3_stmt_readonly(statement) ? "reading" : "writing");
+			store, result, sqlite3_column_count(statement) ? "reading" : "writing");
 	return OK;
 }
 

@@ -37,36 +37,48 @@ static enum err read_salt(const char *path, uint8_t salt[SALT_BYTES])
 	return e;
 }
 
-static enum err write_salt(const char *path)
+static enum err write_salt(int fd, const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	uint8_t salt[SALT_BYTES];
+	enum err e = salt_make(salt);
+
+	errno = ENOSPC; /* of a short write */
+	if (!e && (write(fd, salt, sizeof salt) != (ssize_t)sizeof salt || fsync(fd)))
+		e = RAISE_ERRNO(err_of_file_errno(errno), errno, "writing %s", path);
+	return e;
+}
+
+/* A file that has no name yet, and where to link it from. Where the file system knows none (NFS),
+ * it has a name of its own until then. */
+static int open_nameless(const char *directory, const char *path, char *from, size_t size)
+{
+	int fd = open(directory, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		snprintf(from, size, "/proc/self/fd/%d", fd);
+	} else if (errno == EOPNOTSUPP || errno == EISDIR) {
+		snprintf(from, size, "%s.%ld", path, (long)getpid());
+		unlink(from); /* of a process that was killed here and had our number */
+		fd = open(from, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	}
+	return fd;
+}
+
+/* Written first and linked then: nobody ever reads a part of it, of two runs that make one at the
+ * same time the first wins, and a process that is killed here leaves nothing behind. */
+static enum err make_salt(const char *directory, const char *path)
+{
+	char from[PATH_BYTES_MAX + 24];
+	int fd = open_nameless(directory, path, from, sizeof from);
 	enum err e;
 
 	if (fd < 0)
 		return RAISE_ERRNO(err_of_file_errno(errno), errno, "making %s", path);
-	e = salt_make(salt);
-	errno = ENOSPC; /* of a short write */
-	if (!e && (write(fd, salt, sizeof salt) != (ssize_t)sizeof salt || fsync(fd)))
-		e = RAISE_ERRNO(err_of_file_errno(errno), errno, "writing %s", path);
-	close(fd);
-	return e;
-}
-
-/* Written under another name and linked: nobody ever reads a part of it, and of two runs that make
- * one at the same time the first wins. */
-static enum err make_salt(const char *path)
-{
-	char own[PATH_BYTES_MAX];
-	enum err e;
-
-	if (snprintf(own, sizeof own, "%s.%ld", path, (long)getpid()) >= (int)sizeof own)
-		return RAISE(ERR_DISK_IO, "the path %s is too long", path);
-	unlink(own); /* of a process that was killed here and had our number */
-	e = write_salt(own);
-	if (!e && link(own, path) && errno != EEXIST)
+	e = write_salt(fd, path);
+	if (!e && linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
 		e = RAISE_ERRNO(err_of_file_errno(errno), errno, "making %s", path);
-	unlink(own);
+	unlink(from); /* the other name, if it has one */
+	close(fd);
 	return e;
 }
 
@@ -80,7 +92,7 @@ enum err log_ids_open(struct log_ids *ids, const char *state_directory, bool nam
 		return OK;
 	if (snprintf(path, sizeof path, "%s/log.salt", state_directory) >= (int)sizeof path)
 		return RAISE(ERR_DISK_IO, "the path %s is too long", state_directory);
-	if (access(path, F_OK) && errno == ENOENT && (e = make_salt(path)))
+	if (access(path, F_OK) && errno == ENOENT && (e = make_salt(state_directory, path)))
 		return e;
 	return read_salt(path, ids->salt);
 }

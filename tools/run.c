@@ -39,6 +39,7 @@ bool run_is_stopped_by(enum err e)
 {
 	switch (e) {
 	case ERR_DISK_FULL:
+	case ERR_DISK_READ_ONLY:
 	case ERR_DISK_IO:
 	case ERR_LEDGER_DAMAGED:
 	case ERR_LEDGER_STATE:

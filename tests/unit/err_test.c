@@ -96,7 +96,7 @@ TEST(file_errors_become_ours)
 		enum err e;
 	} rows[] = {
 		{ ENOSPC, ERR_DISK_FULL },   { EDQUOT, ERR_DISK_FULL },
-		{ EROFS, ERR_DISK_DENIED },  { EACCES, ERR_DISK_DENIED },
+		{ EROFS, ERR_DISK_READ_ONLY },  { EACCES, ERR_DISK_DENIED },
 		{ ENOENT, ERR_DISK_ABSENT }, { EEXIST, ERR_DISK_EXISTS },
 		{ EIO, ERR_DISK_IO },	     { EBADF, ERR_DISK_IO },
 	};

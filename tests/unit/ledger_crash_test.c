@@ -283,6 +283,7 @@ TEST_FIBER(a_full_disk_is_said_and_loses_nothing_that_was_durable)
 	writes_left = 60;
 	CHECK_ERR(fill(&w, 501, 100000), ERR_DISK_FULL);
 	CHECK(strstr(err_note()->text, "ledger.db") != NULL);
+	CHECK(strstr(err_note()->text, "writing of the ledger") != NULL);
 	durable = ledger_durable(w.ledger);
 	CHECK(durable >= 500 && durable < 100000);
 	CHECK_ERR(ledger_commit(w.ledger), ERR_DISK_FULL);

@@ -1,7 +1,10 @@
 /* Salted ids of the log: equal here, meaningless elsewhere, the salt made once and kept private. */
 #include "tests/test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +42,29 @@ TEST(an_id_is_what_the_documented_command_prints)
 	CHECK_TEXT(log_ids_of(&ids, "imaps://alice@old.example/", id), "77179dc895f5");
 	CHECK_TEXT(log_ids_of(&ids, "", id), "4e51e7a913fc");
 	CHECK_TEXT(log_ids_of(&ids, "imaps://gr\xc3\xbc\xc3\x9f@old.example/", id), "0888804fae52");
+}
+
+/* The kernel kills the child inside its first write, behind the making of the file. */
+TEST(a_process_killed_while_it_makes_the_salt_leaves_no_file)
+{
+	static const struct rlimit none = { 0, 0 };
+	DIR *directory = opendir(test_directory());
+	struct log_ids ids;
+	struct dirent *entry;
+	int status, files = 0;
+	pid_t child;
+
+	REQUIRE(directory && (child = fork()) >= 0);
+	if (child == 0) {
+		must(setrlimit(RLIMIT_CORE, &none) == 0 && setrlimit(RLIMIT_FSIZE, &none) == 0);
+		_exit(log_ids_open(&ids, test_directory(), false) != OK);
+	}
+	REQUIRE(waitpid(child, &status, 0) == child);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+	while ((entry = readdir(directory)))
+		files += entry->d_name[0] != '.';
+	closedir(directory);
+	CHECK_EQ(files, 0);
 }
 
 TEST(the_salt_is_made_once_for_a_state_directory_and_only_its_owner_reads_it)

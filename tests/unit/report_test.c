@@ -81,6 +81,7 @@ TEST(each_kind_of_error_has_the_exit_code_users_were_promised)
 		{ ERR_DISK_DENIED, 73 },  { ERR_DISK_FULL, 74 },     { ERR_DISK_IO, 74 },
 		{ ERR_LEDGER_BUSY, 75 },  { ERR_SINK_BUSY, 75 },     { ERR_INPUT_SECRET, 65 },
 		{ ERR_SINK_QUOTA, 113 },  { ERR_SINK_DAMAGED, 121 }, { ERR_INPUT_USAGE, 64 },
+		{ ERR_DISK_READ_ONLY, 73 },
 	};
 
 	begin();

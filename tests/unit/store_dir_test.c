@@ -436,7 +436,7 @@ TEST_FIBER(a_read_only_disk_is_named)
 	if (!mounted("tmpfs", "size=1m", path))
 		return;
 	CHECK_EQ(mount("none", path, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
-	CHECK_ERR(place_open_locked(&place, path), ERR_DISK_DENIED);
+	CHECK_ERR(place_open_locked(&place, path), ERR_DISK_READ_ONLY);
 	CHECK(strstr(err_note()->text, path) != NULL);
 	store_dir.close(&place.store);
 	CHECK_EQ(umount2(path, MNT_DETACH), 0);
