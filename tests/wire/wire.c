@@ -19,7 +19,7 @@
 
 #include "engine/bytes.h"
 
-enum { SILENCE_SECONDS = 20, TAGS_MAX = 60, CLIENT_LINE_MAX = 8192 };
+enum { SILENCE_SECONDS = 20, TAGS_MAX = 60, CLIENT_LINE_MAX = 8192, GATHER_BYTES = 16 * 1024 };
 
 struct wire_server {
 	const struct wire_script *script;
@@ -213,17 +213,41 @@ static bool send_line(struct wire_server *server, const struct wire_line *line, 
 	       send_bytes(server, line, "\r\n", 2);
 }
 
+/* `text` so many times, each "#" of it the number of the time, gathered into large sends (not where
+ * each byte is to be seen on its way). */
 static bool send_raw(struct wire_server *server, const struct wire_line *line, const char *text,
 		     unsigned long times)
 {
-	char *bytes = strdup(text);
-	size_t n = wire_unescape(bytes);
-	bool sent = true;
+	char *bytes = strdup(text), digits[24];
+	size_t n = wire_unescape(bytes), gathered = 0;
+	static _Thread_local char block[GATHER_BYTES];
+	bool sent = true, counts = strncmp(line->text, "S-count", 7) == 0;
 
-	while (sent && times--)
-		sent = send_bytes(server, line, bytes, n);
+	for (unsigned long at = 1; sent && at <= times; at++) {
+		int width = snprintf(digits, sizeof digits, "%lu", at);
+
+		for (size_t i = 0; sent && i < n; i++) {
+			if (gathered + sizeof digits > sizeof block) {
+				sent = send_bytes(server, line, block, gathered);
+				gathered = 0;
+			}
+			if (!counts || bytes[i] != '#')
+				block[gathered++] = bytes[i];
+			for (int d = 0; counts && bytes[i] == '#' && d < width; d++)
+				block[gathered++] = digits[d];
+		}
+	}
 	free(bytes);
-	return sent;
+	return sent && send_bytes(server, line, block, gathered);
+}
+
+/* That the client goes is what is wanted. */
+static bool send_forever(struct wire_server *server, const struct wire_line *line, const char *text)
+{
+	while (send_raw(server, line, text, 100))
+		continue;
+	server->problem[0] = '\0';
+	return true;
 }
 
 static bool send_literal(struct wire_server *server, const struct wire_line *line, const char *text)
@@ -332,9 +356,13 @@ static bool play_line(struct wire_server *server, const struct wire_line *line, 
 	}
 	if (strncmp(text, "S-literal ", 10) == 0)
 		return send_literal(server, line, text + 10);
-	if (strncmp(text, "S-repeat ", 9) == 0) {
-		times = strtoul(text + 9, &behind, 10);
+	if (strncmp(text, "S-repeat ", 9) == 0 || strncmp(text, "S-count ", 8) == 0) {
+		times = strtoul(strchr(text, ' '), &behind, 10);
 		return send_raw(server, line, behind + (*behind == ' '), times);
+	}
+	if (strncmp(text, "S-forever ", 10) == 0) {
+		*ended = true;
+		return send_forever(server, line, text + 10);
 	}
 	if (strncmp(text, "C: ", 3) == 0)
 		return expect_line(server, line, text + 3);
