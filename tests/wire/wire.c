@@ -19,7 +19,7 @@
 
 #include "engine/bytes.h"
 
-enum { SILENCE_SECONDS = 20, TAGS_MAX = 60, CLIENT_LINE_MAX = 8192, GATHER_BYTES = 16 * 1024 };
+enum { SILENCE_SECONDS = 20, TAGS_MAX = 160, CLIENT_LINE_MAX = 8192, GATHER_BYTES = 16 * 1024 };
 
 struct wire_server {
 	const struct wire_script *script;
