@@ -396,6 +396,7 @@ static void play_with(struct play *play, struct reserve *reserve)
 	const struct wire_way *way = play->way;
 	struct wire_server *server;
 	const char *problem;
+	char how[300];
 	enum err e;
 
 	wire_cut_like(way);
@@ -408,7 +409,8 @@ static void play_with(struct play *play, struct reserve *reserve)
 		CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
 	problem = wire_server_join(server);
 	if (problem && e == OK && !(way->trick && way->trick->error))
-		test_failed(play->script.path, 0, "%s", problem);
+		test_failed(play->script.path, 0, "%s (%s)", problem,
+			    wire_way_words(way, &play->script, how));
 	if (way->trick && way->trick->error)
 		judge_tricked(play);
 	else
@@ -446,11 +448,11 @@ static void converse_once(struct play *play)
 	check_home();
 }
 
-/* False: the trick does not fit there. */
+/* False: the trick does not fit there, or the file has no such `each`. */
 static bool play_once(const char *path, struct wire_way *way)
 {
 	struct play *play = calloc(1, sizeof *play);
-	bool fits_there = true;
+	bool fits_there;
 
 	must(play);
 	play->way = way;
@@ -460,6 +462,7 @@ static bool play_once(const char *path, struct wire_way *way)
 	wire_read(&play->script, path);
 	if (play->script.problem[0])
 		test_failed(path, 0, "%s", play->script.problem);
+	fits_there = wire_vary(&play->script, way->each);
 	read_options(play);
 	if (way->piece)
 		way->piece = strtoul(wire_word(&play->options, "piece", "1"), NULL, 10);
@@ -497,12 +500,18 @@ static void run_tricks(const char *path)
 static void run_conversation(void)
 {
 	const char *seed = getenv("SEED");
+	struct wire_way way = { 0 };
+	bool more = true;
 	char path[300];
 
 	snprintf(path, sizeof path, "tests/wire/%.250s.wire", test_name());
-	play_once(path, &(struct wire_way){ .piece = 0 });
-	play_once(path, &(struct wire_way){ .piece = 1 });
-	play_once(path, &(struct wire_way){ .seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1 });
+	way.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1;
+	for (unsigned n = 0; more; n++) {
+		way.each = n;
+		more = play_once(path, &(struct wire_way){ .each = n }) &&
+		       play_once(path, &(struct wire_way){ .each = n, .piece = 1 }) &&
+		       play_once(path, &way);
+	}
 	run_tricks(path);
 	conn_thread_cleanup();
 }

@@ -166,9 +166,9 @@ const char *wire_way_words(const struct wire_way *way, const struct wire_script 
 		snprintf(to, 300, "trick \"%s\" in line %u", way->trick->name,
 			 script->lines[way->at].number);
 	else if (way->seed)
-		snprintf(to, 300, "SEED=%u", way->seed);
+		snprintf(to, 300, "SEED=%u, each %u", way->seed, way->each);
 	else
-		snprintf(to, 300, "pieces of %zu bytes", way->piece);
+		snprintf(to, 300, "pieces of %zu bytes, each %u", way->piece, way->each);
 	return to;
 }
 

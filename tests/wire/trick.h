@@ -24,8 +24,9 @@ extern const unsigned wire_tricks_count;
 bool wire_trick_apply(const struct wire_trick *, struct wire_script *, unsigned at);
 
 /* How a conversation is played: read in pieces of one size, or of what the dice of a seed say (both
- * 0: as it comes); with a trick at the reply in line `at`. */
+ * 0: as it comes); with a trick at the reply in line `at`; with the words of its n-th `each`. */
 struct wire_way {
+	unsigned each;
 	size_t piece;
 	unsigned seed;
 	const struct wire_trick *trick;

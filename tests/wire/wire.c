@@ -81,6 +81,47 @@ void wire_read(struct wire_script *script, const char *path)
 	read_into(script, path, 0);
 }
 
+/* `line` with the words in; NULL where it has no place for them. */
+static char *fill_in(const char *line, char *const words[3])
+{
+	size_t n = 0, room = strlen(line) + 1;
+	char *filled;
+
+	if (!strchr(line, '$'))
+		return NULL;
+	for (const char *at = line; *at; at++)
+		room += at[0] == '$' && at[1] >= '1' && at[1] <= '3' ? strlen(words[at[1] - '1'])
+								     : 0;
+	must((filled = malloc(room)) != NULL);
+	for (const char *at = line; *at; at++)
+		if (at[0] == '$' && at[1] >= '1' && at[1] <= '3')
+			n += (size_t)snprintf(filled + n, room - n, "%s", words[*++at - '1']);
+		else
+			filled[n++] = *at;
+	filled[n] = '\0';
+	return filled;
+}
+
+bool wire_vary(struct wire_script *script, unsigned n)
+{
+	char text[2048] = "", *words[3] = { text, text, text }, *rest = text, *filled;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < script->count; i++)
+		if (strncmp(script->lines[i].text, "each ", 5) == 0 && count++ == n)
+			snprintf(text, sizeof text, "%s", script->lines[i].text + 5);
+	for (unsigned i = 0; i < 3; i++)
+		words[i] = rest ? strsep(&rest, " ") : text + strlen(text);
+	for (unsigned i = 0; i < script->count; i++) {
+		filled = count ? fill_in(script->lines[i].text, words) : NULL;
+		if (!filled)
+			continue;
+		free(script->lines[i].text);
+		script->lines[i].text = filled;
+	}
+	return n < (count ? count : 1);
+}
+
 void wire_free(struct wire_script *script)
 {
 	for (unsigned i = 0; i < script->count; i++)
@@ -277,9 +318,13 @@ static bool hear(struct wire_server *server, const struct wire_line *line)
 	size_t n = 0;
 
 	while (n + 1 < CLIENT_LINE_MAX) {
-		if (recv(server->fd, heard + n, 1, 0) != 1)
-			return fail(server, line, "the client did not say \"%s\" but ended",
-				    line->text);
+		ssize_t got = recv(server->fd, heard + n, 1, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue; /* what stopped the process for a while */
+		if (got != 1)
+			return fail(server, line, "the client did not say \"%s\" but ended (%s)",
+				    line->text, got ? strerror(errno) : "orderly");
 		if (heard[n] == '\n')
 			break;
 		n++;

@@ -16,6 +16,7 @@
  *   drip MILLISECONDS      from here on the server sends byte by byte, pausing so long
  *   close                  the server closes
  *   stall                  it says nothing until the client goes
+ *   each A B C             played once for each such line, $1 $2 $3 of the others being A B C
  *   ask BOX FIRST:LAST     expect KIND key=value ...      read by the test
  *
  * Escapes: \r \n \t \\ \" \xNN. Not for: judging what the client makes of it. */
@@ -31,7 +32,7 @@ enum { WIRE_LINES_MAX = 400, WIRE_WORDS_MAX = 24 };
 struct wire_line {
 	char file[60]; /* it stands in, which an include makes another one */
 	unsigned number;
-	char *text;      /* without the end of line */
+	char *text; /* without the end of line */
 };
 struct wire_script {
 	char path[300];
@@ -40,6 +41,9 @@ struct wire_script {
 	char problem[300]; /* not empty: it could not be read */
 };
 void wire_read(struct wire_script *, const char *path);
+/* Put the words of the n-th `each` line into the others; false: there is no n-th. A script without
+ * such lines has one way to be read. */
+bool wire_vary(struct wire_script *, unsigned n);
 void wire_free(struct wire_script *);
 
 /* "key=value" words of a directive; values may be "quoted". Written over `text`. */
