@@ -133,8 +133,11 @@ static void note_other(void *context, const char *prefix)
 		buffer_add_text(&list->others[list->others_count++], prefix);
 }
 
+/* INBOX is the user's own (RFC 9051 section 5.1), whatever NAMESPACE says. */
 static bool is_others(const struct imap_list *list, struct text name)
 {
+	if (imap_text_is(name, "INBOX"))
+		return false;
 	for (unsigned i = 0; i < list->others_count; i++) {
 		const struct buffer *prefix = &list->others[i];
 
