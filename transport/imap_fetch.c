@@ -152,7 +152,8 @@ static bool scan_flags(struct imap_scan *scan, struct mail_meta *meta)
 		if (scan->at == begin)
 			return false;
 		add_flag(meta, (struct text){ begin, (size_t)(scan->at - begin) });
-		imap_scan_char(scan, ' ');
+		while (imap_scan_char(scan, ' '))
+			continue;
 	}
 	return true;
 }
