@@ -17,6 +17,8 @@ struct test {
 void test_add(struct test *);
 void test_failed(const char *file, int line, const char *format, ...) PRINTF_LIKE(3, 4);
 void test_skipped(const char *format, ...) PRINTF_LIKE(1, 2);
+/* Of the test that runs: what several that share their code go by. */
+const char *test_name(void);
 /* A fresh directory for this test, removed at its end. Not suspending. */
 const char *test_directory(void);
 

@@ -10,6 +10,7 @@
 #include "engine/shard.h"
 
 static struct test *first;
+static const struct test *running;
 static bool failed, skipped;
 static char directory[64], skip_reason[200];
 
@@ -62,6 +63,11 @@ bool test_check_text(const char *file, int line, const char *what, const char *g
 	return false;
 }
 
+const char *test_name(void)
+{
+	return running->name;
+}
+
 const char *test_directory(void)
 {
 	if (!directory[0]) {
@@ -87,6 +93,7 @@ static void run(struct test *test)
 {
 	enum err e;
 
+	running = test;
 	failed = skipped = false;
 	err_note_clear();
 	if (!test->in_fiber)

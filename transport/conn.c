@@ -100,6 +100,17 @@ static enum err receive(struct conn *conn, nsec until)
 	return OK;
 }
 
+/* Behind bytes that brought nothing: a peer may send tickets or new keys without end, and what is
+ * there already is received without a wait, so the clock has to be asked. */
+static enum err receive_more(struct conn *conn)
+{
+	if (clock_now() > conn->until)
+		return RAISE(ERR_NET_TIMEOUT,
+			     "waiting for %s: it sends messages of TLS and nothing else",
+			     conn->shown);
+	return receive(conn, conn->until);
+}
+
 /* As receive(), but for what is there already. */
 static enum err receive_ready(struct conn *conn)
 {
@@ -255,7 +266,7 @@ static enum err shake_hands(struct conn *conn)
 		}
 		if ((e = flush(conn, true)))
 			return e;
-		if (!done && (e = receive(conn, conn->until)))
+		if (!done && (e = receive_more(conn)))
 			return e;
 		if (!done && conn->ended)
 			return RAISE(ERR_NET_CLOSED,
@@ -425,15 +436,16 @@ static bool has_last_words(struct conn *conn, enum err e, bool had_note)
 
 enum err conn_read(struct conn *conn, void *to, size_t max, size_t *got)
 {
-	bool had_note = has_note();
+	bool had_note = has_note(), again = false;
 	enum err e;
 
-	for (;;) {
+	for (;; again = true) {
 		if ((e = open_arrived(conn, to, max, got)) || *got > 0)
 			return e;
 		if ((e = flush(conn, false)) && !has_last_words(conn, e, had_note))
 			return e;
-		if ((e = receive(conn, conn->until)))
+		e = again ? receive_more(conn) : receive(conn, conn->until);
+		if (e)
 			return e;
 	}
 }
@@ -458,7 +470,7 @@ static enum err seal(struct conn *conn, const void *from, size_t bytes)
 	enum err e = OK;
 
 	while (!(e = tls_write(conn->tls, from, bytes, &sealed)) && !sealed) {
-		if ((e = flush(conn, true)) || (e = receive(conn, conn->until)))
+		if ((e = flush(conn, true)) || (e = receive_more(conn)))
 			return e;
 		if (conn->ended)
 			return RAISE(ERR_TLS_CUT,

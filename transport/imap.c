@@ -160,36 +160,32 @@ static const struct {
 	{ "LIST-STATUS", IMAP_HAS_LIST_STATUS },
 	{ "SPECIAL-USE", IMAP_HAS_SPECIAL_USE },
 	{ "STATUS=SIZE", IMAP_HAS_STATUS_SIZE },
+	{ "AUTH=PLAIN", IMAP_HAS_AUTH_PLAIN },
+	{ "AUTH=XOAUTH2", IMAP_HAS_AUTH_XOAUTH2 },
 };
 
-static unsigned capability_bits(const struct mailimap_capability *capability)
+static unsigned capability_bits(struct text name)
 {
-	const char *name = capability->cap_data.cap_name;
-
-	if (!name)
-		return 0;
-	if (capability->cap_type == MAILIMAP_CAPABILITY_AUTH_TYPE)
-		return imap_text_is(text_of(name), "PLAIN")	? IMAP_HAS_AUTH_PLAIN
-		       : imap_text_is(text_of(name), "XOAUTH2") ? IMAP_HAS_AUTH_XOAUTH2
-								: 0;
 	for (unsigned i = 0; i < ARRAY_COUNT(known_capabilities); i++)
-		if (imap_text_is(text_of(name), known_capabilities[i].name))
+		if (imap_text_is(name, known_capabilities[i].name))
 			return known_capabilities[i].bits;
 	return 0;
 }
 
-bool imap_parse_capability(struct imap_grammar *imap, struct text reply, unsigned *bits)
+/* Words between spaces, read by ourselves: libetpan gives up on the whole list at one word that is
+ * no atom, and takes the word behind an empty "AUTH=" for its method. */
+unsigned imap_parse_capability(struct text list)
 {
-	const struct mailimap_capability_data *data;
+	struct text word;
+	unsigned bits = 0;
 
-	if (!parse(imap, reply) || !imap->session->imap_connection_info)
-		return false;
-	data = imap->session->imap_connection_info->imap_capability;
-	if (!data)
-		return false;
-	for (clistiter *at = clist_begin(data->cap_list); at; at = clist_next(at))
-		*bits |= capability_bits(clist_content(at));
-	return true;
+	for (size_t at = 0; at < list.bytes; at += word.bytes + 1) {
+		word = (struct text){ list.at + at, 0 };
+		while (at + word.bytes < list.bytes && !strchr(" \t", word.at[word.bytes]))
+			word.bytes++;
+		bits |= capability_bits(word);
+	}
+	return bits;
 }
 
 /* What an extension's reply came to; NULL if there is none of that extension. */

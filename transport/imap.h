@@ -36,8 +36,8 @@ enum imap_capability {
 	IMAP_HAS_STATUS_SIZE = 1 << 13,
 };
 
-/* Adds to *bits. */
-bool imap_parse_capability(struct imap_grammar *, struct text reply, unsigned *bits) MUST_CHECK;
+/* The bits of what stands behind "CAPABILITY". */
+unsigned imap_parse_capability(struct text list);
 /* "name" and "version" of an ID reply (RFC 2971) as one text, escaped, cut to fit; untouched if
  * there is none. */
 void imap_parse_id(struct imap_grammar *, struct text reply, char *to, size_t to_bytes);

@@ -88,11 +88,12 @@ void imap_ask_large(struct imap_ask *ask, uint32_t uid)
 }
 
 /* What a FETCH not granted in full means for its range. NO is narrow: the lane asks for smaller
- * pieces until it knows the message that is at fault. */
+ * pieces until it knows the message that is at fault. BAD is no wider: Outlook.com says
+ * "Command Argument Error. 11" of a FETCH whose form it knows well (awangga/outlook issue 42). */
 static enum err range_fate(const struct imap_status *status, enum err said)
 {
-	if (imap_text_is(status->code, "SERVERBUG") || imap_text_is(status->code, "CONTACTADMIN") ||
-	    imap_text_is(status->code, "CORRUPTION"))
+	if (said == ERR_IMAP_BAD || imap_text_is(status->code, "SERVERBUG") ||
+	    imap_text_is(status->code, "CONTACTADMIN") || imap_text_is(status->code, "CORRUPTION"))
 		return ERR_IMAP_MSG_REFUSED;
 	return said;
 }

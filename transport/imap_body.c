@@ -129,7 +129,7 @@ enum err imap_body_drain(struct imap_body *body)
 	body->is_open = false;
 	if (body->failed && body->failed != ERR_STREAM_ENDED)
 		return body->failed;
-	return imap_wire_skip(body->wire, left);
+	return imap_wire_skip(body->wire, left, true);
 }
 
 struct stream *imap_body_open(struct imap_body *body)

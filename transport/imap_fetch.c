@@ -152,7 +152,8 @@ static bool scan_flags(struct imap_scan *scan, struct mail_meta *meta)
 		if (scan->at == begin)
 			return false;
 		add_flag(meta, (struct text){ begin, (size_t)(scan->at - begin) });
-		imap_scan_char(scan, ' ');
+		while (imap_scan_char(scan, ' '))
+			continue;
 	}
 	return true;
 }
@@ -198,7 +199,7 @@ static enum err skip_value(struct imap_fetch *fetch)
 		if (imap_scan_at_end(scan)) {
 			if (fetch->literal == IMAP_NO_LITERAL)
 				return bad(fetch, "the reply ends inside a value");
-			if ((e = imap_wire_skip(fetch->wire, (uint64_t)fetch->literal)) ||
+			if ((e = imap_wire_skip(fetch->wire, (uint64_t)fetch->literal, false)) ||
 			    (e = next_part(fetch, false)))
 				return e;
 		} else if (imap_scan_char(scan, '(')) {
@@ -320,6 +321,7 @@ static enum err take_tail(struct imap_fetch *fetch)
 	enum err e;
 
 	fetch->tail_pending = false;
+	imap_wire_body_ended(fetch->wire);
 	if ((e = next_part(fetch, false)) || (e = take_items(fetch, &stopped)))
 		return e;
 	must(!stopped);
@@ -410,23 +412,36 @@ static enum err skip_reply(struct imap_fetch *fetch)
 	enum err e;
 
 	while (fetch->literal != IMAP_NO_LITERAL)
-		if ((e = imap_wire_skip(fetch->wire, (uint64_t)fetch->literal)) ||
+		if ((e = imap_wire_skip(fetch->wire, (uint64_t)fetch->literal, false)) ||
 		    (e = next_part(fetch, false)))
 			return e;
 	return OK;
 }
 
+/* Of 32 bits, RFC 9051 section 2.3.1.2. A message that does not have one must not pass for
+ * something that means nothing. */
+static bool is_message_number(struct text number)
+{
+	struct imap_scan scan = imap_scan_of(number);
+	uint64_t unused;
+
+	return imap_scan_number(&scan, UINT32_MAX, &unused) && imap_scan_at_end(&scan);
+}
+
 static enum err take_untagged(struct imap_fetch *fetch, struct imap_event *event)
 {
 	struct imap_scan scan = fetch->scan;
-	uint64_t number;
+	struct text number;
 
 	if (imap_scan_status(&fetch->scan, &event->status)) {
 		event->kind = IMAP_EVENT_STATUS;
 		return OK;
 	}
-	if (imap_scan_number(&scan, UINT32_MAX, &number) && imap_scan_char(&scan, ' ') &&
-	    imap_scan_word(&scan, "FETCH")) {
+	imap_scan_atom(&scan, &number);
+	imap_scan_char(&scan, ' ');
+	if (imap_scan_word(&scan, "FETCH") || imap_text_is(number, "FETCH")) {
+		if (!is_message_number(number))
+			return bad(fetch, "no message number");
 		fetch->scan = scan;
 		return take_message(fetch, event);
 	}

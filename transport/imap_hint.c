@@ -106,18 +106,25 @@ static bool hint_of_text(struct text text, struct imap_hint *hint)
 	return false;
 }
 
-/* Of the code; OK: it says nothing. Without a folder or message at hand, what a code says of those
- * is a refusal like any other. */
+/* Whether a code may mean this where `refused` is what a refusal means: of a folder only where one
+ * was asked for, of a message only in a FETCH, and of the login not where a folder or message is
+ * at hand (PRIVACYREQUIRED may be said of a folder). */
+static bool is_meant(enum err said, enum err refused)
+{
+	bool of_message = refused == ERR_IMAP_MSG_REFUSED;
+	bool of_folder = refused == ERR_IMAP_REFUSED || of_message;
+
+	return said == ERR_IMAP_MSG_GONE   ? of_message
+	       : said == ERR_IMAP_BOX_GONE ? of_folder
+					   : said != ERR_IMAP_LOGIN || !of_folder;
+}
+
+/* Of the code; OK: it says nothing, and the refusal is one like any other. */
 static enum err error_of_code(struct text code, enum err refused)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(codes); i++) {
-		if (!imap_text_is(code, codes[i].code))
-			continue;
-		if (refused == ERR_IMAP_LOGIN &&
-		    (codes[i].error == ERR_IMAP_BOX_GONE || codes[i].error == ERR_IMAP_MSG_GONE))
-			return OK;
-		return codes[i].error;
-	}
+	for (unsigned i = 0; i < ARRAY_COUNT(codes); i++)
+		if (imap_text_is(code, codes[i].code))
+			return is_meant(codes[i].error, refused) ? codes[i].error : OK;
 	return OK;
 }
 

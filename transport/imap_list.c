@@ -133,8 +133,11 @@ static void note_other(void *context, const char *prefix)
 		buffer_add_text(&list->others[list->others_count++], prefix);
 }
 
+/* INBOX is the user's own (RFC 9051 section 5.1), whatever NAMESPACE says. */
 static bool is_others(const struct imap_list *list, struct text name)
 {
+	if (imap_text_is(name, "INBOX"))
+		return false;
 	for (unsigned i = 0; i < list->others_count; i++) {
 		const struct buffer *prefix = &list->others[i];
 
@@ -194,11 +197,13 @@ static enum err on_list(struct imap_session *imap, struct imap_list *list, struc
 	return OK;
 }
 
+/* A size that cannot be true is none: nothing hangs on it. */
 static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
 {
 	while (!imap_scan_char(scan, ')')) {
 		struct text name;
 		uint64_t *to, unused, max;
+		bool counts;
 
 		if (!imap_scan_atom(scan, &name) || !imap_scan_char(scan, ' '))
 			return false;
@@ -207,12 +212,27 @@ static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
 		     : imap_text_is(name, "UIDVALIDITY") ? &folder->epoch
 		     : imap_text_is(name, "SIZE")	 ? &folder->bytes
 							 : &unused;
-		max = to == &folder->bytes ? INT64_MAX : UINT32_MAX;
-		if (!imap_scan_number(scan, max, to) && (to != &unused || !imap_scan_value(scan)))
+		counts = to != &folder->bytes && to != &unused;
+		max = counts ? UINT32_MAX : INT64_MAX;
+		if (!imap_scan_number(scan, max, to) && (counts || !imap_scan_value(scan)))
 			return false;
 		imap_scan_char(scan, ' ');
 	}
 	return true;
+}
+
+/* UIDNEXT and UIDVALIDITY are never 0 (RFC 9051 section 9, nz-number), and without them nothing can
+ * be asked for. A folder of which the server says nothing that can be true is asked about once
+ * more, by itself, and then refused. */
+static void take_status(struct folder *folder, struct imap_scan scan)
+{
+	struct folder said = *folder;
+
+	if (imap_scan_char(&scan, ' ') && imap_scan_char(&scan, '(') &&
+	    scan_status_items(&scan, &said) && said.epoch && said.next_no) {
+		*folder = said;
+		folder->has_status = true;
+	}
 }
 
 /* STATUS is read by ourselves: libetpan 1.9.4 does not know SIZE (RFC 8438). */
@@ -225,19 +245,16 @@ static enum err on_status(struct imap_list *list, struct text reply)
 
 	if (!imap_scan_word(&scan, "STATUS") || !imap_scan_char(&scan, ' '))
 		return OK;
-	if (!imap_scan_astring(&scan, name, sizeof name, &bytes))
-		goto bad;
+	if (!imap_scan_astring(&scan, name, sizeof name, &bytes)) {
+		if (imap_scan_value(&scan))
+			return OK; /* longer than the name of any folder that can be moved */
+		return RAISE(ERR_IMAP_SYNTAX, "\"%s\" does not parse",
+			     err_quote(shown, sizeof shown, reply));
+	}
 	folder = find_folder(list, (struct text){ name, bytes });
-	if (!folder)
-		return OK;
-	if (!imap_scan_char(&scan, ' ') || !imap_scan_char(&scan, '(') ||
-	    !scan_status_items(&scan, folder))
-		goto bad;
-	folder->has_status = true;
+	if (folder)
+		take_status(folder, scan);
 	return OK;
-bad:
-	return RAISE(ERR_IMAP_SYNTAX, "\"%s\" does not parse",
-		     err_quote(shown, sizeof shown, reply));
 }
 
 static enum err on_reply(struct imap_session *imap, const struct imap_reply *reply, void *context)
@@ -563,10 +580,12 @@ enum err imap_list_page(struct imap_list *list, struct imap_session *imap, struc
 
 	page->count = 0;
 	while (list->page_at < list->count && page->count < ARRAY_COUNT(page->boxes)) {
-		const struct folder *folder = &list->folders[list->page_at];
+		const struct folder *folder;
 
-		if (needs_status(folder) && (e = ask_status(list, imap)))
+		/* Folders that appear meanwhile move the rows: no pointer is kept over it. */
+		if (needs_status(&list->folders[list->page_at]) && (e = ask_status(list, imap)))
 			return e;
+		folder = &list->folders[list->page_at];
 		if (needs_status(folder))
 			return RAISE(ERR_IMAP_SYNTAX, "STATUS: a folder was never answered for");
 		if ((e = fill_box(list, folder, &page->boxes[page->count])))

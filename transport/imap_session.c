@@ -202,10 +202,8 @@ static enum err on_capability(struct imap_session *imap, const struct imap_reply
 	struct imap_scan scan = imap_scan_of(reply->text);
 
 	(void)context;
-	if (!imap_scan_word(&scan, "CAPABILITY"))
-		return OK;
-	if (!imap_parse_capability(imap->grammar, reply->text, &imap->capabilities))
-		return RAISE(ERR_IMAP_SYNTAX, "the list of capabilities does not parse");
+	if (imap_scan_word(&scan, "CAPABILITY"))
+		imap->capabilities |= imap_parse_capability(imap_scan_rest(&scan));
 	return OK;
 }
 

@@ -281,6 +281,14 @@ static void remove_command(struct imap_source *source, unsigned index)
 	source->seen_epoch = 0;
 }
 
+static void box_changed(struct imap_source *source, uint64_t epoch, uint64_t listed)
+{
+	source->box_fate = ERR_IMAP_BOX_CHANGED;
+	snprintf(source->box_fate_text, sizeof source->box_fate_text,
+		 "EXAMINE: UIDVALIDITY is %llu, and was %llu when the folder was listed",
+		 (unsigned long long)epoch, (unsigned long long)listed);
+}
+
 /* The folder the server has open from now on, or why it has none. */
 static void examined(struct imap_source *source, const struct command *command,
 		     const struct imap_status *status)
@@ -296,13 +304,8 @@ static void examined(struct imap_source *source, const struct command *command,
 		snprintf(source->box_fate_text, sizeof source->box_fate_text,
 			 "EXAMINE: the server says \"%s\"",
 			 err_quote(text, sizeof text, status->text));
-	else if (source->seen_epoch != command->ask->epoch) {
-		source->box_fate = ERR_IMAP_BOX_CHANGED;
-		snprintf(source->box_fate_text, sizeof source->box_fate_text,
-			 "EXAMINE: UIDVALIDITY is %llu, and was %llu when the folder was listed",
-			 (unsigned long long)source->seen_epoch,
-			 (unsigned long long)command->ask->epoch);
-	}
+	else if (source->seen_epoch != command->ask->epoch)
+		box_changed(source, source->seen_epoch, command->ask->epoch);
 	if (source->box_fate && source->sent_epoch == command->ask->epoch &&
 	    strcmp(source->sent_raw, command->ask->raw) == 0)
 		source->sent_raw[0] = '\0'; /* asked again, it is examined again */
@@ -384,10 +387,13 @@ static enum err take_status(struct imap_source *source, const struct imap_event 
 	if (event->status.state == IMAP_BYE)
 		return imap_status_raise(&event->status, ERR_IMAP_BYE,
 					 imap_session_account(source->session)->shown);
-	if (head && head->kind == COMMAND_EXAMINE &&
-	    imap_text_is(event->status.code, "UIDVALIDITY") &&
-	    imap_scan_number(&scan, UINT32_MAX, &number))
+	if (!head || !imap_text_is(event->status.code, "UIDVALIDITY") ||
+	    !imap_scan_number(&scan, UINT32_MAX, &number))
+		return OK;
+	if (head->kind == COMMAND_EXAMINE)
 		source->seen_epoch = number;
+	else if (!source->box_fate && number != head->ask->epoch)
+		box_changed(source, number, head->ask->epoch); /* while it was being read */
 	return OK;
 }
 

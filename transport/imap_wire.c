@@ -80,6 +80,26 @@ static enum err refill(struct imap_wire *wire, nsec until)
 	return OK;
 }
 
+/* Asked of the clock too: what has arrived already is read without a wait. */
+static enum err check_reply_time(const struct imap_wire *wire)
+{
+	if (clock_now() <= wire->reply_until)
+		return OK;
+	return RAISE(ERR_NET_TIMEOUT,
+		     "reading one reply: it has not come to its end in %d times the time-out",
+		     IMAP_REPLY_TIMEOUTS);
+}
+
+static void begin_reply(struct imap_wire *wire)
+{
+	wire->reply_until = clock_after(IMAP_REPLY_TIMEOUTS * wire->io_timeout);
+}
+
+void imap_wire_body_ended(struct imap_wire *wire)
+{
+	begin_reply(wire);
+}
+
 /* A whole line, its LF included, is in the buffer: *bytes long. The time for all of it is one
  * io_timeout, so a server cannot stretch a line by sending it byte by byte. */
 static enum err need_line(struct imap_wire *wire, size_t *bytes)
@@ -172,7 +192,9 @@ enum err imap_wire_part(struct imap_wire *wire, bool first, struct text *part, i
 	size_t bytes = 0;
 	enum err e;
 
-	if ((e = need_line(wire, &bytes)))
+	if (first)
+		begin_reply(wire);
+	if ((e = check_reply_time(wire)) || (e = need_line(wire, &bytes)))
 		return e;
 	*part = (struct text){ wire->line + wire->begin, bytes - 1 };
 	wire->begin += bytes;
@@ -215,7 +237,7 @@ enum err imap_wire_bytes(struct imap_wire *wire, void *to, size_t max, size_t *g
 	return OK;
 }
 
-enum err imap_wire_skip(struct imap_wire *wire, uint64_t bytes)
+enum err imap_wire_skip(struct imap_wire *wire, uint64_t bytes, bool is_body)
 {
 	char nowhere[2048];
 	enum err e;
@@ -224,6 +246,8 @@ enum err imap_wire_skip(struct imap_wire *wire, uint64_t bytes)
 	while (bytes) {
 		size_t got = min_u64(bytes, wire->end - wire->begin);
 
+		if (!is_body && (e = check_reply_time(wire)))
+			return e;
 		if (got)
 			wire->begin += got; /* forgotten where it lies: no copy */
 		else if ((e = imap_wire_bytes(wire, nowhere, min_u64(bytes, sizeof nowhere), &got)))

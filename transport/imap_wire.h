@@ -23,6 +23,9 @@ enum {
 	 * (ERR_NET_TIMEOUT): a server that drips a byte now and then must not hold a lane for
 	 * ever. */
 	IMAP_BYTES_PER_SECOND_MIN = 100,
+	/* Longest time of one reply without its body, in io_timeouts: parts may follow each other
+	 * without end, each within its own bounds. */
+	IMAP_REPLY_TIMEOUTS = 10,
 	/* Longest command: two names or a secret, with their escapes. */
 	IMAP_COMMAND_BYTES_MAX = 24 * 1024,
 };
@@ -42,6 +45,7 @@ struct imap_wire {
 	struct conn *conn; /* borrowed; NULL where nothing is sent (tests of parsers) */
 	nsec io_timeout;
 	nsec until;	    /* no wait goes past it; the whole act's deadline */
+	nsec reply_until;   /* of the present reply, but for its body */
 	size_t read_bytes;  /* IMAP_READ_BYTES_* */
 	size_t begin, end;  /* of `line`: read, not taken yet */
 	nsec pace_until;    /* present window of a literal's minimum rate */
@@ -72,8 +76,10 @@ enum err imap_wire_part(struct imap_wire *, bool first, struct text *part,
 enum err imap_wire_bytes(struct imap_wire *, void *to, size_t max, size_t *got) MUST_CHECK;
 /* Begin a new window of the minimum rate: to be called before reading after a pause of our own. */
 void imap_wire_pace(struct imap_wire *);
-/* Read and forget. Suspends. */
-enum err imap_wire_skip(struct imap_wire *, uint64_t bytes) MUST_CHECK;
+/* The body of the present reply has been read: what follows has a time of its own. */
+void imap_wire_body_ended(struct imap_wire *);
+/* Read and forget. What is no body must come by `reply_until`. Suspends. */
+enum err imap_wire_skip(struct imap_wire *, uint64_t bytes, bool is_body) MUST_CHECK;
 /* Bytes read beyond the last line; after STARTTLS there must be none. */
 size_t imap_wire_left(const struct imap_wire *);
 

@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/tls_sim.h"
+
 enum { CONTEXT_MAGIC = 0x5c75a1e0, TLS_MAGIC = 0x5715a1e1 };
+
+size_t (*tls_sim_piece)(size_t max);
 
 struct tls_context {
 	uint32_t magic;
@@ -75,7 +79,7 @@ enum err tls_read(struct tls *tls, void *to, size_t max, size_t *got)
 {
 	MAGIC_CHECK(tls, TLS_MAGIC);
 	must(tls->is_done && max > 0);
-	*got = tls->wire.take(tls->wire.owner, to, max);
+	*got = tls->wire.take(tls->wire.owner, to, tls_sim_piece ? tls_sim_piece(max) : max);
 	return OK;
 }
 

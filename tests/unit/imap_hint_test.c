@@ -71,11 +71,35 @@ TEST(response_codes_of_a_refused_folder)
 		{ "NO [NONEXISTENT] gone", ERR_IMAP_BOX_GONE, ERR_OF_MAILBOX, 0 },
 		{ "NO [NOPERM] no", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
 		{ "NO [INUSE] locked", ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 },
-		{ "NO [EXPUNGEISSUED] gone", ERR_IMAP_MSG_GONE, ERR_OF_MAILBOX, 0 },
+		{ "NO [EXPUNGEISSUED] gone", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [PRIVACYREQUIRED] no", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
 		{ "NO anything", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
 	};
 
 	check_all(said, ARRAY_COUNT(said), ERR_IMAP_REFUSED);
+}
+
+TEST(response_codes_of_a_refused_message)
+{
+	static const struct said said[] = {
+		{ "NO [EXPUNGEISSUED] gone", ERR_IMAP_MSG_GONE, ERR_OF_MAILBOX, 0 },
+		{ "NO [NONEXISTENT] gone", ERR_IMAP_BOX_GONE, ERR_OF_MAILBOX, 0 },
+		{ "NO [AUTHORIZATIONFAILED] no", ERR_IMAP_MSG_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO anything", ERR_IMAP_MSG_REFUSED, ERR_OF_MAILBOX, 0 },
+	};
+
+	check_all(said, ARRAY_COUNT(said), ERR_IMAP_MSG_REFUSED);
+}
+
+TEST(what_a_code_says_of_folders_does_not_end_a_session)
+{
+	static const struct said said[] = {
+		{ "BYE [NONEXISTENT] gone", ERR_IMAP_BYE, ERR_OF_ACCOUNT, 0 },
+		{ "BYE [EXPUNGEISSUED] gone", ERR_IMAP_BYE, ERR_OF_ACCOUNT, 0 },
+		{ "BYE [EXPIRED] old", ERR_IMAP_LOGIN, ERR_OF_MAILBOX, 0 },
+	};
+
+	check_all(said, ARRAY_COUNT(said), ERR_IMAP_BYE);
 }
 
 TEST(texts_of_servers_in_the_field)

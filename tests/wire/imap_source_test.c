@@ -3,18 +3,22 @@
  * down as events, and the file says which events it wants:
  *
  *   expect box name= raw= separator= use= subscribed= selectable= epoch= next= messages= bytes=
- *              fate=
+ *              fate=          (of the first 64)
+ *   expect boxes count=
  *   expect message box= uid= size= flags= keywords= dropped= date= fate= broken= | seed= | text=
  *   expect done box= first= last= fate= scope= retry_ms=
  *   expect peer software=
  *   expect error name= scope= retry_ms= note=   (a part of the note, with quotes written as ')
  *   expect end                 (all asked for was answered, and LOGOUT)
  *
- * Words left out are not compared; boxes, done and peer are compared only where the file has one.
- * account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one pull).
- * Each is played twice: as the script sends it, and in pieces of piece= bytes (1), but for
- * whole=yes. */
+ * Words left out are not compared; box, boxes, done and peer are compared only where the file has
+ * one. account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one
+ * pull). Each is played three times: as the script sends it, read in pieces of piece= bytes (1),
+ * and in pieces that the dice of SEED choose, but for whole=yes. Where tricks=yes, then with every
+ * trick of trick.c at every reply. */
 #include "tests/test.h"
+#include "tests/wire/event.h"
+#include "tests/wire/trick.h"
 #include "tests/wire/wire.h"
 
 #include <dirent.h>
@@ -28,10 +32,11 @@
 #include "transport/conn.h"
 #include "transport/imap_source.h"
 
-enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64, CONVERSATIONS_MAX = 128 };
+enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64, CONVERSATIONS_MAX = 512 };
 
 struct play {
 	struct wire_script script;
+	const struct wire_way *way;
 	struct wire_words options;
 	char *option_text;
 	struct account account;
@@ -55,14 +60,6 @@ static void note_event(struct play *play, const char *format, ...)
 
 /* ---- the client ---- */
 
-/* FNV-1a, 64 bits: equal for equal bytes, and bytes here are not made to collide. */
-static uint64_t hash_more(uint64_t hash, const uint8_t *at, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ at[i]) * 1099511628211u;
-	return hash;
-}
-
 static enum err read_body(struct play *play, struct item *item, uint64_t *bytes, uint64_t *hash)
 {
 	uint64_t early = strtoull(wire_word(&play->options, "early", "0"), NULL, 10);
@@ -70,12 +67,12 @@ static enum err read_body(struct play *play, struct item *item, uint64_t *bytes,
 	enum err e;
 
 	*bytes = 0;
-	*hash = 14695981039346656037u;
+	*hash = WIRE_HASH_BEGIN;
 	while ((e = stream_pull(item->body, &list)) == OK) {
 		CHECK(list.count > 0);
 		for (unsigned i = 0; i < list.count; i++)
-			*hash = hash_more(*hash, slice_bytes(&list.slices[i]),
-					  list.slices[i].length);
+			*hash = wire_hash_more(*hash, slice_bytes(&list.slices[i]),
+					       list.slices[i].length);
 		*bytes += iolist_bytes(&list);
 		iolist_release(&list);
 		if (item->no == early)
@@ -151,27 +148,32 @@ static void note_box(struct play *play, const struct box *box)
 		   "box name=\"%s\" raw=\"%s\" separator=%c use=%s subscribed=%s selectable=%s "
 		   "epoch=%llu next=%llu messages=%llu bytes=%llu fate=%s",
 		   box->name, box->raw, box->separator ? box->separator : '0',
-		   box_use_name(box->use),
-		   box->subscribed ? "yes" : "no", box->selectable ? "yes" : "no",
-		   (unsigned long long)box->epoch, (unsigned long long)box->next_no,
-		   (unsigned long long)box->messages, (unsigned long long)box->bytes, fate);
+		   box_use_name(box->use), box->subscribed ? "yes" : "no",
+		   box->selectable ? "yes" : "no", (unsigned long long)box->epoch,
+		   (unsigned long long)box->next_no, (unsigned long long)box->messages,
+		   (unsigned long long)box->bytes, fate);
 }
 
 static enum err list_boxes(struct play *play)
 {
 	struct box_page *page = calloc(1, sizeof *page);
+	unsigned boxes = 0;
 	enum err e = OK;
 
 	must(page);
 	while (e == OK && !page->last) {
 		e = play->source->type->list(play->source, page, clock_after(20 * NSEC_SECOND));
+		boxes += e ? 0 : page->count;
 		for (unsigned i = 0; e == OK && i < page->count; i++) {
+			if (play->boxes_count == BOXES_MAX)
+				break;
 			note_box(play, &page->boxes[i]);
-			must(play->boxes_count < BOXES_MAX);
 			page->boxes[i].box_no = play->boxes_count;
 			play->boxes[play->boxes_count++] = page->boxes[i];
 		}
 	}
+	if (e == OK)
+		note_event(play, "boxes count=%u", boxes);
 	free(page);
 	return e;
 }
@@ -278,59 +280,10 @@ static enum err converse(struct play *play, struct reserve *reserve)
 
 /* ---- the judge ---- */
 
-static void wanted_hash(const struct wire_words *wanted, char to[20])
-{
-	const char *seed = wire_word(wanted, "seed", NULL);
-	struct wire_bytes bytes = wire_bytes_of(seed ? (unsigned)strtoul(seed, NULL, 10) : 0);
-	unsigned long long size = strtoull(wire_word(wanted, "size", "0"), NULL, 10);
-	char *text = strdup(wire_word(wanted, "text", ""));
-	uint64_t hash = 14695981039346656037u;
-	uint8_t block[1024];
-
-	if (!seed)
-		hash = hash_more(hash, (uint8_t *)text, wire_unescape(text));
-	for (size_t n; seed && size; size -= n) {
-		n = size < sizeof block ? (size_t)size : sizeof block;
-		wire_bytes_next(&bytes, block, n);
-		hash = hash_more(hash, block, n);
-	}
-	snprintf(to, 20, "%016llx", (unsigned long long)hash);
-	free(text);
-}
-
-static bool word_fits(const struct wire_words *wanted, const struct wire_words *got, unsigned i)
-{
-	const char *key = wanted->words[i].key, *value = wanted->words[i].value;
-	char hash[20];
-
-	if (strcmp(key, "note") == 0)
-		return strstr(wire_word(got, key, ""), value);
-	if (strcmp(key, "seed") != 0 && strcmp(key, "text") != 0)
-		return strcmp(wire_word(got, key, "(absent)"), value) == 0;
-	wanted_hash(wanted, hash);
-	return strcmp(wire_word(got, "hash", ""), hash) == 0;
-}
-
-static bool fits(const char *event, const char *expected)
-{
-	char *event_text = strdup(event), *expected_text = strdup(expected);
-	struct wire_words wanted, got;
-	size_t kind = strcspn(event, " ");
-	bool good = strcspn(expected, " ") == kind && strncmp(event, expected, kind) == 0;
-
-	wire_split(event_text, &got);
-	wire_split(expected_text, &wanted);
-	for (unsigned i = 0; good && i < wanted.count; i++)
-		good = word_fits(&wanted, &got, i);
-	free(event_text);
-	free(expected_text);
-	return good;
-}
-
 /* Optional kinds are compared only where the file expects one of them. */
 static bool is_compared(const struct play *play, const char *event)
 {
-	static const char *const optional[] = { "box ", "done ", "peer " };
+	static const char *const optional[] = { "box ", "boxes ", "done ", "peer " };
 	char wanted[20];
 
 	for (unsigned i = 0; i < ARRAY_COUNT(optional); i++) {
@@ -360,23 +313,60 @@ static void judge(const struct play *play)
 {
 	const struct wire_line *line;
 	unsigned at = 0;
+	char how[300];
 
 	for (unsigned i = 0; i < play->count; i++) {
 		if (!is_compared(play, play->events[i]))
 			continue;
 		line = next_expected(play, &at);
-		if (!line || !fits(play->events[i], line->text + 7)) {
+		if (!line || !wire_event_fits(play->events[i], line->text + 7)) {
 			test_failed(line ? line->file : play->script.path,
-				    line ? (int)line->number : 0, "got %s", play->events[i]);
+				    line ? (int)line->number : 0, "got %s (%s)", play->events[i],
+				    wire_way_words(play->way, &play->script, how));
 			return;
 		}
 	}
 	line = next_expected(play, &at);
 	if (line)
-		test_failed(line->file, (int)line->number, "did not come");
+		test_failed(line->file, (int)line->number, "did not come (%s)",
+			    wire_way_words(play->way, &play->script, how));
 }
 
-/* ---- one conversation, twice: in pieces of any size, and byte by byte ---- */
+static bool is_expected(const struct play *play, const char *event)
+{
+	const struct wire_line *line;
+
+	for (unsigned at = 0; (line = next_expected(play, &at)) != NULL;)
+		if (wire_event_fits(event, line->text + 7))
+			return true;
+	return false;
+}
+
+/* A conversation with a trick in it ends as the trick says, or well, where LOGOUT was sent already;
+ * the reason has words; and no message is told whole that is not in the script. */
+static void judge_tricked(const struct play *play)
+{
+	const char *end = play->events[play->count - 1], *error = play->way->trick->error;
+	char name[40] = "", how[300];
+	bool good = strcmp(end, "end") == 0 || !strstr(end, "note=\"\"");
+
+	sscanf(end, "error name=%39s", name);
+	/* Before TLS an end is orderly, and with something unread the kernel makes it a reset. */
+	if (error[0] && name[0] && strcmp(name, error) != 0)
+		good &= strcmp(error, "TLS_CUT") == 0 &&
+			(strcmp(name, "NET_CLOSED") == 0 || strcmp(name, "NET_RESET") == 0);
+	if (!good)
+		test_failed(play->script.path, 0, "ends in %s (%s)", end,
+			    wire_way_words(play->way, &play->script, how));
+	for (unsigned i = 0; i < play->count; i++)
+		if (strncmp(play->events[i], "message ", 8) == 0 &&
+		    strstr(play->events[i], " fate=OK broken=OK") &&
+		    !is_expected(play, play->events[i]))
+			test_failed(play->script.path, 0, "got %s (%s)", play->events[i],
+				    wire_way_words(play->way, &play->script, how));
+}
+
+/* ---- one conversation, in one of its ways ---- */
 
 static void read_options(struct play *play)
 {
@@ -401,89 +391,130 @@ static void read_options(struct play *play)
 	account->met_context = play;
 }
 
-static void play_with(struct play *play, struct reserve *reserve, size_t piece)
+static void play_with(struct play *play, struct reserve *reserve)
 {
-	struct wire_server *server = wire_serve(&play->script, piece, &play->account.port);
-	enum err e = converse(play, reserve);
+	const struct wire_way *way = play->way;
+	struct wire_server *server;
 	const char *problem;
+	char how[300];
+	enum err e;
 
+	wire_cut_like(way);
+	/* Before TLS the pieces are the server's. */
+	server = wire_serve(&play->script, strcmp(play->account.scheme, "imap") ? 0 : way->piece,
+			    &play->account.port);
+	e = converse(play, reserve);
 	wire_server_stop(server);
 	while (!wire_server_ended(server))
 		CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
 	problem = wire_server_join(server);
-
-	if (problem && e == OK)
-		test_failed(play->script.path, 0, "%s", problem);
-	judge(play);
+	if (problem && e == OK && !(way->trick && way->trick->error))
+		test_failed(play->script.path, 0, "%s (%s)", problem,
+			    wire_way_words(way, &play->script, how));
+	if (way->trick && way->trick->error)
+		judge_tricked(play);
+	else
+		judge(play);
 	/* An unexpected end of the client is often the script's: show what the server thinks. */
 	if (problem && e && getenv("WIRE_VERBOSE"))
 		printf("  (server: %s)\n", problem);
 	wire_server_close(&server);
 }
 
-static void play_once(const char *path, bool in_pieces)
+/* Everything that was taken is given back, and never more was taken than had been promised. */
+static void check_home(void)
 {
-	size_t piece = 0;
-	struct play *play = calloc(1, sizeof *play);
+	struct arena_counts counts = arena_counts(arena_current());
+
+	CHECK_EQ(counts.in_use, 0);
+	CHECK(counts.in_use_high <= LANE_CHUNKS_RESERVED);
+}
+
+static void converse_once(struct play *play)
+{
+	const char *password = wire_word(&play->options, "password", "secret");
 	struct reserve *reserve = NULL;
 	struct secret *secret = NULL;
-	const char *password;
+
+	CHECK_OK(secret_from_bytes(password, strlen(password), &secret));
+	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
+			      &reserve));
+	play->account.password = secret;
+	play_with(play, reserve);
+	CHECK(!strstr(err_note()->text, password));
+	err_note_clear();
+	reserve_close(&reserve);
+	secret_close(&secret);
+	check_home();
+}
+
+/* False: the trick does not fit there, or the file has no such `each`. */
+static bool play_once(const char *path, struct wire_way *way)
+{
+	struct play *play = calloc(1, sizeof *play);
+	bool fits_there;
 
 	must(play);
+	play->way = way;
 	play->events = calloc(EVENTS_MAX, EVENT_BYTES);
 	play->boxes = calloc(BOXES_MAX, sizeof *play->boxes);
 	must(play->events && play->boxes);
 	wire_read(&play->script, path);
 	if (play->script.problem[0])
 		test_failed(path, 0, "%s", play->script.problem);
+	fits_there = wire_vary(&play->script, way->each);
 	read_options(play);
-	password = wire_word(&play->options, "password", "secret");
-	CHECK_OK(secret_from_bytes(password, strlen(password), &secret));
-	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
-			      &reserve));
-	play->account.password = secret;
-	if (in_pieces)
-		piece = strtoul(wire_word(&play->options, "piece", "1"), NULL, 10);
-	if (!in_pieces || !wire_word(&play->options, "whole", NULL))
-		play_with(play, reserve, piece);
-	CHECK(!strstr(err_note()->text, password));
-	err_note_clear();
-	reserve_close(&reserve);
-	secret_close(&secret);
+	if (way->piece)
+		way->piece = strtoul(wire_word(&play->options, "piece", "1"), NULL, 10);
+	if (way->trick)
+		fits_there = way->at < play->script.count &&
+			     wire_trick_apply(way->trick, &play->script, way->at);
+	if (way->trick && way->trick->timeout_ms)
+		play->account.io_timeout = way->trick->timeout_ms * NSEC_MILLISECOND;
+	if (fits_there && (!(way->piece || way->seed) || !wire_word(&play->options, "whole", NULL)))
+		converse_once(play);
 	wire_free(&play->script);
 	free(play->option_text);
 	free(play->events);
 	free(play->boxes);
 	free(play);
+	return fits_there;
 }
 
-static char paths[CONVERSATIONS_MAX][300], names[CONVERSATIONS_MAX][200];
+static char names[CONVERSATIONS_MAX][200];
 static unsigned conversations_count;
 
-static void run_conversation(unsigned i)
+static void run_tricks(const char *path)
 {
-	play_once(paths[i], false);
-	play_once(paths[i], true);
-	conn_thread_cleanup();
+	unsigned lines = wire_lines_for_tricks(path), plays = 0;
+
+	for (unsigned t = 0; t < wire_tricks_count; t++)
+		for (unsigned at = 0; at < lines; at++)
+			plays += play_once(
+				path, &(struct wire_way){ .trick = &wire_tricks[t], .at = at });
+	CHECK(!lines || plays > lines);
+	if (plays)
+		printf("  %u plays with a trick in them\n", plays);
 }
 
-#define ROW(n)                          \
-	static void run_##n(void)       \
-	{                               \
-		run_conversation(0##n); \
+static void run_conversation(void)
+{
+	const char *seed = getenv("SEED");
+	struct wire_way way = { 0 };
+	bool more = true;
+	char path[300];
+
+	snprintf(path, sizeof path, "tests/wire/%.250s.wire", test_name());
+	way.seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1;
+	for (unsigned n = 0; more; n++) {
+		way.each = n;
+		more = play_once(path, &(struct wire_way){ .each = n }) &&
+		       play_once(path, &(struct wire_way){ .each = n, .piece = 1 }) &&
+		       play_once(path, &way);
 	}
-#define ROWS(n) \
-	ROW(n##0) ROW(n##1) ROW(n##2) ROW(n##3) ROW(n##4) ROW(n##5) ROW(n##6) ROW(n##7)
-/* Octal: sixteen groups of eight are the first 128 conversations. */
-ROWS(0) ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
-ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14) ROWS(15) ROWS(16) ROWS(17)
-#define NAMES(n)                                                                            \
-	run_##n##0, run_##n##1, run_##n##2, run_##n##3, run_##n##4, run_##n##5, run_##n##6, \
-		run_##n##7
-static void (*const runs[])(void) = { NAMES(0), NAMES(1), NAMES(2), NAMES(3),
-				      NAMES(4), NAMES(5), NAMES(6), NAMES(7),
-				      NAMES(10), NAMES(11), NAMES(12), NAMES(13),
-				      NAMES(14), NAMES(15), NAMES(16), NAMES(17) };
+	run_tricks(path);
+	conn_thread_cleanup();
+}
 
 static int is_conversation(const struct dirent *entry)
 {
@@ -495,18 +526,19 @@ static int is_conversation(const struct dirent *entry)
 /* One test per file, in the order of their names. */
 __attribute__((constructor)) static void add_conversations(void)
 {
-	static struct test rows[ARRAY_COUNT(runs)];
+	static struct test rows[CONVERSATIONS_MAX];
 	struct dirent **entries = NULL;
 	int count = scandir("tests/wire", &entries, is_conversation, alphasort);
 
 	for (int i = 0; i < count; i++) {
 		unsigned n = conversations_count;
 
-		must(n < ARRAY_COUNT(runs));
-		snprintf(paths[n], sizeof paths[n], "tests/wire/%.250s", entries[i]->d_name);
+		must(n < CONVERSATIONS_MAX);
 		snprintf(names[n], sizeof names[n], "%.*s", (int)strlen(entries[i]->d_name) - 5,
 			 entries[i]->d_name);
-		rows[n] = (struct test){ .name = names[n], .run = runs[n], .in_fiber = true };
+		rows[n] = (struct test){ .name = names[n],
+					 .run = run_conversation,
+					 .in_fiber = true };
 		test_add(&rows[n]);
 		conversations_count++;
 		free(entries[i]);

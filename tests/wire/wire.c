@@ -19,7 +19,7 @@
 
 #include "engine/bytes.h"
 
-enum { SILENCE_SECONDS = 20, TAGS_MAX = 60, CLIENT_LINE_MAX = 8192 };
+enum { SILENCE_SECONDS = 20, TAGS_MAX = 160, CLIENT_LINE_MAX = 8192, GATHER_BYTES = 16 * 1024 };
 
 struct wire_server {
 	const struct wire_script *script;
@@ -79,6 +79,47 @@ void wire_read(struct wire_script *script, const char *path)
 	script->problem[0] = '\0';
 	snprintf(script->path, sizeof script->path, "%s", path);
 	read_into(script, path, 0);
+}
+
+/* `line` with the words in; NULL where it has no place for them. */
+static char *fill_in(const char *line, char *const words[3])
+{
+	size_t n = 0, room = strlen(line) + 1;
+	char *filled;
+
+	if (!strchr(line, '$'))
+		return NULL;
+	for (const char *at = line; *at; at++)
+		room += at[0] == '$' && at[1] >= '1' && at[1] <= '3' ? strlen(words[at[1] - '1'])
+								     : 0;
+	must((filled = malloc(room)) != NULL);
+	for (const char *at = line; *at; at++)
+		if (at[0] == '$' && at[1] >= '1' && at[1] <= '3')
+			n += (size_t)snprintf(filled + n, room - n, "%s", words[*++at - '1']);
+		else
+			filled[n++] = *at;
+	filled[n] = '\0';
+	return filled;
+}
+
+bool wire_vary(struct wire_script *script, unsigned n)
+{
+	char text[2048] = "", *words[3] = { text, text, text }, *rest = text, *filled;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < script->count; i++)
+		if (strncmp(script->lines[i].text, "each ", 5) == 0 && count++ == n)
+			snprintf(text, sizeof text, "%s", script->lines[i].text + 5);
+	for (unsigned i = 0; i < 3; i++)
+		words[i] = rest ? strsep(&rest, " ") : text + strlen(text);
+	for (unsigned i = 0; i < script->count; i++) {
+		filled = count ? fill_in(script->lines[i].text, words) : NULL;
+		if (!filled)
+			continue;
+		free(script->lines[i].text);
+		script->lines[i].text = filled;
+	}
+	return n < (count ? count : 1);
 }
 
 void wire_free(struct wire_script *script)
@@ -213,17 +254,41 @@ static bool send_line(struct wire_server *server, const struct wire_line *line, 
 	       send_bytes(server, line, "\r\n", 2);
 }
 
+/* `text` so many times, each "#" of it the number of the time, gathered into large sends (not where
+ * each byte is to be seen on its way). */
 static bool send_raw(struct wire_server *server, const struct wire_line *line, const char *text,
 		     unsigned long times)
 {
-	char *bytes = strdup(text);
-	size_t n = wire_unescape(bytes);
-	bool sent = true;
+	char *bytes = strdup(text), digits[24];
+	size_t n = wire_unescape(bytes), gathered = 0;
+	static _Thread_local char block[GATHER_BYTES];
+	bool sent = true, counts = strncmp(line->text, "S-count", 7) == 0;
 
-	while (sent && times--)
-		sent = send_bytes(server, line, bytes, n);
+	for (unsigned long at = 1; sent && at <= times; at++) {
+		int width = snprintf(digits, sizeof digits, "%lu", at);
+
+		for (size_t i = 0; sent && i < n; i++) {
+			if (gathered + sizeof digits > sizeof block) {
+				sent = send_bytes(server, line, block, gathered);
+				gathered = 0;
+			}
+			if (!counts || bytes[i] != '#')
+				block[gathered++] = bytes[i];
+			for (int d = 0; counts && bytes[i] == '#' && d < width; d++)
+				block[gathered++] = digits[d];
+		}
+	}
 	free(bytes);
-	return sent;
+	return sent && send_bytes(server, line, block, gathered);
+}
+
+/* That the client goes is what is wanted. */
+static bool send_forever(struct wire_server *server, const struct wire_line *line, const char *text)
+{
+	while (send_raw(server, line, text, 100))
+		continue;
+	server->problem[0] = '\0';
+	return true;
 }
 
 static bool send_literal(struct wire_server *server, const struct wire_line *line, const char *text)
@@ -253,9 +318,13 @@ static bool hear(struct wire_server *server, const struct wire_line *line)
 	size_t n = 0;
 
 	while (n + 1 < CLIENT_LINE_MAX) {
-		if (recv(server->fd, heard + n, 1, 0) != 1)
-			return fail(server, line, "the client did not say \"%s\" but ended",
-				    line->text);
+		ssize_t got = recv(server->fd, heard + n, 1, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue; /* what stopped the process for a while */
+		if (got != 1)
+			return fail(server, line, "the client did not say \"%s\" but ended (%s)",
+				    line->text, got ? strerror(errno) : "orderly");
 		if (heard[n] == '\n')
 			break;
 		n++;
@@ -332,9 +401,13 @@ static bool play_line(struct wire_server *server, const struct wire_line *line, 
 	}
 	if (strncmp(text, "S-literal ", 10) == 0)
 		return send_literal(server, line, text + 10);
-	if (strncmp(text, "S-repeat ", 9) == 0) {
-		times = strtoul(text + 9, &behind, 10);
+	if (strncmp(text, "S-repeat ", 9) == 0 || strncmp(text, "S-count ", 8) == 0) {
+		times = strtoul(strchr(text, ' '), &behind, 10);
 		return send_raw(server, line, behind + (*behind == ' '), times);
+	}
+	if (strncmp(text, "S-forever ", 10) == 0) {
+		*ended = true;
+		return send_forever(server, line, text + 10);
 	}
 	if (strncmp(text, "C: ", 3) == 0)
 		return expect_line(server, line, text + 3);
