@@ -140,6 +140,12 @@ static bool parse(struct imap_grammar *imap, struct text reply)
 	return result == MAILIMAP_NO_ERROR && session->imap_response_info;
 }
 
+/* Where nothing stands in a list, libetpan may have no list. */
+static clistiter *first_of(clist *list)
+{
+	return list ? clist_begin(list) : NULL;
+}
+
 static const struct {
 	const char *name;
 	unsigned bits;
@@ -187,7 +193,7 @@ bool imap_parse_capability(struct imap_grammar *imap, struct text reply, unsigne
 	data = imap->session->imap_connection_info->imap_capability;
 	if (!data)
 		return false;
-	for (clistiter *at = clist_begin(data->cap_list); at; at = clist_next(at))
+	for (clistiter *at = first_of(data->cap_list); at; at = clist_next(at))
 		*bits |= capability_bits(clist_content(at));
 	return true;
 }
@@ -197,7 +203,7 @@ static const void *extension_data(const struct imap_grammar *imap, int id)
 {
 	clist *list = imap->session->imap_response_info->rsp_extension_list;
 
-	for (clistiter *at = clist_begin(list); at; at = clist_next(at)) {
+	for (clistiter *at = first_of(list); at; at = clist_next(at)) {
 		const struct mailimap_extension_data *data = clist_content(at);
 
 		if (data->ext_extension->ext_id == id)
@@ -212,7 +218,7 @@ void imap_parse_id(struct imap_grammar *imap, struct text reply, char *to, size_
 	struct buffer text = { .bytes_max = to_bytes };
 
 	list = parse(imap, reply) ? extension_data(imap, MAILIMAP_EXTENSION_ID) : NULL;
-	for (clistiter *at = list ? clist_begin(list->idpa_list) : NULL; at; at = clist_next(at)) {
+	for (clistiter *at = list ? first_of(list->idpa_list) : NULL; at; at = clist_next(at)) {
 		const struct mailimap_id_param *pair = clist_content(at);
 		struct text name = text_of(pair->idpa_name ? pair->idpa_name : "");
 
@@ -243,7 +249,7 @@ static unsigned attribute_bits(const struct mailimap_mbx_list_flags *flags)
 	if (flags->mbf_type == MAILIMAP_MBX_LIST_FLAGS_SFLAG &&
 	    flags->mbf_sflag == MAILIMAP_MBX_LIST_SFLAG_NOSELECT)
 		bits |= IMAP_LIST_NOSELECT;
-	for (clistiter *at = clist_begin(flags->mbf_oflags); at; at = clist_next(at)) {
+	for (clistiter *at = first_of(flags->mbf_oflags); at; at = clist_next(at)) {
 		const struct mailimap_mbx_list_oflag *flag = clist_content(at);
 		struct text name = text_of(flag->of_flag_ext ? flag->of_flag_ext : "");
 
@@ -284,9 +290,9 @@ bool imap_parse_list(struct imap_grammar *imap, struct text reply, struct imap_l
 		return false;
 	info = imap->session->imap_response_info;
 	lists = out->is_lsub ? info->rsp_mailbox_lsub : info->rsp_mailbox_list;
-	if (!lists || !clist_begin(lists))
+	if (!first_of(lists))
 		return false;
-	list = clist_content(clist_begin(lists));
+	list = clist_content(first_of(lists));
 	out->name = list->mb_name;
 	out->separator = list->mb_delimiter;
 	out->attributes = attribute_bits(list->mb_flag);
@@ -303,7 +309,7 @@ bool imap_parse_namespace(struct imap_grammar *imap, struct text reply,
 	spaces = extension_data(imap, MAILIMAP_EXTENSION_NAMESPACE);
 	if (!spaces || !spaces->ns_other)
 		return true;
-	for (clistiter *at = clist_begin(spaces->ns_other->ns_data_list); at; at = clist_next(at)) {
+	for (clistiter *at = first_of(spaces->ns_other->ns_data_list); at; at = clist_next(at)) {
 		const struct mailimap_namespace_info *info = clist_content(at);
 
 		each(context, info->ns_prefix);
