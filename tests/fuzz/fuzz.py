@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs fuzz targets (docs/TESTING.md). Without arguments: which there are.
   fuzz.py NAME [SECONDS]     a campaign of so long (60), and on until QUIET seconds ($QUIET, 0) brought no new edge
-  fuzz.py --minimise NAME    what campaigns found becomes the corpus of tests/fuzz, as few and small inputs as cover the same
+  fuzz.py --minimise NAME... what campaigns found becomes the corpus of tests/fuzz, as few and small inputs as cover the same
   fuzz.py --check SECONDS    every corpus replayed, then so long of fuzzing each, a target a core: PASS or FAIL a target"""
 import concurrent.futures, glob, os, re, shutil, subprocess, sys, time
 
@@ -41,7 +41,7 @@ class Run:
         self.begun = self.new_edge_at = time.monotonic()
         self.executions = self.edges = self.kept = self.stale = 0
         self.tail, self.log = [], line
-        self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen(line, env={**os.environ, 'UBSAN_OPTIONS': 'print_stacktrace=1'}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True, errors='replace')
 
     def take(self, line):
@@ -119,6 +119,7 @@ def minimise(name):
     shutil.copytree(new, corpus, dirs_exist_ok=True)
     files = glob.glob(corpus + '/*')
     print('%s: %d inputs, %d bytes' % (corpus, len(files), sum(map(os.path.getsize, files))))
+    return True
 
 
 def check_one(name, seconds):
@@ -149,7 +150,7 @@ def main(arguments):
         return True
     subprocess.run(['tests/fuzz/seeds', SEEDS], check=True)
     if arguments[0] == '--minimise':
-        return minimise(arguments[1]) is None
+        return all(minimise(name) for name in arguments[1:])
     if arguments[0] == '--check':
         return check(int(arguments[1]))
     if arguments[0] not in targets():
