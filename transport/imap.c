@@ -299,20 +299,45 @@ bool imap_parse_list(struct imap_grammar *imap, struct text reply, struct imap_l
 	return true;
 }
 
-bool imap_parse_namespace(struct imap_grammar *imap, struct text reply,
-			  void (*each)(void *context, const char *prefix), void *context)
+/* ---- NAMESPACE, RFC 2342 section 5: by ourselves, because libetpan reads the byte before the
+ * prefix of (("" "")) ---- */
+
+/* NIL, or a list of (prefix delimiter extensions). */
+static bool scan_spaces(struct imap_scan *scan, void (*each)(void *, const char *), void *context)
 {
-	const struct mailimap_namespace_data *spaces;
+	char prefix[BOX_NAME_BYTES_MAX + 1];
+	size_t bytes;
 
-	if (!parse(imap, reply))
-		return false;
-	spaces = extension_data(imap, MAILIMAP_EXTENSION_NAMESPACE);
-	if (!spaces || !spaces->ns_other)
+	if (imap_scan_word(scan, "NIL"))
 		return true;
-	for (clistiter *at = first_of(spaces->ns_other->ns_data_list); at; at = clist_next(at)) {
-		const struct mailimap_namespace_info *info = clist_content(at);
-
-		each(context, info->ns_prefix);
-	}
+	if (!imap_scan_char(scan, '('))
+		return false;
+	do {
+		if (!imap_scan_char(scan, '(') ||
+		    !imap_scan_astring(scan, prefix, BOX_NAME_BYTES_MAX, &bytes))
+			return false;
+		while (imap_scan_char(scan, ' '))
+			if (!imap_scan_value(scan))
+				return false;
+		if (!imap_scan_char(scan, ')'))
+			return false;
+		prefix[bytes] = '\0';
+		if (each)
+			each(context, prefix);
+		imap_scan_char(scan, ' ');
+	} while (!imap_scan_char(scan, ')'));
 	return true;
+}
+
+bool imap_parse_namespace(struct text reply, void (*each)(void *context, const char *prefix),
+			  void *context)
+{
+	struct imap_scan scan = imap_scan_of(reply), others;
+
+	if (!imap_scan_word(&scan, "NAMESPACE") || !imap_scan_char(&scan, ' ') ||
+	    !scan_spaces(&scan, NULL, NULL) || !imap_scan_char(&scan, ' '))
+		return false;
+	others = scan;
+	return scan_spaces(&scan, NULL, NULL) && imap_scan_char(&scan, ' ') &&
+	       scan_spaces(&scan, NULL, NULL) && scan_spaces(&others, each, context);
 }
