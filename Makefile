@@ -2,6 +2,7 @@
 # measures it. Variants stand beside each other: make SAN=address,undefined, make CC=clang.
 #   make test T=pipe       one unit test file        make sim SEED=7      one simulated run
 #   make sim RUNS=1000 SEED=1   so many simulated worlds, each with other accidents
+#   make fuzz F=imap T=60  a fuzz target, so many seconds; make fuzz: which there are
 #   make BUILD=build/mine  a build folder of its own
 
 SHELL := /bin/bash
@@ -50,11 +51,21 @@ WIRE_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(wildcard tests
 WIRE := $(patsubst tests/wire/%.c,$(OUT)/tests/wire/%,$(wildcard tests/wire/*_test.c))
 MODEL_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/model/*.c))
 TORTURE := $(patsubst tests/torture/%.c,$(OUT)/tests/torture/%,$(wildcard tests/torture/*_probe.c))
+# Fuzz targets are one program, with the simulated ring, clock and network, and with libetpan built
+# from Debian's source beside it: of the shared library a fuzzer would see nothing (tests/fuzz/etpan).
+FUZZ_SIM := clock_sim disk_sim disk_tree net_sim offload_sim ring_sim ring_verbs sim tls_sim
+FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/fuzz/*.c)) $(FUZZ_SIM:%=$(OUT)/tests/sim/%.o)
+ETPAN := $(DEPS)/libetpan/src
+ETPAN_OBJECTS := $(patsubst $(ETPAN)/%.c,$(OUT)/libetpan/%.o,$(filter-out %lmdb.c,\
+  $(wildcard $(addprefix $(ETPAN)/,main/libetpan_version.c data-types/*.c low-level/imap/*.c low-level/imf/*.c low-level/mime/*.c))))
+ETPAN_FLAGS := $(addprefix -I,$(wildcard $(ETPAN)/*/ $(ETPAN)/*/*/)) -I/usr/include/libetpan -D_GNU_SOURCE \
+  $(patsubst %,-DHAVE_%_H,INTTYPES UNISTD NETDB SYS_SOCKET NETINET_IN ARPA_INET SYS_SELECT SYS_PARAM SYS_MMAN PTHREAD) -DLIBETPAN_REENTRANT
+FUZZ := $(MAKE) --no-print-directory CC=clang SAN=fuzzer,address,undefined OPT=-O1
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
 
 .PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries model-server \
-  bench-binaries bench torture demo clean
+  bench-binaries bench torture demo fuzz fuzz-binary fuzz-links clean
 .SECONDARY:
 # build/mailhaul is gcc's without sanitizers; other variants stay in their own folder.
 all: $(OUT)/mailhaul $(if $(filter gcc,$(VARIANT)),$(BUILD)/mailhaul)
@@ -94,8 +105,22 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm
 $(OUT)/tests/model/model_server: $(MODEL_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/fuzz/fuzz: $(FUZZ_OBJECTS) $(ETPAN_OBJECTS) $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(if $(ETPAN_OBJECTS),$(filter-out -letpan,$(LDLIBS)),$(LDLIBS))
+ifneq ($(findstring fuzzer,$(SAN)),) # coverage is the product's: which way the dice fell is none
+$(OUT)/tests/%.o: CFLAGS += -fno-sanitize=fuzzer
+endif
+$(OUT)/libetpan/%.o: $(ETPAN)/%.c
+	@mkdir -p $(dir $@)
+	@$(CC) -w -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=undefined $(ETPAN_FLAGS) -c -o $@ $<
 $(OUT)/tests/torture/%: $(OUT)/tests/torture/%.o $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Two makes: what there is of libetpan is known when the second begins.
+fuzz-binary:
+	@tests/fuzz/etpan
+	+@$(FUZZ) fuzz-links
+fuzz-links: $(OUT)/tests/fuzz/fuzz
+	@for t in $$($<); do ln -sf fuzz $(OUT)/tests/fuzz/$$t; done
 model-server: $(OUT)/tests/model/model_server
 unit-binaries: $(UNIT)
 sim-binaries: $(SIM)
@@ -106,6 +131,8 @@ test: unit-binaries wire-binaries
 	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))
 sim: sim-binaries
 	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,tests/run $(SIM))
+fuzz: fuzz-binary
+	@tests/fuzz/fuzz.py $(F) $(if $(F),$(T))
 lint:
 	@tools/lint.py
 check:

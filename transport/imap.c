@@ -140,6 +140,12 @@ static bool parse(struct imap_grammar *imap, struct text reply)
 	return result == MAILIMAP_NO_ERROR && session->imap_response_info;
 }
 
+/* Where nothing stands in a list, libetpan may have no list. */
+static clistiter *first_of(clist *list)
+{
+	return list ? clist_begin(list) : NULL;
+}
+
 static const struct {
 	const char *name;
 	unsigned bits;
@@ -193,7 +199,7 @@ static const void *extension_data(const struct imap_grammar *imap, int id)
 {
 	clist *list = imap->session->imap_response_info->rsp_extension_list;
 
-	for (clistiter *at = clist_begin(list); at; at = clist_next(at)) {
+	for (clistiter *at = first_of(list); at; at = clist_next(at)) {
 		const struct mailimap_extension_data *data = clist_content(at);
 
 		if (data->ext_extension->ext_id == id)
@@ -208,7 +214,7 @@ void imap_parse_id(struct imap_grammar *imap, struct text reply, char *to, size_
 	struct buffer text = { .bytes_max = to_bytes };
 
 	list = parse(imap, reply) ? extension_data(imap, MAILIMAP_EXTENSION_ID) : NULL;
-	for (clistiter *at = list ? clist_begin(list->idpa_list) : NULL; at; at = clist_next(at)) {
+	for (clistiter *at = list ? first_of(list->idpa_list) : NULL; at; at = clist_next(at)) {
 		const struct mailimap_id_param *pair = clist_content(at);
 		struct text name = text_of(pair->idpa_name ? pair->idpa_name : "");
 
@@ -239,7 +245,7 @@ static unsigned attribute_bits(const struct mailimap_mbx_list_flags *flags)
 	if (flags->mbf_type == MAILIMAP_MBX_LIST_FLAGS_SFLAG &&
 	    flags->mbf_sflag == MAILIMAP_MBX_LIST_SFLAG_NOSELECT)
 		bits |= IMAP_LIST_NOSELECT;
-	for (clistiter *at = clist_begin(flags->mbf_oflags); at; at = clist_next(at)) {
+	for (clistiter *at = first_of(flags->mbf_oflags); at; at = clist_next(at)) {
 		const struct mailimap_mbx_list_oflag *flag = clist_content(at);
 		struct text name = text_of(flag->of_flag_ext ? flag->of_flag_ext : "");
 
@@ -280,29 +286,54 @@ bool imap_parse_list(struct imap_grammar *imap, struct text reply, struct imap_l
 		return false;
 	info = imap->session->imap_response_info;
 	lists = out->is_lsub ? info->rsp_mailbox_lsub : info->rsp_mailbox_list;
-	if (!lists || !clist_begin(lists))
+	if (!first_of(lists))
 		return false;
-	list = clist_content(clist_begin(lists));
+	list = clist_content(first_of(lists));
 	out->name = list->mb_name;
 	out->separator = list->mb_delimiter;
 	out->attributes = attribute_bits(list->mb_flag);
 	return true;
 }
 
-bool imap_parse_namespace(struct imap_grammar *imap, struct text reply,
-			  void (*each)(void *context, const char *prefix), void *context)
+/* ---- NAMESPACE, RFC 2342 section 5: by ourselves, because libetpan reads the byte before the
+ * prefix of (("" "")) ---- */
+
+/* NIL, or a list of (prefix delimiter extensions). */
+static bool scan_spaces(struct imap_scan *scan, void (*each)(void *, const char *), void *context)
 {
-	const struct mailimap_namespace_data *spaces;
+	char prefix[BOX_NAME_BYTES_MAX + 1];
+	size_t bytes;
 
-	if (!parse(imap, reply))
-		return false;
-	spaces = extension_data(imap, MAILIMAP_EXTENSION_NAMESPACE);
-	if (!spaces || !spaces->ns_other)
+	if (imap_scan_word(scan, "NIL"))
 		return true;
-	for (clistiter *at = clist_begin(spaces->ns_other->ns_data_list); at; at = clist_next(at)) {
-		const struct mailimap_namespace_info *info = clist_content(at);
-
-		each(context, info->ns_prefix);
-	}
+	if (!imap_scan_char(scan, '('))
+		return false;
+	do {
+		if (!imap_scan_char(scan, '(') ||
+		    !imap_scan_astring(scan, prefix, BOX_NAME_BYTES_MAX, &bytes))
+			return false;
+		while (imap_scan_char(scan, ' '))
+			if (!imap_scan_value(scan))
+				return false;
+		if (!imap_scan_char(scan, ')'))
+			return false;
+		prefix[bytes] = '\0';
+		if (each)
+			each(context, prefix);
+		imap_scan_char(scan, ' ');
+	} while (!imap_scan_char(scan, ')'));
 	return true;
+}
+
+bool imap_parse_namespace(struct text reply, void (*each)(void *context, const char *prefix),
+			  void *context)
+{
+	struct imap_scan scan = imap_scan_of(reply), others;
+
+	if (!imap_scan_word(&scan, "NAMESPACE") || !imap_scan_char(&scan, ' ') ||
+	    !scan_spaces(&scan, NULL, NULL) || !imap_scan_char(&scan, ' '))
+		return false;
+	others = scan;
+	return scan_spaces(&scan, NULL, NULL) && imap_scan_char(&scan, ' ') &&
+	       scan_spaces(&scan, NULL, NULL) && scan_spaces(&others, each, context);
 }

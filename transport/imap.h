@@ -1,8 +1,7 @@
-/* libetpan's only door: the grammar of CAPABILITY, ID, NAMESPACE, LIST and LSUB. It is handed one
- * complete reply at a time out of memory, checked before (imap_session: nesting, lengths, no NUL),
- * so it never waits, reads ahead or writes, and holds nothing between replies; what it cannot parse
- * costs that reply and not the session. Call on a fiber with FIBER_STACK_LARGE. None of this
- * suspends.
+/* libetpan's only door: the grammar of CAPABILITY, ID, LIST and LSUB. It is handed one complete
+ * reply at a time out of memory, checked before (imap_session: nesting, lengths, no NUL), so it
+ * never waits, reads ahead or writes, and holds nothing between replies; what it cannot parse costs
+ * that reply and not the session. Call on a fiber with FIBER_STACK_LARGE. None of this suspends.
  *
  * Not for: sessions (imap_session), messages (imap_fetch), what a folder is (imap_list). */
 #ifndef MAILHAUL_IMAP_H
@@ -55,9 +54,8 @@ struct imap_listed {
 };
 /* A reply that begins with LIST or LSUB. */
 bool imap_parse_list(struct imap_grammar *, struct text reply, struct imap_listed *) MUST_CHECK;
-/* A NAMESPACE reply (RFC 2342): each prefix of other users' folders. */
-bool imap_parse_namespace(struct imap_grammar *, struct text reply,
-			  void (*each)(void *context, const char *prefix),
+/* A NAMESPACE reply (RFC 2342): each prefix of other users' folders. Not libetpan's doing. */
+bool imap_parse_namespace(struct text reply, void (*each)(void *context, const char *prefix),
 			  void *context) MUST_CHECK;
 
 #endif

@@ -265,7 +265,7 @@ static enum err on_reply(struct imap_session *imap, const struct imap_reply *rep
 	if (imap_scan_word(&scan, "LIST") || imap_scan_word(&scan, "LSUB"))
 		return on_list(imap, list, reply->text);
 	if (imap_scan_word(&scan, "NAMESPACE") &&
-	    !imap_parse_namespace(imap_session_grammar(imap), reply->text, note_other, list))
+	    !imap_parse_namespace(reply->text, note_other, list))
 		log_event(LOG_WARN, "imap.namespace_unreadable", "others=unknown");
 	return on_status(list, reply->text);
 }

@@ -1,0 +1,116 @@
+/* An archive as a reader finds it, every file of it the input's: listed, read by its indexes, and
+ * verified whole. The input is a row of files: which (FILES), its length in two bytes, the lower
+ * first, its bytes. Plain variants stand beside compressed ones, because no mutation of a
+ * compressed byte makes a sensible plain one. */
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/store_memory.h"
+#include "transport/archive.h"
+
+#define MAILBOX "alice_mail.example.com-97b7a10a/"
+static const char *const FILES[] = {
+	"mailhaul-archive.json",
+	MAILBOX "mailbox.json",
+	MAILBOX "index/000000000001.ndjson.zst",
+	MAILBOX "manifest/000000000001.ndjson",
+	MAILBOX "packs/000000000001.tar.zst",
+	MAILBOX "index/000000000002.ndjson",
+	MAILBOX "manifest/000000000002.ndjson",
+	MAILBOX "packs/000000000002.tar",
+	MAILBOX "index/stray",
+	"stray",
+};
+enum { WALK_MAX = 2000 };
+#define PATIENCE (600 * NSEC_SECOND)
+
+static void fill(struct store_memory *store, struct text input)
+{
+	while (input.bytes >= 3) {
+		unsigned which = fuzz_take_byte(&input) % ARRAY_COUNT(FILES);
+		size_t low = fuzz_take_byte(&input), n = low | (size_t)fuzz_take_byte(&input) << 8;
+
+		n = min_u64(n, input.bytes);
+		store_memory_put(store, FILES[which], (struct text){ input.at, n });
+		input.at += n;
+		input.bytes -= n;
+	}
+}
+
+static enum err count_bytes(void *context, const void *at, size_t n)
+{
+	must(at && n > 0);
+	*(uint64_t *)context += n;
+	return OK;
+}
+
+static void read_messages(struct archive *archive)
+{
+	struct archive_message *message = calloc(1, sizeof *message);
+	enum err e = OK;
+
+	must(message);
+	for (unsigned i = 0; i < WALK_MAX && (!e || e == ERR_ARCHIVE_DAMAGED); i++) {
+		uint64_t bytes = 0;
+
+		err_note_clear();
+		if ((e = archive_message_next(archive, message)))
+			continue;
+		must(memchr(message->box, '\0', sizeof message->box));
+		if (archive_message_read(archive, message, count_bytes, &bytes) == OK)
+			must(bytes == message->size_bytes);
+	}
+	free(message);
+}
+
+static void read_boxes(struct archive *archive)
+{
+	struct box *box = calloc(1, sizeof *box);
+
+	must(box);
+	for (unsigned i = 0; i < WALK_MAX && archive_box_next(archive, box) == OK; i++)
+		must(memchr(box->name, '\0', sizeof box->name));
+	err_note_clear();
+	free(box);
+}
+
+static void told(void *context, const char *key, const char *what)
+{
+	must(key && what && what[0]);
+	++*(uint64_t *)context;
+}
+
+static void check_all(struct archive *archive)
+{
+	struct archive_check check = { 0 };
+	uint64_t faults = 0;
+	enum err e = archive_verify(archive, told, &faults, &check);
+
+	must(faults == check.faults);
+	must(e != OK || faults == 0);
+	must(e != ERR_ARCHIVE_DAMAGED || faults > 0);
+	err_note_clear();
+}
+
+FUZZ_FIBER(archive)
+{
+	const struct account account = { .scheme = "memory", .path = "/", .shown = "memory:///" };
+	struct archive_mailbox *mailbox = calloc(1, sizeof *mailbox);
+	struct archive *archive = NULL;
+	struct store_memory store;
+
+	must(mailbox);
+	store_memory_init(&store);
+	fill(&store, input);
+	if (archive_open(&store_memory, &account, clock_after(PATIENCE), &archive) == OK) {
+		while (archive_mailbox_next(archive, mailbox) == OK) {
+			read_boxes(archive);
+			read_messages(archive);
+		}
+		err_note_clear();
+		check_all(archive);
+	}
+	archive_close(&archive);
+	free(mailbox);
+}

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Runs fuzz targets (docs/TESTING.md). Without arguments: which there are.
+  fuzz.py NAME [SECONDS]     a campaign of so long (60), and on until QUIET seconds ($QUIET, 0) brought no new edge
+  fuzz.py --minimise NAME... what campaigns found becomes the corpus of tests/fuzz, as few and small inputs as cover the same
+  fuzz.py --check SECONDS    every corpus replayed, then so long of fuzzing each, a target a core: PASS or FAIL a target"""
+import concurrent.futures, glob, os, re, shutil, subprocess, sys, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAMS = 'build/clang-fuzzer-address-undefined/tests/fuzz'
+SEEDS, WORK, CORPUS = 'build/fuzz/seeds', 'build/fuzz/%s', 'tests/fuzz/corpus/%s'
+# Longest input; 4096 where it does not say. Conversations and archives need room for their parts.
+BYTES_MAX = {'imap': 8192, 'archive': 12288, 'tar': 8192, 'pack': 8192, 'hint': 512, 'utf7': 256, 'url': 512, 'window': 512}
+DICTIONARIES = {**dict.fromkeys(('imap', 'fetch', 'hint', 'grammar'), 'tests/fuzz/imap.dict'),
+                **dict.fromkeys(('json', 'index', 'manifest', 'archive'), 'tests/fuzz/json.dict'),
+                'job': SEEDS + '/job.dict', 'csv': SEEDS + '/csv.dict'}
+STATUS = re.compile(r'#(\d+)\s+\w+\s+cov: (\d+) .*corp: (\d+)')
+
+
+def targets():
+    listed = subprocess.run([PROGRAMS + '/fuzz'], stdout=subprocess.PIPE, check=True, text=True)
+    return listed.stdout.split()
+
+
+def command(name, *options):
+    os.makedirs(WORK % name, exist_ok=True)
+    dictionary = ['-dict=' + DICTIONARIES[name]] if name in DICTIONARIES else []
+    # An input is done in milliseconds, under sanitizers on a slow machine; a minute is no end.
+    return [PROGRAMS + '/' + name, '-max_len=%d' % BYTES_MAX.get(name, 4096), '-timeout=60', '-rss_limit_mb=1536',
+            '-artifact_prefix=%s/' % (WORK % name), *dictionary, *options]
+
+
+def inputs(name):
+    """Where inputs lie that are read and not written."""
+    return [folder for folder in (CORPUS % name, '%s/%s' % (SEEDS, name)) if os.path.isdir(folder)]
+
+
+class Run:
+    """One process of libFuzzer, watched line by line."""
+
+    def __init__(self, line):
+        self.begun = self.new_edge_at = time.monotonic()
+        self.executions = self.edges = self.kept = self.stale = 0
+        self.tail, self.log = [], line
+        self.process = subprocess.Popen(line, env={**os.environ, 'UBSAN_OPTIONS': 'print_stacktrace=1'}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True, errors='replace')
+
+    def take(self, line):
+        self.tail = (self.tail + [line])[-60:]
+        found = STATUS.match(line)
+        if not found:
+            return
+        self.executions, self.kept = int(found[1]), int(found[3])
+        if int(found[2]) > self.edges:
+            self.edges, self.new_edge_at = int(found[2]), time.monotonic()
+
+    def seconds(self):
+        return time.monotonic() - self.begun
+
+    def quiet(self):
+        return time.monotonic() - self.new_edge_at
+
+    def follow(self, shown):
+        for line in self.process.stderr:
+            self.take(line)
+            if shown and STATUS.match(line) and 'REDUCE' not in line and '\tNEW' not in line:
+                print(line, end='', flush=True)
+        self.process.wait()
+        return self.process.returncode
+
+    def figures(self):
+        return '%d executions in %d s, %d edges, %d inputs kept, last new edge %d s before the end' % (
+            self.executions, self.seconds(), self.edges, self.kept, self.quiet())
+
+
+def told(run, name):
+    """What is known of a fault."""
+    text = ''.join(run.tail)
+    artifact = re.search(r'Test unit written to (\S+)', text)
+    return '%s    repeat: %s\n' % (text, '%s/%s %s' % (PROGRAMS, name, artifact[1]) if artifact else ' '.join(run.log))
+
+
+def campaign(name, seconds, quiet):
+    os.nice(19)
+    found = WORK % name + '/corpus'
+    os.makedirs(found, exist_ok=True)
+    total = Run(command(name, '-runs=0', found, *inputs(name)))
+    total.follow(False)
+    executions, begun, last = 0, time.monotonic(), time.monotonic()
+    while True:
+        # In slices, so that quiet can be asked for; each starts from what was found.
+        left = seconds - (time.monotonic() - begun)
+        slice_s = max(30, min(left, 300)) if left > 0 else max(30, quiet - (time.monotonic() - last))
+        run = Run(command(name, '-max_total_time=%d' % slice_s, found, *inputs(name)))
+        known, code = total.edges, run.follow(True)
+        executions += run.executions
+        if run.edges > known:
+            total, last = run, run.new_edge_at
+        if code:
+            print(told(run, name))
+            print('FAIL fuzz %s: %s' % (name, run.figures()))
+            return False
+        if time.monotonic() - begun >= seconds and time.monotonic() - last >= quiet:
+            break
+    print('fuzz %s: %d executions in %d s, %d edges, last new edge %d s before the end, no fault' % (
+        name, executions, time.monotonic() - begun, total.edges, time.monotonic() - last))
+    return True
+
+
+def minimise(name):
+    """Inputs with a name of their own (not a hash) are faults of the past and stay as they are."""
+    new, corpus = WORK % name + '/minimal', CORPUS % name
+    shutil.rmtree(new, ignore_errors=True)
+    os.makedirs(new)
+    found = [folder for folder in (WORK % name + '/corpus',) if os.path.isdir(folder)]
+    subprocess.run(command(name, '-merge=1', new, *inputs(name), *found), check=True, stderr=subprocess.DEVNULL)
+    for path in glob.glob(corpus + '/*'):
+        if re.fullmatch('[0-9a-f]{40}', os.path.basename(path)):
+            os.remove(path)
+    shutil.copytree(new, corpus, dirs_exist_ok=True)
+    files = glob.glob(corpus + '/*')
+    print('%s: %d inputs, %d bytes' % (corpus, len(files), sum(map(os.path.getsize, files))))
+    return True
+
+
+def check_one(name, seconds):
+    found = WORK % name + '/check'
+    shutil.rmtree(found, ignore_errors=True)
+    os.makedirs(found)
+    run = Run(command(name, '-max_total_time=%d' % seconds, found, *inputs(name)))
+    code = run.follow(False)
+    shutil.rmtree(found, ignore_errors=True)
+    if code or not run.executions:
+        return '%sFAIL fuzz_%s: exit %s' % (told(run, name), name, code), False
+    return 'PASS fuzz_%s (%s)' % (name, run.figures()), True
+
+
+def check(seconds):
+    names = targets()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda name: check_one(name, seconds), names))
+    for text, _ in results:
+        print(text)
+    return all(good for _, good in results)
+
+
+def main(arguments):
+    os.chdir(ROOT)
+    if not arguments:
+        print('make fuzz F=NAME T=SECONDS, where NAME is one of:\n  ' + '\n  '.join(targets()))
+        return True
+    subprocess.run(['tests/fuzz/seeds', SEEDS], check=True)
+    if arguments[0] == '--minimise':
+        return all(minimise(name) for name in arguments[1:])
+    if arguments[0] == '--check':
+        return check(int(arguments[1]))
+    if arguments[0] not in targets():
+        print('there is no fuzz target "%s"; make fuzz lists them' % arguments[0])
+        return False
+    return campaign(arguments[0], int(arguments[1]) if len(arguments) > 1 else 60, int(os.environ.get('QUIET', '0')))
+
+
+if __name__ == '__main__':
+    sys.exit(0 if main(sys.argv[1:]) else 1)
