@@ -69,7 +69,7 @@ void archive_close(struct archive **archive_at)
 
 static enum err check_marker(struct archive *archive, const char *shown)
 {
-	uint8_t ledger_id[LEDGER_ID_BYTES];
+	uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES];
 	bool found = false;
 	enum err e = archive_mark_read(archive->store, shown, &found, ledger_id);
 
