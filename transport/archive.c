@@ -191,6 +191,7 @@ static enum err take_totals(struct archive *archive)
 
 	if ((e = forgive_damage(find_manifest(archive))))
 		return e;
+	mailbox->generation = manifest->generation;
 	mailbox->packs = manifest->packs;
 	mailbox->messages = manifest->messages;
 	mailbox->bytes = manifest->bytes;

@@ -20,6 +20,7 @@ struct archive_mailbox {
 	char digest[16]; /* "blake3" */
 	/* By its newest manifest and the packs that came since. */
 	uint64_t boxes, messages, bytes, stored_bytes, packs;
+	uint64_t generation; /* of that manifest; 0: there is none yet */
 };
 enum err archive_mailbox_next(struct archive *, struct archive_mailbox *) MUST_CHECK;
 
