@@ -200,9 +200,10 @@ static enum err list_before(struct maildir *maildir, const char *directory, stru
 
 	buffer_reset(names);
 	names->bytes_max = SIZE_MAX / 2; /* 80 bytes a message of the folder being gone on with */
-	if (maildir->fresh || (e = path_make(maildir, &maildir->path, directory, "")))
-		return maildir->fresh ? OK : e;
-	return io_list(maildir->path.at, patience(), names);
+	if (maildir->fresh)
+		return OK;
+	e = path_make(maildir, &maildir->path, directory, "");
+	return e ? e : io_list(maildir->path.at, patience(), names);
 }
 
 static enum err directories_make(struct maildir *maildir, bool is_inbox)

@@ -15,8 +15,8 @@ enum {
 	/* Lines are compressed when there are this many bytes of them: large enough to compress
 	 * well, a quarter of what a frame may hold. */
 	FRAME_BYTES = 256 * 1024,
-	/* Changes of one object: some ten MiB as stored, read back in a second. */
-	OBJECT_CHANGES_MAX = 256 * 1024,
+	/* Changes of one object: some ten MiB of lines, read back in a tenth of a second. */
+	OBJECT_CHANGES_MAX = 64 * 1024,
 };
 
 static const char *const kind_names[] = { [CHANGE_REFLAGGED] = "reflagged",
