@@ -73,6 +73,18 @@ static enum err null_flush(struct sink *sink)
 	return OK;
 }
 
+static enum err null_amend(struct sink *sink, const struct change *change)
+{
+	(void)sink, (void)change;
+	return OK;
+}
+
+static enum err null_amend_flush(struct sink *sink)
+{
+	(void)sink;
+	return OK;
+}
+
 static enum err null_receipt(struct sink *sink, struct receipt *receipt)
 {
 	struct null *null = (struct null *)sink;
@@ -122,6 +134,8 @@ const struct sink_driver null_sink = {
 	.prepare = null_prepare,
 	.find = null_find,
 	.put = null_put,
+	.amend = null_amend,
+	.amend_flush = null_amend_flush,
 	.flush = null_flush,
 	.receipt = null_receipt,
 	.publish = null_publish,

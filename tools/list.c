@@ -4,6 +4,7 @@
 #include "tools/commands.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
+#include "tools/list_changes.h"
 #include "tools/selection.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
@@ -15,13 +16,13 @@ struct list_box {
 	char separator;
 	bool subscribed;
 	enum box_use use;
-	uint64_t epoch, messages, bytes;
+	uint64_t epoch, messages, bytes, vanished;
 };
 
 struct list {
 	struct list_options {
 		struct selection selection;
-		bool messages, json;
+		bool messages, changes, json;
 	} options;
 	struct json_out json;
 	struct archive_mailbox mailbox;
@@ -65,6 +66,7 @@ static void tell_mailbox(struct list *list)
 	json_number(&list->json, "bytes", mailbox->bytes);
 	json_number(&list->json, "stored_bytes", mailbox->stored_bytes);
 	json_number(&list->json, "packs", mailbox->packs);
+	json_number(&list->json, "generation", mailbox->generation);
 	json_object_end(&list->json);
 	json_line_end(&list->json);
 }
@@ -77,9 +79,12 @@ static void tell_box(struct list *list, const struct list_box *box)
 	if (!list->options.json) {
 		char bytes[UNITS_TEXT_BYTES];
 
-		printf("  %8llu  %8s  %s%s%s%s\n", (unsigned long long)box->messages,
+		printf("  %8llu  %8s  %s%s%s%s", (unsigned long long)box->messages,
 		       units_bytes(bytes, box->bytes), shown(list, box->name), *use ? "  (" : "",
 		       use, *use ? ")" : "");
+		if (box->vanished)
+			printf("  %llu vanished", (unsigned long long)box->vanished);
+		printf("\n");
 		return;
 	}
 	json_object_begin(&list->json, NULL);
@@ -92,6 +97,7 @@ static void tell_box(struct list *list, const struct list_box *box)
 	json_number(&list->json, "uidvalidity", box->epoch);
 	json_number(&list->json, "messages", box->messages);
 	json_number(&list->json, "bytes", box->bytes);
+	json_number(&list->json, "vanished", box->vanished);
 	json_object_end(&list->json);
 	json_line_end(&list->json);
 }
@@ -118,6 +124,7 @@ static void tell_message_json(struct list *list, const char *date, const char *d
 	json_text(&list->json, "mailbox", list->mailbox.name);
 	json_text(&list->json, "folder", message->box);
 	json_number(&list->json, "uid", message->no);
+	json_number(&list->json, "uidvalidity", message->epoch);
 	json_number(&list->json, "size", message->size_bytes);
 	if (*date)
 		json_text(&list->json, "date", date);
@@ -129,6 +136,11 @@ static void tell_message_json(struct list *list, const char *date, const char *d
 			json_text(&list->json, NULL, flags[i].name);
 	json_array_end(&list->json);
 	json_text_bytes(&list->json, "keywords", keywords(&message->meta));
+	json_bool(&list->json, "vanished", message->vanished);
+	if (*message->changed)
+		json_text(&list->json, "changed", message->changed);
+	else
+		json_null(&list->json, "changed");
 	json_text(&list->json, list->mailbox.digest, digest);
 	json_text(&list->json, "pack", message->pack);
 	json_number(&list->json, "offset", message->offset);
@@ -156,7 +168,8 @@ static void tell_message(struct list *list)
 			printf("%s%s", any ? "," : "", flags[i].name);
 			any = true;
 		}
-	printf("%s  %s\n", any ? "" : "-", shown(list, message->box));
+	printf("%s  %s%s\n", any ? "" : "-", shown(list, message->box),
+	       message->vanished ? "  vanished" : "");
 }
 
 /* ---- the walk ---- */
@@ -228,6 +241,7 @@ static enum err count_message(struct list *list)
 		return e;
 	list->boxes[i].messages++;
 	list->boxes[i].bytes += message->size_bytes;
+	list->boxes[i].vanished += message->vanished;
 	list->last_box = i;
 	return OK;
 }
@@ -237,8 +251,7 @@ static enum err take_messages(struct list *list, struct archive *archive)
 	enum err e;
 
 	while (goes_on(e = archive_message_next(archive, &list->message))) {
-		if (!selection_has_message(&list->options.selection, list->message.box,
-					   list->message.no))
+		if (!selection_has_message(&list->options.selection, &list->message))
 			continue;
 		list->lines++;
 		if (list->options.messages)
@@ -257,6 +270,9 @@ static enum err list_mailbox(struct list *list, struct archive *archive)
 
 	forget_boxes(list);
 	tell_mailbox(list);
+	if (list->options.changes)
+		return list_changes(archive, &list->mailbox, &list->options.selection,
+				    list->options.json ? &list->json : NULL, &list->lines);
 	if ((e = take_boxes(list, archive)) || (e = take_messages(list, archive)))
 		return e;
 	for (size_t i = 0; i < list->boxes_count && !list->options.selection.number; i++) {
@@ -269,8 +285,10 @@ static enum err list_mailbox(struct list *list, struct archive *archive)
 static enum err list_archive(void *context, struct archive *archive)
 {
 	struct list *list = context;
-	enum err e;
+	enum err e = selection_apply(&list->options.selection, archive);
 
+	if (e)
+		return e;
 	while (goes_on(e = archive_mailbox_next(archive, &list->mailbox))) {
 		if (!selection_has_mailbox(&list->options.selection, list->mailbox.name))
 			continue;
@@ -316,10 +334,16 @@ static const struct opt options[] = {
 	  OPT_STORES_FLAG(struct list_options, messages),
 	  .help = "List each message too: UID, size, date, beginning of its digest, flags, "
 		  "folder." },
+	{ .name = "changes",
+	  OPT_STORES_FLAG(struct list_options, changes),
+	  .help = "List what each run brought instead: the generations of the manifest, and what "
+		  "each found re-flagged, vanished or renumbered since the one before. Those of "
+		  "a run that was cut stand in the next one's." },
 	SELECTION_OPTIONS(struct list_options, selection),
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct list_options, json),
-	  .help = "One JSON object per line, its \"kind\" being mailbox, folder or message." },
+	  .help = "One JSON object per line, its \"kind\" being mailbox, folder, message, "
+		  "generation or change." },
 };
 
 static const struct opt_command usage = {
@@ -329,10 +353,13 @@ static const struct opt_command usage = {
 	.words_max = 1,
 	.summary = "show what an archive holds",
 	.about = "List the mailboxes of ARCHIVE (file:///path) with their folders. A copy may be "
-		 "going on meanwhile: what its last manifest says is shown.\n",
+		 "going on meanwhile: what its last manifest says is shown. Messages are shown as "
+		 "the last run saw them: with their flags of then, in the folder and with the UID "
+		 "of then, and \"vanished\" where they were not at the source any more.\n",
 	.options = options,
 	.options_count = ARRAY_COUNT(options),
 	.examples = "  mailhaul list file:///var/archive\n"
+		    "  mailhaul list --changes file:///var/archive\n"
 		    "  mailhaul list --folder INBOX --messages file:///var/archive\n"
 		    "  mailhaul list --messages --json file:///var/archive | jq .size\n",
 };

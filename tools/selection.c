@@ -1,5 +1,8 @@
 #include "tools/selection.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 bool selection_is_all(const struct selection *selection)
 {
 	return !selection->mailbox && !selection->box && !selection->number;
@@ -15,8 +18,40 @@ bool selection_has_box(const struct selection *selection, const char *name)
 	return !selection->box || strcmp(selection->box, name) == 0;
 }
 
-bool selection_has_message(const struct selection *selection, const char *box_name, uint64_t number)
+bool selection_has_message(const struct selection *selection, const struct archive_message *message)
 {
-	return selection_has_box(selection, box_name) &&
-	       (!selection->number || selection->number == number);
+	return selection_has_box(selection, message->box) &&
+	       (!selection->number || selection->number == message->no) &&
+	       (!selection->present || !message->vanished);
+}
+
+static bool moment_read(const char *text, struct archive_moment *moment)
+{
+	char whole[64];
+	char *end;
+
+	*moment = (struct archive_moment){ 0 };
+	if (strspn(text, "0123456789") == strlen(text)) {
+		moment->generation = strtoull(text, &end, 10);
+		return moment->generation > 0;
+	}
+	/* A day alone means its end: what had been archived by then. */
+	snprintf(whole, sizeof whole, "%.40s%s", text, strchr(text, 'T') ? "" : "T23:59:59Z");
+	moment->date.known = mail_date_from_rfc3339(text_of(whole), &moment->date);
+	return moment->date.known;
+}
+
+enum err selection_apply(const struct selection *selection, struct archive *archive)
+{
+	struct archive_moment moment;
+
+	if (!selection->as_of)
+		return OK;
+	if (!moment_read(selection->as_of, &moment))
+		return RAISE(ERR_INPUT_USAGE,
+			     "--as-of %s: give a generation (3), a day (2026-11-22) or a moment "
+			     "(2026-11-22T06:00:00Z)",
+			     selection->as_of);
+	archive_as_of(archive, &moment);
+	return OK;
 }

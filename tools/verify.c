@@ -39,10 +39,12 @@ static void tell_totals(struct verify *verify)
 	char bytes[UNITS_TEXT_BYTES], stored[UNITS_TEXT_BYTES];
 
 	if (!verify->options.json) {
-		printf("Verified %llu message%s, %s, stored as %s in %llu pack%s: %llu fault%s\n",
+		printf("Verified %llu message%s, %s, stored as %s in %llu pack%s, %llu change%s: "
+		       "%llu fault%s\n",
 		       (unsigned long long)check->messages, units_plural(check->messages),
 		       units_bytes(bytes, check->bytes), units_bytes(stored, check->stored_bytes),
 		       (unsigned long long)check->packs, units_plural(check->packs),
+		       (unsigned long long)check->changes, units_plural(check->changes),
 		       (unsigned long long)check->faults, units_plural(check->faults));
 		return;
 	}
@@ -53,6 +55,8 @@ static void tell_totals(struct verify *verify)
 	json_number(&verify->json, "bytes", check->bytes);
 	json_number(&verify->json, "stored_bytes", check->stored_bytes);
 	json_number(&verify->json, "packs_unlisted", check->packs_unlisted);
+	json_number(&verify->json, "changes", check->changes);
+	json_number(&verify->json, "changes_unlisted", check->changes_unlisted);
 	json_number(&verify->json, "leftovers", check->leftovers);
 	json_number(&verify->json, "faults", check->faults);
 	json_bool(&verify->json, "sound", verify->end == OK && !check->faults);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "crypto/digest.h"
+#include "transport/archive_changes.h"
 #include "transport/archive_mark.h"
 #include "transport/manifest.h"
 #include "transport/pack_index.h"
@@ -16,7 +17,10 @@ struct archive {
 	struct buffer names; /* at the root */
 	const char *name;    /* the mailbox last returned */
 	struct archive_mailbox mailbox;
+	struct archive_moment moment;  /* to be read as of; zeros: now */
 	struct manifest_head manifest; /* its newest */
+	struct archive_changes *changes;
+	bool changes_loaded;
 	struct ndjson *boxes;
 	bool boxes_ended;
 	struct buffer indexes; /* names of its indexes */
@@ -39,6 +43,8 @@ static void mailbox_leave(struct archive *archive)
 	ndjson_close(&archive->boxes);
 	ndjson_close(&archive->index);
 	pack_read_close(&archive->pack);
+	archive_changes_close(&archive->changes);
+	archive->changes_loaded = false;
 	buffer_reset(&archive->indexes);
 	archive->index_name = NULL;
 	archive->boxes_ended = false;
@@ -63,7 +69,7 @@ void archive_close(struct archive **archive_at)
 
 static enum err check_marker(struct archive *archive, const char *shown)
 {
-	uint8_t ledger_id[LEDGER_ID_BYTES];
+	uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES];
 	bool found = false;
 	enum err e = archive_mark_read(archive->store, shown, &found, ledger_id);
 
@@ -154,6 +160,26 @@ static enum err boxes_count(struct archive *archive)
 	return forgive_damage(e);
 }
 
+static bool is_as_of(const struct archive *archive)
+{
+	return archive->moment.generation > 0 || archive->moment.date.known;
+}
+
+/* A pack or an object of changes that counts: behind the manifest it came later. */
+static bool counts(const struct archive *archive, uint64_t number, uint64_t last)
+{
+	return number <= last || !is_as_of(archive);
+}
+
+static enum err find_manifest(struct archive *archive)
+{
+	const char *key = archive->mailbox.key;
+
+	return is_as_of(archive) ? manifest_as_of(archive->store, key, archive->moment.generation,
+						  &archive->moment.date, &archive->manifest)
+				 : manifest_newest(archive->store, key, &archive->manifest);
+}
+
 static enum err take_totals(struct archive *archive)
 {
 	struct archive_mailbox *mailbox = &archive->mailbox;
@@ -163,8 +189,9 @@ static enum err take_totals(struct archive *archive)
 	uint64_t number;
 	enum err e;
 
-	if ((e = forgive_damage(manifest_newest(archive->store, mailbox->key, manifest))))
+	if ((e = forgive_damage(find_manifest(archive))))
 		return e;
+	mailbox->generation = manifest->generation;
 	mailbox->packs = manifest->packs;
 	mailbox->messages = manifest->messages;
 	mailbox->bytes = manifest->bytes;
@@ -172,12 +199,18 @@ static enum err take_totals(struct archive *archive)
 	snprintf(prefix, sizeof prefix, "%s/index", mailbox->key);
 	e = archive->store->type->list(archive->store, prefix, &archive->indexes);
 	while (!e && store_names_next(&archive->indexes, &name))
-		if (pack_number(name, &number) && number > manifest->last_pack)
+		if (pack_number(name, &number) && number > manifest->last_pack &&
+		    !is_as_of(archive))
 			e = add_pack(archive, name);
 	return e ? e : boxes_count(archive);
 }
 
-enum err archive_mailbox_next(struct archive *archive, struct archive_mailbox *out)
+void archive_as_of(struct archive *archive, const struct archive_moment *moment)
+{
+	archive->moment = *moment;
+}
+
+static enum err mailbox_next(struct archive *archive)
 {
 	struct archive_mailbox *mailbox = &archive->mailbox;
 	struct archive_mailbox_mark mark;
@@ -199,11 +232,20 @@ enum err archive_mailbox_next(struct archive *archive, struct archive_mailbox *o
 	snprintf(mailbox->name, sizeof mailbox->name, "%s", mark.name);
 	snprintf(mailbox->digest, sizeof mailbox->digest, "%s", mark.digest_name);
 	snprintf(mailbox->key, sizeof mailbox->key, "%s", archive->name);
-	if ((e = digest_open(digest_type(text_of(mark.digest_name)), &archive->tap)) ||
-	    (e = take_totals(archive)))
-		return e;
-	*out = *mailbox;
-	return OK;
+	e = digest_open(digest_type(text_of(mark.digest_name)), &archive->tap);
+	return e ? e : take_totals(archive);
+}
+
+enum err archive_mailbox_next(struct archive *archive, struct archive_mailbox *out)
+{
+	enum err e;
+
+	do
+		e = mailbox_next(archive);
+	while (!e && is_as_of(archive) && archive->manifest.generation == 0);
+	if (!e)
+		*out = archive->mailbox;
+	return e;
 }
 
 /* ---- folders ---- */
@@ -254,7 +296,8 @@ static enum err index_open(struct archive *archive)
 	do {
 		if (!store_names_next(&archive->indexes, &archive->index_name))
 			return ERR_PIPE_ENDED;
-	} while (!pack_number(archive->index_name, &number));
+	} while (!pack_number(archive->index_name, &number) ||
+		 !counts(archive, number, archive->manifest.last_pack));
 	snprintf(key, sizeof key, "%.80s/index/%.40s", mailbox->key, archive->index_name);
 	if (!store_key_is_valid(text_of(key)))
 		return RAISE(ERR_ARCHIVE_DAMAGED, "%s does not belong there", key);
@@ -290,12 +333,24 @@ static void message_of(const struct archive *archive, struct archive_message *ou
 	pack_line_meta(line, &out->meta);
 }
 
+static enum err changes_load(struct archive *archive)
+{
+	uint64_t last = is_as_of(archive) ? archive->manifest.last_changes : UINT64_MAX;
+
+	if (archive->changes_loaded)
+		return OK;
+	archive->changes_loaded = true;
+	return archive_changes_open(archive->store, archive->mailbox.key, last, &archive->changes);
+}
+
 enum err archive_message_next(struct archive *archive, struct archive_message *out)
 {
 	struct text line;
 	enum err e;
 
 	must(archive->mailbox.key[0]);
+	if ((e = changes_load(archive)))
+		return e;
 	for (;;) {
 		if (!archive->index && (e = index_open(archive)))
 			break;
@@ -306,6 +361,8 @@ enum err archive_message_next(struct archive *archive, struct archive_message *o
 				  (unsigned long long)ndjson_lines(archive->index));
 		if (!e) {
 			message_of(archive, out);
+			if (archive->changes)
+				archive_changes_apply(archive->changes, out);
 			return OK;
 		}
 		if (e != ERR_PIPE_ENDED)

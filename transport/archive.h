@@ -20,14 +20,24 @@ struct archive_mailbox {
 	char digest[16]; /* "blake3" */
 	/* By its newest manifest and the packs that came since. */
 	uint64_t boxes, messages, bytes, stored_bytes, packs;
+	uint64_t generation; /* of that manifest; 0: there is none yet */
 };
 enum err archive_mailbox_next(struct archive *, struct archive_mailbox *) MUST_CHECK;
+
+/* Read as it was then: by the newest manifest up to a generation of each mailbox (not 0), or up to
+ * a moment. A mailbox without one is passed over. Before the first archive_mailbox_next(). */
+struct archive_moment {
+	uint64_t generation;
+	struct mail_date date; /* if it is known */
+};
+void archive_as_of(struct archive *, const struct archive_moment *);
 
 /* Folders of the mailbox last returned, from its newest manifest. */
 enum err archive_box_next(struct archive *, struct box *) MUST_CHECK;
 
-/* Messages of the mailbox last returned, pack by pack. An index that is damaged is
- * ERR_ARCHIVE_DAMAGED; the next call goes on with the pack behind it. */
+/* Messages of the mailbox last returned, pack by pack, as they are now: folder, number and flags by
+ * the last change recorded. An index that is damaged is ERR_ARCHIVE_DAMAGED; the next call goes on
+ * with the pack behind it. So are damaged changes, once, before the first message. */
 struct archive_message {
 	char box[BOX_NAME_BYTES_MAX + 1];
 	char separator;
@@ -39,6 +49,8 @@ struct archive_message {
 	struct mail_meta meta;
 	uint64_t offset;      /* of its tar member in the unpacked pack */
 	uint64_t body_offset; /* of its first byte there */
+	bool vanished;	      /* it was not in the source's folder any more */
+	char changed[40];     /* when the last change of it was seen; "": never */
 };
 enum err archive_message_next(struct archive *, struct archive_message *) MUST_CHECK;
 
@@ -50,13 +62,14 @@ enum err archive_message_read(struct archive *, const struct archive_message *,
 			      void *context) MUST_CHECK;
 
 /* Check everything: every pack's stored digest, seek table, tar structure and members against
- * index, every message's digest, the manifest chain. Goes on after a fault; `fault` is called for
+ * index, every message's digest, the manifest chain, that each change names a message that is
+ * there. Goes on after a fault; `fault` is called for
  * each with the object's key and what is wrong. ERR_ARCHIVE_DAMAGED if there was one. */
 struct archive_check {
-	uint64_t packs, messages, bytes, stored_bytes, faults;
+	uint64_t packs, messages, bytes, stored_bytes, changes, faults;
 	/* No faults, but worth a word: packs of a run that was cut or goes on (no manifest lists
-	 * them yet), objects under temporary names. */
-	uint64_t packs_unlisted, leftovers;
+	 * them yet), objects of changes likewise, objects under temporary names. */
+	uint64_t packs_unlisted, changes_unlisted, leftovers;
 };
 enum err archive_verify(struct archive *,
 			void (*fault)(void *context, const char *key, const char *what),

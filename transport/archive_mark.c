@@ -14,7 +14,7 @@ static const char marker_key[] = "mailhaul-archive.json";
 struct marker {
 	char format[32];
 	uint64_t version;
-	uint8_t ledger[LEDGER_ID_BYTES];
+	uint8_t ledger[ARCHIVE_LEDGER_ID_BYTES];
 };
 
 static const struct json_field marker_fields[] = {
@@ -60,7 +60,7 @@ static enum err marker_get(struct store *store, const char *shown, struct buffer
 }
 
 enum err archive_mark_read(struct store *store, const char *shown, bool *found,
-			   uint8_t ledger_id[LEDGER_ID_BYTES])
+			   uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES])
 {
 	struct buffer text = { 0 };
 	struct marker marker = { 0 };
@@ -73,30 +73,30 @@ enum err archive_mark_read(struct store *store, const char *shown, bool *found,
 	else if (*found && marker.version != MARK_VERSION)
 		e = RAISE(ERR_ARCHIVE_FORMAT, "%s has format version %llu; this program knows %d",
 			  shown, (unsigned long long)marker.version, MARK_VERSION);
-	memcpy(ledger_id, marker.ledger, LEDGER_ID_BYTES);
+	memcpy(ledger_id, marker.ledger, ARCHIVE_LEDGER_ID_BYTES);
 	buffer_free(&text);
 	return e;
 }
 
 enum err archive_mark_check(struct store *store, const char *shown,
-			    const uint8_t ledger_id[LEDGER_ID_BYTES], bool *found)
+			    const uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES], bool *found)
 {
-	uint8_t theirs[LEDGER_ID_BYTES];
-	char hex[2 * LEDGER_ID_BYTES + 1];
+	uint8_t theirs[ARCHIVE_LEDGER_ID_BYTES];
+	char hex[2 * ARCHIVE_LEDGER_ID_BYTES + 1];
 	enum err e;
 
 	if ((e = archive_mark_read(store, shown, found, theirs)) || !*found)
 		return e;
-	if (memcmp(theirs, ledger_id, LEDGER_ID_BYTES) == 0)
+	if (memcmp(theirs, ledger_id, ARCHIVE_LEDGER_ID_BYTES) == 0)
 		return OK;
-	bytes_to_hex(hex, theirs, LEDGER_ID_BYTES);
+	bytes_to_hex(hex, theirs, ARCHIVE_LEDGER_ID_BYTES);
 	return RAISE(ERR_SINK_LEDGER_LOST,
 		     "%s belongs to ledger %s; use that one's state directory, or "
 		     "another target",
 		     shown, hex);
 }
 
-static enum err mark_write(struct store *store, const uint8_t ledger_id[LEDGER_ID_BYTES])
+static enum err mark_write(struct store *store, const uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES])
 {
 	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
 	struct buffer text = { 0 };
@@ -106,7 +106,7 @@ static enum err mark_write(struct store *store, const uint8_t ledger_id[LEDGER_I
 	json_begin(&text);
 	json_add_text(&text, "format", text_of("mailhaul-archive"));
 	json_add_number(&text, "version", MARK_VERSION);
-	json_add_hex(&text, "ledger", ledger_id, LEDGER_ID_BYTES);
+	json_add_hex(&text, "ledger", ledger_id, ARCHIVE_LEDGER_ID_BYTES);
 	json_add_text(&text, "created", text_of(mail_date_rfc3339(date, &now)));
 	json_end(&text);
 	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "marking an archive")
@@ -116,7 +116,7 @@ static enum err mark_write(struct store *store, const uint8_t ledger_id[LEDGER_I
 }
 
 enum err archive_mark_claim(struct store *store, const char *shown,
-			    const uint8_t ledger_id[LEDGER_ID_BYTES])
+			    const uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES])
 {
 	bool found;
 	enum err e;

@@ -6,21 +6,22 @@
 #include "transport/store.h"
 
 enum {
-	LEDGER_ID_BYTES = 16,
+	ARCHIVE_LEDGER_ID_BYTES = 16,
 	ARCHIVE_MAILBOX_KEY_BYTES_MAX = 80, /* 64, '-', 8 */
 };
 
 /* `shown` names the store in errors. *found false: there is nothing at all. ERR_SINK_FOREIGN: there
  * is something, but no marker. ERR_ARCHIVE_FORMAT: a marker that we cannot read. */
 enum err archive_mark_read(struct store *, const char *shown, bool *found,
-			   uint8_t ledger_id[LEDGER_ID_BYTES]) MUST_CHECK;
+			   uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES]) MUST_CHECK;
 /* The same, and ERR_SINK_LEDGER_LOST if it belongs to another ledger. *found may be false. */
 enum err archive_mark_check(struct store *, const char *shown,
-			    const uint8_t ledger_id[LEDGER_ID_BYTES], bool *found) MUST_CHECK;
+			    const uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES],
+			    bool *found) MUST_CHECK;
 /* Lock the store (ERR_SINK_BUSY) and make it this ledger's archive, unless it is. Check it first:
  * this changes what is there. Lanes may do so at the same time; the marker is written once. */
 enum err archive_mark_claim(struct store *, const char *shown,
-			    const uint8_t ledger_id[LEDGER_ID_BYTES]) MUST_CHECK;
+			    const uint8_t ledger_id[ARCHIVE_LEDGER_ID_BYTES]) MUST_CHECK;
 
 /* The mailbox's folder in the store. */
 enum err archive_mailbox_key(char to[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1],

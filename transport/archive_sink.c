@@ -1,6 +1,6 @@
 /* The sink that fills an archive. The write fiber fills packs; the receipt fiber forces them to
  * disk, hands out their seals, makes them visible and receipts their messages, while the next pack
- * fills. docs/FORMAT.md section 5 has the order. Not for: what a pack looks like (pack.c), where
+ * fills. docs/FORMAT.md section 6 has the order. Not for: what a pack looks like (pack.c), where
  * files lie (store_dir.c). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "engine/sink.h"
 #include "transport/archive_boxes.h"
 #include "transport/archive_mark.h"
+#include "transport/changes.h"
 #include "transport/manifest.h"
 #include "transport/pack.h"
 
@@ -51,6 +52,7 @@ struct archive_sink {
 	nsec pack_opened;
 	struct archive_boxes boxes;
 	struct manifest_boxes manifest;
+	struct changes *changes;     /* from the first one on */
 	struct sealed *first, *last; /* oldest first */
 	struct sealed *answered;     /* its receipt is borrowed until the next one */
 	unsigned filled;
@@ -119,6 +121,7 @@ static void archive_sink_close(struct sink **sink_at)
 	archive_boxes_free(&sink->boxes);
 	manifest_boxes_free(&sink->manifest);
 	pack_close(&sink->pack);
+	changes_close(&sink->changes);
 	if (sink->store)
 		sink->store->type->close(&sink->store);
 	free(sink);
@@ -315,6 +318,30 @@ static enum err archive_sink_flush(struct sink *base)
 	if (e || !sink->pack || !pack_is_begun(sink->pack))
 		return e;
 	return pack_finish(sink);
+}
+
+/* ---- changes of what was stored before ---- */
+
+static enum err archive_sink_amend(struct sink *base, const struct change *change)
+{
+	struct archive_sink *sink = sink_of(base);
+	enum err e = is_broken(sink);
+
+	if (e || sink->config.dry_run)
+		return e;
+	must(sink->entered);
+	if (!sink->changes)
+		e = changes_open(sink->store, sink->mailbox_key, sink->mailbox_name,
+				 &sink->changes);
+	return breaks(sink, e ? e : changes_add(sink->changes, change));
+}
+
+static enum err archive_sink_amend_flush(struct sink *base)
+{
+	struct archive_sink *sink = sink_of(base);
+	enum err e = is_broken(sink);
+
+	return e || !sink->changes ? e : breaks(sink, changes_flush(sink->changes));
 }
 
 static void archive_sink_drain(struct sink *base)
@@ -546,7 +573,7 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 	enum err e;
 
 	(void)until; /* the store has its own patience with a disk */
-	if ((e = is_broken(sink)) || sink->config.dry_run || !sink->entered)
+	if ((e = archive_sink_amend_flush(base)) || sink->config.dry_run || !sink->entered)
 		return e;
 	/* After a run that failed something may be unanswered; what is visible counts all the same.
 	 */
@@ -559,6 +586,8 @@ const struct sink_driver archive_sink = {
 	.prepare = archive_sink_prepare,
 	.find = archive_sink_find,
 	.put = archive_sink_put,
+	.amend = archive_sink_amend,
+	.amend_flush = archive_sink_amend_flush,
 	.flush = archive_sink_flush,
 	.receipt = archive_sink_receipt,
 	.publish = archive_sink_publish,

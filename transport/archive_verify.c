@@ -5,9 +5,8 @@
 #include <stdlib.h>
 
 #include "crypto/digest.h"
-#include "transport/archive.h"
+#include "transport/archive_chain.h"
 #include "transport/archive_mark.h"
-#include "transport/manifest.h"
 #include "transport/pack_index.h"
 #include "transport/pack_read.h"
 
@@ -16,13 +15,11 @@ enum part { PART_MESSAGES, PART_INDEX, PART_SUMS };
 
 struct verify {
 	struct store *store;
-	void (*fault)(void *context, const char *key, const char *what);
-	void *context;
+	struct archive_faults faults;
 	struct archive_check *check;
 	char mailbox_key[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1];
 	const struct tap_type *digest;
-	struct manifest_head manifest; /* sums of the chain so far, then what its last head says */
-	struct manifest_line manifest_line;
+	struct manifest_head manifest; /* the newest */
 	/* One pack: */
 	char index_key[STORE_KEY_BYTES_MAX + 1], pack_key[STORE_KEY_BYTES_MAX + 1];
 	struct pack_head head;
@@ -36,29 +33,12 @@ struct verify {
 	struct tap *sums;		  /* of the sums as they should be */
 };
 
-/* The note without the key it may begin with: the key is told beside it. */
-static const char *what_of(const char *key)
-{
-	const char *text = err_note()->text;
-	size_t bytes = strlen(key);
-
-	return strncmp(text, key, bytes) == 0 && strncmp(text + bytes, ": ", 2) == 0
-		       ? text + bytes + 2
-		       : text;
-}
-
-/* Damage becomes a fault; anything else ends the walk. */
 static enum err tell(struct verify *verify, const char *key, enum err e)
 {
-	if (e != ERR_ARCHIVE_DAMAGED && e != ERR_DISK_ABSENT && e != ERR_ARCHIVE_FORMAT)
-		return e;
-	verify->check->faults++;
-	verify->fault(verify->context, key, e == ERR_DISK_ABSENT ? "it is missing" : what_of(key));
-	err_note_clear();
-	return OK;
+	return archive_fault(&verify->faults, key, e);
 }
 
-#define DAMAGED(...) RAISE(ERR_ARCHIVE_DAMAGED, __VA_ARGS__)
+#define DAMAGED(...) ARCHIVE_DAMAGED(__VA_ARGS__)
 
 /* ---- members of a pack ---- */
 
@@ -414,105 +394,6 @@ static enum err each_name(struct verify *verify, const char *folder,
 	return e;
 }
 
-/* ---- the manifest ---- */
-
-/* A pack line against what is stored; its bytes were read with the packs. */
-static enum err check_listed(struct verify *verify)
-{
-	const struct manifest_line *line = &verify->manifest_line;
-	struct digest digest;
-	uint64_t bytes;
-	enum err e;
-
-	verify->manifest.packs++;
-	verify->manifest.messages += line->messages;
-	verify->manifest.bytes += line->bytes;
-	verify->manifest.stored_bytes += line->pack_bytes;
-	if (!store_key_is_valid(text_of(line->pack)) || !store_key_is_valid(text_of(line->index)))
-		return DAMAGED("it lists \"%s\", which is no key", line->pack);
-	e = verify->store->type->size(verify->store, line->pack, &bytes);
-	if (!e && bytes != line->pack_bytes)
-		e = DAMAGED("it is not as long as the manifest says");
-	if ((e = tell(verify, line->pack, e)))
-		return e;
-	e = store_digest(verify->store, line->index, verify->tap, &digest, &bytes);
-	if (!e &&
-	    (bytes != line->index_bytes || memcmp(&digest, line->index_digest, sizeof digest) != 0))
-		e = DAMAGED("it is not the index that the manifest lists");
-	return tell(verify, line->index, e);
-}
-
-static enum err check_lines(struct verify *verify, struct ndjson *lines)
-{
-	const struct manifest_line *line = &verify->manifest_line;
-	struct text text;
-	enum err e;
-
-	while (!(e = ndjson_next(lines, &text))) {
-		if (!manifest_line_read(text, &verify->manifest_line))
-			return DAMAGED("line %llu does not parse",
-				       (unsigned long long)ndjson_lines(lines));
-		if (strcmp(line->line, "end") == 0)
-			return line->lines == ndjson_lines(lines) ? OK
-								  : DAMAGED("lines are missing");
-		if (strcmp(line->line, "pack") == 0 && (e = check_listed(verify)))
-			return e;
-	}
-	return e == ERR_PIPE_ENDED ? DAMAGED("it is cut short") : e;
-}
-
-static enum err check_sums(const struct manifest_head *said, const struct manifest_head *found)
-{
-	if (said->packs == found->packs && said->messages == found->messages &&
-	    said->bytes == found->bytes && said->stored_bytes == found->stored_bytes)
-		return OK;
-	return DAMAGED("its sums are not those of the packs listed");
-}
-
-static enum err check_generation(struct verify *verify, const char *key, uint64_t generation,
-				 const struct digest *previous)
-{
-	struct manifest_head head;
-	struct ndjson *lines = NULL;
-	struct text line;
-	enum err e;
-
-	if ((e = ndjson_open(verify->store, key, &lines)))
-		return e;
-	e = ndjson_next(lines, &line);
-	if (e == ERR_PIPE_ENDED ||
-	    (!e && (!manifest_head_read(line, &head) || head.generation != generation)))
-		e = DAMAGED("its first line does not parse");
-	if (!e && generation > 1 && memcmp(head.previous, previous, DIGEST_BYTES) != 0)
-		e = DAMAGED("the generation before it is another one than it was made from");
-	if (!e && !(e = check_lines(verify, lines)))
-		e = check_sums(&head, &verify->manifest);
-	ndjson_close(&lines);
-	return e;
-}
-
-/* From the first generation on, each against the one before. */
-static enum err check_chain(struct verify *verify)
-{
-	uint64_t newest = verify->manifest.generation, bytes;
-	char key[STORE_KEY_BYTES_MAX + 1];
-	struct digest previous = { 0 };
-	enum err e = OK;
-
-	verify->manifest = (struct manifest_head){ 0 };
-	for (uint64_t generation = 1; generation <= newest && !e; generation++) {
-		manifest_key(key, verify->mailbox_key, generation);
-		e = tell(verify, key, check_generation(verify, key, generation, &previous));
-		if (!e)
-			e = store_digest(verify->store, key, verify->tap, &previous, &bytes);
-		if (e == ERR_DISK_ABSENT) { /* told; a chain with a hole is not followed further */
-			err_note_clear();
-			return OK;
-		}
-	}
-	return e;
-}
-
 /* ---- mailboxes ---- */
 
 static void taps_close(struct verify *verify)
@@ -541,6 +422,7 @@ static enum err check_mailbox(struct verify *verify, const char *name)
 {
 	struct archive_mailbox_mark mark;
 	char key[STORE_KEY_BYTES_MAX + 1];
+	uint64_t faults = verify->check->faults;
 	enum err e;
 
 	if (!store_name_is_valid(text_of(name)) || strlen(name) > ARCHIVE_MAILBOX_KEY_BYTES_MAX)
@@ -561,7 +443,8 @@ static enum err check_mailbox(struct verify *verify, const char *name)
 	e = tell(verify, key, manifest_newest(verify->store, name, &verify->manifest));
 	if (!e && !(e = each_name(verify, "packs", check_pack_name)) &&
 	    !(e = each_name(verify, "index", check_index_name)))
-		e = check_chain(verify);
+		e = archive_chain_check(&verify->faults, verify->store, name, verify->digest,
+					&verify->manifest, verify->check->faults == faults);
 	return e;
 }
 
@@ -577,8 +460,7 @@ enum err archive_verify(struct archive *archive, void (*fault)(void *, const cha
 	if (!verify)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "verifying an archive");
 	verify->store = archive_store(archive);
-	verify->fault = fault;
-	verify->context = context;
+	verify->faults = (struct archive_faults){ fault, context, check };
 	verify->check = check;
 	e = verify->store->type->list(verify->store, "", &names);
 	while (!e && store_names_next(&names, &name))

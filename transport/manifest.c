@@ -7,6 +7,7 @@
 
 #include "crypto/digest.h"
 #include "engine/clock.h"
+#include "transport/changes.h"
 #include "transport/json.h"
 #include "transport/pack_index.h"
 
@@ -43,6 +44,8 @@ static void head_add(struct buffer *to, const struct manifest_head *head)
 	json_add_number(to, "bytes", head->bytes);
 	json_add_number(to, "stored_bytes", head->stored_bytes);
 	json_add_number(to, "last_pack", head->last_pack);
+	json_add_number(to, "changes", head->changes);
+	json_add_number(to, "last_changes", head->last_changes);
 	json_end(to);
 }
 
@@ -61,6 +64,9 @@ bool manifest_head_read(struct text line, struct manifest_head *head)
 		JSON_FIELD("bytes", JSON_NUMBER, struct head_line, head.bytes),
 		JSON_FIELD("stored_bytes", JSON_NUMBER, struct head_line, head.stored_bytes),
 		JSON_FIELD("last_pack", JSON_NUMBER, struct head_line, head.last_pack),
+		JSON_FIELD_OPTIONAL("changes", JSON_NUMBER, struct head_line, head.changes),
+		JSON_FIELD_OPTIONAL("last_changes", JSON_NUMBER, struct head_line,
+				    head.last_changes),
 	};
 	struct head_line read = { 0 };
 
@@ -92,6 +98,13 @@ bool manifest_line_read(struct text line, struct manifest_line *out)
 		JSON_FIELD_OPTIONAL("subscribed", JSON_BOOL, struct manifest_line, subscribed),
 		JSON_FIELD_OPTIONAL("selectable", JSON_BOOL, struct manifest_line, selectable),
 		JSON_FIELD_OPTIONAL("epoch", JSON_NUMBER, struct manifest_line, epoch),
+		JSON_FIELD_OPTIONAL("object", JSON_TEXT, struct manifest_line, object),
+		JSON_FIELD_OPTIONAL("object_bytes", JSON_NUMBER, struct manifest_line,
+				    object_bytes),
+		JSON_FIELD_OPTIONAL("object_digest", JSON_HEX, struct manifest_line, object_digest),
+		JSON_FIELD_OPTIONAL("reflagged", JSON_NUMBER, struct manifest_line, reflagged),
+		JSON_FIELD_OPTIONAL("vanished", JSON_NUMBER, struct manifest_line, vanished),
+		JSON_FIELD_OPTIONAL("renumbered", JSON_NUMBER, struct manifest_line, renumbered),
 		JSON_FIELD_OPTIONAL("lines", JSON_NUMBER, struct manifest_line, lines),
 	};
 
@@ -144,6 +157,20 @@ static void pack_line(struct buffer *to, const struct manifest_line *line)
 	json_add_hex(to, "index_digest", line->index_digest, DIGEST_BYTES);
 	json_add_number(to, "messages", line->messages);
 	json_add_number(to, "bytes", line->bytes);
+	json_end(to);
+}
+
+static void changes_line(struct buffer *to, const struct manifest_line *line)
+{
+	json_begin(to);
+	json_add_text(to, "line", text_of("changes"));
+	json_add_number(to, "number", line->number);
+	json_add_text(to, "object", text_of(line->object));
+	json_add_number(to, "object_bytes", line->object_bytes);
+	json_add_hex(to, "object_digest", line->object_digest, DIGEST_BYTES);
+	json_add_number(to, "reflagged", line->reflagged);
+	json_add_number(to, "vanished", line->vanished);
+	json_add_number(to, "renumbered", line->renumbered);
 	json_end(to);
 }
 
@@ -201,34 +228,75 @@ static bool boxes_have(const struct manifest_boxes *boxes, uint64_t hash)
 	       bsearch(&hash, boxes->hashes, boxes->count, sizeof hash, compare_hashes);
 }
 
-/* ---- the newest generation ---- */
+/* ---- generations that are there ---- */
 
-enum err manifest_newest(struct store *store, const char *mailbox_key, struct manifest_head *head)
+static enum err head_of(struct store *store, const char *mailbox_key, uint64_t generation,
+			struct manifest_head *head)
 {
 	char key[STORE_KEY_BYTES_MAX + 1];
-	struct buffer names = { 0 };
 	struct ndjson *lines = NULL;
-	const char *name = NULL;
-	uint64_t number, newest = 0;
 	struct text line;
 	enum err e;
 
 	*head = (struct manifest_head){ 0 };
-	snprintf(key, sizeof key, "%s/manifest", mailbox_key);
-	e = store->type->list(store, key, &names);
-	while (!e && store_names_next(&names, &name))
-		if (pack_number(name, &number))
-			newest = max_u64(newest, number);
-	buffer_free(&names);
-	if (e || newest == 0)
-		return e;
-	manifest_key(key, mailbox_key, newest);
+	if (generation == 0)
+		return OK;
+	manifest_key(key, mailbox_key, generation);
 	if (!(e = ndjson_open(store, key, &lines)))
 		e = ndjson_next(lines, &line);
 	if (e == ERR_PIPE_ENDED ||
-	    (!e && (!manifest_head_read(line, head) || head->generation != newest)))
+	    (!e && (!manifest_head_read(line, head) || head->generation != generation)))
 		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", key);
 	ndjson_close(&lines);
+	return e;
+}
+
+static enum err number_of_newest(struct store *store, const char *mailbox_key, uint64_t *newest)
+{
+	char prefix[STORE_KEY_BYTES_MAX + 1];
+	struct buffer names = { 0 };
+	const char *name = NULL;
+	uint64_t number;
+	enum err e;
+
+	*newest = 0;
+	snprintf(prefix, sizeof prefix, "%s/manifest", mailbox_key);
+	e = store->type->list(store, prefix, &names);
+	while (!e && store_names_next(&names, &name))
+		if (pack_number(name, &number))
+			*newest = max_u64(*newest, number);
+	buffer_free(&names);
+	return e;
+}
+
+enum err manifest_newest(struct store *store, const char *mailbox_key, struct manifest_head *head)
+{
+	uint64_t newest;
+	enum err e = number_of_newest(store, mailbox_key, &newest);
+
+	return e ? e : head_of(store, mailbox_key, newest, head);
+}
+
+static bool is_later(const struct manifest_head *head, const struct mail_date *date)
+{
+	struct mail_date created;
+
+	return mail_date_from_rfc3339(text_of(head->created), &created) &&
+	       created.seconds > date->seconds;
+}
+
+enum err manifest_as_of(struct store *store, const char *mailbox_key, uint64_t generation,
+			const struct mail_date *date, struct manifest_head *head)
+{
+	uint64_t newest;
+	enum err e = number_of_newest(store, mailbox_key, &newest);
+
+	if (generation > 0)
+		newest = min_u64(newest, generation);
+	if (!e)
+		e = head_of(store, mailbox_key, newest, head);
+	while (!e && date->known && newest > 0 && is_later(head, date))
+		e = head_of(store, mailbox_key, --newest, head);
 	return e;
 }
 
@@ -239,9 +307,10 @@ struct making {
 	const struct manifest_next *next;
 	struct tap *tap;
 	struct manifest_head head; /* of the generation being made */
-	struct buffer packs, kept, boxes_before, whole;
+	struct buffer packs, changes, kept, boxes_before, whole;
 	uint64_t lines;
 	struct manifest_line line;
+	struct change_line change;
 };
 
 /* The pack whose index is `name`, as a line. */
@@ -283,19 +352,60 @@ static enum err add_pack(struct making *making, const char *name, uint64_t numbe
 	return OK;
 }
 
-static enum err add_new_packs(struct making *making)
+static enum err count_changes(struct making *making)
+{
+	struct manifest_line *line = &making->line;
+	uint64_t *const counts[] = { [CHANGE_REFLAGGED] = &line->reflagged,
+				     [CHANGE_VANISHED] = &line->vanished,
+				     [CHANGE_RENUMBERED] = &line->renumbered };
+	struct changes_read *read = NULL;
+	struct text text;
+	enum err e = changes_read_open(making->store, line->object, &read);
+
+	while (!e && !(e = changes_read_next(read, &making->change, &text)))
+		++*counts[making->change.kind];
+	changes_read_close(&read);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err add_changes(struct making *making, const char *name, uint64_t number)
+{
+	struct manifest_line *line = &making->line;
+	struct digest digest;
+	enum err e;
+
+	(void)name;
+	memset(line, 0, sizeof *line);
+	line->number = number;
+	changes_key(line->object, making->next->mailbox_key, number);
+	if ((e = count_changes(making)) ||
+	    (e = store_digest(making->store, line->object, making->tap, &digest,
+			      &line->object_bytes)))
+		return e;
+	memcpy(line->object_digest, digest.bytes, DIGEST_BYTES);
+	changes_line(&making->changes, line);
+	making->head.changes += line->reflagged + line->vanished + line->renumbered;
+	making->head.last_changes = number;
+	making->lines++;
+	return OK;
+}
+
+/* What came since the newest generation, whichever run it was made by: one that was cut left it
+ * unlisted. */
+static enum err add_new(struct making *making, const char *folder, uint64_t after,
+			enum err (*add)(struct making *, const char *name, uint64_t number))
 {
 	char prefix[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
 	const char *name = NULL;
-	uint64_t number, after = making->head.last_pack;
+	uint64_t number;
 	enum err e;
 
-	snprintf(prefix, sizeof prefix, "%s/index", making->next->mailbox_key);
+	snprintf(prefix, sizeof prefix, "%s/%s", making->next->mailbox_key, folder);
 	e = making->store->type->list(making->store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
 		if (pack_number(name, &number) && number > after)
-			e = add_pack(making, name, number);
+			e = add(making, name, number);
 	buffer_free(&names);
 	return e;
 }
@@ -340,12 +450,13 @@ static enum err read_before(struct making *making, uint64_t generation)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-static bool is_unchanged(const struct making *making, uint64_t packs_before)
+static bool is_unchanged(const struct making *making, const struct manifest_head *newest)
 {
 	const struct buffer *before = &making->boxes_before, *now = &making->next->boxes->lines,
 			    *kept = &making->kept;
 
-	return making->head.generation > 1 && making->head.packs == packs_before &&
+	return making->head.generation > 1 && making->head.packs == newest->packs &&
+	       making->head.last_changes == newest->last_changes &&
 	       before->bytes == now->bytes + kept->bytes &&
 	       (now->bytes == 0 || memcmp(before->at, now->at, now->bytes) == 0) &&
 	       (kept->bytes == 0 || memcmp(before->at + now->bytes, kept->at, kept->bytes) == 0);
@@ -354,8 +465,8 @@ static bool is_unchanged(const struct making *making, uint64_t packs_before)
 static enum err write_out(struct making *making)
 {
 	const struct mail_date now = { .seconds = clock_wall() / NSEC_SECOND, .known = true };
-	const struct buffer *parts[] = { &making->packs, &making->next->boxes->lines,
-					 &making->kept };
+	const struct buffer *parts[] = { &making->packs, &making->changes,
+					 &making->next->boxes->lines, &making->kept };
 	struct manifest_head *head = &making->head;
 	struct buffer *whole = &making->whole;
 	char key[STORE_KEY_BYTES_MAX + 1];
@@ -382,7 +493,7 @@ enum err manifest_write(struct store *store, const struct manifest_next *next)
 {
 	struct making *making = calloc(1, sizeof *making);
 	struct manifest_boxes *boxes = next->boxes;
-	uint64_t packs_before;
+	struct manifest_head newest;
 	enum err e;
 
 	if (!making)
@@ -394,15 +505,18 @@ enum err manifest_write(struct store *store, const struct manifest_next *next)
 	if ((e = digest_open(next->digest, &making->tap)) ||
 	    (e = manifest_newest(store, next->mailbox_key, &making->head)))
 		goto out;
-	packs_before = making->head.packs;
-	if ((e = read_before(making, making->head.generation++)) || (e = add_new_packs(making)))
+	newest = making->head;
+	if ((e = read_before(making, making->head.generation++)) ||
+	    (e = add_new(making, "index", newest.last_pack, add_pack)) ||
+	    (e = add_new(making, "changes", newest.last_changes, add_changes)))
 		goto out;
-	if (!is_unchanged(making, packs_before))
+	if (!is_unchanged(making, &newest))
 		e = write_out(making);
 out:
 	if (making->tap)
 		making->tap->type->close(&making->tap);
 	buffer_free(&making->packs);
+	buffer_free(&making->changes);
 	buffer_free(&making->kept);
 	buffer_free(&making->boxes_before);
 	buffer_free(&making->whole);

@@ -103,8 +103,12 @@ static enum err fill_from_frame(struct ndjson *reader)
 	if (reader->stored_bytes == 0)
 		return ERR_PIPE_ENDED;
 	if ((e = zstd_stage_measure(reader->stored, reader->stored_bytes, &frame, &plain)) ||
-	    (e = zstd_stage_open_frame(reader->stored, frame, reader->plain, plain)))
-		return e;
+	    (e = zstd_stage_open_frame(reader->stored, frame, reader->plain, plain))) {
+		if (e != ERR_ARCHIVE_DAMAGED)
+			return e;
+		err_note_clear(); /* it does not say which object */
+		return damaged(reader, "a frame that cannot be opened");
+	}
 	reader->stored_bytes -= frame;
 	bytes_move(reader->stored, reader->stored + frame, reader->stored_bytes);
 	reader->plain_at = 0;

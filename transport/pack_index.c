@@ -146,16 +146,22 @@ bool pack_line_read(struct text line, struct pack_line *out)
 	       out->size_bytes <= UINT64_MAX / 4;
 }
 
+void pack_meta_read(const char *date, const char *flags, const char *keywords,
+		    struct mail_meta *meta)
+{
+	size_t bytes = strlen(keywords);
+
+	*meta = (struct mail_meta){ .flags = flags_read(flags) };
+	if (date[0])
+		meta->date.known = mail_date_from_rfc3339(text_of(date), &meta->date);
+	must(bytes <= sizeof meta->keywords);
+	bytes_copy(meta->keywords, keywords, bytes, BYTES_META);
+	meta->keywords_bytes = (uint16_t)bytes;
+}
+
 void pack_line_meta(const struct pack_line *line, struct mail_meta *meta)
 {
-	size_t bytes = strlen(line->keywords);
-
-	*meta = (struct mail_meta){ .flags = flags_read(line->flags) };
-	if (line->date[0])
-		meta->date.known = mail_date_from_rfc3339(text_of(line->date), &meta->date);
-	must(bytes < sizeof line->keywords && bytes <= sizeof meta->keywords);
-	bytes_copy(meta->keywords, line->keywords, bytes, BYTES_META);
-	meta->keywords_bytes = (uint16_t)bytes;
+	pack_meta_read(line->date, line->flags, line->keywords, meta);
 }
 
 /* ---- keys ---- */

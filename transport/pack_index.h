@@ -46,6 +46,8 @@ struct pack_line {
 };
 bool pack_line_read(struct text line, struct pack_line *) MUST_CHECK;
 void pack_line_meta(const struct pack_line *, struct mail_meta *);
+/* The same of its texts, which fit. */
+void pack_meta_read(const char *date, const char *flags, const char *keywords, struct mail_meta *);
 
 /* System flags by name, separated by a space, in the order of enum mail_flag. */
 void pack_flags_add(struct buffer *, uint32_t flags);

@@ -136,7 +136,7 @@ TEST_FIBER(packs_fill_while_others_are_receipted)
 	world_end(&world);
 }
 
-/* ---- interruptions: docs/FORMAT.md section 5 ---- */
+/* ---- interruptions: docs/FORMAT.md section 6 ---- */
 
 static bool put_two(void)
 {

@@ -7,6 +7,7 @@
 
 #include "tests/unit/archive_help.h"
 #include "transport/archive_mark.h"
+#include "transport/changes.h"
 #include "transport/json.h"
 #include "transport/manifest.h"
 #include "transport/pack.h"
@@ -303,6 +304,85 @@ static void write_damaged(const char *name, const char *from, const char *script
 	    vec_root, name, from, name, name, script, expect);
 }
 
+/* What a later run recorded beside the messages of `empty-message`. */
+static enum err add_changes(bool lies)
+{
+	static struct change change;
+	struct changes *changes = NULL;
+	enum err e = changes_open(build.store, build.mailbox_key, mailbox_name, &changes);
+
+	box.epoch = 2;
+	change = (struct change){ .kind = CHANGE_RENUMBERED,
+				  .box = &box,
+				  .epoch = 2,
+				  .no = 7,
+				  .was_box = "INBOX",
+				  .was_epoch = 1,
+				  .was_no = lies ? 99 : 1,
+				  .meta.flags = MAIL_SEEN };
+	if (!e)
+		e = changes_add(changes, &change);
+	if (!e)
+		e = changes_flush(changes);
+	change.kind = CHANGE_REFLAGGED;
+	change.meta.flags = MAIL_FLAGGED | MAIL_DRAFT;
+	change.meta.keywords_bytes = 11;
+	bytes_copy(change.meta.keywords, "$Work later", 11, BYTES_META);
+	if (!e && !lies)
+		e = changes_add(changes, &change);
+	change = (struct change){ .kind = CHANGE_VANISHED, .box = &box, .epoch = 1, .no = 2 };
+	if (!e)
+		e = changes_add(changes, &change);
+	if (!e)
+		e = changes_flush(changes);
+	if (changes)
+		changes_close(&changes);
+	return e;
+}
+
+/* The same messages, and what a second run told of them. */
+static void write_changed(const char *name, bool lies, const char *then, const char *expect)
+{
+	const struct vector *vector = &vectors[2];
+	char path[300];
+
+	must(strcmp(vector->name, "empty-message") == 0);
+	run("rm -rf %s/%s && mkdir -p %s/%s/archive", vec_root, name, vec_root, name);
+	snprintf(path, sizeof path, "%s/%s/archive", vec_root, name);
+	if (CHECK_OK(build_open(vector, path)) && CHECK_OK(build_pack(vector)) &&
+	    CHECK_OK(build_manifest(vector)) && CHECK_OK(add_changes(lies))) {
+		manifest_boxes_free(&build.boxes);
+		CHECK_OK(manifest_boxes_add(&build.boxes, &box));
+		CHECK_OK(build_manifest(vector));
+	}
+	build_close();
+	run("cd %s/%s && rm -rf archive/.tmp archive/.lock && cd archive/alice* && %s && "
+	    "printf '%s' > ../../expect",
+	    vec_root, name, then, expect);
+}
+
+#define EMPTY_DIGEST  "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+#define LETTER_DIGEST "51fc3089844f23ce5cda1884afa561981318238a92df918d591b68866c96522f"
+
+TEST_FIBER(vectors_of_changes_are_written_when_asked_for)
+{
+	if (!write_wanted())
+		return;
+	write_changed("changed", false, "true",
+		      "verify sound\n"
+		      "message " EMPTY_DIGEST " now INBOX 2 7 \"flagged draft\" \"$Work later\"\n"
+		      "message " LETTER_DIGEST " now INBOX 1 2 \"\" \"\" vanished\n");
+	write_changed("changes-lie", true, "true",
+		      "verify damaged changes\n"
+		      "message " EMPTY_DIGEST " now INBOX 1 1 \"\" \"\"\n"
+		      "message " LETTER_DIGEST " now INBOX 1 2 \"\" \"\" vanished\n");
+	write_changed("changes-cut", false, "truncate -s -30 changes/000000000002.ndjson.zst",
+		      "verify damaged changes/000000000002\n"
+		      "changes damaged\n"
+		      "message " EMPTY_DIGEST " now INBOX 2 7 \"seen\" \"\"\n"
+		      "message " LETTER_DIGEST " now INBOX 1 2 \"\" \"\"\n");
+}
+
 TEST_FIBER(vectors_are_written_when_asked_for)
 {
 	if (!write_wanted())
@@ -334,22 +414,37 @@ TEST_FIBER(vectors_are_written_when_asked_for)
 
 /* ---- reading them all ---- */
 
+static void check_now(const struct archive_message *message, const char *wanted)
+{
+	struct buffer now = { 0 };
+
+	buffer_addf(&now, "%s %llu %llu \"", message->box, (unsigned long long)message->epoch,
+		    (unsigned long long)message->no);
+	pack_flags_add(&now, message->meta.flags);
+	buffer_addf(&now, "\" \"%.*s\"%s", message->meta.keywords_bytes, message->meta.keywords,
+		    message->vanished ? " vanished" : "");
+	CHECK_TEXT(now.at, wanted);
+	buffer_free(&now);
+}
+
 static void check_messages(struct archive *archive, FILE *expect)
 {
 	static struct archive_mailbox mailbox;
 	static struct archive_message message;
-	char line[200], wanted[80], hex[2 * DIGEST_BYTES + 1];
+	char line[200], wanted[80], now[120], hex[2 * DIGEST_BYTES + 1];
 	struct buffer got = { 0 };
 	enum err e = archive_mailbox_next(archive, &mailbox);
 
 	CHECK_OK(e);
 	while (fgets(line, sizeof line, expect)) {
-		if (strcmp(line, "index damaged\n") == 0) {
+		if (strcmp(line, "index damaged\n") == 0 ||
+		    strcmp(line, "changes damaged\n") == 0) {
 			CHECK_ERR(archive_message_next(archive, &message), ERR_ARCHIVE_DAMAGED);
 			err_note_clear();
 			continue;
 		}
-		REQUIRE(sscanf(line, "message %79s", wanted) == 1);
+		now[0] = '\0';
+		REQUIRE(sscanf(line, "message %79s now %119[^\n]", wanted, now) >= 1);
 		REQUIRE(CHECK_OK(archive_message_next(archive, &message)));
 		buffer_reset(&got);
 		e = archive_message_read(archive, &message, collect, &got);
@@ -358,6 +453,8 @@ static void check_messages(struct archive *archive, FILE *expect)
 		bytes_to_hex(hex, message.digest.bytes, DIGEST_BYTES);
 		if (e == OK)
 			CHECK_TEXT(hex, wanted);
+		if (now[0])
+			check_now(&message, now);
 	}
 	CHECK_ERR(archive_message_next(archive, &message), ERR_PIPE_ENDED);
 	buffer_free(&got);
@@ -397,7 +494,7 @@ TEST_FIBER(each_vector_is_found_as_it_says)
 
 	snprintf(pattern, sizeof pattern, "%s/*/expect", vec_root);
 	REQUIRE(glob(pattern, 0, NULL, &found) == 0);
-	CHECK(found.gl_pathc >= 10);
+	CHECK(found.gl_pathc >= 13);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		*strrchr(found.gl_pathv[i], '/') = '\0';
 		printf("  %s\n", found.gl_pathv[i]);

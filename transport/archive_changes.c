@@ -1,0 +1,268 @@
+/* See archive_changes.h. The lines are kept one behind the other as they were read, so a line's
+ * offset is also its place in time; a table of slots finds them by the message that they name. */
+#include "transport/archive_changes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "crypto/digest.h"
+#include "engine/scratch.h"
+#include "transport/pack_index.h"
+
+/* All changes that name one message: by `was_*` where it is renumbered, else by folder and number.
+ * A message's name means that message for ever (RFC 9051 section 2.3.1.1), so the last one told
+ * holds. Offsets are of the line's first byte, plus one; 0: there is none. */
+struct slot {
+	uint64_t tag;  /* hash of the name; 0: the slot is free */
+	uint64_t last; /* and MET */
+	uint64_t meta; /* the last one with flags in it */
+};
+_Static_assert(sizeof(struct slot) == 24, "what docs/FORMAT.md says a change costs");
+
+#define MET ((uint64_t)1 << 63)
+
+enum { SLOTS_MIN = 4096, LINES_BYTES_MIN = 1024 * 1024 };
+
+struct archive_changes {
+	struct scratch table, lines;
+	size_t slots_count, slots_used, lines_bytes;
+	struct tap *tap;
+	struct change_line line;
+};
+
+/* ---- the table ---- */
+
+static struct slot *slots(const struct archive_changes *changes)
+{
+	return (struct slot *)(void *)changes->table.at;
+}
+
+static uint64_t tag_of(struct archive_changes *changes, const char *box, uint64_t epoch,
+		       uint64_t no)
+{
+	struct tap *tap = changes->tap;
+	uint8_t numbers[16];
+	struct digest digest;
+	uint64_t tag;
+
+	bytes_put_le64(numbers, epoch);
+	bytes_put_le64(numbers + 8, no);
+	tap->type->begin(tap);
+	tap->type->update(tap, numbers, sizeof numbers);
+	tap->type->update(tap, box, strlen(box));
+	tap->type->end(tap, &digest);
+	tag = bytes_get_le64(digest.bytes);
+	return tag ? tag : 1;
+}
+
+/* The slot of this tag, or the free one that it would take. */
+static struct slot *slot_at(struct slot *from, size_t count, uint64_t tag)
+{
+	size_t i = tag & (count - 1);
+
+	while (from[i].tag && from[i].tag != tag)
+		i = (i + 1) & (count - 1);
+	return &from[i];
+}
+
+static enum err table_grow(struct archive_changes *changes)
+{
+	size_t count = changes->slots_count ? 2 * changes->slots_count : SLOTS_MIN;
+	struct scratch grown = { 0 };
+	const struct slot *from = slots(changes);
+	enum err e;
+
+	if (changes->slots_used < changes->slots_count / 4 * 3)
+		return OK;
+	if ((e = scratch_grow(&grown, count * sizeof *from)))
+		return e;
+	for (size_t i = 0; i < changes->slots_count; i++)
+		if (from[i].tag)
+			*slot_at((struct slot *)(void *)grown.at, count, from[i].tag) = from[i];
+	scratch_close(&changes->table);
+	changes->table = grown;
+	changes->slots_count = count;
+	return OK;
+}
+
+/* ---- loading ---- */
+
+static enum err line_keep(struct archive_changes *changes, struct text line)
+{
+	size_t room = max_u64(changes->lines.bytes, LINES_BYTES_MIN);
+	enum err e;
+
+	while (room - changes->lines_bytes < line.bytes + 1)
+		room *= 2;
+	if ((e = scratch_grow(&changes->lines, room)))
+		return e;
+	bytes_copy(changes->lines.at + changes->lines_bytes, line.at, line.bytes, BYTES_META);
+	changes->lines.at[changes->lines_bytes + line.bytes] = '\n';
+	changes->lines_bytes += line.bytes + 1;
+	return OK;
+}
+
+static enum err change_keep(struct archive_changes *changes, struct text text)
+{
+	const struct change_line *line = &changes->line;
+	bool moved = line->kind == CHANGE_RENUMBERED;
+	uint64_t tag =
+		tag_of(changes, moved ? line->was_box : line->box,
+		       moved ? line->was_epoch : line->epoch, moved ? line->was_no : line->no);
+	uint64_t place = changes->lines_bytes + 1;
+	struct slot *slot;
+	enum err e;
+
+	if ((e = table_grow(changes)) || (e = line_keep(changes, text)))
+		return e;
+	slot = slot_at(slots(changes), changes->slots_count, tag);
+	changes->slots_used += slot->tag == 0;
+	slot->tag = tag;
+	slot->last = place;
+	if (line->kind != CHANGE_VANISHED)
+		slot->meta = place;
+	return OK;
+}
+
+static enum err object_load(struct archive_changes *changes, struct store *store, const char *key)
+{
+	struct changes_read *read = NULL;
+	struct text text;
+	enum err e = changes_read_open(store, key, &read);
+
+	while (!e && !(e = changes_read_next(read, &changes->line, &text)))
+		e = change_keep(changes, text);
+	changes_read_close(&read);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+/* The first damage is what is told. */
+static enum err objects_load(struct archive_changes *changes, struct store *store,
+			     const char *mailbox_key, uint64_t last)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct buffer names = { 0 };
+	const char *name = NULL;
+	uint64_t number;
+	enum err e, damage = OK;
+
+	snprintf(key, sizeof key, "%s/changes", mailbox_key);
+	e = store->type->list(store, key, &names);
+	while (!e && store_names_next(&names, &name)) {
+		if (!pack_number(name, &number) || number > last)
+			continue;
+		changes_key(key, mailbox_key, number);
+		e = object_load(changes, store, key);
+		if (e == ERR_ARCHIVE_DAMAGED) {
+			damage = e;
+			e = OK;
+		}
+	}
+	buffer_free(&names);
+	return e ? e : damage;
+}
+
+enum err archive_changes_open(struct store *store, const char *mailbox_key, uint64_t last,
+			      struct archive_changes **out)
+{
+	struct archive_changes *changes = calloc(1, sizeof *changes);
+	enum err e;
+
+	*out = changes;
+	if (!changes)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading the changes of %s", mailbox_key);
+	if (!(e = digest_open(digest_type(text_of("blake3")), &changes->tap)))
+		e = objects_load(changes, store, mailbox_key, last);
+	if (e && e != ERR_ARCHIVE_DAMAGED)
+		archive_changes_close(out);
+	return e;
+}
+
+void archive_changes_close(struct archive_changes **changes_at)
+{
+	struct archive_changes *changes = *changes_at;
+
+	*changes_at = NULL;
+	if (!changes)
+		return;
+	scratch_close(&changes->table);
+	scratch_close(&changes->lines);
+	if (changes->tap)
+		changes->tap->type->close(&changes->tap);
+	free(changes);
+}
+
+/* ---- asking ---- */
+
+static void line_at(struct archive_changes *changes, uint64_t place)
+{
+	size_t offset = (size_t)(place & ~MET) - 1;
+	const char *at = (const char *)changes->lines.at + offset;
+	const char *end = memchr(at, '\n', changes->lines_bytes - offset);
+
+	must(end && change_line_read((struct text){ at, (size_t)(end - at) }, &changes->line));
+}
+
+static void meta_apply(const struct change_line *line, struct archive_message *message)
+{
+	struct mail_date date = message->meta.date;
+
+	pack_meta_read(line->date, line->flags, line->keywords, &message->meta);
+	if (!message->meta.date.known)
+		message->meta.date = date;
+}
+
+/* The line at hand; false: nothing can follow it. */
+static bool line_apply(struct archive_changes *changes, const struct slot *slot,
+		       struct archive_message *message)
+{
+	const struct change_line *line = &changes->line;
+
+	snprintf(message->changed, sizeof message->changed, "%s", line->seen);
+	message->vanished = line->kind == CHANGE_VANISHED;
+	if (line->kind == CHANGE_RENUMBERED) {
+		snprintf(message->box, sizeof message->box, "%s", line->box);
+		message->separator = line->separator[0];
+		message->epoch = line->epoch;
+		message->no = line->no;
+	}
+	if (message->vanished && slot->meta)
+		line_at(changes, slot->meta);
+	if (line->kind != CHANGE_VANISHED)
+		meta_apply(line, message);
+	return line->kind == CHANGE_RENUMBERED && !message->vanished;
+}
+
+/* Each step goes to a later line, so a message renumbered in a circle comes to an end, too. */
+void archive_changes_apply(struct archive_changes *changes, struct archive_message *message)
+{
+	uint64_t after = 0;
+	struct slot *slot;
+
+	if (!changes->slots_count)
+		return;
+	do {
+		slot = slot_at(slots(changes), changes->slots_count,
+			       tag_of(changes, message->box, message->epoch, message->no));
+		if (!slot->tag || (slot->last & ~MET) <= after)
+			return;
+		after = slot->last & ~MET;
+		slot->last |= MET;
+		line_at(changes, slot->last);
+	} while (line_apply(changes, slot, message));
+}
+
+bool archive_changes_unmet(struct archive_changes *changes, size_t *at, struct change_line *out)
+{
+	for (; *at < changes->slots_count; ++*at) {
+		const struct slot *slot = &slots(changes)[*at];
+
+		if (slot->tag && !(slot->last & MET)) {
+			line_at(changes, slot->last);
+			*out = changes->line;
+			++*at;
+			return true;
+		}
+	}
+	return false;
+}
