@@ -46,6 +46,7 @@ bool run_is_stopped_by(enum err e)
 	case ERR_MEMORY_EXHAUSTED:
 	case ERR_MEMORY_RESERVE:
 	case ERR_RING_FAILED:
+	case ERR_HELPER_DIED:
 		return true;
 	default:
 		return false;
