@@ -35,7 +35,15 @@ enum { IS_SANITIZED = 1 };
 enum { IS_SANITIZED = 0 };
 #endif
 
-enum { PROGRAM_STEPS_MAX = 4096 }; /* BPF_MAXINSNS of the kernel */
+enum {
+	PROGRAM_STEPS_MAX = 4096, /* BPF_MAXINSNS of the kernel */
+	/* Beside those of the roles. The flags of clone3(2) are where a filter cannot look, so it
+	 * is absent and libc takes clone(2). That is no news, and this program is loaded without
+	 * logging.
+	 */
+	NO_CLONE3 = CONFINE_ROLES,
+	PROGRAMS_COUNT,
+};
 
 /* struct sock_fprog and sock_filter of linux/filter.h, which clashes with libseccomp's headers. */
 struct program {
@@ -47,7 +55,7 @@ static struct {
 	enum confine_mode mode;
 	bool filtered, no_new_privs;
 	char why[CONFINE_WHY_BYTES];
-	struct program programs[CONFINE_ROLES];
+	struct program programs[PROGRAMS_COUNT];
 } state = { .mode = CONFINE_OFF, .why = "nothing asked for it" };
 static atomic_uint threads;
 
@@ -120,17 +128,17 @@ static const struct rule rules[] = {
 #undef CALL_IF2
 };
 
-static int rules_add(scmp_filter_ctx filter, enum confine_role role, enum confine_mode mode)
+static int rules_add(scmp_filter_ctx filter, unsigned which, enum confine_mode mode)
 {
 	int failed = 0;
 
+	if (which == NO_CLONE3)
+		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(rules) && !failed; i++)
-		failed = rule_add(filter, &rules[i], role, mode);
+		failed = rule_add(filter, &rules[i], (enum confine_role)which, mode);
 	if (!failed) /* abort(), and a crash that is handed on: signals to ourselves only */
 		failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 					  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
-	if (!failed) /* its flags are where a filter cannot look; libc then takes clone(2) */
-		failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	return failed;
 }
 
@@ -158,29 +166,32 @@ static int program_export(scmp_filter_ctx filter, struct program *program)
 	return failed;
 }
 
-static int program_make(enum confine_role role, enum confine_mode mode, struct program *program)
+static int program_make(unsigned which, enum confine_mode mode)
 {
-	scmp_filter_ctx filter =
-		seccomp_init(mode == CONFINE_ON ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_LOG);
+	scmp_filter_ctx filter = seccomp_init(which == NO_CLONE3   ? SCMP_ACT_ALLOW
+					      : mode == CONFINE_ON ? SCMP_ACT_ERRNO(EPERM)
+								   : SCMP_ACT_LOG);
 	int failed;
 
 	if (!filter)
 		return -ENOMEM;
 	if (!(failed = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) &&
 	    !(failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2)) &&
-	    !(failed = rules_add(filter, role, mode)))
-		failed = program_export(filter, program);
+	    !(failed = rules_add(filter, which, mode)))
+		failed = program_export(filter, &state.programs[which]);
 	seccomp_release(filter);
 	return failed;
 }
 
 /* ---- loading ---- */
 
-static int program_load(const struct program *program)
+static int program_load(unsigned which)
 {
-	const unsigned flags = SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+	const unsigned flags =
+		SECCOMP_FILTER_FLAG_SPEC_ALLOW | (which == NO_CLONE3 ? 0 : SECCOMP_FILTER_FLAG_LOG);
 
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program) ? -errno : 0;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &state.programs[which]) ? -errno
+											    : 0;
 }
 
 static void stay_open(const char *what, int failed)
@@ -193,11 +204,11 @@ static void confine(enum confine_mode mode)
 {
 	int failed = 0;
 
-	for (unsigned role = 0; role < CONFINE_ROLES && !failed; role++)
-		failed = program_make((enum confine_role)role, mode, &state.programs[role]);
+	for (unsigned which = 0; which < PROGRAMS_COUNT && !failed; which++)
+		failed = program_make(which, mode);
 	if (failed) {
 		stay_open("making seccomp filters", failed);
-	} else if ((failed = program_load(&state.programs[CONFINE_MAIN]))) {
+	} else if ((failed = program_load(NO_CLONE3)) || (failed = program_load(CONFINE_MAIN))) {
 		stay_open("the kernel takes no seccomp filter", failed);
 	} else {
 		state.filtered = true;
@@ -230,7 +241,7 @@ void confine_thread(enum confine_role role)
 	must((unsigned)role < CONFINE_ROLES);
 	if (!state.filtered)
 		return;
-	if ((failed = program_load(&state.programs[role])))
+	if ((failed = program_load(role)))
 		log_event(LOG_WARN, "confine.thread_failed", "role=%u errno=%d", (unsigned)role,
 			  -failed);
 	else
