@@ -234,6 +234,13 @@ void confine_process(enum confine_mode mode)
 		confine(mode);
 }
 
+bool confine_is_possible(void)
+{
+	const uint32_t kill = SECCOMP_RET_KILL_PROCESS;
+
+	return !IS_SANITIZED && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) == 0;
+}
+
 void confine_thread(enum confine_role role)
 {
 	int failed;

@@ -38,6 +38,8 @@ void confine_process(enum confine_mode);
 /* Confine the calling thread further. Nothing to do where the process is not confined. */
 void confine_thread(enum confine_role);
 void confine_facts(struct confine_facts *);
+/* Whether confine_process() would set filters here; nothing is changed. */
+bool confine_is_possible(void);
 /* "on", "log", "off" */
 const char *confine_mode_name(enum confine_mode);
 bool confine_mode_from_name(const char *, enum confine_mode *);
