@@ -28,10 +28,16 @@ struct secret {
 
 /* sodium_malloc() puts the block at the end of a page, before a guard page; locking is best effort
  * there (RLIMIT_MEMLOCK may be small), as the header says. */
-static void *guarded_malloc(size_t bytes)
+void *secret_room_open(size_t bytes)
 {
 	must(bytes > 0);
 	return sodium_init() < 0 ? NULL : sodium_malloc(round_up(bytes, 16));
+}
+
+void secret_room_close(void **room)
+{
+	sodium_free(*room); /* wipes; accepts NULL */
+	*room = NULL;
 }
 
 enum err secret_from_bytes(const void *from, size_t bytes, struct secret **out)
@@ -43,7 +49,7 @@ enum err secret_from_bytes(const void *from, size_t bytes, struct secret **out)
 			     SECRET_BYTES_MAX);
 	if (memchr(from, '\0', bytes))
 		return RAISE(ERR_INPUT_SECRET, "the secret holds a NUL byte");
-	if (!(secret = guarded_malloc(sizeof *secret + bytes)))
+	if (!(secret = secret_room_open(sizeof *secret + bytes)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "guarded memory for a secret");
 	secret->magic = SECRET_MAGIC;
 	secret->bytes = bytes;
@@ -131,12 +137,12 @@ enum err secret_from_file(const char *path, struct secret **out)
 		return RAISE_ERRNO(ERR_INPUT_SECRET, errno, "opening the secret file %s", path);
 	if ((e = check_file(path, fd)))
 		goto out;
-	if (!(head = guarded_malloc(FILE_BYTES_MAX)))
+	if (!(head = secret_room_open(FILE_BYTES_MAX)))
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "guarded memory for the secret file %s", path);
 	else if ((e = read_head(path, fd, head, FILE_BYTES_MAX, &got)) == OK)
 		e = take_line(path, head, got, out);
 out:
-	sodium_free(head); /* wipes; accepts NULL */
+	secret_room_close(&head);
 	close(fd);
 	return e;
 }

@@ -18,6 +18,10 @@ enum err secret_from_bytes(const void *, size_t, struct secret **) MUST_CHECK;
 /* Borrowed; valid until close. Never pass it to a log or an error. */
 struct text secret_text(const struct secret *);
 void secret_close(struct secret **); /* wipes */
+/* Room of the same kind for what is on its way to or from a secret: locked, not in core dumps,
+ * between guard pages. NULL: no memory. Closing wipes it. */
+void *secret_room_open(size_t bytes) MUST_CHECK;
+void secret_room_close(void **);
 /* Wipe a temporary copy (a command line being built). */
 void secret_wipe(void *, size_t);
 /* A keyed hash (SipHash-2-4) that tells whether a secret read again is the one read before, for

@@ -33,6 +33,7 @@ static struct {
 	bool json, names;
 	char path[PATH_MAX];
 	const char *(*mailbox)(void);
+	pthread_t opener;
 } settings = { .fd = STDERR_FILENO, .level = LOG_WARN, .names = true };
 
 static atomic_bool reopen_asked;
@@ -74,6 +75,7 @@ static void set(int fd, const struct log_config *config)
 	settings.level = config->level;
 	settings.json = config->json;
 	settings.names = config->names;
+	settings.opener = pthread_self();
 }
 
 void log_setup(int fd, enum log_level level, bool json)
@@ -119,6 +121,14 @@ static void reopen(void)
 	else
 		log_event(LOG_WARN, "log.reopen_failed", "path=\"%s\" errno=%d", settings.path,
 			  errno);
+}
+
+/* The thread that opened the log may do so again; others may be confined and make no files. */
+void log_attend(void)
+{
+	if (atomic_load_explicit(&reopen_asked, memory_order_relaxed) &&
+	    pthread_equal(pthread_self(), settings.opener) && atomic_exchange(&reopen_asked, false))
+		reopen();
 }
 
 void log_set_around(void (*before)(void), void (*after)(void))
@@ -391,9 +401,7 @@ void log_event(enum log_level level, const char *event, const char *keys, ...)
 	must(level <= LOG_ERROR);
 	if (level < settings.level)
 		return;
-	if (atomic_load_explicit(&reopen_asked, memory_order_relaxed) &&
-	    atomic_exchange(&reopen_asked, false))
-		reopen();
+	log_attend();
 	va_start(arguments, keys);
 	must(vsnprintf(formatted, sizeof formatted, keys, arguments) >= 0);
 	va_end(arguments);

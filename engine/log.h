@@ -24,9 +24,13 @@ struct log_config {
 /* The same with a file of its own, which log_reopen() can open again.
  * returns     OK | ERR_INPUT_FILE */
 enum err log_open(const struct log_config *) MUST_CHECK;
-/* The file was moved away by logrotate: the next event opens its path again. If that fails, events
- * go on into the old file, after one that says so. For SIGHUP: async-signal-safe, any thread. */
+/* The file was moved away by logrotate: its path is opened again by the thread that opened it, with
+ * that thread's next event or log_attend(), because the others may be confined. If that fails,
+ * events go on into the old file, after one that says so. For SIGHUP: async-signal-safe, any
+ * thread. */
 void log_reopen(void);
+/* To be called now and then by the thread that opened the log. */
+void log_attend(void);
 /* Called around each line that goes to a terminal, so that a live view can take itself off the
  * screen and come back; `before` may take a lock that `after` gives back. Neither may log. NULL,
  * NULL: none. Any thread; when it returns the former ones are not running. */

@@ -9,6 +9,7 @@
 
 #include "engine/bytes.h"
 #include "engine/clock.h"
+#include "engine/confine.h"
 #include "engine/fiber.h"
 #include "engine/limits.h"
 #include "engine/ring.h"
@@ -199,6 +200,7 @@ static void *thread_main(void *unused)
 	struct idler idler = { .call = PTHREAD_COND_INITIALIZER };
 
 	(void)unused;
+	confine_thread(CONFINE_OFFLOAD);
 	lock_take();
 	while (true) {
 		struct offload_act *job;
@@ -395,6 +397,21 @@ void offload_limit(unsigned limit)
 	lock_take();
 	threads_max = limit;
 	lock_leave();
+}
+
+enum err offload_prestart(void)
+{
+	int result = 0;
+
+	must(pthread_once(&once, conditions_init) == 0);
+	lock_take();
+	while (threads < threads_max && (result = thread_start()) == 0)
+		threads++;
+	lock_leave();
+	return threads > 0 ? OK
+			   : RAISE_ERRNO(ERR_MEMORY_EXHAUSTED, result,
+					 "starting threads for work "
+					 "that blocks");
 }
 
 void offload_shutdown(nsec until)

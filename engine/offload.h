@@ -38,6 +38,9 @@ enum err offload_run(const struct offload_job *, nsec until) MUST_CHECK;
 /* How many threads there may be (OFFLOAD_THREADS unless said): once, before jobs start. A run with
  * many workers needs more: each may have a job that waits for its turn at the ledger. */
 void offload_limit(unsigned threads);
+/* Start all of them now, from a thread that may: a confined worker cannot start any. Those that
+ * cannot be had are done without. ERR_MEMORY_EXHAUSTED: none at all. */
+enum err offload_prestart(void) MUST_CHECK;
 /* Ends idle threads; waits for jobs still running at most until `until`. */
 void offload_shutdown(nsec until);
 

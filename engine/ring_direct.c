@@ -1,4 +1,4 @@
-/* ring_direct.h: truncate, lock, list, socket. */
+/* ring_direct.h: truncate, lock, socket; and reading a directory. */
 #include "engine/ring_direct.h"
 
 #include <dirent.h>
@@ -22,14 +22,16 @@ static int direct_lock(struct ring_op *op)
 	return flock(op->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
 }
 
-static int direct_list(struct ring_op *op)
+int ring_direct_list(struct ring_op *op, int fd)
 {
-	DIR *directory = opendir(op->path);
+	DIR *directory = fdopendir(fd); /* takes fd */
 	const struct dirent *entry;
-	int result;
+	int result = -errno;
 
-	if (!directory)
-		return -errno;
+	if (!directory) {
+		close(fd);
+		return result;
+	}
 	while (errno = 0, (entry = readdir(directory)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			buffer_add(op->names, entry->d_name, strlen(entry->d_name) + 1);
@@ -52,7 +54,6 @@ static int direct_socket(struct ring_op *op)
 static direct_verb *const direct[RING_VERB_COUNT] = {
 	[RING_TRUNCATE] = direct_truncate,
 	[RING_LOCK] = direct_lock,
-	[RING_LIST] = direct_list,
 	[RING_SOCKET] = direct_socket,
 };
 

@@ -80,9 +80,47 @@ static struct op_scratch *scratch_of(struct ring_op *op)
 
 /* ---- opening and closing ---- */
 
+/* What this ring may ever be asked for: the opcodes that this file prepares, with the one flag that
+ * it sets, and of io_uring_register(2) what io_uring_queue_exit() calls. A seccomp filter sees
+ * io_uring_enter(2) and not what is in the queue, so a thread that is confined could do through its
+ * ring what it may not do itself; therefore rings start disabled, are restricted
+ * (io_uring_register, IORING_REGISTER_RESTRICTIONS; Linux 5.10), and are enabled by the thread they
+ * belong to. What is refused completes with -EACCES. */
+static const uint8_t allowed_operations[] = {
+	IORING_OP_NOP,	    IORING_OP_OPENAT,	IORING_OP_CLOSE,     IORING_OP_READ,
+	IORING_OP_WRITE,    IORING_OP_FSYNC,	IORING_OP_FALLOCATE, IORING_OP_RENAMEAT,
+	IORING_OP_UNLINKAT, IORING_OP_MKDIRAT,	IORING_OP_STATX,     IORING_OP_CONNECT,
+	IORING_OP_SEND,	    IORING_OP_SHUTDOWN, IORING_OP_RECV,	     IORING_OP_ASYNC_CANCEL,
+};
+
+static enum err uring_restrict(struct ring *ring)
+{
+	struct io_uring_restriction rows[ARRAY_COUNT(allowed_operations) + 2] = {
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+		  .sqe_flags = IOSQE_BUFFER_SELECT },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_UNREGISTER_RING_FDS },
+	};
+	int result;
+
+	for (size_t i = 0; i < ARRAY_COUNT(allowed_operations); i++)
+		rows[i + 2] = (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP,
+							     .sqe_op = allowed_operations[i] };
+	/* liburing 2.3 declares calls for these two, and forgets to export them. */
+	result = io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_RESTRICTIONS,
+				   rows, ARRAY_COUNT(rows));
+	if (result == 0)
+		result = io_uring_register((unsigned)ring->uring.ring_fd,
+					   IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return result ? RAISE_ERRNO(ERR_RING_FAILED, -result,
+				    "restricting io_uring to what is used")
+		      : OK;
+}
+
 static enum err uring_open(struct ring *ring)
 {
-	unsigned base = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+	unsigned base = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
+			IORING_SETUP_R_DISABLED;
 	unsigned best = base | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
 	unsigned version =
 		ring_refuse_kernel_version(ring->facts.kernel, sizeof ring->facts.kernel);
@@ -171,7 +209,7 @@ enum err ring_open(struct ring **out)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening io_uring");
 	ring->magic = RING_MAGIC;
 	ring->wake_fd = -1;
-	if ((e = uring_open(ring)) || (e = buffers_open(ring)))
+	if ((e = uring_open(ring)) || (e = buffers_open(ring)) || (e = uring_restrict(ring)))
 		goto out;
 	/* Blocking on purpose: a read of an O_NONBLOCK file would not wait but end with -EAGAIN. */
 	ring->wake_fd = eventfd(0, EFD_CLOEXEC);
@@ -223,6 +261,10 @@ static void prepare(struct io_uring_sqe *sqe, struct ring_op *op)
 	switch (op->verb) {
 	case RING_OPENAT:
 		io_uring_prep_openat(sqe, AT_FDCWD, op->path, op->flags, op->mode);
+		break;
+	case RING_LIST: /* read when it is open: ring_direct_list() */
+		io_uring_prep_openat(sqe, AT_FDCWD, op->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				     0);
 		break;
 	case RING_CLOSE:
 		io_uring_prep_close(sqe, op->fd);
@@ -469,6 +511,8 @@ static void op_completed(struct ring *ring, struct ring_op *op, int32_t result)
 	must(ring->operations > 0);
 	if (!ring_direct_has(op->verb))
 		op->result = result;
+	if (op->verb == RING_LIST && result >= 0)
+		op->result = ring_direct_list(op, result);
 	if (op->verb == RING_STAT && op->result >= 0)
 		*op->stat = (struct ring_stat){
 			.size_bytes = statx->stx_size,

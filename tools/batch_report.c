@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -228,6 +229,7 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 	json_signed(&json, "exit_code", report->exit_code);
 	json_bool(&json, "drained", counts->draining);
 	json_bool(&json, "dry_run", report->dry_run);
+	confinement_json(&json);
 	json_totals(&json, counts);
 	json_array_begin(&json, "mailboxes");
 	for (size_t i = 0; i < report->rows.count; i++)

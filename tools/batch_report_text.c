@@ -1,5 +1,6 @@
 /* The report of a batch as text. */
 #include "tools/batch_report.h"
+#include "tools/confinement.h"
 #include "tools/terminal.h"
 
 enum { NAME_SHOWN_BYTES = 512 };
@@ -212,6 +213,7 @@ void batch_report_text(const struct batch_report *report, FILE *to)
 		terminal_text(name, sizeof name, report->name),
 		units_wall(started, counts->started_wall_s), units_duration(took, counts->elapsed),
 		counts->draining ? ", stopped as asked" : "");
+	confinement_text(to);
 	text_states(counts, to);
 	text_messages(report, to);
 	text_attention(report, to);

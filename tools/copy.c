@@ -11,6 +11,7 @@
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/counters.h"
 #include "tools/drivers.h"
 #include "tools/hints.h"
@@ -28,7 +29,7 @@
 
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
-	const char *digest, *log, *log_level;
+	const char *digest, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout;
 	bool json, dry_run, stats;
@@ -119,9 +120,9 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 {
 	enum err e;
 
-	if ((e = secret_process_setup()) || (e = parse_urls(copy, words)) ||
+	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
-	    (e = open_log(&copy->options)) ||
+	    (e = open_log(&copy->options)) || (e = confinement_begin(NULL)) ||
 	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
 	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
@@ -274,6 +275,7 @@ static enum err copy_fiber(void *argument)
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
 	if ((e = open_ledger(copy)) == OK) {
+		confine_thread(CONFINE_WORKER);
 		configure_lane(copy);
 		e = run_lane(copy);
 	}
@@ -294,6 +296,7 @@ static void copy_close(struct copy **taken)
 
 	if (!copy)
 		return;
+	confinement_end();
 	secret_close(&copy->source_password);
 	secret_close(&copy->target_password);
 	if (copy->digest)
@@ -434,6 +437,11 @@ static const struct opt options[] = {
 	  .choices = log_levels,
 	  .initial = "warn",
 	  .help = "The least that is logged." },
+	{ .name = "confine",
+	  OPT_STORES_CHOICE(struct copy_options, confine),
+	  .choices = confinement_modes,
+	  .initial = "on",
+	  .help = CONFINEMENT_HELP },
 	{ .name = "stats",
 	  OPT_STORES_FLAG(struct copy_options, stats),
 	  .help = "Print the engine's counters on stderr at the end." },

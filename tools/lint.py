@@ -15,7 +15,7 @@ LAYERS = {'engine': 0, 'crypto': 1, 'transport': 2, 'tools': 3}
 # door that needs nothing, and log lines carry a time; the pipe hands over items, so it stands beside mail.
 STEPS = [
     'base err bytes limits clock log stats opt scratch window window_parse window_zone pace notify',
-    'ring topology topology_quota',
+    'ring topology topology_quota confine helper',
     'deadline stack fiber shard offload chunk io',
     'stream',
     'mail source sink pipe',
@@ -26,8 +26,9 @@ STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.spli
 # Header prefix: the files that may include it (a trailing * stands for the rest of a name).
 DOORS = {
     'liburing': ['engine/ring_uring.c', 'engine/ring_pool.*', 'engine/ring_refuse.c', 'tools/version.c'],
-    'linux/io_uring': ['engine/ring_*'],
+    'linux/io_uring': ['engine/ring_*', 'engine/confine.c'],
     'hwloc': ['engine/topology.c', 'tools/version.c'],
+    'seccomp': ['engine/confine.c', 'tools/version.c'],
     'sqlite3': ['engine/ledger_sqlite*', 'tools/version.c'],
     'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'tools/version.c'],
     'sodium': ['crypto/digest.c', 'crypto/secret.c', 'crypto/salted_id.c', 'tools/version.c'],
@@ -51,7 +52,8 @@ CLOCK = ('clock_gettime gettimeofday time getrandom getentropy arc4random rand s
 KERNEL = ('open openat creat read pread write pwrite fsync fdatasync rename renameat unlink unlinkat mkdir '
           'opendir connect send sendmsg recv recvmsg accept bind listen select poll epoll_wait fopen')
 KERNEL_ALLOWED = ['engine/ring*', 'engine/offload.c', 'engine/log.c', 'engine/ledger_sqlite*',
-                  'crypto/secret.c', 'engine/topology*', 'engine/notify.c', 'engine/scratch.c', 'tools/*']
+                  'crypto/secret.c', 'engine/topology*', 'engine/notify.c', 'engine/scratch.c', 'engine/confine.c',
+                  'engine/helper.c', 'tools/*']
 
 # A .c without a .h of its own: its declarations stand in the header of the longest prefix of its name
 # (ledger_sqlite_read.c: ledger_sqlite.h), or here.

@@ -1,6 +1,7 @@
 #include "tools/report.h"
 
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -219,6 +220,7 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 	fprintf(to, "Source       %s\nTarget       %s\nStarted      %s, took %s\nDigest       %s\n",
 		report->source, report->target, units_wall(started, report->started_wall_s),
 		units_duration(took, report->duration), digest_shown(report));
+	confinement_text(to);
 	text_peers(report, to);
 	text_moved(report, to);
 	text_kinds(report, to);
@@ -350,6 +352,7 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_bool(&json, "dry_run", report->dry_run);
 	json_text(&json, "started", units_wall(started, report->started_wall_s));
 	json_number_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
+	confinement_json(&json);
 	json_peers(report, &json);
 	json_counts(report, &json);
 	json_totals(report, &json);

@@ -13,6 +13,7 @@
 #include "engine/offload.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/hints.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -47,6 +48,7 @@ bool run_is_stopped_by(enum err e)
 	case ERR_MEMORY_EXHAUSTED:
 	case ERR_MEMORY_RESERVE:
 	case ERR_RING_FAILED:
+	case ERR_HELPER_DIED:
 		return true;
 	default:
 		return false;
@@ -201,7 +203,7 @@ static enum err prepare(struct run *run, const char *path)
 	unsigned faults = 0;
 	enum err e;
 
-	if ((e = secret_process_setup()) || (e = notify_open(&run->notify)))
+	if ((e = confinement_prepare(run->options.confine)) || (e = notify_open(&run->notify)))
 		return e;
 	e = job_open(path, tell_fault, &faults, &run->job);
 	if (e && faults > 1) {
@@ -219,7 +221,7 @@ static enum err prepare(struct run *run, const char *path)
 							? run->window.changes_at_s
 							: INT64_MAX);
 	offload_limit(OFFLOAD_THREADS + run->workers_count);
-	return OK;
+	return confinement_begin(run->job);
 }
 
 /* ---- the run, in the main thread's first fiber ---- */
@@ -382,6 +384,7 @@ static void run_close(struct run **run_at)
 	metrics_close(&run->metrics);
 	batch_close(&run->batch);
 	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
+	confinement_end();
 	job_close(&run->job);
 	topology_close(&run->topology);
 	pace_close(&run->pace);
@@ -450,6 +453,11 @@ static const struct opt options[] = {
 	{ .name = "ignore-window",
 	  OPT_STORES_FLAG(struct run_options, ignore_window),
 	  .help = "Run now, whatever the job's window says. Its bandwidth still holds." },
+	{ .name = "confine",
+	  OPT_STORES_CHOICE(struct run_options, confine),
+	  .choices = confinement_modes,
+	  .initial = "on",
+	  .help = CONFINEMENT_HELP },
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct run_options, json),
 	  .help = "Print the report as one JSON object, a part for each mailbox." },

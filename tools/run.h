@@ -19,6 +19,7 @@
 #include "tools/series.h"
 
 struct run_options {
+	const char *confine;
 	bool json, ignore_window, dry_run, log_names;
 };
 

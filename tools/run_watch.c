@@ -107,6 +107,7 @@ enum err run_watch(void *argument)
 	while (e == OK && atomic_load(&run->workers_alive) > 0) {
 		nsec now = clock_now();
 
+		log_attend();
 		if (now - noted >= NOTE_EVERY) {
 			noted = now;
 			look_at_window(run);

@@ -1,6 +1,7 @@
 /* One worker of a batch: a thread on its own core with its own shard, which takes mailboxes as long
  * as it has room for them. */
 #include "engine/clock.h"
+#include "engine/confine.h"
 #include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/shard.h"
@@ -74,6 +75,7 @@ static enum err worker_fiber(void *argument)
 	struct group *group = group_open();
 	enum err e = OK, ended;
 
+	confine_thread(CONFINE_WORKER);
 	group_cancel_on_error(group, false);
 	if (worker->run->ledger)
 		e = ledger_join(worker->run->ledger, &worker->ledger);

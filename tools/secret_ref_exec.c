@@ -128,16 +128,15 @@ static enum err take_line(const char *at, size_t bytes, const char *what, struct
 
 enum err secret_ref_exec_read(int fd, nsec until, const char *what, struct secret **out)
 {
-	char *at = malloc(OUTPUT_BYTES_MAX);
+	void *room = secret_room_open(OUTPUT_BYTES_MAX);
 	size_t bytes;
 	enum err e;
 
-	if (!at)
+	if (!room)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading from %s", what);
-	if ((e = read_all(fd, until, what, at, &bytes)) == OK)
-		e = take_line(at, bytes, what, out);
-	secret_wipe(at, OUTPUT_BYTES_MAX);
-	free(at);
+	if ((e = read_all(fd, until, what, room, &bytes)) == OK)
+		e = take_line(room, bytes, what, out);
+	secret_room_close(&room);
 	return e;
 }
 
@@ -224,19 +223,72 @@ static enum err run(char **words, nsec until, char *at, struct secret **out)
 	return take_line(at, bytes, words[0], out);
 }
 
-enum err secret_ref_exec(const char *command, nsec until, struct secret **out)
+/* ---- in the helper ---- */
+
+/* What may be run: with no list, anything (there is no helper to be talked into it then). */
+static struct {
+	const char **commands; /* sorted */
+	size_t count;
+	bool is_list;
+} allowed;
+
+static int compare_commands(const void *a, const void *b)
 {
-	char *copy = strdup(command), *at = malloc(OUTPUT_BYTES_MAX), *words[WORDS_MAX + 1];
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void secret_ref_exec_allow(const char **commands, size_t count)
+{
+	allowed.commands = commands;
+	allowed.count = count;
+	allowed.is_list = true;
+	if (count > 0)
+		qsort(commands, count, sizeof *commands, compare_commands);
+}
+
+static bool is_allowed(const char *command)
+{
+	return !allowed.is_list ||
+	       (allowed.count > 0 && bsearch(&command, allowed.commands, allowed.count,
+					     sizeof *allowed.commands, compare_commands));
+}
+
+static enum err run_call(struct text request, nsec until, void *answer, size_t *answer_bytes)
+{
+	char *copy = strdup(request.at), *words[WORDS_MAX + 1];
+	void *room = secret_room_open(OUTPUT_BYTES_MAX);
+	struct secret *secret = NULL;
 	enum err e;
 
-	if (!copy || !at) {
+	if (!copy || !room)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "running a program for a secret");
-	} else {
-		must(split(copy, words));
-		e = run(words, until, at, out);
-		secret_wipe(at, OUTPUT_BYTES_MAX);
+	else if (!is_allowed(copy) || !split(copy, words))
+		e = RAISE(ERR_INPUT_SECRET, "the job names no such program");
+	else if ((e = run(words, until, room, &secret)) == OK) {
+		struct text text = secret_text(secret);
+
+		must(text.bytes <= *answer_bytes);
+		*answer_bytes = text.bytes;
+		bytes_copy(answer, text.at, text.bytes, BYTES_META);
 	}
-	free(at);
+	secret_close(&secret);
+	secret_room_close(&room);
 	free(copy);
+	return e;
+}
+
+const struct helper_call secret_ref_exec_call = { "running a program for a secret", run_call };
+
+enum err secret_ref_exec(const char *command, nsec until, struct secret **out)
+{
+	void *room = secret_room_open(SECRET_BYTES_MAX);
+	size_t bytes = SECRET_BYTES_MAX;
+	enum err e;
+
+	if (!room)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "running a program for a secret");
+	if ((e = helper_ask(&secret_ref_exec_call, text_of(command), until, room, &bytes)) == OK)
+		e = secret_from_bytes(room, bytes, out);
+	secret_room_close(&room);
 	return e;
 }

@@ -3,15 +3,22 @@
 #define MAILHAUL_TOOLS_SECRET_REF_EXEC_H
 
 #include "crypto/secret.h"
+#include "engine/helper.h"
 
 /* Whether `command` is a full path and arguments, separated by spaces; one with spaces in it stands
  * in single or double quotes (there is no other quoting). ERR_INPUT_USAGE. */
 enum err secret_ref_exec_parse(const char *command) MUST_CHECK;
 /* Whether the program is there and may be run. ERR_INPUT_SECRET. */
 enum err secret_ref_exec_check(const char *command) MUST_CHECK;
-/* Run it: no standard input, standard error dropped, the environment as it is. Its first line is
- * the secret; no more than SECRET_BYTES_MAX are taken. At `until` it is killed, together with what
- * it started. Blocks. ERR_INPUT_SECRET names the program, never its arguments or output. */
+/* The commands that a helper started after this call may be asked to run, and no others: it has
+ * them from the job, not from whoever asks. Sorts `commands`, which stay. */
+void secret_ref_exec_allow(const char **commands, size_t count);
+/* What the helper is started with. */
+extern const struct helper_call secret_ref_exec_call;
+/* Run it, in the helper: no standard input, standard error dropped, the environment as it is. Its
+ * first line is the secret; no more than SECRET_BYTES_MAX are taken. At `until` it is killed,
+ * together with what it started. Blocks. ERR_INPUT_SECRET names the program, never its arguments or
+ * output. */
 enum err secret_ref_exec(const char *command, nsec until, struct secret **) MUST_CHECK;
 /* The first line of what comes from `fd` until its end; `what` is for error texts. Blocks until
  * `until`. ERR_INPUT_SECRET. */

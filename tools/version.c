@@ -3,10 +3,12 @@
 #include <libetpan/libetpan_version.h>
 #include <liburing.h>
 #include <openssl/crypto.h>
+#include <seccomp.h>
 #include <sodium/version.h>
 #include <sqlite3.h>
 #include <zstd.h>
 
+#include "engine/confine.h"
 #include "engine/ring.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
@@ -36,7 +38,7 @@ struct library {
 	char version[64];
 };
 
-enum { LIBRARIES_COUNT = 7 };
+enum { LIBRARIES_COUNT = 8 };
 static void find_libraries(struct library list[LIBRARIES_COUNT])
 {
 	unsigned hwloc = hwloc_get_api_version();
@@ -66,6 +68,9 @@ static void find_libraries(struct library list[LIBRARIES_COUNT])
 	list[++n].name = "libetpan";
 	snprintf(list[n].version, sizeof list[n].version, "%d.%d", libetpan_get_version_major(),
 		 libetpan_get_version_minor());
+	list[++n].name = "libseccomp";
+	snprintf(list[n].version, sizeof list[n].version, "%u.%u.%u", seccomp_version()->major,
+		 seccomp_version()->minor, seccomp_version()->micro);
 	must(n + 1 == LIBRARIES_COUNT);
 }
 
@@ -97,6 +102,7 @@ static void tell_json(const struct version *version, const struct library *list)
 		json_bool(&json, "receive_bundles", version->facts.bundles);
 		json_bool(&json, "defer_taskrun", version->facts.defer_taskrun);
 	}
+	json_bool(&json, "seccomp", confine_is_possible());
 	json_object_end(&json);
 	json_line_end(&json);
 }
@@ -114,6 +120,8 @@ static void tell_text(const struct version *version, const struct library *list)
 		       "kernel", version->facts.kernel, "io_uring",
 		       version->facts.defer_taskrun ? "yes" : "no",
 		       version->facts.bundles ? "yes" : "no");
+	printf("  %-10s filters for threads: %s\n", "seccomp",
+	       confine_is_possible() ? "yes" : "no, so runs will not be confined");
 }
 
 static int version_main(int count, char *const *words)

@@ -83,7 +83,8 @@ size_t auth_message_bytes(enum auth_method method, const struct auth_identity *w
 enum err auth_message(enum auth_method method, const struct auth_identity *who, char *to)
 {
 	size_t bytes = raw_bytes(method, who), at = 0;
-	unsigned char *raw = malloc(bytes);
+	void *room = secret_room_open(bytes);
+	unsigned char *raw = room;
 	struct text parts[PARTS];
 
 	if (!raw)
@@ -95,8 +96,7 @@ enum err auth_message(enum auth_method method, const struct auth_identity *who, 
 	}
 	must(at == bytes);
 	base64(to, raw, bytes);
-	secret_wipe(raw, bytes);
-	free(raw);
+	secret_room_close(&room);
 	return OK;
 }
 
@@ -166,7 +166,8 @@ static enum err authenticate(struct imap_session *imap, enum auth_method method,
 	struct imap_wire *wire = imap_session_wire(imap);
 	bool at_once = imap_session_capabilities(imap) & IMAP_HAS_SASL_IR;
 	size_t bytes = auth_message_bytes(method, who);
-	char *message = malloc(bytes);
+	void *room = secret_room_open(bytes);
+	char *message = room;
 	enum err e;
 
 	if (!message)
@@ -183,8 +184,7 @@ static enum err authenticate(struct imap_session *imap, enum auth_method method,
 		goto out;
 	e = converse(imap, method, message, at_once ? 1 : 0, who->password);
 out:
-	secret_wipe(message, bytes);
-	free(message);
+	secret_room_close(&room);
 	return e;
 }
 

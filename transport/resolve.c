@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 struct lookup {
 	char host[RESOLVE_HOST_BYTES_MAX + 1];
 	uint16_t port;
+	nsec until;
 	struct resolve_list list;
 };
 _Static_assert(sizeof(struct lookup) <= OFFLOAD_ARGUMENT_BYTES_MAX, "a lookup fits an offload job");
@@ -40,20 +40,20 @@ const char *resolve_show(const union resolve_address *address, char to[RESOLVE_S
 	return to;
 }
 
-/* "fe80::1%eth0" or "fe80::1%2" (RFC 4007 section 11) as well as a bare address. */
+/* "fe80::1%2" (RFC 4007 section 11) as well as a bare address. A zone by its name is for the
+ * helper to look up, which may ask the kernel for interfaces. */
 static bool parse_v6(const char *host, struct in6_addr *to, uint32_t *zone)
 {
 	size_t bytes = strcspn(host, "%");
-	char literal[INET6_ADDRSTRLEN];
+	char literal[INET6_ADDRSTRLEN], *end = NULL;
 
 	if (bytes >= sizeof literal)
 		return false;
 	bytes_copy(literal, host, bytes, BYTES_META);
 	literal[bytes] = '\0';
-	*zone = 0;
-	if (host[bytes] == '%' && !(*zone = if_nametoindex(host + bytes + 1)))
-		*zone = (uint32_t)strtoul(host + bytes + 1, NULL, 10);
-	return inet_pton(AF_INET6, literal, to) == 1;
+	*zone = host[bytes] ? (uint32_t)strtoul(host + bytes + 1, &end, 10) : 0;
+	return inet_pton(AF_INET6, literal, to) == 1 &&
+	       (!end || (*end == '\0' && end > host + bytes + 1));
 }
 
 static bool parse_literal(const char *host, uint16_t port, union resolve_address *to)
@@ -128,57 +128,95 @@ void resolve_order(struct resolve_list *list)
 	*list = ordered;
 }
 
-static void collect(struct lookup *lookup, const struct addrinfo *found)
+static void collect(struct resolve_list *list, const struct addrinfo *found)
 {
-	struct resolve_list *list = &lookup->list;
-
 	for (; found && list->count < RESOLVE_ADDRESSES_MAX; found = found->ai_next) {
 		union resolve_address *address = &list->addresses[list->count];
 
-		if (found->ai_family == AF_INET && found->ai_addrlen == sizeof address->v4) {
+		if (found->ai_family == AF_INET && found->ai_addrlen == sizeof address->v4)
 			address->v4 = *(const struct sockaddr_in *)(const void *)found->ai_addr;
-			address->v4.sin_port = htons(lookup->port);
-		} else if (found->ai_family == AF_INET6 &&
-			   found->ai_addrlen == sizeof address->v6) {
+		else if (found->ai_family == AF_INET6 && found->ai_addrlen == sizeof address->v6)
 			address->v6 = *(const struct sockaddr_in6 *)(const void *)found->ai_addr;
-			address->v6.sin6_port = htons(lookup->port);
-		} else {
+		else
 			continue;
-		}
 		list->count++;
 	}
 }
 
-/* On an offload thread. AI_ADDRCONFIG is left out: it hides loopback addresses on machines without
- * a network, and an address without a route fails at once anyway. */
-static enum err look_up(void *argument)
+static void set_port(union resolve_address *address, uint16_t port)
 {
-	struct lookup *lookup = argument;
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct addrinfo *found = NULL;
-	int result = getaddrinfo(lookup->host, NULL, &hints, &found);
+	if (address->any.sa_family == AF_INET6)
+		address->v6.sin6_port = htons(port);
+	else
+		address->v4.sin_port = htons(port);
+}
 
+/* In the helper: the name service loads what nsswitch.conf names. AI_ADDRCONFIG is left out: it
+ * hides loopback addresses on machines without a network, and an address without a route fails at
+ * once anyway. */
+static enum err look_up(struct text request, nsec until, void *answer, size_t *answer_bytes)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	const char *host = request.at;
+	struct addrinfo *found = NULL;
+	struct resolve_list list = { 0 };
+	int result = getaddrinfo(host, NULL, &hints, &found);
+
+	(void)until; /* the helper keeps it */
+	must(*answer_bytes >= sizeof list);
 	if (result == EAI_SYSTEM)
-		return RAISE_ERRNO(ERR_NET_NAME, errno, "looking up %s", lookup->host);
+		return RAISE_ERRNO(ERR_NET_NAME, errno, "looking up %s", host);
 	if (result)
-		return RAISE(ERR_NET_NAME, "looking up %s: %s; %s", lookup->host,
-			     gai_strerror(result),
+		return RAISE(ERR_NET_NAME, "looking up %s: %s; %s", host, gai_strerror(result),
 			     result == EAI_AGAIN ? "the name server does not answer"
 						 : "is the name spelt right?");
-	collect(lookup, found);
+	collect(&list, found);
 	freeaddrinfo(found);
-	if (lookup->list.count == 0)
-		return RAISE(ERR_NET_NAME, "looking up %s: it has no address", lookup->host);
+	if (list.count == 0)
+		return RAISE(ERR_NET_NAME, "looking up %s: it has no address", host);
+	*answer_bytes = sizeof list;
+	bytes_copy(answer, &list, sizeof list, BYTES_META);
+	return OK;
+}
+
+const struct helper_call resolve_call = { "looking up a name", look_up };
+
+/* What the helper hands over is looked at like everything that another process sent. */
+static bool is_sound(const struct resolve_list *list)
+{
+	if (list->count == 0 || list->count > RESOLVE_ADDRESSES_MAX)
+		return false;
+	for (unsigned i = 0; i < list->count; i++)
+		if (list->addresses[i].any.sa_family != AF_INET &&
+		    list->addresses[i].any.sa_family != AF_INET6)
+			return false;
+	return true;
+}
+
+/* On an offload thread. */
+static enum err ask(void *argument)
+{
+	struct lookup *lookup = argument;
+	struct resolve_list *list = &lookup->list;
+	size_t bytes = sizeof *list;
+	enum err e = helper_ask(&resolve_call, text_of(lookup->host), lookup->until, list, &bytes);
+
+	if (e)
+		return e;
+	if (bytes != sizeof *list || !is_sound(list))
+		return RAISE(ERR_HELPER_FAILED, "looking up %s: an answer that is none",
+			     lookup->host);
+	for (unsigned i = 0; i < list->count; i++)
+		set_port(&list->addresses[i], lookup->port);
 	return OK;
 }
 
 enum err resolve(const char *host, uint16_t port, nsec until, struct resolve_list *out)
 {
-	struct lookup lookup = { .port = port };
-	struct offload_job job = { .name = "lookup",
-				   .run = look_up,
-				   .argument = &lookup,
-				   .argument_bytes = sizeof lookup };
+	struct lookup lookup = { .port = port, .until = until };
+	struct offload_job job = {
+		.name = "lookup", .run = ask, .argument = &lookup, .argument_bytes = sizeof lookup
+	};
 	enum err e;
 
 	*out = (struct resolve_list){ .count = 1 };

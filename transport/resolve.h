@@ -1,12 +1,12 @@
 /* A host as a list of addresses in the order in which they shall be tried. Literals are taken as
- * they are; names go through the system's resolver on an offload thread. Not for: connecting
+ * they are; names go through the system's resolver in the helper. Not for: connecting
  * (dial.h). */
 #ifndef MAILHAUL_RESOLVE_H
 #define MAILHAUL_RESOLVE_H
 
 #include <netinet/in.h>
 
-#include "engine/err.h"
+#include "engine/helper.h"
 
 enum {
 	RESOLVE_HOST_BYTES_MAX = 254, /* RFC 1035 section 2.3.4, with a last dot */
@@ -28,6 +28,9 @@ struct resolve_list {
 /* ERR_NET_NAME with the resolver's reason, ERR_NET_TIMEOUT. On OK there is at least one. Suspends
  * for names, not for literals. */
 enum err resolve(const char *host, uint16_t port, nsec until, struct resolve_list *) MUST_CHECK;
+
+/* What the helper is started with. */
+extern const struct helper_call resolve_call;
 
 /* In the resolver's order (RFC 6724), families alternating (RFC 8305 section 4), no address twice.
  */

@@ -325,6 +325,13 @@ static bool set_policy(SSL_CTX *context)
 	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
 }
 
+enum err tls_prepare(void)
+{
+	return OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL)
+		       ? OK
+		       : RAISE(ERR_TLS_SETUP, "starting OpenSSL: %s", tls_show_reason());
+}
+
 enum err tls_context_open(const char *ca_file, struct tls_context **out)
 {
 	struct tls_context *context = calloc(1, sizeof *context);

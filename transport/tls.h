@@ -18,6 +18,10 @@ struct tls_wire {
 	const char *peer; /* for texts: "imap.example.com:993"; borrowed until tls_close */
 };
 
+/* Have OpenSSL read its configuration and load what that names, before threads are confined and may
+ * load nothing. ERR_TLS_SETUP. */
+enum err tls_prepare(void) MUST_CHECK;
+
 /* ca_file NULL: the system's trust store, else this file alone is trusted. ERR_TLS_SETUP names the
  * file and what is wrong with it. Blocks for reading the file; once per thread. */
 enum err tls_context_open(const char *ca_file, struct tls_context **) MUST_CHECK;

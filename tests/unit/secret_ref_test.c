@@ -4,8 +4,11 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/test.h"
+#include "tools/secret_ref_exec.h"
 
 #define MARKER "hunter2-and-more"
 
@@ -154,6 +157,38 @@ TEST(a_program_is_killed_at_the_deadline)
 	check_fails("exec:/bin/sh -c 'echo x; exec sleep 1000'", NSEC_SECOND / 5, "deadline");
 	check_fails("exec:/bin/sh -c 'echo x; exec sleep 1000 >/dev/null'", NSEC_SECOND / 5,
 		    "deadline");
+}
+
+/* NULL: it refuses. */
+static bool helper_gives(const char *command, const char *expected)
+{
+	struct secret *secret = NULL;
+	enum err e = secret_ref_exec(command, clock_after(20 * NSEC_SECOND), &secret);
+	bool is_right =
+		expected ? e == OK && text_equal(secret_text(secret), text_of(expected))
+			 : e == ERR_INPUT_SECRET && strstr(err_note()->text, "names no such");
+
+	err_note_clear();
+	secret_close(&secret);
+	return is_right;
+}
+
+/* In a child: what a helper may run is said once. */
+TEST(a_helper_runs_what_the_job_named_and_nothing_else)
+{
+	static const struct helper_call *const calls[] = { &secret_ref_exec_call };
+	static const char *named[] = { "/bin/echo one", "/bin/cat /etc/hostname", "/bin/echo 2" };
+	pid_t child = fork();
+	int status = 1;
+
+	if (child == 0) {
+		secret_ref_exec_allow(named, ARRAY_COUNT(named));
+		must(helper_start(calls, ARRAY_COUNT(calls)) == OK);
+		_exit(!helper_gives("/bin/echo one", "one") || !helper_gives("/bin/echo 2", "2") ||
+		      !helper_gives("/bin/echo three", NULL) || !helper_gives("/bin/echo", NULL));
+	}
+	REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
+	CHECK_EQ(status, 0);
 }
 
 TEST(none_gives_nothing)

@@ -1,0 +1,75 @@
+/* What a ring refuses. This test has the ring's own code inside, because nothing in ring.h can ask
+ * for what is not allowed. */
+#include "engine/ring_uring.c"
+
+#include "tests/test.h"
+
+/* What comes back for one submission that is not the ring's own. */
+static int32_t answer_to(struct ring *ring, struct io_uring_sqe given)
+{
+	struct io_uring_sqe *sqe = next_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int32_t result = 0;
+
+	*sqe = given;
+	io_uring_sqe_set_data64(sqe, TAG_CANCEL);
+	must(io_uring_submit_and_wait(&ring->uring, 1) >= 0);
+	must(io_uring_wait_cqe(&ring->uring, &cqe) == 0 && cqe->user_data == TAG_CANCEL);
+	result = cqe->res;
+	io_uring_cqe_seen(&ring->uring, cqe);
+	return result;
+}
+
+static bool is_allowed(unsigned operation)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(allowed_operations); i++)
+		if (allowed_operations[i] == operation)
+			return true;
+	return false;
+}
+
+TEST(a_ring_refuses_every_operation_that_it_does_not_use)
+{
+	struct ring *ring;
+
+	REQUIRE(CHECK_OK(ring_open(&ring)));
+	for (unsigned operation = 0; operation < IORING_OP_LAST; operation++)
+		if (!is_allowed(operation))
+			CHECK_EQ(
+				answer_to(ring, (struct io_uring_sqe){ .opcode = (uint8_t)operation,
+								       .fd = -1 }),
+				-EACCES);
+	CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = IORING_OP_NOP }), 0);
+	ring_close(&ring);
+}
+
+/* Without IOSQE_IO_DRAIN, with which the kernel (6.18) begins to drain before it refuses. */
+TEST(a_ring_refuses_every_flag_that_it_does_not_use)
+{
+	static const uint8_t flags[] = { IOSQE_FIXED_FILE, IOSQE_IO_LINK, IOSQE_IO_HARDLINK,
+					 IOSQE_ASYNC, IOSQE_CQE_SKIP_SUCCESS };
+	struct ring *ring;
+
+	REQUIRE(CHECK_OK(ring_open(&ring)));
+	for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
+		CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = IORING_OP_NOP,
+								.flags = flags[i] }),
+			 -EACCES);
+	ring_close(&ring);
+}
+
+TEST(a_ring_cannot_be_given_files_or_buffers_or_be_freed_of_its_restrictions)
+{
+	struct io_uring_restriction more = { .opcode = IORING_RESTRICTION_SQE_OP,
+					     .sqe_op = IORING_OP_SOCKET };
+	struct iovec memory = { &more, sizeof more };
+	int file = STDIN_FILENO;
+	struct ring *ring;
+
+	REQUIRE(CHECK_OK(ring_open(&ring)));
+	CHECK_EQ(io_uring_register_files(&ring->uring, &file, 1), -EACCES);
+	CHECK_EQ(io_uring_register_buffers(&ring->uring, &memory, 1), -EACCES);
+	CHECK(io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_RESTRICTIONS, &more,
+				1) < 0);
+	ring_close(&ring);
+}

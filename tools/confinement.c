@@ -1,0 +1,117 @@
+#include "tools/confinement.h"
+
+#include <stdlib.h>
+
+#include "engine/offload.h"
+#include "tools/secret_ref_exec.h"
+#include "tools/units.h"
+#include "transport/resolve.h"
+#include "transport/tls.h"
+
+const char *const confinement_modes[] = { "on", "log", "off", NULL };
+
+static enum confine_mode mode = CONFINE_OFF;
+static bool begun;
+static const char **commands; /* the helper's, too: it is a copy of this process */
+
+enum err confinement_prepare(const char *name)
+{
+	must(confine_mode_from_name(name, &mode));
+	return mode == CONFINE_OFF ? OK : secret_process_setup();
+}
+
+/* ---- what the helper may run ---- */
+
+static size_t count_programs(const struct job *job)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < job->mailboxes_count; i++)
+		count += (job->mailboxes[i].source_secret.kind == SECRET_REF_EXEC) +
+			 (job->mailboxes[i].target_secret.kind == SECRET_REF_EXEC);
+	return count;
+}
+
+static enum err allow_programs(const struct job *job)
+{
+	size_t count = job ? count_programs(job) : 0, n = 0;
+
+	if (count > 0 && !(commands = calloc(count, sizeof *commands)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "listing the programs that give secrets");
+	for (size_t i = 0; n < count; i++) {
+		const struct job_mailbox *mailbox = &job->mailboxes[i];
+
+		if (mailbox->source_secret.kind == SECRET_REF_EXEC)
+			commands[n++] = mailbox->source_secret.text;
+		if (mailbox->target_secret.kind == SECRET_REF_EXEC)
+			commands[n++] = mailbox->target_secret.text;
+	}
+	secret_ref_exec_allow(commands, count);
+	return OK;
+}
+
+/* ---- beginning and ending ---- */
+
+static const struct helper_call *const calls[] = { &resolve_call, &secret_ref_exec_call };
+
+/* The helper comes before no_new_privs, which what it runs would inherit: a program that gives a
+ * password may well be one of another user (sudo). */
+enum err confinement_begin(const struct job *job)
+{
+	enum err e;
+
+	begun = true;
+	if (mode == CONFINE_OFF) {
+		confine_process(mode);
+		return OK;
+	}
+	if ((e = allow_programs(job)) || (e = helper_start(calls, ARRAY_COUNT(calls))) ||
+	    (e = tls_prepare()))
+		return e;
+	confine_process(mode);
+	return offload_prestart();
+}
+
+void confinement_end(void)
+{
+	helper_stop();
+	free(commands);
+	commands = NULL;
+}
+
+/* ---- telling ---- */
+
+void confinement_text(FILE *to)
+{
+	struct confine_facts facts;
+
+	if (!begun)
+		return;
+	confine_facts(&facts);
+	if (facts.filtered)
+		fprintf(to, "Confined     %s: seccomp filters on %u thread%s, no core files%s\n",
+			confine_mode_name(facts.mode), facts.threads, units_plural(facts.threads),
+			facts.mode == CONFINE_LOG ? "; nothing is refused, see the kernel's log"
+						  : "");
+	else
+		fprintf(to, "Not confined %s\n", facts.why);
+}
+
+void confinement_json(struct json_out *json)
+{
+	struct confine_facts facts;
+
+	if (!begun)
+		return;
+	confine_facts(&facts);
+	json_object_begin(json, "confinement");
+	json_text(json, "mode", confine_mode_name(facts.mode));
+	json_bool(json, "seccomp", facts.filtered);
+	json_number(json, "threads", facts.threads);
+	json_bool(json, "no_new_privs", facts.no_new_privs);
+	json_bool(json, "core_files", facts.mode == CONFINE_OFF);
+	json_bool(json, "helper", facts.mode != CONFINE_OFF);
+	json_bool(json, "ring_restricted", true); /* there is no ring otherwise */
+	json_text(json, "why_not", facts.why);
+	json_object_end(json);
+}

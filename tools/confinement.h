@@ -1,0 +1,30 @@
+/* How copy and run shut themselves in: no core dumps, the helper, no_new_privs, seccomp filters.
+ * The order matters (docs/OPERATING.md says what each is for), and what could not be had is told.
+ */
+#ifndef MAILHAUL_TOOLS_CONFINEMENT_H
+#define MAILHAUL_TOOLS_CONFINEMENT_H
+
+#include "engine/confine.h"
+#include "tools/job.h"
+#include "tools/json_out.h"
+
+/* First of all, before anything secret or somebody's mail is in memory. `mode` is the value of
+ * --confine. */
+enum err confinement_prepare(const char *mode) MUST_CHECK;
+/* When everything is planned and this thread is still alone: the helper with the programs that the
+ * job names (NULL: none), offload threads, filters. */
+enum err confinement_begin(const struct job *) MUST_CHECK;
+/* Ends the helper. After the last thread that may ask it. */
+void confinement_end(void);
+
+/* In a report: one line, one object. Nothing where nothing was begun. */
+void confinement_text(FILE *);
+void confinement_json(struct json_out *);
+
+extern const char *const confinement_modes[];
+#define CONFINEMENT_HELP                                                                           \
+	"What the program's threads may ask the kernel for: on: only what they need; log: "        \
+	"anything, and the kernel's log names what on would have refused; off: anything, with "    \
+	"debuggers and core files allowed. See docs/OPERATING.md."
+
+#endif
