@@ -532,7 +532,9 @@ TEST(a_receiver_that_stops_taking_pauses_and_goes_on_without_a_gap)
 	stream_clog(ring, stream);
 	CHECK(stream->sent < stream->to_send); /* TCP slowed us */
 	CHECK(!stream->recv.armed);	       /* because the ring had paused */
-	CHECK(stream->recv.count < RECV_BUFFERS_COUNT);
+	/* What the kernel had filled before it was told, which on a busy machine is every buffer it
+	 * had; those made up for meanwhile come on top. */
+	CHECK(stream->recv.count < 2 * RECV_BUFFERS_COUNT);
 	CHECK(stream->recv.count >= RECV_BUFFERS_HELD_MAX / 2);
 	streams_run(ring, stream, 1);
 	streams_check_and_close(ring, stream, 1);
