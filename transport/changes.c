@@ -119,8 +119,10 @@ bool change_line_read(struct text text, struct change_line *out)
 	};
 
 	memset(out, 0, sizeof *out);
-	return json_read(text, fields, ARRAY_COUNT(fields), out) && is_kind(out) &&
-	       (strcmp(out->change, "end") == 0 || out->no > 0);
+	if (!json_read(text, fields, ARRAY_COUNT(fields), out) || !is_kind(out))
+		return false;
+	return strcmp(out->change, "end") == 0 ||
+	       (out->no > 0 && (out->kind != CHANGE_RENUMBERED || out->was_no > 0));
 }
 
 /* ---- writing ---- */
