@@ -314,6 +314,11 @@ static int extract_run(struct extract *extract, const char *archive)
 
 	if (!extract->options.to)
 		return hint_fail("extract", RAISE(ERR_INPUT_USAGE, "--to DIR is missing"));
+	if (extract->options.maildir && extract->options.overwrite)
+		return hint_fail(
+			"extract",
+			RAISE(ERR_INPUT_USAGE,
+			      "--overwrite and --maildir: nothing in a Maildir is replaced"));
 	e = command_read_archive(archive, extract_archive, extract);
 	if (e == OK || extract->messages)
 		tell(extract);

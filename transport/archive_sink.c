@@ -231,16 +231,22 @@ static enum err archive_sink_open(struct sink **out, const struct account *accou
 	return e;
 }
 
+/* Not before the source was met: a mistyped password leaves no empty mailbox behind. */
+static enum err enter(struct archive_sink *sink)
+{
+	enum err e = sink->entered || sink->config.dry_run ? OK : check_mailbox(sink, true);
+
+	sink->entered |= e == OK;
+	return e;
+}
+
 static enum err archive_sink_prepare(struct sink *base, const struct box *box)
 {
 	struct archive_sink *sink = sink_of(base);
-	enum err e = OK;
+	enum err e = enter(sink);
 
-	/* Not before the source was met: a mistyped password leaves no empty mailbox behind. */
-	if (!sink->entered && !sink->config.dry_run && (e = check_mailbox(sink, true)))
-		return e;
-	sink->entered = true;
-	e = archive_boxes_add(&sink->boxes, box);
+	if (!e)
+		e = archive_boxes_add(&sink->boxes, box);
 	return e ? e : manifest_boxes_add(&sink->manifest, box);
 }
 
@@ -315,9 +321,7 @@ static enum err archive_sink_flush(struct sink *base)
 	struct archive_sink *sink = sink_of(base);
 	enum err e = is_broken(sink);
 
-	if (e || !sink->pack || !pack_is_begun(sink->pack))
-		return e;
-	return pack_finish(sink);
+	return e || !sink->pack || !pack_is_begun(sink->pack) ? e : pack_finish(sink);
 }
 
 /* ---- changes of what was stored before ---- */
@@ -327,13 +331,12 @@ static enum err archive_sink_amend(struct sink *base, const struct change *chang
 	struct archive_sink *sink = sink_of(base);
 	enum err e = is_broken(sink);
 
-	if (e || sink->config.dry_run)
+	if (e || sink->config.dry_run || (e = enter(sink)))
 		return e;
-	must(sink->entered);
-	if (!sink->changes)
-		e = changes_open(sink->store, sink->mailbox_key, sink->mailbox_name,
-				 &sink->changes);
-	return breaks(sink, e ? e : changes_add(sink->changes, change));
+	if (!sink->changes &&
+	    (e = changes_open(sink->store, sink->mailbox_key, sink->mailbox_name, &sink->changes)))
+		return breaks(sink, e);
+	return breaks(sink, changes_add(sink->changes, change));
 }
 
 static enum err archive_sink_amend_flush(struct sink *base)
@@ -341,7 +344,7 @@ static enum err archive_sink_amend_flush(struct sink *base)
 	struct archive_sink *sink = sink_of(base);
 	enum err e = is_broken(sink);
 
-	return e || !sink->changes ? e : breaks(sink, changes_flush(sink->changes));
+	return !e && sink->changes ? breaks(sink, changes_flush(sink->changes)) : e;
 }
 
 static void archive_sink_drain(struct sink *base)
@@ -575,8 +578,7 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 	(void)until; /* the store has its own patience with a disk */
 	if ((e = archive_sink_amend_flush(base)) || sink->config.dry_run || !sink->entered)
 		return e;
-	/* After a run that failed something may be unanswered; what is visible counts all the same.
-	 */
+	/* After a run that failed something may be unanswered; what is visible counts. */
 	return manifest_write(sink->store, &next);
 }
 

@@ -6,6 +6,7 @@
 
 #include "crypto/zstd_stage.h"
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "transport/json.h"
 #include "transport/manifest.h"
 #include "transport/pack_index.h"
@@ -17,6 +18,7 @@ enum {
 	FRAME_BYTES = 256 * 1024,
 	/* Changes of one object: some ten MiB of lines, read back in a tenth of a second. */
 	OBJECT_CHANGES_MAX = 64 * 1024,
+	YIELD_LINES = 1024, /* read in some milliseconds */
 };
 
 static const char *const kind_names[] = { [CHANGE_REFLAGGED] = "reflagged",
@@ -117,8 +119,10 @@ bool change_line_read(struct text text, struct change_line *out)
 	};
 
 	memset(out, 0, sizeof *out);
-	return json_read(text, fields, ARRAY_COUNT(fields), out) && is_kind(out) &&
-	       (strcmp(out->change, "end") == 0 || out->no > 0);
+	if (!json_read(text, fields, ARRAY_COUNT(fields), out) || !is_kind(out))
+		return false;
+	return strcmp(out->change, "end") == 0 ||
+	       (out->no > 0 && (out->kind != CHANGE_RENUMBERED || out->was_no > 0));
 }
 
 /* ---- writing ---- */
@@ -256,7 +260,10 @@ enum err changes_add(struct changes *changes, const struct change *change)
 	changes->count++;
 	if (changes->count == OBJECT_CHANGES_MAX)
 		return changes_flush(changes);
-	return changes->lines.bytes >= FRAME_BYTES ? lines_write(changes) : OK;
+	if (changes->lines.bytes < FRAME_BYTES)
+		return OK;
+	e = lines_write(changes);
+	return e ? e : fiber_yield(); /* a millisecond of compressing */
 }
 
 /* ---- reading ---- */
@@ -330,6 +337,7 @@ enum err changes_read_next(struct changes_read *read, struct change_line *out, s
 			     (unsigned long long)ndjson_lines(read->lines));
 	if (!e && strcmp(out->change, "end") == 0)
 		return end_check(read, out);
-	read->count += e == OK;
-	return e;
+	if (e)
+		return e;
+	return ++read->count % YIELD_LINES ? OK : fiber_yield();
 }

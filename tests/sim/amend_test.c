@@ -356,9 +356,9 @@ TEST(a_sync_that_fails_ends_the_run_and_promises_nothing)
 		uint64_t promised;
 
 		world_back(world, &start);
-		disk_fail_sync(world->disk, n);
+		world->faults.sync_no = n;
 		REQUIRE(world_process(world, tell_body, NULL)->end == WORLD_FINISHED);
-		disk_fail_sync(world->disk, 0);
+		world->faults.sync_no = 0;
 		if (world->result->error == OK)
 			break;
 		failed++;

@@ -370,6 +370,69 @@ TEST_FIBER(changes_that_are_missing_cut_foreign_or_others_are_faults)
 	world_end(&world);
 }
 
+/* One bit of each byte in turn: found, and nothing read is wrong in a way that crashes. */
+TEST_FIBER(every_damaged_byte_of_changes_is_found)
+{
+	char path[400], glob_path[400], byte;
+	static struct faults faults;
+	static struct archive_mailbox mailbox;
+	struct archive *archive;
+	struct archive_check check;
+	struct stat stat_now;
+	int fd;
+
+	REQUIRE(begin_with_changes());
+	snprintf(glob_path, sizeof glob_path, "ls %s/%s/changes/000000000001.ndjson.zst",
+		 world.path, MAILBOX_KEY_PATTERN);
+	CHECK_EQ(shell(glob_path, path, sizeof path), 0);
+	path[strcspn(path, "\n")] = '\0';
+	REQUIRE((fd = open(path, O_RDWR)) >= 0 && fstat(fd, &stat_now) == 0);
+	for (off_t at = 0; at < stat_now.st_size; at++) {
+		REQUIRE(pread(fd, &byte, 1, at) == 1);
+		byte ^= (char)(1 << at % 8);
+		REQUIRE(pwrite(fd, &byte, 1, at) == 1);
+		CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
+		err_note_clear();
+		if (CHECK_OK(archive_at(&world, &archive, &mailbox))) {
+			enum err e = archive_message_next(archive, &message);
+
+			CHECK(e == OK || e == ERR_ARCHIVE_DAMAGED);
+			while (archive_message_next(archive, &message) == OK)
+				;
+		}
+		err_note_clear();
+		archive_close(&archive);
+		byte ^= (char)(1 << at % 8);
+		REQUIRE(pwrite(fd, &byte, 1, at) == 1);
+	}
+	close(fd);
+	check_sound(2, 0);
+	world_end(&world);
+}
+
+/* As lines come from a file that somebody else wrote. */
+TEST(lines_that_make_no_sense_are_refused)
+{
+	static struct change_line line;
+	static const char *const refused[] = {
+		"",
+		"{}",
+		"{\"change\":\"moved\",\"box\":\"a\",\"epoch\":1,\"no\":1}",
+		"{\"change\":\"vanished\",\"box\":\"a\",\"epoch\":1}",
+		"{\"change\":\"vanished\",\"box\":\"a\",\"epoch\":1,\"no\":0}",
+		"{\"change\":\"vanished\",\"box\":\"a\",\"box\":\"b\",\"epoch\":1,\"no\":1}",
+		"{\"change\":\"vanished\",\"box\":\"a\\u0000\",\"epoch\":1,\"no\":1}",
+		"{\"change\":\"renumbered\",\"box\":\"a\",\"epoch\":1,\"no\":1}",
+		"{\"change\":\"vanished\",\"box\":\"a\",\"epoch\":1,\"no\":99999999999999999999}",
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(refused); i++)
+		CHECK(!change_line_read(text_of(refused[i]), &line));
+	CHECK(change_line_read(text_of("{\"change\":\"vanished\",\"box\":\"a\",\"epoch\":1,"
+				       "\"no\":1,\"more\":[{}]}"),
+			       &line));
+}
+
 TEST_FIBER(an_object_without_its_end_is_damaged)
 {
 	if (!have_program("zstd"))
