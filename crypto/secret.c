@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +27,8 @@ struct secret {
 	size_t bytes;
 	char at[];
 };
+
+static atomic_bool unlocked; /* a secret is in memory that could not be locked */
 
 /* sodium_malloc() puts the block at the end of a page, before a guard page; locking is best effort
  * there (RLIMIT_MEMLOCK may be small), as the header says. */
@@ -51,6 +55,9 @@ enum err secret_from_bytes(const void *from, size_t bytes, struct secret **out)
 		return RAISE(ERR_INPUT_SECRET, "the secret holds a NUL byte");
 	if (!(secret = secret_room_open(sizeof *secret + bytes)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "guarded memory for a secret");
+	/* sodium_malloc() has locked it or has not, and does not say: lock it again. */
+	if (mlock(secret, sizeof *secret + bytes))
+		atomic_store(&unlocked, true);
 	secret->magic = SECRET_MAGIC;
 	secret->bytes = bytes;
 	bytes_copy(secret->at, from, bytes, BYTES_META);
@@ -151,6 +158,11 @@ struct text secret_text(const struct secret *secret)
 {
 	MAGIC_CHECK(secret, SECRET_MAGIC);
 	return (struct text){ secret->at, secret->bytes };
+}
+
+bool secret_all_locked(void)
+{
+	return !atomic_load(&unlocked);
 }
 
 void secret_close(struct secret **secret)

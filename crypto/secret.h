@@ -18,6 +18,9 @@ enum err secret_from_bytes(const void *, size_t, struct secret **) MUST_CHECK;
 /* Borrowed; valid until close. Never pass it to a log or an error. */
 struct text secret_text(const struct secret *);
 void secret_close(struct secret **); /* wipes */
+/* Whether every secret so far could be locked: RLIMIT_MEMLOCK may be too small. Those that could
+ * not are out of core dumps and wiped all the same, but may be swapped out. */
+bool secret_all_locked(void);
 /* Room of the same kind for what is on its way to or from a secret: locked, not in core dumps,
  * between guard pages. NULL: no memory. Closing wipes it. */
 void *secret_room_open(size_t bytes) MUST_CHECK;

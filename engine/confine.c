@@ -130,16 +130,16 @@ static const struct rule rules[] = {
 
 static int rules_add(scmp_filter_ctx filter, unsigned which, enum confine_mode mode)
 {
+	const struct scmp_arg_cmp to_us = { 0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0 };
 	int failed = 0;
 
 	if (which == NO_CLONE3)
 		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(rules) && !failed; i++)
 		failed = rule_add(filter, &rules[i], (enum confine_role)which, mode);
-	if (!failed) /* abort(), and a crash that is handed on: signals to ourselves only */
-		failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-					  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
-	return failed;
+	/* abort(), and a crash that is handed on: signals to ourselves only */
+	return failed ? failed
+		      : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &to_us);
 }
 
 /* Filters are no reason for the kernel to slow this process down against speculation between

@@ -88,6 +88,10 @@ void confinement_text(FILE *to)
 	if (!begun)
 		return;
 	confine_facts(&facts);
+	if (!secret_all_locked())
+		fputs("Secrets      not locked in memory: raise ulimit -l (LimitMEMLOCK= of the "
+		      "service)\n",
+		      to);
 	if (facts.filtered)
 		fprintf(to, "Confined     %s: seccomp filters on %u thread%s, no core files%s\n",
 			confine_mode_name(facts.mode), facts.threads, units_plural(facts.threads),
@@ -111,6 +115,7 @@ void confinement_json(struct json_out *json)
 	json_bool(json, "no_new_privs", facts.no_new_privs);
 	json_bool(json, "core_files", facts.mode == CONFINE_OFF);
 	json_bool(json, "helper", facts.mode != CONFINE_OFF);
+	json_bool(json, "secrets_locked", secret_all_locked());
 	json_bool(json, "ring_restricted", true); /* there is no ring otherwise */
 	json_text(json, "why_not", facts.why);
 	json_object_end(json);

@@ -11,6 +11,16 @@
 
 #include "tests/test.h"
 
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+enum { MLOCK_IS_A_STUB = 1 };
+#else
+enum { MLOCK_IS_A_STUB = 0 };
+#endif
+
 static const char *file_with(const void *bytes, size_t n, mode_t mode)
 {
 	static char path[128];
@@ -166,6 +176,29 @@ TEST(secret_bytes_are_copied_and_bounded)
 	CHECK_ERR(secret_from_bytes(big, sizeof big, &secret), ERR_INPUT_SECRET);
 	CHECK_ERR(secret_from_bytes("", 0, &secret), ERR_INPUT_SECRET);
 	CHECK_ERR(secret_from_bytes("a\0b", 3, &secret), ERR_INPUT_SECRET);
+}
+
+/* In a child without the right to lock more than nothing. */
+TEST(a_secret_that_cannot_be_locked_is_told)
+{
+	struct secret *secret = NULL;
+	int status = 1;
+	pid_t child;
+
+	if (MLOCK_IS_A_STUB)
+		SKIP("AddressSanitizer's mlock(2) locks nothing and says that it did");
+	child = fork();
+	if (child == 0) {
+		bool before = secret_from_bytes("a", 1, &secret) == OK && secret_all_locked();
+
+		secret_close(&secret);
+		if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ 0, 0 }) ||
+		    (getuid() == 0 && setresuid(65534, 65534, 65534)))
+			_exit(1);
+		_exit(!before || secret_from_bytes("a", 1, &secret) != OK || secret_all_locked());
+	}
+	REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
+	CHECK_EQ(status, 0);
 }
 
 /* In a child: the settings would outlast the test. */
