@@ -9,7 +9,7 @@
 #include "engine/bytes.h"
 #include "tests/sim/tls_sim.h"
 
-#define TIMEOUT_MS 40
+#define TIMEOUT_MS 20
 
 const struct wire_trick wire_tricks[] = {
 	/* RFC 9051 section 7: any of these may come at any time. */

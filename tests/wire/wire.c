@@ -82,7 +82,7 @@ void wire_read(struct wire_script *script, const char *path)
 }
 
 /* `line` with the words in; NULL where it has no place for them. */
-static char *fill_in(const char *line, char *const words[3])
+static char *fill_in(const char *line, const char *const words[3])
 {
 	size_t n = 0, room = strlen(line) + 1;
 	char *filled;
@@ -104,14 +104,16 @@ static char *fill_in(const char *line, char *const words[3])
 
 bool wire_vary(struct wire_script *script, unsigned n)
 {
-	char text[2048] = "", *words[3] = { text, text, text }, *rest = text, *filled;
+	char text[2048] = "", *rest = text, *filled;
+	const char *words[3] = { text };
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < script->count; i++)
 		if (strncmp(script->lines[i].text, "each ", 5) == 0 && count++ == n)
 			snprintf(text, sizeof text, "%s", script->lines[i].text + 5);
 	for (unsigned i = 0; i < 3; i++)
-		words[i] = rest ? strsep(&rest, " ") : text + strlen(text);
+		words[i] = rest ? strsep(&rest, " ") : "";
+	must(!rest); /* a space in a word is \x20 */
 	for (unsigned i = 0; i < script->count; i++) {
 		filled = count ? fill_in(script->lines[i].text, words) : NULL;
 		if (!filled)
