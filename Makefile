@@ -105,7 +105,7 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 $(OUT)/tests/model/model_server: $(MODEL_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/fuzz/fuzz: $(FUZZ_OBJECTS) $(ETPAN_OBJECTS) $(LIBRARY)
-	@$(CC) $(LDFLAGS) -o $@ $^ $(if $(ETPAN_OBJECTS),$(filter-out -letpan,$(LDLIBS)),$(LDLIBS))
+	@$(CC) $(LDFLAGS) -o $@.new $^ $(if $(ETPAN_OBJECTS),$(filter-out -letpan,$(LDLIBS)),$(LDLIBS)) && mv -f $@.new $@
 ifneq ($(findstring fuzzer,$(SAN)),)
 # Coverage is the product's: which way the dice fell is none. Of tools/ little is fuzzed, and a build is soon made.
 $(OUT)/tests/%.o: CFLAGS += -fno-sanitize=fuzzer
