@@ -1,9 +1,13 @@
 /* The parser of FETCH (imap_fetch, imap_scan, imap_body) from memory. The first byte chooses the
  * pieces it is read in: what is understood must not depend on them. */
+#include <stdlib.h>
+
 #include "engine/chunk.h"
 #include "engine/clock.h"
 #include "tests/fuzz/fuzz.h"
 #include "transport/imap_fetch.h"
+
+enum { LARGE_PIECES = 20000 }; /* of a large input, or it would take seconds */
 
 struct memory {
 	const char *at;
@@ -113,10 +117,13 @@ static struct reading read_all(struct text input, size_t piece, size_t read_byte
 FUZZ_FIBER(fetch)
 {
 	unsigned how = fuzz_take_byte(&input);
+	struct text filled = fuzz_fill(input);
 	bool expects = how & 1;
-	struct reading whole = read_all(input, input.bytes + 1, IMAP_READ_BYTES_COLD, expects);
-	struct reading pieces = read_all(input, 1 + how / 2, IMAP_READ_BYTES_HOT, expects);
+	size_t piece = 1 + how / 2 + filled.bytes / LARGE_PIECES;
+	struct reading whole = read_all(filled, filled.bytes + 1, IMAP_READ_BYTES_COLD, expects);
+	struct reading pieces = read_all(filled, piece, IMAP_READ_BYTES_HOT, expects);
 
 	must(whole.end == pieces.end && whole.events == pieces.events);
 	must(whole.hash == pieces.hash);
+	free((char *)(uintptr_t)filled.at);
 }

@@ -74,6 +74,28 @@ char *fuzz_string(struct text text)
 	return copy;
 }
 
+struct text fuzz_fill(struct text input)
+{
+	static char filler[FUZZ_FILLER_BYTES];
+	struct buffer to = { 0 };
+	size_t left = FUZZ_FILLED_BYTES_MAX;
+
+	memset(filler, 'x', sizeof filler);
+	for (size_t i = 0; i < input.bytes; i++) {
+		size_t count = 0;
+
+		if (input.at[i] != FUZZ_FILLER)
+			buffer_add(&to, &input.at[i], 1);
+		else if (++i < input.bytes)
+			count = min_u64((unsigned char)input.at[i], left / sizeof filler);
+		left -= count * sizeof filler;
+		while (count--)
+			buffer_add(&to, filler, sizeof filler);
+	}
+	must(!to.failed);
+	return (struct text){ to.at ? to.at : fuzz_string(input), to.bytes };
+}
+
 uint64_t fuzz_hash(uint64_t hash, const void *from, size_t n)
 {
 	const uint8_t *at = from;

@@ -38,6 +38,10 @@ enum { FUZZ_SEPARATOR = 0x1e };
 unsigned fuzz_take_byte(struct text *input);
 /* Take what stands in front of the next separator, which goes too, or all of it. */
 struct text fuzz_take_part(struct text *input);
+/* Large messages in small inputs: a copy in which each FUZZ_FILLER and the byte n behind it stand
+ * for n times FUZZ_FILLER_BYTES, as far as FUZZ_FILLED_BYTES_MAX goes. free() its `at`. */
+enum { FUZZ_FILLER = 0x1d, FUZZ_FILLER_BYTES = 4096, FUZZ_FILLED_BYTES_MAX = 2 << 20 };
+struct text fuzz_fill(struct text);
 /* A copy of exactly that length, NUL behind it; a byte beyond it is the sanitizer's. free(). */
 char *fuzz_string(struct text);
 /* FNV-1a, 64 bits: to compare two readings of the same bytes. Start with 0. */

@@ -107,19 +107,28 @@ def campaign(name, seconds, quiet):
 
 
 def minimise(name):
-    """Inputs with a name of their own (not a hash) are faults of the past and stay as they are."""
-    new, corpus = WORK % name + '/minimal', CORPUS % name
+    """What has edges that the seeds do not have, by as few inputs as possible; not while a campaign goes on. Inputs with a name of their own (not a hash)
+    are faults of the past and stay as they are."""
+    new, corpus, seeds = WORK % name + '/minimal', CORPUS % name, '%s/%s' % (SEEDS, name)
     shutil.rmtree(new, ignore_errors=True)
-    os.makedirs(new)
-    found = [folder for folder in (WORK % name + '/corpus',) if os.path.isdir(folder)]
-    subprocess.run(command(name, '-merge=1', new, *inputs(name), *found), check=True, stderr=subprocess.DEVNULL)
-    for path in glob.glob(corpus + '/*'):
-        if re.fullmatch('[0-9a-f]{40}', os.path.basename(path)):
-            os.remove(path)
-    shutil.copytree(new, corpus, dirs_exist_ok=True)
+    os.makedirs(corpus, exist_ok=True)
+    shutil.copytree(seeds, new)
+    found = [folder for folder in (corpus, WORK % name + '/corpus') if os.path.isdir(folder)]
+    run = Run(command(name, '-set_cover_merge=1', '-use_counters=0', new, *found))
+    if run.follow(False):
+        print(told(run, name))
+        return False
+    for path in filter(is_hash, glob.glob(corpus + '/*')):
+        os.remove(path)
+    for path in filter(is_hash, glob.glob(new + '/*')):
+        shutil.copy(path, corpus)
     files = glob.glob(corpus + '/*')
     print('%s: %d inputs, %d bytes' % (corpus, len(files), sum(map(os.path.getsize, files))))
     return True
+
+
+def is_hash(path):
+    return re.fullmatch('[0-9a-f]{40}', os.path.basename(path))
 
 
 def check_one(name, seconds):

@@ -188,7 +188,8 @@ FUZZ_FIBER(imap)
 				   .io_timeout = IO_TIMEOUT,
 				   .connect_timeout = IO_TIMEOUT,
 				   .met = met };
-	struct play play = { .said = text_of(beginning->said), .input = input };
+	struct text filled = fuzz_fill(input);
+	struct play play = { .said = text_of(beginning->said), .input = filled };
 	struct reserve *reserve = NULL;
 
 	if (!password)
@@ -204,4 +205,5 @@ FUZZ_FIBER(imap)
 	converse(&play, &account, reserve);
 	reserve_close(&reserve);
 	free(play.boxes);
+	free((char *)(uintptr_t)filled.at);
 }
