@@ -9,7 +9,7 @@
 #include "tests/test.h"
 
 enum {
-	RUNS_USUAL = SANITIZED ? 12 : 80,
+	RUNS_USUAL = SANITIZED ? 20 : 150,
 	TROUBLED_MAX = 6, /* runs before the one that must end well */
 	NAMES_COUNT = 6,
 	MESSAGES_MAX = 28, /* of a folder; it may be replaced once */
