@@ -105,7 +105,7 @@ bench-binaries: $(BENCH)
 test: unit-binaries wire-binaries
 	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))
 sim: sim-binaries
-	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,tests/run $(SIM))
+	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,$(if $(SIM_ALL),TEST_SECONDS=14400) tests/run $(SIM))
 lint:
 	@tools/lint.py
 check:
