@@ -132,7 +132,7 @@ bench-binaries: $(BENCH)
 test: unit-binaries wire-binaries
 	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))
 sim: sim-binaries
-	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,tests/run $(SIM))
+	@SEED=$(SEED) $(if $(RUNS),RUNS=$(RUNS) $(OUT)/tests/sim/seeds_test,$(if $(SIM_ALL),TEST_SECONDS=14400) tests/run $(SIM))
 fuzz: fuzz-binary
 	@tests/fuzz/fuzz.py $(F) $(if $(F),$(T))
 lint:

@@ -9,9 +9,10 @@
 #include "tests/test.h"
 
 enum {
-	RUNS_USUAL = SANITIZED ? 12 : 80,
+	RUNS_USUAL = SANITIZED ? 20 : 150,
 	TROUBLED_MAX = 6, /* runs before the one that must end well */
 	NAMES_COUNT = 6,
+	MESSAGES_MAX = 28, /* of a folder; it may be replaced once */
 	WALL_JUMP_S_MAX = 2 * 365 * 86400,
 };
 
@@ -65,7 +66,7 @@ static void add_mail(struct world *world, struct dice *dice, struct imap_model_b
 
 	if (!one_in(dice, 20))
 		world_make_mail(world, "any", up_to(dice, most), &mail);
-	for (unsigned i = 0; i < copies && box->messages_count < IMAP_MODEL_MESSAGES_MAX / 4; i++)
+	for (unsigned i = 0; i < copies && box->messages_count < MESSAGES_MAX; i++)
 		(void)imap_model_add_message(box, flags[below(dice, ARRAY_COUNT(flags))],
 					     dates[below(dice, ARRAY_COUNT(dates))], mail.at,
 					     mail.bytes);
@@ -80,6 +81,7 @@ static void fill(struct world *world, struct dice *dice)
 		"INBOX", "A", "A/B", "Sent", "Trash", "Old"
 	};
 	unsigned boxes = 1 + (unsigned)below(dice, NAMES_COUNT);
+	bool busy = one_in(dice, 4); /* so much that several conversations share it */
 
 	world->connections = 1 + (unsigned)below(dice, 3);
 	world->pack_bytes = UINT64_C(16384) << below(dice, 5);
@@ -90,8 +92,11 @@ static void fill(struct world *world, struct dice *dice)
 	for (unsigned b = 0; b < boxes; b++) {
 		struct imap_model_box *box =
 			imap_model_add_box(&world->imap, names[b], names[b], "");
+		uint64_t messages = busy ? 10 + below(dice, 15) : up_to(dice, 15);
 
-		for (uint64_t messages = up_to(dice, 15); messages; messages--)
+		if (one_in(dice, 16)) /* numbers that need all of 32 bits */
+			box->next_uid = 4000000000;
+		for (; messages; messages--)
 			add_mail(world, dice, box);
 	}
 }
@@ -124,7 +129,7 @@ static void people(struct world *world)
 		return;
 	if (sweep_asked("RUNS") == 1)
 		printf("  people do %u to \"%s\"\n", what, box->name);
-	if (what == 0 && box->messages_count <= IMAP_MODEL_MESSAGES_MAX / 4)
+	if (what == 0 && box->messages_count <= MESSAGES_MAX)
 		imap_model_replace(box);
 	else if (what == 1 && world->imap.boxes_count < IMAP_MODEL_BOXES_MAX &&
 		 strcmp(box->name, "Old") == 0)

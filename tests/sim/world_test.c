@@ -209,6 +209,43 @@ TEST(a_connection_that_is_to_be_cut_is_cut)
 	world_close(&world);
 }
 
+static enum err talk_twice_fiber(void *argument)
+{
+	struct io_receiver *receiver = NULL;
+	struct ring_bytes bytes;
+	nsec until = clock_after(NSEC_SECOND);
+	int fd = -1;
+	enum err e;
+
+	(void)argument;
+	if ((e = connect_to(WORLD_PORT, &fd)) || (e = io_receiver_open(fd, &receiver)))
+		goto out;
+	while ((e = io_receive(receiver, until, &bytes)) == OK && bytes.length)
+		io_release(receiver, &bytes);
+	if (e != ERR_NET_TIMEOUT) {
+		e = RAISE(ERR_DISK_IO, "the server was heard to its end");
+		goto out;
+	}
+	err_note_clear();
+	e = io_send(fd, conversation, sizeof conversation - 1, soon());
+out:
+	io_receiver_close(&receiver);
+	io_close(&fd);
+	return e;
+}
+
+TEST(a_stalled_connection_neither_takes_nor_gives)
+{
+	struct world *world = world_open(1);
+
+	world->imap.end_count = 1;
+	world->imap.end_after = 20;
+	world->imap.end_how = NET_STALLS;
+	CHECK_EQ(run(world, talk_twice_fiber)->error, ERR_NET_TIMEOUT);
+	CHECK_EQ(world->result->open_files, 0);
+	world_close(&world);
+}
+
 /* ---- time ---- */
 
 static enum err sleep_fiber(void *argument)
@@ -221,6 +258,37 @@ static enum err sleep_fiber(void *argument)
 	if (!e && (slept < 86400 * NSEC_SECOND || slept > 86401 * NSEC_SECOND))
 		e = RAISE(ERR_FIBER_TIMEOUT, "slept %lld ns", (long long)slept);
 	return e;
+}
+
+/* Sets it back by a day in the middle of a second. */
+static enum err jump_fiber(void *argument)
+{
+	nsec before = clock_now(), wall = clock_wall(), slept, wall_slept;
+	int fd = -1;
+	enum err e;
+
+	(void)argument;
+	if ((e = fiber_sleep(clock_after(NSEC_SECOND))) ||
+	    (e = io_open("/mail", O_RDONLY | O_DIRECTORY, 0, soon(), &fd)))
+		return e;
+	io_close(&fd);
+	slept = clock_now() - before;
+	wall_slept = clock_wall() - wall;
+	if (slept < NSEC_SECOND || wall_slept > 2 * NSEC_SECOND - 86400 * NSEC_SECOND)
+		e = RAISE(ERR_FIBER_TIMEOUT, "slept %lld ns, by the wall clock %lld ns",
+			  (long long)slept, (long long)wall_slept);
+	return e;
+}
+
+TEST(the_wall_clock_is_set_back_and_the_other_one_is_not_and_it_stays_set)
+{
+	struct world *world = world_open(1);
+
+	world->faults.wall_jumps_at = 1;
+	world->faults.wall_jump_s = -86400;
+	check_finished(world, run(world, jump_fiber));
+	CHECK_EQ(world->wall_s, -86400);
+	world_close(&world);
 }
 
 TEST(a_day_passes_in_no_time)
