@@ -3,9 +3,9 @@
  * next number.
  *
  * A range that fails is a *suspect*: the next attempt asks for it in PLAN_NARROW pieces, and so on
- * down to single messages. One that is still refused alone is skipped with a reason. One in which the
- * conversation ends again and again is left for the next run, for it may be the line that is bad and
- * not the message: it stays open in the ledger, and the folder is reported as short. So one message
+ * down to single messages. One that is still refused alone is skipped with a reason. One in which
+ * the conversation ends again and again is left for the next run, for it may be the line that is
+ * bad and not the message: it stays open in the ledger, and the folder is reported. So one message
  * that breaks a server's FETCH costs a few round trips and never the folder. */
 #include "engine/lane_plan.h"
 
