@@ -299,16 +299,23 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 /* Fewer messages than announced are on record and in the exit code, whatever the cause. */
 static enum err report_short_boxes(struct lane *lane)
 {
-	uint64_t box_no, announced, settled;
+	uint64_t box_no, announced, settled, left;
+	const char *name;
 	enum err e = OK;
 
 	for (size_t at = 0;
-	     e == OK && plan_short_box(lane->plan, &at, &box_no, &announced, &settled);) {
-		(void)RAISE(ERR_SOURCE_SHORT,
-			    "folder \"%.200s\": %llu messages announced, %llu handed out",
-			    plan_box_name(lane->plan, box_no), (unsigned long long)announced,
-			    (unsigned long long)settled);
-		e = lane_refuse_box(lane, box_no, ERR_SOURCE_SHORT);
+	     e == OK && plan_short_box(lane->plan, &at, &box_no, &announced, &settled, &left);) {
+		name = plan_box_name(lane->plan, box_no);
+		if (left)
+			e = RAISE(ERR_SOURCE_POISON,
+				  "folder \"%.200s\": the conversation ends each time message %llu"
+				  " is asked for; the next run asks again",
+				  name, (unsigned long long)left);
+		else
+			e = RAISE(ERR_SOURCE_SHORT,
+				  "folder \"%.200s\": %llu messages announced, %llu handed out",
+				  name, (unsigned long long)announced, (unsigned long long)settled);
+		e = lane_refuse_box(lane, box_no, e);
 	}
 	return e;
 }

@@ -3,8 +3,10 @@
  * next number.
  *
  * A range that fails is a *suspect*: the next attempt asks for it in PLAN_NARROW pieces, and so on
- * down to single messages; one that still fails alone is skipped with a reason. So one message that
- * breaks a server's FETCH costs a few round trips and never the folder. */
+ * down to single messages. One that is still refused alone is skipped with a reason. One in which
+ * the conversation ends again and again is left for the next run, for it may be the line that is
+ * bad and not the message: it stays open in the ledger, and the folder is reported. So one message
+ * that breaks a server's FETCH costs a few round trips and never the folder. */
 #include "engine/lane_plan.h"
 
 #include <stdlib.h>
@@ -19,6 +21,7 @@ struct plan_range {
 	unsigned asks_pending; /* asked and not answered */
 	bool all_asked;
 	bool failed; /* part of it was not answered well: stays open for the next attempt */
+	bool left;   /* part of it is left for the next run: stays open until then */
 	struct plan_range *next;
 };
 
@@ -30,6 +33,7 @@ struct plan_box {
 	uint64_t width;	      /* of the next new range */
 	uint64_t announced;   /* messages in it, says the source */
 	uint64_t settled;     /* of them, in all runs */
+	uint64_t left_first;  /* the first one that is left for the next run; 0: none */
 	bool walked, left_out;
 	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
@@ -58,7 +62,8 @@ struct plan {
 	unsigned asks_count;
 	struct suspects suspects;
 	uint64_t skipped;
-	bool advanced; /* a hopeless message was skipped in this attempt */
+	bool advanced; /* a hopeless message was skipped or left in this attempt */
+	unsigned left_in_a_row; /* and nothing was settled since */
 	bool paused;
 };
 
@@ -239,8 +244,8 @@ static void range_forget(struct plan *plan, struct plan_range *range)
 	free(range);
 }
 
-/* Done when all of it was asked, answered and settled. One with a failed part stays open in the
- * ledger: the next attempt, or the next run, takes it up again. */
+/* Done when all of it was asked, answered and settled. One with a failed or left part stays open in
+ * the ledger: the next attempt, or the next run, takes it up again. */
 static enum err range_judge(struct plan *plan, struct plan_range *range)
 {
 	enum err e = OK;
@@ -249,7 +254,7 @@ static enum err range_judge(struct plan *plan, struct plan_range *range)
 		return OK;
 	if (range->failed)
 		range_box(plan, range)->again = true;
-	else
+	else if (!range->left)
 		e = ledger_range_done(plan->ledger, range->box_no, range->first, range->last);
 	range_forget(plan, range);
 	return e;
@@ -265,12 +270,29 @@ static struct plan_range *find_range(const struct plan *plan, uint64_t box_no, u
 
 /* ---- what to ask next ---- */
 
-static enum err skip_hopeless(struct plan *plan, const struct suspect *s)
+static void leave(struct plan *plan, const struct suspect *s)
+{
+	struct plan_box *box = &plan->boxes[plan->at];
+
+	plan->current->left = true;
+	if (!suspects_leave(&plan->suspects, s))
+		return;
+	plan->advanced = true;
+	plan->left_in_a_row++;
+	if (!box->left_first || s->first < box->left_first)
+		box->left_first = s->first;
+}
+
+static enum err give_up(struct plan *plan, const struct suspect *s)
 {
 	struct ledger_row row = {
 		.box_no = s->box_no, .no = s->first, .state = LEDGER_SKIPPED, .reason = s->fate
 	};
 
+	if (s->fate == ERR_SOURCE_POISON) {
+		leave(plan, s);
+		return OK;
+	}
 	plan->skipped++;
 	plan->advanced = true;
 	plan->boxes[plan->at].settled++;
@@ -316,7 +338,7 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 		s = suspects_cut(&plan->suspects, range->box_no, *first, last);
 		if (!s || !suspect_is_hopeless(s))
 			return OK;
-		if ((e = skip_hopeless(plan, s)))
+		if ((e = give_up(plan, s)))
 			return e;
 	}
 	if (plan->from > range->last)
@@ -437,6 +459,7 @@ enum err plan_settled(struct plan *plan, uint64_t box_no, uint64_t no)
 		return OK; /* an earlier run's: its range is looked at when it is taken up */
 	must(range->outstanding > 0);
 	range->outstanding--;
+	plan->left_in_a_row = 0;
 	range_box(plan, range)->settled++;
 	return range_judge(plan, range);
 }
@@ -451,16 +474,17 @@ void plan_given_back(struct plan *plan, uint64_t box_no, uint64_t no)
 }
 
 bool plan_short_box(const struct plan *plan, size_t *index, uint64_t *box_no, uint64_t *announced,
-		    uint64_t *settled)
+		    uint64_t *settled, uint64_t *left)
 {
 	for (; *index < plan->boxes_count; ++*index) {
 		const struct plan_box *box = &plan->boxes[*index];
 
-		if (box->left_out || box->settled >= box->announced)
+		if (box->left_out || (!box->left_first && box->settled >= box->announced))
 			continue;
 		*box_no = box->box_no;
 		*announced = box->announced;
 		*settled = box->settled;
+		*left = box->left_first;
 		++*index;
 		return true;
 	}
@@ -529,7 +553,8 @@ void plan_failed(struct plan *plan, unsigned reader, bool progress)
 
 bool plan_advanced(const struct plan *plan)
 {
-	return plan->advanced || plan->suspects.narrowed;
+	return (plan->advanced || plan->suspects.narrowed) &&
+	       plan->left_in_a_row <= PLAN_POISON_IN_A_ROW_MAX;
 }
 
 uint64_t plan_skipped(const struct plan *plan)

@@ -45,8 +45,8 @@ enum err plan_answered(struct plan *, unsigned reader, uint64_t box_no, uint64_t
 /* The reader's conversation ended in the middle: its oldest unanswered asking may be what kills it.
  * With `progress` (something was settled in this attempt) it is taken for bad luck. */
 void plan_failed(struct plan *, unsigned reader, bool progress);
-/* Since the last plan_restart() a suspicion was narrowed or a hopeless message skipped: progress of
- * a kind, which must not count as a failed attempt. */
+/* Since the last plan_restart() a suspicion was narrowed or a hopeless message skipped or left for
+ * the next run: progress of a kind, which must not count as a failed attempt, within bounds. */
 bool plan_advanced(const struct plan *);
 /* Hopeless messages settled as skipped so far. */
 uint64_t plan_skipped(const struct plan *);
@@ -55,9 +55,10 @@ void plan_restart(struct plan *);
 
 /* After plan_finished(): the next folder, from *index on, of which fewer messages are settled than
  * the source announced. Deleted meanwhile, most likely; but it might be a server that loses mail,
- * so it is never passed over in silence. */
+ * so it is never passed over in silence. Or one of which messages are left for the next run: *left
+ * is the first of them, else 0. */
 bool plan_short_box(const struct plan *, size_t *index, uint64_t *box_no, uint64_t *announced,
-		    uint64_t *settled);
+		    uint64_t *settled, uint64_t *left);
 
 /* The folder's name as the report shows it; "" if unknown. */
 const char *plan_box_name(const struct plan *, uint64_t box_no);

@@ -58,6 +58,9 @@ enum {
 	PLAN_SUSPECTS_MAX = 64,
 	/* A lone message the source fails in this often is given up (ERR_SOURCE_POISON). */
 	PLAN_POISON_FAILURES = 3,
+	/* So many may be given up in a row before that stops to count as progress: then it is the
+	 * line that is bad, not the messages. */
+	PLAN_POISON_IN_A_ROW_MAX = 16,
 	/* Settled rows collected for one commit, and the longest they wait. */
 	LEDGER_ROWS_PER_COMMIT = 1000,
 };

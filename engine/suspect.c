@@ -12,7 +12,7 @@ static struct suspect *find(struct suspects *suspects, uint64_t box_no, uint64_t
 	for (unsigned i = 0; i < suspects->count; i++) {
 		struct suspect *s = &suspects->items[i];
 
-		if (s->box_no != box_no || s->first > last || first > s->last)
+		if (s->left || s->box_no != box_no || s->first > last || first > s->last)
 			continue;
 		if (s->first == first && s->last == last)
 			return s;
@@ -31,7 +31,7 @@ static struct suspect *place(struct suspects *suspects, struct suspect *wider)
 	if (wider && wider->attempt != suspects->attempt)
 		return wider;
 	for (unsigned i = 0; i < PLAN_SUSPECTS_MAX; i++)
-		if (suspects->items[i].attempt != suspects->attempt)
+		if (suspects->items[i].attempt != suspects->attempt && !suspects->items[i].left)
 			return &suspects->items[i];
 	return NULL;
 }
@@ -48,7 +48,7 @@ void suspects_add(struct suspects *suspects, uint64_t box_no, uint64_t first, ui
 		s = place(suspects, s);
 	if (!s)
 		return; /* found again when the others are settled */
-	*s = (struct suspect){ box_no, first, last, failures, fate, suspects->attempt };
+	*s = (struct suspect){ box_no, first, last, failures, fate, suspects->attempt, false };
 	log_event(LOG_INFO, "lane.suspect", "box=%llu first=%llu last=%llu failures=%u reason=%s",
 		  (unsigned long long)box_no, (unsigned long long)first, (unsigned long long)last,
 		  failures, err_name(fate));
@@ -86,12 +86,24 @@ bool suspect_is_hopeless(const struct suspect *s)
 	return s->fate == ERR_IMAP_MSG_GONE || s->failures >= PLAN_POISON_FAILURES;
 }
 
+bool suspects_leave(struct suspects *suspects, const struct suspect *suspect)
+{
+	struct suspect *s = &suspects->items[suspect - suspects->items];
+
+	must(s < suspects->items + suspects->count && s->first == s->last);
+	if (s->left)
+		return false;
+	log_event(LOG_WARN, "lane.left", "box=%llu no=%llu reason=%s",
+		  (unsigned long long)s->box_no, (unsigned long long)s->first, err_name(s->fate));
+	return s->left = true;
+}
+
 void suspects_next_attempt(struct suspects *suspects)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < suspects->count; i++)
-		if (suspects->items[i].attempt == suspects->attempt)
+		if (suspects->items[i].attempt == suspects->attempt || suspects->items[i].left)
 			suspects->items[kept++] = suspects->items[i];
 	suspects->count = kept;
 	suspects->attempt++;

@@ -12,6 +12,7 @@ struct suspect {
 	unsigned failures;
 	enum err fate;
 	unsigned attempt; /* in which it was seen last */
+	bool left;	  /* not asked for again in this run */
 };
 
 /* Zero-initialised is valid and empty. */
@@ -34,7 +35,9 @@ const struct suspect *suspects_cut(const struct suspects *, uint64_t box_no, uin
 /* A single message that is gone, or that failed PLAN_POISON_FAILURES times: a server in trouble may
  * refuse now what it hands out in a minute. */
 bool suspect_is_hopeless(const struct suspect *);
-/* Suspicion that the attempt which ends did not renew is cleared. */
+/* Leave it alone from now on: it stays in the table. True: it was not left yet. */
+bool suspects_leave(struct suspects *, const struct suspect *);
+/* Suspicion that the attempt which ends did not renew is cleared, but for what was left. */
 void suspects_next_attempt(struct suspects *);
 
 #endif

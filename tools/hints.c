@@ -30,8 +30,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_PIPE_ENDED] = REPORT_BUG,
 	[ERR_DISK_FULL] = "Make room, then run the same command again: it goes on where it stopped",
 	[ERR_DISK_DENIED] = "Check owner and permissions",
-	[ERR_DISK_READ_ONLY] = "Check how the file system is mounted, and in the kernel's log whether its "
-			       "disk fails; then run the same command again",
+	[ERR_DISK_READ_ONLY] =
+		"Check how the file system is mounted, and in the kernel's log whether its disk "
+		"fails; then run the same command again",
 	[ERR_DISK_ABSENT] = "Check the path",
 	[ERR_DISK_EXISTS] = "Choose another place, or move what is there out of the way",
 	[ERR_DISK_IO] = LOOK_AT_DISK,

@@ -91,6 +91,30 @@ TEST(suspicion_that_is_not_renewed_is_cleared)
 	CHECK(!suspects_cut(&suspects, 1, 1, &last));
 }
 
+TEST(what_was_left_alone_stays_left_and_gives_its_place_to_nobody)
+{
+	struct suspects suspects = { .count = 0 };
+	const struct suspect *s;
+	uint64_t last = 1000;
+
+	suspects_add(&suspects, 1, 100, 100, ERR_SOURCE_POISON);
+	s = suspects_cut(&suspects, 1, 100, &last);
+	REQUIRE(s && last == 100);
+	CHECK(suspects_leave(&suspects, s));
+	CHECK(!suspects_leave(&suspects, s));
+	for (unsigned attempt = 0; attempt < 3; attempt++) {
+		suspects_next_attempt(&suspects);
+		for (uint64_t i = 0; i < PLAN_SUSPECTS_MAX + 10; i++)
+			suspects_add(&suspects, 2, i + 1, i + 1, ERR_IMAP_MSG_REFUSED);
+	}
+	last = 1000;
+	s = suspects_cut(&suspects, 1, 100, &last);
+	CHECK(s && s->left && last == 100);
+	last = 1000;
+	CHECK(!suspects_cut(&suspects, 1, 1, &last));
+	CHECK_EQ(last, 99);
+}
+
 TEST(a_full_table_still_narrows)
 {
 	struct suspects suspects = { .count = 0 };
