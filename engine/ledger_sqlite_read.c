@@ -160,6 +160,11 @@ enum err ledger_sqlite_lesson(struct ledger_store *store, struct ledger_call *ca
 	return e;
 }
 
+uint64_t ledger_memory_high(void)
+{
+	return (uint64_t)sqlite3_memory_highwater(0);
+}
+
 /* ---- status: another process's view ---- */
 
 static void take_run(sqlite3_stmt *row, struct ledger_run *run)
