@@ -1,6 +1,7 @@
 #include "tools/report.h"
 
 #include "tools/commands.h"
+#include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -354,6 +355,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);
+	if (report->counters)
+		counters_json(report->counters, &json);
 	json_end(report, &json);
 	json_object_end(&json);
 	json_line_end(&json);
