@@ -113,7 +113,7 @@ demo:
 	@tests/demo
 bench:
 	@bench/run
-torture: $(TORTURE)
-	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe TEST_SECONDS=600 tests/run tests/torture/*_test
+torture: $(TORTURE) all model-server
+	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe TEST_SECONDS=3000 tests/run tests/torture/*_test
 clean:
 	rm -rf build

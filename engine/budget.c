@@ -56,7 +56,7 @@ static void plan_sharing(struct budget *plan)
 		lanes * plan->chunks + ARENA_LOANS * (plan->chunks_most - plan->chunks);
 	plan->recv_held = (unsigned)max_u64(
 		RECV_BUFFERS_HELD_MIN,
-		min_u64(RECV_BUFFERS_HELD_MAX, RECV_BUFFERS_COUNT / pairs_per_worker(shape)));
+		min_u64(RECV_BUFFERS_HELD_MAX / 2, RECV_BUFFERS_COUNT / pairs_per_worker(shape)));
 	plan->batches = BATCHES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
@@ -136,12 +136,15 @@ static uint64_t arena_bound(void)
 	       round_up((uint64_t)present.arena_chunks * CHUNK_BYTES, 2 * MIB);
 }
 
-/* A worker's buffers. They grow when every one of them is held by somebody who waits. */
+/* A worker's buffers. They grow when every one of them is held by somebody who waits: one
+ * connection of few may be given all of them before it sees that it should pause, and the others
+ * need some. */
 static uint64_t receive_bound(void)
 {
 	uint64_t held = (uint64_t)pairs_per_worker(&present.shape) * present.recv_held;
 
-	return max_u64(RECV_BUFFERS_COUNT, held);
+	return present.recv_held == RECV_BUFFERS_HELD_MAX ? RECV_BUFFERS_COUNT + held
+							  : max_u64(RECV_BUFFERS_COUNT, held);
 }
 
 static uint64_t batch_bound(void)

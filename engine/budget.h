@@ -15,7 +15,7 @@ struct budget_shape {
 	unsigned pairs;	      /* connections with sources at once, in all */
 	uint64_t waiting;     /* mailboxes of the list */
 	unsigned offload_threads;
-	size_t compressor_bytes; /* of one compressor's context; 0: nothing is compressed */
+	size_t compressor_bytes; /* of one compressor's context */
 };
 
 /* What follows from it for a lane. */

@@ -329,9 +329,9 @@ static void set_budget(const struct copy *copy)
 		.connections = (unsigned)options->connections,
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
-		.compressor_bytes =
-			options->zstd ? zstd_stage_context_bytes((int)options->zstd, FRAME_BYTES)
-				      : 0,
+		/* Indexes are compressed even where packs are not. */
+		.compressor_bytes = zstd_stage_context_bytes(options->zstd ? (int)options->zstd : 1,
+							     FRAME_BYTES),
 	});
 }
 

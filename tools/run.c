@@ -178,7 +178,8 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
-		.compressor_bytes = level ? zstd_stage_context_bytes((int)level, FRAME_BYTES) : 0,
+		/* Indexes are compressed even where packs are not. */
+		.compressor_bytes = zstd_stage_context_bytes(level ? (int)level : 1, FRAME_BYTES),
 	});
 }
 
