@@ -143,7 +143,7 @@ demo:
 	@tests/demo
 bench:
 	@bench/run
-torture: $(TORTURE) $(OUT)/mailhaul
+torture: $(TORTURE) all model-server
 	@PROBE=$(abspath $(OUT))/tests/torture/numa_probe MAILHAUL=$(abspath $(OUT))/mailhaul KILLS=$(or $(KILLS),200) SEED=$(SEED) \
 	  TEST_SECONDS=7200 tests/run tests/torture/*_test
 clean:

@@ -20,9 +20,6 @@
 
 enum {
 	RECORD_BYTES = 16384,
-	FRAME_BYTES =
-		256 * 1024, /* as transport/pack_out.c cuts them, besides at a message's end */
-	WRITE_BYTES = 256 * 1024,
 	PACK_BYTES = 64 * 1024 * 1024,
 	FRAMING_MESSAGES_MAX = 20000,
 };

@@ -7,7 +7,10 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#define ZSTD_STATIC_LINKING_ONLY /* for the estimate of a context's size */
 #include <zstd.h>
+
+#include "engine/budget.h"
 
 struct zstd_stage {
 	int level;
@@ -17,6 +20,7 @@ struct zstd_stage {
 struct contexts {
 	ZSTD_CCtx *compress;
 	ZSTD_DCtx *open;
+	size_t held;
 };
 
 static pthread_key_t contexts_key;
@@ -29,6 +33,7 @@ static void contexts_free(void *pointer)
 
 	ZSTD_freeCCtx(contexts->compress);
 	ZSTD_freeDCtx(contexts->open);
+	budget_hold(BUDGET_COMPRESSORS, &contexts->held, 0);
 	free(contexts);
 }
 
@@ -72,6 +77,14 @@ void zstd_stage_close(struct zstd_stage **stage)
 	*stage = NULL;
 }
 
+size_t zstd_stage_context_bytes(int level, size_t frame_bytes)
+{
+	size_t bytes = ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, frame_bytes, 0));
+
+	must(!ZSTD_isError(bytes));
+	return bytes;
+}
+
 size_t zstd_stage_bound(size_t n)
 {
 	return ZSTD_compressBound(n);
@@ -92,6 +105,7 @@ enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, 
 	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_compressionLevel, stage->level);
 	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_checksumFlag, 1);
 	result = ZSTD_compress2(contexts->compress, to, room, from, n);
+	budget_hold(BUDGET_COMPRESSORS, &contexts->held, ZSTD_sizeof_CCtx(contexts->compress));
 	if (ZSTD_isError(result))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "compressing %zu bytes: %s", n,
 			     ZSTD_getErrorName(result));

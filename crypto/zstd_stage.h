@@ -12,6 +12,8 @@ enum { ZSTD_FRAME_BYTES_MAX = 1024 * 1024 };
  * that opened it. */
 enum err zstd_stage_open(int level, struct zstd_stage **) MUST_CHECK;
 void zstd_stage_close(struct zstd_stage **);
+/* What a thread's context needs at most for frames of `frame_bytes` at this level. */
+size_t zstd_stage_context_bytes(int level, size_t frame_bytes);
 /* Room that a frame of n bytes needs at most. */
 size_t zstd_stage_bound(size_t n);
 /* Compress n bytes (at most ZSTD_FRAME_BYTES_MAX) into one frame with its content size and

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "engine/budget.h"
 #include "engine/fiber.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -43,6 +44,7 @@ struct arena {
 	struct chunk *chunks;
 	struct chunk *free; /* last in, first out: the warmest first */
 	struct request *first, **last;
+	struct reserve *asking, **asking_last; /* for loans */
 	struct arena_counts counts;
 };
 
@@ -50,6 +52,10 @@ struct reserve {
 	uint32_t magic;
 	struct arena *arena;
 	unsigned quota, in_use;
+	unsigned chunks, chunks_most; /* the quota without and with a loan */
+	bool asks;		      /* for a loan: in the arena's list */
+	unsigned waiting;	      /* fibers, for a chunk */
+	struct reserve *next;
 	struct wait_queue waiters;
 };
 
@@ -98,6 +104,7 @@ enum err arena_open(unsigned chunks_count, struct arena **out)
 	arena->magic = ARENA_MAGIC;
 	arena->counts.chunks = chunks_count;
 	arena->last = &arena->first;
+	arena->asking_last = &arena->asking;
 	for (unsigned i = chunks_count; i-- > 0;) {
 		arena->chunks[i].data = arena->slab + (size_t)i * CHUNK_BYTES;
 		arena->chunks[i].next_free = arena->free;
@@ -145,6 +152,54 @@ static bool fits(const struct arena *arena, unsigned chunks)
 	return arena->counts.reserved + chunks <= arena->counts.chunks;
 }
 
+/* ---- loans ---- */
+
+static void ask_loan(struct reserve *reserve)
+{
+	struct arena *arena = reserve->arena;
+
+	if (reserve->asks || reserve->quota == reserve->chunks_most)
+		return;
+	reserve->asks = true;
+	reserve->next = NULL;
+	*arena->asking_last = reserve;
+	arena->asking_last = &reserve->next;
+}
+
+static void ask_loan_no_more(struct reserve *reserve)
+{
+	struct reserve **at = &reserve->arena->asking;
+
+	if (!reserve->asks)
+		return;
+	while (*at != reserve)
+		at = &(*at)->next;
+	*at = reserve->next;
+	if (reserve->arena->asking_last == &reserve->next)
+		reserve->arena->asking_last = at;
+	reserve->asks = false;
+}
+
+/* After those who wait for a reserve: what they wait for are loans that come back. */
+static void lend(struct arena *arena)
+{
+	struct reserve *reserve;
+	unsigned loan;
+
+	while (!arena->first && (reserve = arena->asking)) {
+		loan = reserve->chunks_most - reserve->chunks;
+		if (reserve->waiting && !fits(arena, loan))
+			return;
+		ask_loan_no_more(reserve);
+		if (!reserve->waiting)
+			continue; /* one of its own came home meanwhile */
+		arena->counts.reserved += loan;
+		arena->counts.loans++;
+		reserve->quota = reserve->chunks_most;
+		wake_all(&reserve->waiters);
+	}
+}
+
 /* Give what is free to those who wait, in their order, as far as it goes. */
 static void grant(struct arena *arena)
 {
@@ -158,6 +213,15 @@ static void grant(struct arena *arena)
 		request->granted = true;
 		wake_one(&request->waiter);
 	}
+	lend(arena);
+}
+
+/* No more is in use than the reserve has without it. */
+static void end_loan(struct reserve *reserve)
+{
+	reserve->arena->counts.reserved -= reserve->quota - reserve->chunks;
+	reserve->quota = reserve->chunks;
+	grant(reserve->arena);
 }
 
 static void withdraw(struct arena *arena, struct request *request)
@@ -195,14 +259,20 @@ static enum err request_wait(struct arena *arena, unsigned chunks, nsec until)
 
 enum err reserve_open(struct arena *arena, unsigned chunks, nsec until, struct reserve **out)
 {
+	return reserve_open_lending(arena, chunks, chunks, until, out);
+}
+
+enum err reserve_open_lending(struct arena *arena, unsigned chunks, unsigned chunks_most,
+			      nsec until, struct reserve **out)
+{
 	struct reserve *reserve;
 	enum err e;
 
 	MAGIC_CHECK(arena, ARENA_MAGIC);
-	must(chunks > 0);
-	if (chunks > arena->counts.chunks)
-		return RAISE(ERR_MEMORY_RESERVE, "reserving %u chunks of an arena of %u", chunks,
-			     arena->counts.chunks);
+	must(chunks > 0 && chunks <= chunks_most);
+	if (chunks_most > arena->counts.chunks)
+		return RAISE(ERR_MEMORY_RESERVE, "reserving %u chunks of an arena of %u",
+			     chunks_most, arena->counts.chunks);
 	reserve = calloc(1, sizeof *reserve);
 	if (!reserve)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a reserve");
@@ -213,7 +283,8 @@ enum err reserve_open(struct arena *arena, unsigned chunks, nsec until, struct r
 	must(arena->counts.reserved <= arena->counts.chunks);
 	reserve->magic = RESERVE_MAGIC;
 	reserve->arena = arena;
-	reserve->quota = chunks;
+	reserve->quota = reserve->chunks = chunks;
+	reserve->chunks_most = chunks_most;
 	*out = reserve;
 	return OK;
 }
@@ -227,6 +298,7 @@ void reserve_close(struct reserve **reserve_at)
 	MAGIC_CHECK(reserve, RESERVE_MAGIC);
 	must(reserve->in_use == 0 && !reserve->waiters.first);
 	must(reserve->arena->counts.reserved >= reserve->quota);
+	ask_loan_no_more(reserve);
 	reserve->arena->counts.reserved -= reserve->quota;
 	grant(reserve->arena);
 	reserve->magic = 0;
@@ -246,11 +318,26 @@ static struct chunk *chunk_take(struct reserve *reserve)
 	arena->free = chunk->next_free;
 	ASAN_UNPOISON_MEMORY_REGION(chunk->data, CHUNK_BYTES);
 	*chunk = (struct chunk){ .data = chunk->data, .references = 1, .reserve = reserve };
+	budget_take(BUDGET_ARENA, CHUNK_BYTES);
 	reserve->in_use++;
 	arena->counts.in_use++;
 	if (arena->counts.in_use > arena->counts.in_use_high)
 		arena->counts.in_use_high = arena->counts.in_use;
 	return chunk;
+}
+
+/* For one of its own to come home, or for a loan, which may be there at once. */
+static enum err wait_or_borrow(struct reserve *reserve, nsec until)
+{
+	enum err e = OK;
+
+	reserve->waiting++;
+	ask_loan(reserve);
+	lend(reserve->arena);
+	if (reserve->in_use == reserve->quota)
+		e = wait_on(&reserve->waiters, until);
+	reserve->waiting--;
+	return e;
 }
 
 enum err chunk_wait(struct reserve *reserve, nsec until, struct chunk **out)
@@ -259,7 +346,7 @@ enum err chunk_wait(struct reserve *reserve, nsec until, struct chunk **out)
 
 	MAGIC_CHECK(reserve, RESERVE_MAGIC);
 	while (reserve->in_use == reserve->quota && !e)
-		e = wait_on(&reserve->waiters, until);
+		e = wait_or_borrow(reserve, until);
 	if (e == ERR_FIBER_TIMEOUT)
 		return RAISE(e, "waiting for one of %u reserved chunks to come home",
 			     reserve->quota);
@@ -291,11 +378,14 @@ void chunk_unref(struct chunk **chunk_at)
 	MAGIC_CHECK(reserve, RESERVE_MAGIC);
 	must(reserve->in_use > 0);
 	ASAN_POISON_MEMORY_REGION(chunk->data, CHUNK_BYTES);
+	budget_give(BUDGET_ARENA, CHUNK_BYTES);
 	chunk->reserve = NULL;
 	chunk->next_free = reserve->arena->free;
 	reserve->arena->free = chunk;
 	reserve->arena->counts.in_use--;
 	reserve->in_use--;
+	if (reserve->quota > reserve->chunks && reserve->in_use <= reserve->chunks)
+		end_loan(reserve);
 	wake_one(&reserve->waiters);
 }
 

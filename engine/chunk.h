@@ -27,12 +27,19 @@ struct arena *arena_current(void);
 void arena_set_current(struct arena *);
 struct arena_counts {
 	unsigned chunks, reserved, in_use, in_use_high;
+	uint64_t loans;
 };
 struct arena_counts arena_counts(const struct arena *);
 
 /* Reserve `chunks`; suspends until other reserves were closed. More than the arena has is
  * ERR_MEMORY_RESERVE at once. */
 enum err reserve_open(struct arena *, unsigned chunks, nsec until, struct reserve **) MUST_CHECK;
+/* The same, and when they are all in use a *loan* of as many as make it `chunks_most`, as soon as
+ * the arena has so many that nobody reserved; first come, first served. It ends when no more than
+ * `chunks` are in use. Whoever has one needs nobody else to come to the end of its message, so
+ * loans come back; an arena needs room for all reserves and one loan. */
+enum err reserve_open_lending(struct arena *, unsigned chunks, unsigned chunks_most, nsec until,
+			      struct reserve **) MUST_CHECK;
 void reserve_close(struct reserve **); /* every chunk must be home */
 
 /* One empty chunk with one reference; suspends until one of this reserve's comes home. */

@@ -439,6 +439,17 @@ static enum err copy(struct lane *lane)
 	return e;
 }
 
+/* A share of the arena, or all that a lane alone has use for. */
+static enum err open_reserve(struct lane *lane)
+{
+	const struct lane_config *config = lane->config;
+	unsigned most =
+		config->chunks_most ? config->chunks_most : lane_chunks(config->connections);
+
+	return reserve_open_lending(arena_current(), config->chunks ? config->chunks : most, most,
+				    lane_stall_deadline(), &lane->reserve);
+}
+
 enum err lane_run(const struct lane_config *config, struct lane_progress *progress)
 {
 	struct lane lane = { .config = config,
@@ -451,8 +462,7 @@ enum err lane_run(const struct lane_config *config, struct lane_progress *progre
 	must(config->connections >= 1 && config->connections <= LANE_READERS_MAX);
 	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
 		lane.readers[i].lane = &lane;
-	e = reserve_open(arena_current(), lane_chunks(config->connections), lane_stall_deadline(),
-			 &lane.reserve);
+	e = open_reserve(&lane);
 	if (e)
 		return e;
 	e = config->dry_run ? dry_run(&lane) : copy(&lane);

@@ -36,6 +36,7 @@ struct lane_config {
 	struct ledger *ledger;
 	struct tap *digest;   /* the lane's own, for message bytes */
 	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
+	unsigned chunks, chunks_most; /* of the arena: its own, with a loan; 0: lane_chunks() */
 	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere; /* see engine/retry.h */
 	bool dry_run;		   /* list and count; nothing is written but the report */

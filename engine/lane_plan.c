@@ -52,7 +52,9 @@ struct plan {
 	struct ledger *ledger;
 	struct plan_box *boxes;
 	size_t boxes_count, boxes_room;
-	size_t at; /* box being walked */
+	size_t at;    /* box being walked */
+	size_t found; /* where one was looked up last */
+	uint64_t box_no_highest;
 	struct plan_range *ranges;
 	unsigned ranges_count;
 	struct plan_range *current; /* being asked for */
@@ -132,13 +134,19 @@ uint64_t plan_left(const struct plan *plan)
 	return left;
 }
 
-static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
+/* Messages are settled folder by folder, in the order of the folders, with those of several
+ * conversations mixed: the next one is looked for on both sides of the last. */
+static struct plan_box *find_box(struct plan *plan, uint64_t box_no)
 {
-	if (plan->at < plan->boxes_count && plan->boxes[plan->at].box_no == box_no)
-		return &plan->boxes[plan->at];
-	for (size_t i = 0; i < plan->boxes_count; i++)
-		if (plan->boxes[i].box_no == box_no)
-			return &plan->boxes[i];
+	struct plan_box *boxes = plan->boxes;
+	size_t from = plan->found;
+
+	for (size_t i = 0; i < plan->boxes_count && box_no <= plan->box_no_highest; i++) {
+		if (from + i < plan->boxes_count && boxes[from + i].box_no == box_no)
+			return &boxes[plan->found = from + i];
+		if (i <= from && boxes[from - i].box_no == box_no)
+			return &boxes[plan->found = from - i];
+	}
 	return NULL;
 }
 
@@ -175,11 +183,12 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 	if (!entry->name || !entry->raw)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
 	plan->boxes_count++;
+	plan->box_no_highest = max_u64(plan->box_no_highest, box->box_no);
 	return e;
 }
 
 /* The folder of a range: it is there. */
-static struct plan_box *range_box(const struct plan *plan, const struct plan_range *range)
+static struct plan_box *range_box(struct plan *plan, const struct plan_range *range)
 {
 	struct plan_box *box = find_box(plan, range->box_no);
 
@@ -187,14 +196,14 @@ static struct plan_box *range_box(const struct plan *plan, const struct plan_ran
 	return box;
 }
 
-const char *plan_box_name(const struct plan *plan, uint64_t box_no)
+const char *plan_box_name(struct plan *plan, uint64_t box_no)
 {
 	const struct plan_box *box = find_box(plan, box_no);
 
 	return box ? box->name : "";
 }
 
-bool plan_is_left_out(const struct plan *plan, uint64_t box_no)
+bool plan_is_left_out(struct plan *plan, uint64_t box_no)
 {
 	const struct plan_box *box = find_box(plan, box_no);
 

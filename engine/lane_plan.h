@@ -61,9 +61,9 @@ bool plan_short_box(const struct plan *, size_t *index, uint64_t *box_no, uint64
 		    uint64_t *settled, uint64_t *left);
 
 /* The folder's name as the report shows it; "" if unknown. */
-const char *plan_box_name(const struct plan *, uint64_t box_no);
+const char *plan_box_name(struct plan *, uint64_t box_no);
 /* The folder was given up in this run. */
-bool plan_is_left_out(const struct plan *, uint64_t box_no);
+bool plan_is_left_out(struct plan *, uint64_t box_no);
 uint64_t plan_boxes_done(const struct plan *);
 
 #endif

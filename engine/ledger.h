@@ -180,6 +180,14 @@ enum err ledger_lesson_set(struct ledger *, const struct ledger_lesson *) MUST_C
  * Suspends. */
 enum err ledger_lesson_next(struct ledger *, struct ledger_lesson *) MUST_CHECK;
 
+/* No run holds the ledger in `directory`: the kernel says so, whatever is noted in it. Its lock is
+ * taken, shared, and given back for that. False where it cannot be told: no lock file yet, or not
+ * ours to read. Blocks; for the command line. */
+bool ledger_is_free(const char *directory);
+
+/* The most memory that the storage's library held at once in this process. */
+uint64_t ledger_memory_high(void);
+
 /* A run's heartbeat and counters, for `mailhaul status` of another process; written with each
  * commit that follows, and at finish. The first note makes the run's row. Belongs to the opened
  * front. Does not suspend. */

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
+#include "engine/fiber.h"
 #include "engine/io.h"
 
-enum { LOCK_TEXT_BYTES_MAX = 31 };
+enum { LOCK_TEXT_BYTES_MAX = 31, LOOKS = 5 };
+#define LOOK_TAKES (10 * NSEC_MILLISECOND)
 
 /* Make one directory, and its name in its parent durable: a ledger that a power cut takes away with
  * its directory would leave a filled target behind. It may be there already. */
@@ -68,6 +71,17 @@ static enum err say_busy(const char *directory, int fd, nsec until)
 		     pid[0] ? pid : "unknown", directory, pid[0] ? pid : "PID");
 }
 
+/* `mailhaul status` holds it for an instant, to see whether a run does. */
+static enum err take(int fd, nsec until, bool *held)
+{
+	enum err e = io_lock(fd, until, held);
+
+	for (unsigned i = 0; i < LOOKS && !e && !*held; i++)
+		if ((e = fiber_sleep(clock_after(LOOK_TAKES))) == OK)
+			e = io_lock(fd, until, held);
+	return e;
+}
+
 enum err ledger_lock(char *directory, const char *path, nsec until, int *fd)
 {
 	char pid[LOCK_TEXT_BYTES_MAX + 1];
@@ -75,8 +89,7 @@ enum err ledger_lock(char *directory, const char *path, nsec until, int *fd)
 	enum err e;
 
 	if ((e = make_directories(directory, until)) ||
-	    (e = io_open(path, O_RDWR | O_CREAT, 0600, until, fd)) ||
-	    (e = io_lock(*fd, until, &held)))
+	    (e = io_open(path, O_RDWR | O_CREAT, 0600, until, fd)) || (e = take(*fd, until, &held)))
 		return e;
 	if (!held)
 		return say_busy(directory, *fd, until);

@@ -505,7 +505,8 @@ static enum err load_reasons(struct ledger_store *store)
  * every 16 MiB (LIMITS: small intervals cost the most). */
 static const char settings[] =
 	"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-	"PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
+	"PRAGMA cache_size = -4096;" /* LEDGER_CACHE_BYTES */
+	" PRAGMA temp_store = MEMORY;"
 	"PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864";
 
 enum err ledger_sqlite_open(const char *path, const char *mode_of, struct ledger_store **out)

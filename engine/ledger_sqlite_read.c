@@ -1,7 +1,9 @@
 /* What reads the ledger: the walk over what is left, the totals, the exceptions, and `status`
  * beside a writer. Not for: changing anything. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "engine/ledger_sqlite_base.h"
@@ -160,6 +162,11 @@ enum err ledger_sqlite_lesson(struct ledger_store *store, struct ledger_call *ca
 	return e;
 }
 
+uint64_t ledger_memory_high(void)
+{
+	return (uint64_t)sqlite3_memory_highwater(0);
+}
+
 /* ---- status: another process's view ---- */
 
 static void take_run(sqlite3_stmt *row, struct ledger_run *run)
@@ -280,4 +287,22 @@ enum err ledger_status(const char *directory,
 	ledger_sqlite_close(&store);
 	buffer_free(&path);
 	return e;
+}
+
+bool ledger_is_free(const char *directory)
+{
+	char *path = NULL;
+	bool is_free = false;
+	int fd = -1;
+
+	if (asprintf(&path, "%s/ledger.lock", directory) < 0)
+		path = NULL;
+	else
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd >= 0) {
+		is_free = flock(fd, LOCK_SH | LOCK_NB) == 0;
+		close(fd); /* and the lock goes with it */
+	}
+	free(path);
+	return is_free;
 }

@@ -17,6 +17,12 @@ enum {
 	LANE_CHUNKS_RESERVED = 4 * IOLIST_SLICES_MAX,
 	/* Each further conversation with the source fills a staged message of its own. */
 	LANE_CHUNKS_PER_READER = IOLIST_SLICES_MAX,
+	/* Where several lanes share an arena, each has so many, and so many for each conversation
+	 * (which sits on the chunk it fills); that carries small mail. For more it waits for a loan
+	 * that makes its largest messages possible; an arena has chunks for so many loans. */
+	LANE_CHUNKS_SHARING = 3,
+	LANE_CHUNKS_SHARING_PER_READER = 2,
+	ARENA_LOANS = 2,
 	/* Conversations one mailbox may have with its source at once. Servers allow 10 to 20 an
 	 * account (Dovecot's default is 10), and its owner's own clients need some. */
 	LANE_READERS_MAX = 8,
@@ -30,6 +36,8 @@ enum {
 	RECV_BUFFERS_COUNT = 256,
 	/* Buffers one connection may hold before we stop receiving and TCP slows its server. */
 	RECV_BUFFERS_HELD_MAX = 64,
+	/* Where many connections share them, each at least so many. */
+	RECV_BUFFERS_HELD_MIN = 4,
 
 	RING_ENTRIES = 256,
 	RING_COMPLETIONS = 4096,
@@ -39,6 +47,36 @@ enum {
 	FIBER_STACK_BYTES_LARGE = 256 * 1024,
 
 	OFFLOAD_THREADS = 4,
+
+	/* Batches of frames on their way through the compressor. One is filled, the others are in
+	 * jobs or compressed. With two, either the shard or the compressor waited for the other a
+	 * tenth of the time; where many packs are being written the others give both work.
+	 * Thousands of lanes have their batches, and what longer frames save is below a thousandth.
+	 */
+	BATCHES_MAX = 4,
+	BATCHES_OF_MANY = 2,
+	FRAME_BYTES = 256 * 1024,
+	FRAME_BYTES_OF_MANY = 64 * 1024,
+	BATCH_FRAMES_MAX = 256,
+	/* What a frame may need beyond its content, and all of a batch together beyond theirs: the
+	 * compressor's bound is a 256th, 64 bytes a frame and its head. */
+	FRAME_OVERHEAD_BYTES = 96,
+
+	/* Write buffers: past the knee of fast disks; where many objects are written at once the
+	 * disk has enough to do with smaller ones. Each object has WRITE_BUFFERS; a lane has at
+	 * most one object being filled, those that wait to be sealed, and a spare pair. */
+	WRITE_BYTES = 256 * 1024,
+	WRITE_BYTES_OF_MANY = 64 * 1024,
+	WRITE_BUFFERS = 2,
+
+	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it
+	 * until it is settled stays bounded, and one seal is one row of the ledger. */
+	PACK_MESSAGES_MAX = 8192,
+	PACK_LINES_BYTES_MAX = 3 * 1024 * 1024,
+	PACK_LINES_BYTES_OF_MANY = 96 * 1024,
+	/* Complete packs that wait for the receipt fiber. One is sealed while the next arrives. */
+	PACKS_FILLED_MAX = 2,
+	PACKS_FILLED_OF_MANY = 1,
 
 	/* Longest folder name we carry, as UTF-8 path. Servers cut at 255 to 1000 bytes. */
 	BOX_NAME_BYTES_MAX = 1024,
@@ -63,6 +101,26 @@ enum {
 	PLAN_POISON_IN_A_ROW_MAX = 16,
 	/* Settled rows collected for one commit, and the longest they wait. */
 	LEDGER_ROWS_PER_COMMIT = 1000,
+	/* The storage's page cache. */
+	LEDGER_CACHE_BYTES = 4 * 1024 * 1024,
+
+	/* ---- measured, and held to by tests/model/bounds_test: --stats prints both ---- */
+
+	/* Of a fiber that has a conversation the deepest use met is 70 KiB (libetpan, in
+	 * connecting); 64 mailboxes had 170 KiB of stacks each, in all. */
+	FIBER_STACK_BYTES_USED = 96 * 1024,
+	FIBER_STACK_BYTES_SHALLOW = 32 * 1024,
+	/* Besides one for each conversation: mailbox, write, receipt. */
+	LANE_STACKS = 3,
+	/* Pipe (94 KiB), report and accounts (32 KiB), a page of folders (34 KiB), the plan. */
+	LANE_BYTES = 192 * 1024,
+	/* TLS and protocol state of one conversation: 64 KiB idle (bench/idle_bench). */
+	CONNECTION_BYTES = 128 * 1024,
+	/* Code, libraries, trust store, and what malloc keeps; each worker, each further thread. */
+	PROGRAM_BYTES = 14 * 1024 * 1024,
+	THREAD_BYTES = 256 * 1024,
+	/* A mailbox that waits: its row, its place in the batch, its texts. */
+	WAITING_BYTES = 4 * 1024,
 };
 
 _Static_assert(STAGE_BYTES_MAX < CHUNK_BYTES * IOLIST_SLICES_MAX,

@@ -47,6 +47,11 @@ static void give_kernel(struct ring_pool *pool, unsigned buffer)
 unsigned ring_pool_take(struct ring_pool *pool, unsigned buffer)
 {
 	must(buffer < pool->used && pool->with_kernel > 0);
+	if (buffer >= pool->touched) { /* given to the kernel in their order */
+		budget_take(BUDGET_RECEIVE,
+			    (size_t)(buffer + 1 - pool->touched) * RECV_BUFFER_BYTES);
+		pool->touched = buffer + 1;
+	}
 	pool->with_kernel--;
 	return pool->next[buffer];
 }
@@ -147,6 +152,7 @@ void ring_pool_close(struct ring_pool *pool)
 {
 	if (pool->mapped)
 		munmap(pool->mapped, pool->mapped_bytes);
+	budget_give(BUDGET_RECEIVE, (size_t)pool->touched * RECV_BUFFER_BYTES);
 	free(pool->next);
 	*pool = (struct ring_pool){ 0 };
 }

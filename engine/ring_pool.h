@@ -4,6 +4,7 @@
 #ifndef MAILHAUL_RING_POOL_H
 #define MAILHAUL_RING_POOL_H
 
+#include "engine/budget.h"
 #include "engine/limits.h"
 #include "engine/ring.h"
 
@@ -19,9 +20,26 @@ struct ring_pool {
 	uint16_t *next;	  /* which buffer was given to the kernel after this one */
 	uint16_t *link;	  /* list of one receiver, or of the spare ones */
 	uint16_t *length; /* bytes the kernel put there */
-	unsigned with_kernel, used;
+	unsigned with_kernel, used, touched;
 	uint16_t last_given, spare, tail;
 };
+
+/* Many connections share the buffers: a receive takes one at a time. One that goes on by itself
+ * takes 32 before it sees that it should not, which is four times a connection's share. */
+static inline bool ring_pool_is_shared(void)
+{
+	return budget()->recv_held < RECV_BUFFERS_HELD_MAX;
+}
+/* Receiving pauses with so many held, and goes on with so many. The kernel may deliver some more
+ * before it sees the cancel, so it pauses before the bound. */
+static inline unsigned ring_pool_pause_at(void)
+{
+	return budget()->recv_held * 3 / 4;
+}
+static inline unsigned ring_pool_resume_at(void)
+{
+	return ring_pool_is_shared() ? ring_pool_pause_at() - 1 : budget()->recv_held / 2;
+}
 
 /* Maps the memory; the caller registers `slots` and then calls ring_pool_fill(). */
 enum err ring_pool_open(struct ring_pool *) MUST_CHECK;

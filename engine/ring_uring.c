@@ -38,10 +38,6 @@ enum {
 
 	BUFFER_GROUP = 0,
 
-	/* The kernel may deliver some more before it sees the cancel, so pause before the bound. */
-	RECV_PAUSE_AT = RECV_BUFFERS_HELD_MAX * 3 / 4,
-	RECV_RESUME_AT = RECV_BUFFERS_HELD_MAX / 2,
-
 	KERNEL_MINIMUM = 601, /* 6.1: Debian 12's; SINGLE_ISSUER and DEFER_TASKRUN */
 	/* Kernels 6.14.x and 6.15.x could leave a gap in a bundle after a short transfer; repaired
 	 * in 6.16 ("io_uring/net: only retry recv bundle for a full transfer"; liburing issue
@@ -348,8 +344,8 @@ static unsigned recv_held(const struct ring_recv *recv)
 static void recv_attend_later(struct ring_recv *recv)
 {
 	struct ring *ring = recv->ring;
-	bool wanted = recv->armed ? !recv->paused && recv_held(recv) >= RECV_PAUSE_AT
-				  : recv_held(recv) <= RECV_RESUME_AT;
+	bool wanted = recv->armed ? !recv->paused && recv_held(recv) >= ring_pool_pause_at()
+				  : recv_held(recv) <= ring_pool_resume_at();
 
 	if (!wanted || recv->waiting || recv->ended || recv->stopping)
 		return;
@@ -366,10 +362,13 @@ static void recv_arm(struct ring *ring, struct ring_recv *recv)
 {
 	struct io_uring_sqe *sqe = next_sqe(ring);
 
-	io_uring_prep_recv_multishot(sqe, recv->fd, NULL, 0, 0);
+	if (ring_pool_is_shared())
+		io_uring_prep_recv(sqe, recv->fd, NULL, 0, 0);
+	else
+		io_uring_prep_recv_multishot(sqe, recv->fd, NULL, 0, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUFFER_GROUP;
-	if (ring->facts.bundles)
+	if (ring->facts.bundles && !ring_pool_is_shared())
 		sqe->ioprio |= RECEIVE_BUNDLE;
 	io_uring_sqe_set_data64(sqe, tagged(recv, TAG_RECV));
 	recv->armed = true;
@@ -382,7 +381,7 @@ static void recv_attend(struct ring *ring, struct ring_recv *recv)
 		return;
 	if (!recv->armed && ring->pool.with_kernel > 0) {
 		recv_arm(ring, recv);
-	} else if (recv->armed && !recv->paused && recv_held(recv) >= RECV_PAUSE_AT) {
+	} else if (recv->armed && !recv->paused && recv_held(recv) >= ring_pool_pause_at()) {
 		recv->paused = true;
 		cancel_tagged(ring, tagged(recv, TAG_RECV));
 	} else {

@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/budget.h"
+
 #if FIBER_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
@@ -158,23 +160,21 @@ static uint8_t *lowest_touched(uint8_t *low, size_t bytes, size_t page_bytes)
 	return low + bytes;
 }
 
-/* Only what is below the deepest mark so far is asked for, and only a page that goes beyond it is
- * read through for its first byte in use (fresh pages are zero). */
+/* Only what is below this stack's mark so far is asked for, and only a page that goes beyond the
+ * deepest of all is read through for its first byte in use (fresh pages are zero). */
 #if FIBER_ASAN
 __attribute__((no_sanitize("address")))
 #endif
 static void
-measure(struct stacks *stacks, const struct stack *stack)
+measure(struct stacks *stacks, struct stack *stack)
 {
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	size_t known = stacks->bytes_high / page_bytes * page_bytes;
 	const uint8_t *end = stack->low + stack->bytes, *page;
 	const uint64_t *at;
 
-	if (known >= stack->bytes)
-		return;
-	page = lowest_touched(stack->low, stack->bytes - known, page_bytes);
-	if (page == end)
+	page = lowest_touched(stack->low, stack->bytes - stack->touched, page_bytes);
+	budget_hold(BUDGET_STACKS, &stack->touched, (size_t)(end - page));
+	if (page == end || stack->touched <= stacks->bytes_high / page_bytes * page_bytes)
 		return;
 	/* Below every frame, valgrind thinks that it is not. */
 	(void)VALGRIND_MAKE_MEM_DEFINED(page, page_bytes);
@@ -213,8 +213,10 @@ void stacks_close(struct stacks *stacks)
 
 	while ((slab = stacks->slabs)) {
 		stacks->slabs = slab->next;
-		for (unsigned i = 0; i < SLAB_STACKS; i++)
+		for (unsigned i = 0; i < SLAB_STACKS; i++) {
 			VALGRIND_STACK_DEREGISTER(slab->valgrind_ids[i]);
+			budget_hold(BUDGET_STACKS, &slab->stacks[i].touched, 0);
+		}
 		munmap(slab->map, slab->map_bytes);
 		free(slab);
 		all += SLAB_STACKS;

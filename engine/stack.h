@@ -33,7 +33,8 @@ struct stack {
 	uint8_t *low;
 	size_t bytes;
 	enum fiber_stack kind;
-	void *tsan; /* ThreadSanitizer's idea of the fiber that runs on it */
+	size_t touched; /* its deepest use so far, whole pages: they stay */
+	void *tsan;	/* ThreadSanitizer's idea of the fiber that runs on it */
 	struct stack *next_free;
 };
 

@@ -8,6 +8,7 @@
 
 #include "tools/commands.h"
 #include "tools/confinement.h"
+#include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -236,6 +237,8 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 		if (report->rows.next(report->rows.context, i, &mailbox))
 			json_mailbox(&json, &mailbox);
 	json_array_end(&json);
+	if (report->counters)
+		counters_json(report->counters, &json);
 	json_object_end(&json);
 	json_line_end(&json);
 }

@@ -17,7 +17,8 @@ struct batch_rows {
 	size_t count;
 };
 
-struct series; /* tools/series.h */
+struct counters; /* tools/counters.h */
+struct series;	 /* tools/series.h */
 
 struct batch_report {
 	const char *name; /* of the batch */
@@ -27,6 +28,7 @@ struct batch_report {
 	bool dry_run;	   /* it only looked: told is what would be moved */
 	const struct batch_counts *counts; /* all borrowed */
 	const struct series *series;	   /* for the page's plots; may be NULL */
+	const struct counters *counters;   /* for the JSON form; NULL: not asked for */
 	struct batch_rows rows;
 };
 
@@ -47,7 +49,8 @@ batch_report_writer batch_report_text;
  *     (0..1), reconnects, errors: {NAME: how often it stopped an attempt}}
  *   mailboxes: [{source, target, wave, line, state, exit_code, error (NAME or null), reason, note,
  *     next_step, attempts, duration_s, messages: {known, moved, before, skipped, doubtful},
- *     bytes: {known, moved}, folders_skipped}] */
+ *     bytes: {known, moved}, folders_skipped}]
+ *   stats: with --stats only: counters; memory: {per part: {high, bound}, high, bound, promised} */
 batch_report_writer batch_report_json;
 
 /* RFC 4180, UTF-8, a header and one row per mailbox. A text that a spreadsheet would take for a

@@ -7,6 +7,8 @@
 
 #include "crypto/digest.h"
 #include "crypto/secret.h"
+#include "crypto/zstd_stage.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/log.h"
 #include "engine/shard.h"
@@ -49,6 +51,7 @@ struct copy {
 	struct progress progress;
 	struct ledger_run run;
 	struct report report;
+	struct counters counters;
 };
 
 /* ---- the command line ---- */
@@ -236,10 +239,13 @@ static void configure_lane(struct copy *copy)
 }
 
 /* Nothing worth telling on paper happened when not even the source was met. */
-static enum err tell(const struct copy *copy)
+static enum err tell(struct copy *copy)
 {
-	const struct report *report = &copy->report;
+	struct report *report = &copy->report;
 
+	counters_take(&copy->counters);
+	copy->counters.payload_bytes = copy->done.bytes_moved;
+	report->counters = copy->options.stats ? &copy->counters : NULL;
 	if (copy->options.json)
 		return report_json(report, copy->ledger, stdout);
 	return report->peers_count ? report_text(report, copy->ledger, stdout) : OK;
@@ -283,8 +289,8 @@ static enum err copy_fiber(void *argument)
 	take_error(&copy->report, e);
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
-	if (copy->options.stats)
-		counters_print(stderr);
+	if (copy->options.stats && !copy->options.json)
+		counters_text(&copy->counters, stderr);
 	return OK;
 }
 
@@ -316,10 +322,20 @@ static int say_end(const struct report *report)
 	return command_finish_output("copy", report_exit_code(report));
 }
 
-/* What the lane reserves, and as much again for whoever reads or writes beside it. */
-static unsigned copy_chunks(const struct copy *copy)
+static void set_budget(const struct copy *copy)
 {
-	return ARENA_CHUNKS_DEFAULT / 2 + lane_chunks((unsigned)copy->options.connections);
+	const struct copy_options *options = &copy->options;
+
+	budget_set(&(struct budget_shape){
+		.workers = 1,
+		.lanes = 1,
+		.connections = (unsigned)options->connections,
+		.pairs = (unsigned)options->connections,
+		.offload_threads = OFFLOAD_THREADS,
+		/* Indexes are compressed even where packs are not. */
+		.compressor_bytes = zstd_stage_context_bytes(options->zstd ? (int)options->zstd : 1,
+							     FRAME_BYTES),
+	});
 }
 
 static int copy_run(struct copy *copy, const struct opt_words *words)
@@ -334,8 +350,9 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
 	signals_setup();
-	if ((e = shard_run(&(struct shard_config){ .arena_chunks = copy_chunks(copy) }, copy_fiber,
-			   copy)))
+	set_budget(copy);
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks },
+			   copy_fiber, copy)))
 		return hint_fail("copy", e);
 	return say_end(&copy->report);
 }
@@ -348,6 +365,7 @@ static int copy_main(int count, char *const *words)
 
 	if (!copy)
 		return hint_fail("copy", RAISE(ERR_MEMORY_EXHAUSTED, "starting"));
+	counters_begin();
 	if (command_parse(copy_command.usage, count, words, &copy->options, &arguments, &exit_code))
 		exit_code = copy_run(copy, &arguments);
 	copy_close(&copy);
@@ -444,7 +462,8 @@ static const struct opt options[] = {
 	  .help = CONFINEMENT_HELP },
 	{ .name = "stats",
 	  OPT_STORES_FLAG(struct copy_options, stats),
-	  .help = "Print the engine's counters on stderr at the end." },
+	  .help = "Tell at the end what the run cost and what memory each part took, beside what "
+		  "it may take: on stderr, or with --json in the report." },
 };
 
 static const struct opt_section sections[] = {

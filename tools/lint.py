@@ -14,7 +14,7 @@ LAYERS = {'engine': 0, 'crypto': 1, 'transport': 2, 'tools': 3}
 # Steps inside the engine: downward or within one step. The clock stands at the bottom because it is a
 # door that needs nothing, and log lines carry a time; the pipe hands over items, so it stands beside mail.
 STEPS = [
-    'base err bytes limits clock log stats opt scratch window window_parse window_zone pace notify',
+    'base err bytes limits budget clock log stats opt scratch window window_parse window_zone pace notify',
     'ring topology topology_quota confine helper',
     'deadline stack fiber shard offload chunk io',
     'stream',

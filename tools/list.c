@@ -225,18 +225,28 @@ static enum err take_boxes(struct list *list, struct archive *archive)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-/* The folder of the present message. Messages of one folder mostly follow each other. */
+/* The folder's place; boxes_count if it has none. Messages of one folder mostly follow each other,
+ * those of its neighbours among them: it is looked for on both sides of the last. */
+static size_t find_box(const struct list *list, const char *name)
+{
+	size_t from = list->last_box, count = list->boxes_count;
+
+	for (size_t i = 0; i < count; i++) {
+		if (from + i < count && strcmp(list->boxes[from + i].name, name) == 0)
+			return from + i;
+		if (i <= from && from - i < count && strcmp(list->boxes[from - i].name, name) == 0)
+			return from - i;
+	}
+	return count;
+}
+
 static enum err count_message(struct list *list)
 {
 	const struct archive_message *message = &list->message;
 	struct list_box unknown = { .separator = message->separator };
-	size_t i = list->last_box;
+	size_t i = find_box(list, message->box);
 	enum err e;
 
-	if (i >= list->boxes_count || strcmp(list->boxes[i].name, message->box) != 0)
-		for (i = 0; i < list->boxes_count; i++)
-			if (strcmp(list->boxes[i].name, message->box) == 0)
-				break;
 	if (i == list->boxes_count && (e = add_box(list, &unknown, message->box)))
 		return e;
 	list->boxes[i].messages++;

@@ -1,5 +1,6 @@
 /* The program: finds the subcommand. Help and man pages are made from the commands' own tables. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -181,8 +182,17 @@ static int program_main(int count, char *const *words)
 	return EXIT_USAGE;
 }
 
+/* By itself malloc raises the size from which memory comes from, and goes back to, the kernel; then
+ * a night of many mailboxes keeps the holes that their buffers leave. */
+static void set_allocator(void)
+{
+	(void)!mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	(void)!mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
 int main(int count, char **words)
 {
+	set_allocator();
 	list_commands();
 	if (count < 2 || words[1][0] == '-')
 		return program_main(count > 0 ? count - 1 : 0, words + 1);

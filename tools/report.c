@@ -2,6 +2,7 @@
 
 #include "tools/commands.h"
 #include "tools/confinement.h"
+#include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -357,6 +358,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);
+	if (report->counters)
+		counters_json(report->counters, &json);
 	json_end(report, &json);
 	json_object_end(&json);
 	json_line_end(&json);

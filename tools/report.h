@@ -8,6 +8,8 @@
 
 enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
 
+struct counters; /* tools/counters.h */
+
 struct report {
 	const char *source, *target, *digest; /* as shown; borrowed */
 	bool dry_run, drained;
@@ -26,6 +28,7 @@ struct report {
 		uint64_t connections;
 	} peers[REPORT_PEERS_MAX];
 	unsigned peers_count;
+	const struct counters *counters; /* for the JSON form; NULL: not asked for; borrowed */
 };
 
 /* For account->met; `context` is the report. */

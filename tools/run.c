@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "crypto/zstd_stage.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/lane.h"
 #include "engine/log.h"
@@ -168,6 +170,22 @@ static void fit_open_files(struct batch_limits *limits)
 		limits->connections);
 }
 
+static void set_budget(const struct run *run, const struct batch_limits *limits)
+{
+	unsigned level = run->job->options.zstd_level;
+
+	budget_set(&(struct budget_shape){
+		.workers = run->workers_count,
+		.lanes = limits->mailboxes,
+		.connections = run->connections_most,
+		.pairs = limits->connections,
+		.waiting = run->job->mailboxes_count,
+		.offload_threads = OFFLOAD_THREADS + run->workers_count,
+		/* Indexes are compressed even where packs are not. */
+		.compressor_bytes = zstd_stage_context_bytes(level ? (int)level : 1, FRAME_BYTES),
+	});
+}
+
 static enum err plan_batch(struct run *run)
 {
 	const struct job_limits *asked = &run->job->limits;
@@ -194,6 +212,7 @@ static enum err plan_batch(struct run *run)
 	fit_open_files(&limits);
 	run->mailboxes_per_worker =
 		(limits.mailboxes + run->workers_count - 1) / run->workers_count;
+	set_budget(run, &limits);
 	return batch_open(count, entry_of, run, &limits, &run->batch);
 }
 
@@ -205,7 +224,9 @@ static enum err prepare(struct run *run, const char *path)
 
 	if ((e = confinement_prepare(run->options.confine)) || (e = notify_open(&run->notify)))
 		return e;
+	counters_begin();
 	e = job_open(path, tell_fault, &faults, &run->job);
+	counters_listed();
 	if (e && faults > 1) {
 		err_note_clear();
 		return RAISE(e, "%s: %u faults, told above", path, faults);
@@ -354,6 +375,9 @@ static enum err run_fiber(void *argument)
 		e = e ? e : ended;
 	}
 	ledger_close(&run->ledger);
+	counters_take(&run->counters);
+	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
+		counters_add(&run->counters, &run->workers[i].counters);
 	return e;
 }
 
@@ -458,6 +482,10 @@ static const struct opt options[] = {
 	  .choices = confinement_modes,
 	  .initial = "on",
 	  .help = CONFINEMENT_HELP },
+	{ .name = "stats",
+	  OPT_STORES_FLAG(struct run_options, stats),
+	  .help = "Tell at the end what the run cost and what memory each part took, beside what "
+		  "it may take: on stderr, and in the JSON report." },
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct run_options, json),
 	  .help = "Print the report as one JSON object, a part for each mailbox." },

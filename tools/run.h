@@ -13,6 +13,7 @@
 #include "engine/pace.h"
 #include "engine/topology.h"
 #include "tools/batch_view.h"
+#include "tools/counters.h"
 #include "tools/job.h"
 #include "tools/log_ids.h"
 #include "tools/metrics.h"
@@ -20,7 +21,7 @@
 
 struct run_options {
 	const char *confine;
-	bool json, ignore_window, dry_run, log_names;
+	bool json, ignore_window, dry_run, log_names, stats;
 };
 
 struct run_mailbox;
@@ -38,6 +39,7 @@ struct run_worker {
 	bool bound;
 	char not_bound[TOPOLOGY_WHY_BYTES];
 	nsec cpu;
+	struct counters counters; /* of its shard, at its end */
 };
 
 struct run {
@@ -64,6 +66,7 @@ struct run {
 	_Atomic int64_t window_closes_wall_s;
 	int64_t started_wall_s;
 	nsec started, elapsed;
+	struct counters counters; /* of the main thread, then of all */
 	bool window_is_closing; /* why it drains */
 	bool begun;		/* workers were started: there is something to report */
 	/* What ends the whole run, once; behind `lock`. */

@@ -99,11 +99,15 @@ int run_conclude(struct run *run)
 	};
 
 	run_counts(run, &counts);
+	run->counters.payload_bytes = counts.bytes_moved;
+	report.counters = run->options.stats ? &run->counters : NULL;
 	report.exit_code = run_exit_code(run, &counts);
 	if (run->options.json)
 		batch_report_json(&report, stdout);
 	else
 		batch_report_text(&report, stdout);
+	if (run->options.stats && !run->options.json)
+		counters_text(&run->counters, stderr);
 	if (save_reports(run, &report) && report.exit_code == EXIT_ALL_MOVED)
 		report.exit_code = EXIT_IO;
 	say_why(run, &counts, report.exit_code);

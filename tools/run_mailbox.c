@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "crypto/digest.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/lane.h"
 #include "engine/log.h"
@@ -105,6 +106,8 @@ static enum err haul(struct run_mailbox *mailbox)
 		.ledger = mailbox->worker->ledger,
 		.digest = mailbox->digest,
 		.connections = mailbox->connections,
+		.chunks = budget()->chunks,
+		.chunks_most = budget()->chunks_most,
 		.pace = run->pace,
 		.backoff_is_elsewhere = true,
 		.dry_run = run->options.dry_run,

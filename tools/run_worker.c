@@ -1,8 +1,8 @@
 /* One worker of a batch: a thread on its own core with its own shard, which takes mailboxes as long
  * as it has room for them. */
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/confine.h"
-#include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/run.h"
@@ -92,6 +92,7 @@ static enum err worker_fiber(void *argument)
 	}
 	ledger_close(&worker->ledger);
 	worker->cpu = clock_thread_cpu();
+	counters_take(&worker->counters);
 	return e;
 }
 
@@ -100,7 +101,7 @@ void *run_worker_main(void *argument)
 	struct run_worker *worker = argument;
 	struct run *run = worker->run;
 	const struct shard_config config = {
-		.arena_chunks = run->mailboxes_per_worker * lane_chunks(run->connections_most),
+		.arena_chunks = budget()->arena_chunks,
 	};
 	enum err e;
 

@@ -28,7 +28,7 @@ static bool is_batch(const struct status_view *view)
 	return *view->run.batch;
 }
 
-static enum status_life life_of(const struct ledger_run *run, int64_t now_wall_s)
+static enum status_life life_of(const struct ledger_run *run, int64_t now_wall_s, bool is_free)
 {
 	int64_t silent_s = now_wall_s - run->updated_wall_s;
 	bool seen = run->pid > 0 && (kill((pid_t)run->pid, 0) == 0 || errno == EPERM);
@@ -37,6 +37,8 @@ static enum status_life life_of(const struct ledger_run *run, int64_t now_wall_s
 		return STATUS_NO_RUN;
 	if (run->ended_wall_s)
 		return STATUS_ENDED;
+	if (is_free)
+		return STATUS_INTERRUPTED;
 	if (*run->batch)
 		seen = silent_s < (seen ? SILENT_LIVES_S : UNSEEN_LIVES_S);
 	return seen ? STATUS_RUNNING : STATUS_INTERRUPTED;
@@ -77,7 +79,7 @@ void status_view_begin(struct status_view *view, const struct ledger_run *run, n
 {
 	view->run = *run;
 	view->now_wall_s = now_wall_s;
-	view->life = life_of(run, now_wall_s);
+	view->life = life_of(run, now_wall_s, view->is_free);
 	view->totals = (struct ledger_totals){ 0 };
 	view->mailboxes = view->need_attention = 0;
 	memset(view->kinds, 0, sizeof view->kinds);

@@ -25,6 +25,7 @@ struct status_row;
 struct status_view {
 	bool all;		   /* every mailbox, not only those that need attention */
 	const struct log_ids *ids; /* borrowed; NULL: there are none */
+	bool is_free;		   /* nobody holds the ledger: a run in it was interrupted */
 	/* own */
 	struct ledger_run run;
 	enum status_life life;

@@ -76,16 +76,18 @@ enum err archive_boxes_add(struct archive_boxes *boxes, const struct box *box)
 	return OK;
 }
 
-/* Messages come folder by folder, so this looks far only once a folder. */
+/* Messages come folder by folder, those of several conversations mixed: the next one is looked for
+ * on both sides of the last. */
 const struct pack_box *archive_boxes_find(struct archive_boxes *boxes, uint64_t box_no)
 {
-	for (size_t i = 0; i < boxes->count; i++) {
-		size_t at = (boxes->current + i) % boxes->count;
+	struct archive_box **all = boxes->boxes;
+	size_t from = boxes->current;
 
-		if (boxes->boxes[at]->box.box_no == box_no) {
-			boxes->current = at;
-			return &boxes->boxes[at]->box;
-		}
+	for (size_t i = 0; i < boxes->count; i++) {
+		if (from + i < boxes->count && all[from + i]->box.box_no == box_no)
+			return &all[boxes->current = from + i]->box;
+		if (i <= from && all[from - i]->box.box_no == box_no)
+			return &all[boxes->current = from - i]->box;
 	}
 	return NULL;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/sink.h"
@@ -21,12 +22,6 @@ extern const struct sink_driver archive_sink;
 /* Waiting for the other fiber has no deadline of its own; this only makes it a bounded one. */
 #define WAIT_NS (3600 * NSEC_SECOND)
 
-enum {
-	/* Complete packs that wait for the receipt fiber: their writes are under way, each holds
-	 * its buffers. One is being sealed while the next arrives. */
-	FILLED_MAX = 2,
-};
-
 /* A pack that is complete, on its way to being receipted. */
 struct sealed {
 	enum sealed_state {
@@ -39,6 +34,7 @@ struct sealed {
 	struct buffer seal;
 	struct text records;
 	size_t next_record;
+	size_t held; /* of the budget */
 	struct sealed *next;
 };
 
@@ -98,11 +94,18 @@ static enum err wait_for_change(struct archive_sink *sink)
 static void sealed_free(struct archive_sink *sink, struct sealed **sealed)
 {
 	if (*sealed) {
+		budget_hold(BUDGET_PACKS, &(*sealed)->held, 0);
 		pack_done_free(sink->store, &(*sealed)->done);
 		buffer_free(&(*sealed)->seal);
 	}
 	free(*sealed);
 	*sealed = NULL;
+}
+
+static void hold(struct sealed *sealed)
+{
+	budget_hold(BUDGET_PACKS, &sealed->held,
+		    sealed->done.records.room + sealed->done.index.room + sealed->seal.room);
 }
 
 static void archive_sink_close(struct sink **sink_at)
@@ -268,7 +271,7 @@ static enum err pack_finish(struct archive_sink *sink)
 	struct sealed *sealed;
 	enum err e;
 
-	while (sink->filled >= FILLED_MAX)
+	while (sink->filled >= budget()->filled)
 		if ((e = wait_for_change(sink)))
 			return e;
 	if (!(sealed = calloc(1, sizeof *sealed)))
@@ -277,6 +280,7 @@ static enum err pack_finish(struct archive_sink *sink)
 		free(sealed);
 		return breaks(sink, e);
 	}
+	hold(sealed);
 	sealed->state = SEALED_FILLED;
 	sealed->seal_no = sink->seal_no++;
 	sink->filled++;
@@ -372,6 +376,7 @@ static enum err seal_make(struct archive_sink *sink, struct sealed *sealed)
 	if ((e = sink->store->type->put_seal(done->put)))
 		return e;
 	seal_write(&sealed->seal, &seal);
+	hold(sealed);
 	if (sealed->seal.failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing %s", done->key);
 	sealed->records = seal.records;
@@ -471,8 +476,12 @@ static enum err archive_sink_publish(struct sink *base, uint64_t seal_no)
 	if (!e)
 		e = write_index(sink, done->key,
 				(struct text){ done->index.at, done->index.bytes });
-	if (!e)
+	if (!e) { /* the ledger has the seal, and the store the index */
+		buffer_free(&done->index);
+		buffer_free(&sealed->seal);
+		hold(sealed);
 		sealed->state = SEALED_PUBLISHED;
+	}
 	return breaks(sink, e);
 }
 

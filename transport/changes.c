@@ -13,9 +13,6 @@
 
 enum {
 	CHANGES_VERSION = 1,
-	/* Lines are compressed when there are this many bytes of them: large enough to compress
-	 * well, a quarter of what a frame may hold. */
-	FRAME_BYTES = 256 * 1024,
 	/* Changes of one object: some ten MiB of lines, read back in a tenth of a second. */
 	OBJECT_CHANGES_MAX = 64 * 1024,
 	YIELD_LINES = 1024, /* read in some milliseconds */
@@ -260,7 +257,7 @@ enum err changes_add(struct changes *changes, const struct change *change)
 	changes->count++;
 	if (changes->count == OBJECT_CHANGES_MAX)
 		return changes_flush(changes);
-	if (changes->lines.bytes < FRAME_BYTES)
+	if (changes->lines.bytes < FRAME_BYTES) /* enough to compress well */
 		return OK;
 	e = lines_write(changes);
 	return e ? e : fiber_yield(); /* a millisecond of compressing */

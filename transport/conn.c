@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "engine/bytes.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/io.h"
@@ -340,6 +341,7 @@ static enum err conn_prepare(const struct account *account, struct conn **out)
 	*out = conn;
 	if (!conn)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "a connection to %s", account->host);
+	budget_take(BUDGET_CONNECTIONS, CONNECTION_BYTES); /* most of it libraries' */
 	conn->magic = CONN_MAGIC;
 	conn->fd = -1;
 	conn->account = account;
@@ -388,6 +390,7 @@ void conn_close(struct conn **closing)
 	io_close(&conn->fd);
 	buffer_free(&conn->send[0]);
 	buffer_free(&conn->send[1]);
+	budget_give(BUDGET_CONNECTIONS, CONNECTION_BYTES);
 	free(conn);
 	*closing = NULL;
 }

@@ -6,6 +6,8 @@
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
+#include "engine/budget.h"
+#include "engine/limits.h"
 #include "transport/json.h"
 #include "transport/pack_out.h"
 
@@ -18,6 +20,7 @@ struct pack {
 	int64_t created_s;
 	struct buffer member, records, header; /* of the message being added */
 	struct buffer lines, sums, seals;      /* of the messages so far */
+	size_t held;			       /* of the budget, for these */
 };
 
 enum err pack_open(const struct pack_config *config, struct pack **out)
@@ -56,6 +59,7 @@ void pack_close(struct pack **pack_at)
 	buffer_free(&pack->lines);
 	buffer_free(&pack->sums);
 	buffer_free(&pack->seals);
+	budget_hold(BUDGET_PACKS, &pack->held, 0);
 	free(pack);
 }
 
@@ -91,7 +95,8 @@ bool pack_is_full(const struct pack *pack)
 {
 	return pack_out_stored_bytes(pack->out) >= pack->config.pack_bytes ||
 	       pack->head.messages >= PACK_MESSAGES_MAX ||
-	       pack->lines.bytes >= PACK_LINES_BYTES_MAX;
+	       pack->lines.bytes >= budget()->lines_bytes ||
+	       pack->sums.bytes >= budget()->lines_bytes / 2;
 }
 
 /* ---- a message's head ---- */
@@ -289,6 +294,13 @@ static enum err add_body(struct pack *pack, struct item *item, bool *pack_broken
 
 /* ---- a message ---- */
 
+/* Beside pack_bytes, what is kept of a pack bounds it: some 600 bytes a message. */
+static void hold(struct pack *pack)
+{
+	budget_hold(BUDGET_PACKS, &pack->held,
+		    pack->lines.room + pack->sums.room + pack->seals.room);
+}
+
 static enum err note_message(struct pack *pack, const struct pack_box *box, const struct item *item,
 			     uint64_t offset)
 {
@@ -308,6 +320,7 @@ static enum err note_message(struct pack *pack, const struct pack_box *box, cons
 	seal_record_add(&pack->seals, &record);
 	pack->head.messages++;
 	pack->head.bytes += (uint64_t)item->size_bytes;
+	hold(pack);
 	if (pack->lines.failed || pack->sums.failed || pack->seals.failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping the index of a pack");
 	return OK;
@@ -421,6 +434,7 @@ enum err pack_end(struct pack *pack, struct pack_done *done)
 	}
 	done->records = pack->seals;
 	pack->seals = (struct buffer){ 0 };
+	hold(pack);
 	return OK;
 }
 

@@ -7,14 +7,6 @@
 #include "transport/pack_index.h"
 #include "transport/seal.h"
 
-enum {
-	/* Bounds beside pack_bytes, so that what is kept of a pack until it is published (lines,
-	 * sums, seal: some 600 bytes a message) stays under 8 MiB, and one seal is one row of the
-	 * ledger. */
-	PACK_MESSAGES_MAX = 8192,
-	PACK_LINES_BYTES_MAX = 4 * 1024 * 1024,
-};
-
 struct pack;
 struct pack_config {
 	struct store *store;

@@ -4,13 +4,14 @@
  * bytes are still in the cache: BLAKE3 costs twice as much in many small updates. */
 #include "transport/pack_out.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "crypto/digest.h"
 #include "crypto/zstd_stage.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/limits.h"
 #include "engine/offload.h"
 
 enum {
@@ -19,32 +20,16 @@ enum {
 	/* Longest stretch of gathering or storing before others get the core. */
 	BREATHE_BYTES = 256 * 1024,
 	TABLE_ENTRY_BYTES = 8,
-	/* Our frames, a quarter of what readers bear: thousands of lanes have their buffers, and
-	 * what longer frames save is below a thousandth. */
-	FRAME_BYTES = ZSTD_FRAME_BYTES_MAX / 4,
-	/* A batch goes out when this much is gathered: some 1 ms of compressing, beside which the
-	 * hand-over to the other thread costs little, and few enough bytes to stay in its cache. */
-	BATCH_BYTES = FRAME_BYTES / 2,
-	BATCH_FRAMES_MAX = 256,
-	/* One being filled, the others in jobs or compressed. With two, either the shard or the
-	 * compressor waited for the other a tenth of the time. A batch has FRAME_BYTES and
-	 * batch_room(): 577 KiB, touched only as far as they are used; 2.3 MiB a pack at most. */
-	BATCHES = 4,
-	/* Where many packs are being written, the others give the shard and the compressors work
-	 * meanwhile, and two do: 1.2 MiB a pack at most, 0.9 MiB with mail that shrinks. */
-	PACKS_FEW = 8,
-	BATCHES_OF_MANY = 2,
 };
-
-/* On all threads. */
-static atomic_uint packs_open;
+_Static_assert((int)FRAME_BYTES <= (int)ZSTD_FRAME_BYTES_MAX, "readers bear our frames");
 
 /* Frames on their way through the compressor, one after another in both buffers. While a job works
  * on a batch it is the job's. */
 struct batch {
 	struct zstd_stage *zstd;
 	struct offload_act *act; /* NULL: no job */
-	uint8_t *plain, *packed; /* FRAME_BYTES, batch_room() */
+	uint8_t *plain, *packed; /* the budget's frame_bytes, batch_room() */
+	size_t held;		 /* of the budget */
 	uint32_t plain_bytes[BATCH_FRAMES_MAX], packed_bytes[BATCH_FRAMES_MAX];
 	unsigned count;
 	size_t closed_bytes; /* of `plain`: whole frames */
@@ -60,7 +45,7 @@ struct pack_out {
 	size_t worked; /* since the last yield */
 	/* A ring: `leaving` batches from `first` on are in jobs, oldest first; the next is filled.
 	 * They are made when they are first needed. */
-	struct batch *batches[BATCHES];
+	struct batch *batches[BATCHES_MAX];
 	unsigned first, leaving;
 	size_t frame_bytes; /* of the filled batch's `plain` behind the closed ones: open frame */
 	struct buffer table;
@@ -78,6 +63,7 @@ static void batch_close(struct batch **batch_at)
 	zstd_stage_close(&batch->zstd);
 	free(batch->plain);
 	free(batch->packed);
+	budget_hold(BUDGET_BATCHES, &batch->held, 0);
 	free(batch);
 }
 
@@ -89,8 +75,7 @@ void pack_out_close(struct pack_out **out_at)
 	if (!out)
 		return;
 	pack_out_abort(out);
-	atomic_fetch_sub(&packs_open, 1);
-	for (unsigned i = 0; i < BATCHES; i++)
+	for (unsigned i = 0; i < BATCHES_MAX; i++)
 		batch_close(&out->batches[i]);
 	if (out->tap_marked)
 		out->tap_marked->type->close(&out->tap_marked);
@@ -98,11 +83,22 @@ void pack_out_close(struct pack_out **out_at)
 	free(out);
 }
 
-/* Every frame's own overhead is below this (zstd's bound for small inputs: 64 bytes and its head).
- */
+/* Longest stretch of one frame, and what a batch holds. */
+static size_t frame_most(void)
+{
+	return budget()->frame_bytes;
+}
+
 static size_t batch_room(void)
 {
-	return zstd_stage_bound(FRAME_BYTES) + (size_t)BATCH_FRAMES_MAX * 256;
+	return zstd_stage_bound(frame_most()) + (size_t)BATCH_FRAMES_MAX * FRAME_OVERHEAD_BYTES;
+}
+
+/* A batch goes out when this much is gathered: some 1 ms of compressing, beside which the hand-over
+ * to the other thread costs little, and few enough bytes to stay in its cache. */
+static size_t batch_enough(void)
+{
+	return frame_most() / 2;
 }
 
 static enum err batch_open(int zstd_level, struct batch **batch_at)
@@ -112,8 +108,10 @@ static enum err batch_open(int zstd_level, struct batch **batch_at)
 
 	*batch_at = batch;
 	if (batch) {
-		batch->plain = malloc(FRAME_BYTES);
+		batch->plain = malloc(frame_most());
 		batch->packed = malloc(batch_room());
+		budget_hold(BUDGET_BATCHES, &batch->held,
+			    sizeof *batch + frame_most() + batch_room());
 	}
 	if (batch && batch->plain && batch->packed)
 		e = zstd_stage_open(zstd_level, &batch->zstd);
@@ -142,7 +140,6 @@ enum err pack_out_open(struct store *store, struct tap *digest_of_store, int zst
 	out->store = store;
 	out->tap = digest_of_store;
 	out->zstd_level = zstd_level;
-	atomic_fetch_add(&packs_open, 1);
 	if ((e = digest_open(out->tap->type, &out->tap_marked)))
 		pack_out_close(out_at);
 	return e;
@@ -156,7 +153,7 @@ bool pack_out_is_begun(const struct pack_out *out)
 /* The batch `ahead` places behind the oldest in a job. */
 static struct batch **batch_at(struct pack_out *out, unsigned ahead)
 {
-	return &out->batches[(out->first + ahead) % BATCHES];
+	return &out->batches[(out->first + ahead) % BATCHES_MAX];
 }
 
 static struct batch *batch_filling(struct pack_out *out)
@@ -169,8 +166,8 @@ static enum err batch_provide(struct pack_out *out)
 {
 	struct batch **filling = batch_at(out, out->leaving), **free_one;
 
-	must(out->leaving < BATCHES);
-	for (unsigned ahead = out->leaving + 1; !*filling && ahead < BATCHES; ahead++) {
+	must(out->leaving < BATCHES_MAX);
+	for (unsigned ahead = out->leaving + 1; !*filling && ahead < BATCHES_MAX; ahead++) {
 		free_one = batch_at(out, ahead);
 		*filling = *free_one;
 		*free_one = NULL;
@@ -183,7 +180,7 @@ static void frames_empty(struct pack_out *out)
 {
 	must(out->leaving == 0);
 	out->frame_bytes = 0;
-	for (unsigned i = 0; i < BATCHES; i++)
+	for (unsigned i = 0; i < BATCHES_MAX; i++)
 		if (out->batches[i])
 			batch_empty(out->batches[i]);
 }
@@ -326,7 +323,7 @@ static enum err batch_start(struct pack_out *out)
 					 .argument_bytes = sizeof batch };
 	enum err e;
 
-	must(!batch->act && out->leaving < BATCHES);
+	must(!batch->act && out->leaving < BATCHES_MAX);
 	if ((e = offload_start(&job, &batch->act)) == OK)
 		out->leaving++;
 	return e;
@@ -346,7 +343,7 @@ static enum err batch_wait(struct pack_out *out, struct batch **batch)
 	e = offload_wait(&(*batch)->act, &back, DEADLINE_NEVER);
 	fiber_unshield();
 	must(back == *batch);
-	out->first = (out->first + 1) % BATCHES;
+	out->first = (out->first + 1) % BATCHES_MAX;
 	out->leaving--;
 	return e;
 }
@@ -367,17 +364,12 @@ static enum err batch_store(struct pack_out *out)
 	return store_bytes(out, batch->packed, packed);
 }
 
-static unsigned batches_allowed(void)
-{
-	return atomic_load(&packs_open) > PACKS_FEW ? BATCHES_OF_MANY : BATCHES;
-}
-
 /* The closed frames are compressed beside us, and another batch is filled; the open frame moves
  * there. Where none is free, the oldest is waited for and stored. */
 static enum err batch_flush(struct pack_out *out)
 {
 	struct batch *full = batch_filling(out);
-	unsigned allowed = batches_allowed();
+	unsigned allowed = budget()->batches;
 	enum err e;
 
 	if (full->count == 0)
@@ -415,7 +407,7 @@ static enum err frame_end(struct pack_out *out)
 	batch->plain_bytes[batch->count++] = (uint32_t)out->frame_bytes;
 	batch->closed_bytes += out->frame_bytes;
 	out->frame_bytes = 0;
-	if (batch->closed_bytes >= BATCH_BYTES || batch->count == BATCH_FRAMES_MAX)
+	if (batch->closed_bytes >= batch_enough() || batch->count == BATCH_FRAMES_MAX)
 		return batch_flush(out);
 	return OK;
 }
@@ -426,8 +418,8 @@ static uint8_t *frame_room(struct pack_out *out, size_t *room)
 	struct batch *batch = batch_filling(out);
 	size_t used = batch->closed_bytes + out->frame_bytes;
 
-	must(used <= FRAME_BYTES);
-	*room = FRAME_BYTES - used;
+	must(used <= frame_most());
+	*room = frame_most() - used;
 	return batch->plain + used;
 }
 
@@ -444,7 +436,7 @@ enum err pack_out_add(struct pack_out *out, const void *from, size_t n)
 	if (out->zstd_level == 0)
 		return store_bytes(out, from, n);
 	while (n > 0 && !e) {
-		if (out->frame_bytes == FRAME_BYTES && (e = frame_end(out)))
+		if (out->frame_bytes == frame_most() && (e = frame_end(out)))
 			break;
 		if (out->frame_bytes == 0 && (e = pack_out_breathe(out)))
 			break;

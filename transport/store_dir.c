@@ -90,7 +90,7 @@ static void dir_close(struct store **store_at)
 	for (unsigned i = 0; i < READERS_COUNT; i++)
 		io_close(&dir->readers[i].fd);
 	store_lock_release(&dir->lock);
-	free(dir->place.spare);
+	store_dir_buffers_close(&dir->place.spare);
 	free(dir);
 	*store_at = NULL;
 }

@@ -7,16 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/io.h"
 #include "engine/io_call.h"
+#include "engine/limits.h"
 
 enum {
-	/* Past the knee of fast disks, and small enough that every lane has its own: 512 KiB an
-	 * object, touched only as far as it is long. A sink has at most four such pairs (a pack
-	 * being filled, two on their way out, one spare): 2 MiB; mostly one. */
-	BUFFER_BYTES = 256 * 1024,
-	BUFFERS_COUNT = 2,
+	/* The budget's put_bytes each, touched only as far as the object is long. */
+	BUFFERS_COUNT = WRITE_BUFFERS,
 	/* What O_DIRECT wants addresses, offsets and lengths to be multiples of, on any disk we
 	   met. */
 	BLOCK_BYTES = 4096,
@@ -134,9 +133,26 @@ static enum err temporary_open(struct store_put *put)
 	return io_open(put->temporary, O_WRONLY | O_CREAT, 0600, store_dir_patience(), &put->fd);
 }
 
+uint8_t *store_dir_buffers_open(void)
+{
+	uint8_t *buffers = aligned_alloc(BLOCK_BYTES, BUFFERS_COUNT * budget()->put_bytes);
+
+	if (buffers)
+		budget_take(BUDGET_WRITES, BUFFERS_COUNT * budget()->put_bytes);
+	return buffers;
+}
+
+void store_dir_buffers_close(uint8_t **buffers)
+{
+	if (*buffers)
+		budget_give(BUDGET_WRITES, BUFFERS_COUNT * budget()->put_bytes);
+	free(*buffers);
+	*buffers = NULL;
+}
+
 static void put_free(struct store_put *put)
 {
-	free(put->buffers);
+	store_dir_buffers_close(&put->buffers);
 	free(put);
 }
 
@@ -184,8 +200,7 @@ enum err store_dir_put_open(struct store_dir_place *place, const char *key, stru
 	put->place = place;
 	put->fd = put->fd_refused = -1;
 	snprintf(put->key, sizeof put->key, "%s", key);
-	put->buffers = place->spare ? place->spare
-				    : aligned_alloc(BLOCK_BYTES, BUFFERS_COUNT * BUFFER_BYTES);
+	put->buffers = place->spare ? place->spare : store_dir_buffers_open();
 	place->spare = NULL;
 	if (!put->buffers)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "writing %s", key);
@@ -198,7 +213,7 @@ enum err store_dir_put_open(struct store_dir_place *place, const char *key, stru
 
 static uint8_t *buffer_of(struct store_put *put, unsigned i)
 {
-	return put->buffers + (size_t)i * BUFFER_BYTES;
+	return put->buffers + i * budget()->put_bytes;
 }
 
 /* Wait for the write of buffer i; where O_DIRECT is refused, do it again without. */
@@ -245,8 +260,8 @@ static void put_start(struct store_put *put)
 
 void *store_dir_put_room(struct store_put *put, size_t *bytes)
 {
-	must(!put->sealed && put->fill < BUFFER_BYTES);
-	*bytes = BUFFER_BYTES - put->fill;
+	must(!put->sealed && put->fill < budget()->put_bytes);
+	*bytes = budget()->put_bytes - put->fill;
 	return buffer_of(put, put->active) + put->fill;
 }
 
@@ -255,12 +270,12 @@ enum err store_dir_put_took(struct store_put *put, size_t n)
 {
 	enum err e;
 
-	must(!put->sealed && n <= BUFFER_BYTES - put->fill);
+	must(!put->sealed && n <= budget()->put_bytes - put->fill);
 	put->fill += n;
-	if (put->fill < BUFFER_BYTES)
+	if (put->fill < budget()->put_bytes)
 		return OK;
 	put_start(put);
-	put->base += BUFFER_BYTES;
+	put->base += put->fill;
 	put->fill = 0;
 	put->active = (put->active + 1) % BUFFERS_COUNT;
 	if ((e = put_wait(put, put->active)))
@@ -336,7 +351,9 @@ enum err store_dir_put_seal(struct store_put *put)
 	put->sealed = true;
 	io_close(&put->fd);
 	io_close(&put->fd_refused);
-	if (!put->place->spare) {
+	if (put->place->spare) {
+		store_dir_buffers_close(&put->buffers);
+	} else {
 		put->place->spare = put->buffers;
 		put->buffers = NULL;
 	}

@@ -16,6 +16,10 @@ struct store_dir_place {
 	uint8_t *spare; /* buffers of the last finished object; the store frees them */
 };
 
+/* Write buffers of one object: budget()->put_bytes each, WRITE_BUFFERS of them. NULL: no memory. */
+uint8_t *store_dir_buffers_open(void);
+void store_dir_buffers_close(uint8_t **);
+
 /* The place is borrowed until the put ends. */
 enum err store_dir_put_open(struct store_dir_place *, const char *key,
 			    struct store_put **) MUST_CHECK;

@@ -122,14 +122,32 @@ static uint64_t messages_in(const struct model *model, uint64_t folder)
 	return model->messages * (folder + 1) / shares - model->messages * folder / shares;
 }
 
-static uint32_t uid_of(uint64_t index)
+static uint32_t uid_of(const struct model *model, uint64_t index)
 {
-	return (uint32_t)(1 + index + index / 7);
+	uint64_t uid = 1 + (index + index / 7) * model->uid_step;
+
+	must(uid <= UINT32_MAX);
+	return (uint32_t)uid;
 }
 
-uint64_t model_index_from(uint64_t uid)
+uint64_t model_index_from(const struct model *model, uint64_t uid)
 {
-	return uid ? (uid - 1) / 8 * 7 + (uid - 1) % 8 : 0;
+	uint64_t place = uid ? (uid - 1 + model->uid_step - 1) / model->uid_step : 0;
+
+	return place / 8 * 7 + place % 8;
+}
+
+bool model_find_folder(const struct model *model, const char *raw, uint64_t *folder)
+{
+	char *end;
+
+	for (*folder = 0; *folder < ARRAY_COUNT(known_folders); ++*folder)
+		if (strcmp(raw, known_folders[*folder].raw) == 0)
+			return *folder < model->folders;
+	if (strncmp(raw, "Folder ", 7) != 0)
+		return false;
+	*folder = strtoull(raw + 7, &end, 10);
+	return !*end && *folder >= ARRAY_COUNT(known_folders) && *folder < model->folders;
 }
 
 void model_folder(const struct model *model, uint64_t user, uint64_t folder,
@@ -146,7 +164,7 @@ void model_folder(const struct model *model, uint64_t user, uint64_t folder,
 	}
 	out->epoch = 1 + (uint32_t)(draw(model, user, folder, UINT32_MAX) % INT32_MAX);
 	out->messages = messages_in(model, folder);
-	out->next_uid = out->messages ? uid_of(out->messages - 1) + 1 : 1;
+	out->next_uid = out->messages ? uid_of(model, out->messages - 1) + 1 : 1;
 	out->refused = model_fault_of(model, user) == MODEL_noperm &&
 		       folder == (model->folders > 1 ? 1 : 0);
 }
@@ -180,13 +198,31 @@ static void choose_date(uint64_t chance, char *to, size_t room)
 		 (unsigned)(chance / 13063680 % 60), zones[chance / 783820800 % 5]);
 }
 
+static uint64_t size_of(const struct model *model, uint64_t chance)
+{
+	if (model->same_size)
+		return model->bytes;
+	return model->bytes / 2 + mix(chance + 1) % (model->bytes + 1);
+}
+
+uint64_t model_bytes(const struct model *model, uint64_t user, uint64_t folder, uint64_t index)
+{
+	uint64_t bytes = size_of(model, draw(model, user, folder, index));
+	struct model_message message;
+
+	if (bytes >= MODEL_HEAD_BYTES)
+		return bytes;
+	model_message(model, user, folder, index, &message); /* no shorter than its head */
+	return message.bytes;
+}
+
 void model_message(const struct model *model, uint64_t user, uint64_t folder, uint64_t index,
 		   struct model_message *out)
 {
 	uint64_t chance = draw(model, user, folder, index);
 	int n;
 
-	out->uid = uid_of(index);
+	out->uid = uid_of(model, index);
 	choose_flags(chance, out->flags, sizeof out->flags);
 	choose_date(mix(chance), out->date, sizeof out->date);
 	n = snprintf(out->head, sizeof out->head,
@@ -194,15 +230,14 @@ void model_message(const struct model *model, uint64_t user, uint64_t folder, ui
 		     "To: user%04llu@example.org\r\n"
 		     "Subject: message %u of folder %llu\r\n"
 		     "Message-ID: <%016llx.%u.%llu.%llu@example.org>\r\n"
-		     "Content-Type: text/plain\r\n\r\n",
+		     "Content-Type: text/plain\r\n%s",
 		     (unsigned long long)(chance % 1000), (unsigned long long)user, out->uid,
 		     (unsigned long long)folder, (unsigned long long)chance, out->uid,
-		     (unsigned long long)folder, (unsigned long long)user);
+		     (unsigned long long)folder, (unsigned long long)user,
+		     model->no_body ? "" : "\r\n");
 	must(n > 0 && (size_t)n < sizeof out->head);
 	out->head_bytes = (uint64_t)n;
-	/* Between half and one and a half of what was asked for. */
-	out->bytes = model->bytes / 2 + mix(chance + 1) % (model->bytes + 1);
-	out->bytes = max_u64(out->bytes, out->head_bytes);
+	out->bytes = max_u64(size_of(model, chance), out->head_bytes);
 	out->pool_at = mix(chance + 2) % (MODEL_POOL_BYTES / 78) * 78;
 }
 

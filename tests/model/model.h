@@ -43,6 +43,9 @@ extern const struct model_fate model_fates[MODEL_FAULTS];
 struct model {
 	/* The caller's choice. */
 	uint64_t mailboxes, folders, messages, bytes, seed;
+	uint64_t uid_step; /* 1: one unused number in eight; 1000: a thousand times as many */
+	bool same_size;	   /* every message is as large as asked for */
+	bool no_body;	   /* the header goes on to the end */
 	const char *faults;   /* "wrong=10,cut=5": per cent of all users; "" none */
 	const char *password; /* of every user; NULL: each has its own */
 	/* model_open()'s. */
@@ -84,8 +87,12 @@ void model_message(const struct model *, uint64_t user, uint64_t folder, uint64_
 /* n bytes of the message from `at` on; all of them are there. */
 void model_read(const struct model *, const struct model_message *, uint64_t at, char *to,
 		uint64_t n);
-/* Every eighth number is unused, as if that message were deleted. The index of the first message
- * whose number is at least `uid`. */
-uint64_t model_index_from(uint64_t uid);
+/* Its size alone. */
+uint64_t model_bytes(const struct model *, uint64_t user, uint64_t folder, uint64_t index);
+/* Every eighth number is unused, as if that message were deleted, and with a step most others. The
+ * index of the first message whose number is at least `uid`. */
+uint64_t model_index_from(const struct model *, uint64_t uid);
+/* False: no folder is spelt so. */
+bool model_find_folder(const struct model *, const char *raw, uint64_t *folder);
 
 #endif

@@ -200,29 +200,24 @@ static bool find_folder(struct session *session, const char *raw, uint64_t *at,
 {
 	const struct model *model = &session->service->model;
 
-	for (*at = 0; *at < model->folders; ++*at) {
-		model_folder(model, session->user, *at, folder);
-		if (strcmp(raw, folder->raw) == 0 || (*at == 0 && strcasecmp(raw, "INBOX") == 0))
-			return true;
-	}
-	return false;
+	if (!model_find_folder(model, strcasecmp(raw, "INBOX") == 0 ? "INBOX" : raw, at))
+		return false;
+	model_folder(model, session->user, *at, folder);
+	return true;
 }
 
 static void say_status(struct session *session, uint64_t at, const struct model_folder *folder,
 		       const char *items)
 {
 	const struct model *model = &session->service->model;
-	struct model_message message;
 	uint64_t bytes = 0;
 
 	buffer_addf(&session->out, "* STATUS \"%s\" (MESSAGES %llu UIDNEXT %u UIDVALIDITY %u",
 		    folder->raw, (unsigned long long)folder->messages, folder->next_uid,
 		    folder->epoch);
 	if (strcasestr(items, " SIZE")) {
-		for (uint64_t i = 0; i < folder->messages; i++) {
-			model_message(model, session->user, at, i, &message);
-			bytes += message.bytes;
-		}
+		for (uint64_t i = 0; i < folder->messages; i++)
+			bytes += model_bytes(model, session->user, at, i);
 		buffer_addf(&session->out, " SIZE %llu", (unsigned long long)bytes);
 	}
 	say(session, ")\r\n");
@@ -326,8 +321,9 @@ static void do_fetch(struct session *session, char *rest)
 	}
 	session->service->counts.fetches++;
 	session->service->counts.changes += strcasestr(items, "BODY[") != NULL; /* sets \Seen */
-	session->index = model_index_from(min_u64(first, last));
-	session->end = min_u64(model_index_from(max_u64(first, last) + 1), folder.messages);
+	session->index = model_index_from(&session->service->model, min_u64(first, last));
+	session->end = min_u64(model_index_from(&session->service->model, max_u64(first, last) + 1),
+			       folder.messages);
 	session->at = 0;
 	session->in_message = false;
 	session->wants_flags = strcasestr(items, "FLAGS");

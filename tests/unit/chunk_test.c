@@ -250,3 +250,130 @@ TEST_FIBER(a_list_stream_closed_early_lets_go_of_its_chunks)
 	CHECK_EQ(arena_counts(arena_current()).in_use, 0);
 	reserve_close(&reserve);
 }
+
+/* ---- loans ---- */
+
+/* A lane whose message needs more chunks than its share. */
+struct needy {
+	struct arena *arena;
+	unsigned wants, got;
+	bool may_end;
+	struct wait_queue *end;
+};
+
+static enum err take_all(void *argument)
+{
+	struct needy *self = argument;
+	struct chunk *chunks[32];
+	struct reserve *reserve = NULL;
+	enum err e = reserve_open_lending(self->arena, 4, 16, LATER, &reserve);
+
+	while (e == OK && self->got < self->wants)
+		if ((e = chunk_wait(reserve, LATER, &chunks[self->got])) == OK)
+			self->got++;
+	while (e == OK && !self->may_end)
+		e = wait_on(self->end, LATER);
+	while (self->got > 0)
+		chunk_unref(&chunks[--self->got]);
+	reserve_close(&reserve);
+	return e;
+}
+
+TEST_FIBER(a_loan_makes_a_large_message_possible_and_comes_back)
+{
+	struct arena *arena = NULL;
+	struct reserve *reserve = NULL;
+	struct chunk *chunks[16];
+
+	REQUIRE(CHECK_OK(arena_open(16, &arena)));
+	REQUIRE(CHECK_OK(reserve_open_lending(arena, 4, 16, LATER, &reserve)));
+	for (int i = 0; i < 4; i++)
+		REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunks[i])));
+	CHECK_EQ(arena_counts(arena).reserved, 4); /* its share needs none */
+	for (int i = 4; i < 16; i++)
+		REQUIRE(CHECK_OK(chunk_wait(reserve, LATER, &chunks[i])));
+	CHECK_EQ(arena_counts(arena).reserved, 16);
+	for (int i = 15; i >= 5; i--)
+		chunk_unref(&chunks[i]);
+	CHECK_EQ(arena_counts(arena).reserved, 16); /* one more than its share is in use */
+	chunk_unref(&chunks[4]);
+	CHECK_EQ(arena_counts(arena).reserved, 4);
+	CHECK_EQ(arena_counts(arena).loans, 1);
+	for (int i = 0; i < 4; i++)
+		chunk_unref(&chunks[i]);
+	reserve_close(&reserve);
+	arena_close(&arena);
+}
+
+/* Each could take half of what is left and wait for the other half for ever. */
+TEST_FIBER(lanes_that_need_a_loan_get_a_whole_one_each_in_turn)
+{
+	enum { LANES = 4 };
+	struct arena *arena = NULL;
+	struct wait_queue end = { 0 };
+	struct needy lanes[LANES];
+	struct group *group = group_open();
+	unsigned full = 0;
+
+	REQUIRE(CHECK_OK(arena_open(LANES * 4 + 12, &arena)));
+	for (int i = 0; i < LANES; i++) {
+		lanes[i] = (struct needy){ .arena = arena, .wants = 16, .end = &end };
+		CHECK_OK(group_spawn(group, "lane", FIBER_STACK_SMALL, take_all, &lanes[i]));
+	}
+	for (int i = 0; i < LANES; i++) {
+		for (int turns = 0; turns < 10; turns++)
+			CHECK_OK(fiber_yield());
+		full = 0;
+		for (int j = 0; j < LANES; j++)
+			full += lanes[j].got == 16;
+		CHECK_EQ(full, 1);
+		CHECK_EQ(lanes[i].got, 16);
+		lanes[i].may_end = true;
+		wake_all(&end);
+	}
+	CHECK_OK(group_join(&group));
+	CHECK_EQ(arena_counts(arena).loans, LANES);
+	CHECK_EQ(arena_counts(arena).reserved, 0);
+	arena_close(&arena);
+}
+
+struct returner {
+	struct chunk **chunk;
+};
+
+static enum err give_back(void *argument)
+{
+	chunk_unref(((struct returner *)argument)->chunk);
+	return OK;
+}
+
+TEST_FIBER(a_lane_whose_own_chunk_comes_home_needs_no_loan_and_blocks_none)
+{
+	struct arena *arena = NULL;
+	struct reserve *patient = NULL, *other = NULL, *lender = NULL;
+	struct chunk *mine[2], *theirs[4], *next = NULL;
+	struct returner returner = { &mine[0] };
+	struct group *group = group_open();
+
+	REQUIRE(CHECK_OK(arena_open(6, &arena)));
+	REQUIRE(CHECK_OK(reserve_open(arena, 3, LATER, &lender)));
+	REQUIRE(CHECK_OK(reserve_open_lending(arena, 2, 4, LATER, &patient)));
+	REQUIRE(CHECK_OK(reserve_open_lending(arena, 1, 3, LATER, &other)));
+	for (int i = 0; i < 2; i++)
+		REQUIRE(CHECK_OK(chunk_wait(patient, LATER, &mine[i])));
+	CHECK_OK(group_spawn(group, "home", FIBER_STACK_SMALL, give_back, &returner));
+	CHECK_OK(chunk_wait(patient, LATER, &next)); /* it asks for a loan that is not there */
+	CHECK_OK(group_join(&group));
+	CHECK_EQ(arena_counts(arena).loans, 0);
+	reserve_close(&lender);
+	for (int i = 0; i < 3; i++)
+		CHECK_OK(chunk_wait(other, LATER, &theirs[i]));
+	CHECK_EQ(arena_counts(arena).loans, 1);
+	for (int i = 0; i < 3; i++)
+		chunk_unref(&theirs[i]);
+	chunk_unref(&next);
+	chunk_unref(&mine[1]);
+	reserve_close(&patient);
+	reserve_close(&other);
+	arena_close(&arena);
+}

@@ -121,8 +121,10 @@ TEST(a_second_run_is_told_who_holds_the_ledger)
 	CHECK_EQ(run.pid, holder->pid);
 	CHECK_EQ(run.started_wall_s, 11);
 	CHECK_EQ(run.ended_wall_s, 0);
+	CHECK(!ledger_is_free(test_directory()));
 
 	CHECK_EQ(child_end(holder), OK);
+	CHECK(ledger_is_free(test_directory()));
 	child_free(holder);
 	second = child_open(test_directory(), open_and_finish);
 	CHECK_EQ(child_end(second), OK);
@@ -136,9 +138,11 @@ TEST(a_killed_holder_holds_nothing)
 	struct child *holder = child_open(test_directory(), hold), *second;
 	char byte;
 
+	CHECK(!ledger_is_free("/nonexistent")); /* it cannot be told */
 	REQUIRE(read(holder->to_parent[0], &byte, 1) == 1);
 	must(kill(holder->pid, SIGKILL) == 0);
 	CHECK_EQ(child_end(holder), -1);
+	CHECK(ledger_is_free(test_directory()));
 	child_free(holder);
 	second = child_open(test_directory(), open_and_finish);
 	CHECK_EQ(child_end(second), OK);

@@ -125,6 +125,19 @@ TEST(a_silent_batch_is_not_taken_for_a_process_that_got_its_number)
 	CHECK_EQ(view.life, STATUS_INTERRUPTED);
 }
 
+TEST(a_run_whose_ledger_nobody_holds_is_interrupted_whatever_it_noted)
+{
+	struct ledger_run run = batch_run();
+
+	status_view_close(&view);
+	view = (struct status_view){ .is_free = true };
+	status_view_begin(&view, &run, NSEC_SECOND, NOW_S);
+	CHECK_EQ(view.life, STATUS_INTERRUPTED);
+	run.ended_wall_s = run.updated_wall_s;
+	status_view_begin(&view, &run, NSEC_SECOND, NOW_S);
+	CHECK_EQ(view.life, STATUS_ENDED);
+}
+
 TEST(a_copy_is_interrupted_as_soon_as_its_process_is_gone)
 {
 	struct ledger_run run = { .pid = PID_OF_NOBODY,

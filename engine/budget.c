@@ -1,0 +1,224 @@
+/* See budget.h. */
+#include "engine/budget.h"
+
+#include <stdatomic.h>
+
+#include "engine/limits.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct budget present = {
+	.chunks = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
+	.chunks_most = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
+	.arena_chunks = ARENA_CHUNKS_DEFAULT,
+	.recv_held = RECV_BUFFERS_HELD_MAX,
+	.batches = BATCHES_MAX,
+	.frame_bytes = FRAME_BYTES,
+	.put_bytes = WRITE_BYTES,
+	.lines_bytes = PACK_LINES_BYTES_MAX,
+	.filled = PACKS_FILLED_MAX,
+};
+
+const struct budget *budget(void)
+{
+	return &present;
+}
+
+/* One mailbox has the machine for itself. */
+static void plan_alone(struct budget *plan)
+{
+	unsigned further = plan->shape.connections - 1;
+
+	plan->chunks = LANE_CHUNKS_RESERVED + further * LANE_CHUNKS_PER_READER;
+	plan->chunks_most = plan->chunks;
+	plan->arena_chunks = plan->chunks;
+	plan->recv_held = RECV_BUFFERS_HELD_MAX;
+	plan->batches = BATCHES_MAX;
+	plan->frame_bytes = FRAME_BYTES;
+	plan->put_bytes = WRITE_BYTES;
+	plan->lines_bytes = PACK_LINES_BYTES_MAX;
+	plan->filled = PACKS_FILLED_MAX;
+}
+
+static unsigned pairs_per_worker(const struct budget_shape *shape)
+{
+	return (shape->pairs + shape->workers - 1) / shape->workers;
+}
+
+static void plan_sharing(struct budget *plan)
+{
+	const struct budget_shape *shape = &plan->shape;
+	unsigned lanes = (shape->lanes + shape->workers - 1) / shape->workers;
+
+	plan->chunks = LANE_CHUNKS_SHARING + shape->connections * LANE_CHUNKS_SHARING_PER_READER;
+	plan->chunks_most = (shape->connections + 1) * LANE_CHUNKS_PER_READER;
+	plan->arena_chunks =
+		lanes * plan->chunks + ARENA_LOANS * (plan->chunks_most - plan->chunks);
+	plan->recv_held = (unsigned)max_u64(
+		RECV_BUFFERS_HELD_MIN,
+		min_u64(RECV_BUFFERS_HELD_MAX / 2, RECV_BUFFERS_COUNT / pairs_per_worker(shape)));
+	plan->batches = BATCHES_OF_MANY;
+	plan->frame_bytes = FRAME_BYTES_OF_MANY;
+	plan->put_bytes = WRITE_BYTES_OF_MANY;
+	plan->lines_bytes = PACK_LINES_BYTES_OF_MANY;
+	plan->filled = PACKS_FILLED_OF_MANY;
+}
+
+void budget_set(const struct budget_shape *shape)
+{
+	must(shape->workers > 0 && shape->lanes > 0);
+	must(shape->connections > 0 && shape->connections <= LANE_READERS_MAX);
+	present.shape = *shape;
+	if (shape->lanes == 1)
+		plan_alone(&present);
+	else
+		plan_sharing(&present);
+}
+
+/* ---- what was taken ---- */
+
+static _Atomic uint64_t now[BUDGET_PARTS], high[BUDGET_PARTS];
+
+static const struct {
+	const char *name, *text;
+} parts[] = {
+#define BUDGET_PART(id, name, text) { name, text },
+	BUDGET_PARTS_ALL(BUDGET_PART)
+#undef BUDGET_PART
+};
+
+const char *budget_part_name(enum budget_part part)
+{
+	return parts[part].name;
+}
+
+const char *budget_part_text(enum budget_part part)
+{
+	return parts[part].text;
+}
+
+void budget_take(enum budget_part part, size_t bytes)
+{
+	uint64_t is = atomic_fetch_add_explicit(&now[part], bytes, memory_order_relaxed) + bytes;
+	uint64_t was = atomic_load_explicit(&high[part], memory_order_relaxed);
+
+	while (is > was &&
+	       !atomic_compare_exchange_weak_explicit(&high[part], &was, is, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+void budget_give(enum budget_part part, size_t bytes)
+{
+	atomic_fetch_sub_explicit(&now[part], bytes, memory_order_relaxed);
+}
+
+void budget_hold(enum budget_part part, size_t *held, size_t bytes)
+{
+	if (bytes > *held)
+		budget_take(part, bytes - *held);
+	else if (bytes < *held)
+		budget_give(part, *held - bytes);
+	*held = bytes;
+}
+
+uint64_t budget_high(enum budget_part part)
+{
+	return atomic_load_explicit(&high[part], memory_order_relaxed);
+}
+
+/* ---- what may be taken ---- */
+
+/* The arena's address space ends at a huge page. */
+static uint64_t arena_bound(void)
+{
+	return present.shape.workers *
+	       round_up((uint64_t)present.arena_chunks * CHUNK_BYTES, 2 * MIB);
+}
+
+/* A worker's buffers. They grow when every one of them is held by somebody who waits: one
+ * connection of few may be given all of them before it sees that it should pause, and the others
+ * need some. */
+static uint64_t receive_bound(void)
+{
+	uint64_t held = (uint64_t)pairs_per_worker(&present.shape) * present.recv_held;
+
+	return present.recv_held == RECV_BUFFERS_HELD_MAX ? RECV_BUFFERS_COUNT + held
+							  : max_u64(RECV_BUFFERS_COUNT, held);
+}
+
+static uint64_t batch_bound(void)
+{
+	return 2 * present.frame_bytes + present.frame_bytes / 256 +
+	       (uint64_t)BATCH_FRAMES_MAX * (FRAME_OVERHEAD_BYTES + 16);
+}
+
+/* The lines, the sums and the seal's records of the pack being filled, whose buffers double as they
+ * grow; of those that are complete, records and compressed lines, and these twice of the one whose
+ * seal was given to the ledger. */
+static uint64_t packs_bound(void)
+{
+	uint64_t lines = present.lines_bytes * 4 / 3, sums = present.lines_bytes / 2;
+
+	return lines + 2 * sums + (present.filled + 2) * (sums / 2 + lines / 4);
+}
+
+static uint64_t lane_bound(enum budget_part part)
+{
+	switch (part) {
+	case BUDGET_BATCHES:
+		return present.batches * batch_bound();
+	case BUDGET_WRITES:
+		return (present.filled + 2) * (uint64_t)WRITE_BUFFERS * present.put_bytes;
+	case BUDGET_PACKS:
+		return packs_bound();
+	default:
+		return 0;
+	}
+}
+
+uint64_t budget_bound(enum budget_part part)
+{
+	const struct budget_shape *shape = &present.shape;
+	uint64_t threads = (uint64_t)shape->workers + shape->offload_threads;
+
+	switch (part) {
+	case BUDGET_PROGRAM:
+		return PROGRAM_BYTES + threads * THREAD_BYTES;
+	case BUDGET_RECEIVE:
+		return shape->workers * receive_bound() * RECV_BUFFER_BYTES;
+	case BUDGET_ARENA:
+		return arena_bound();
+	case BUDGET_STACKS: /* and a few of the run's own */
+		return (4 + shape->workers + (uint64_t)shape->pairs) * FIBER_STACK_BYTES_USED +
+		       (uint64_t)shape->lanes * LANE_STACKS * FIBER_STACK_BYTES_SHALLOW;
+	case BUDGET_LANES:
+		return (uint64_t)shape->lanes * LANE_BYTES;
+	case BUDGET_CONNECTIONS:
+		return (uint64_t)shape->pairs * CONNECTION_BYTES;
+	case BUDGET_COMPRESSORS:
+		return threads * shape->compressor_bytes;
+	case BUDGET_LEDGER:
+		return LEDGER_CACHE_BYTES + 2 * MIB + (1 + shape->workers) * (MIB / 4);
+	case BUDGET_WAITING:
+		return MIB / 4 + shape->waiting * WAITING_BYTES;
+	default:
+		return shape->lanes * lane_bound(part);
+	}
+}
+
+uint64_t budget_bound_sum(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned part = 0; part < BUDGET_PARTS; part++)
+		sum += budget_bound((enum budget_part)part);
+	return sum;
+}
+
+uint64_t budget_promise(void)
+{
+	const struct budget_shape *shape = &present.shape;
+
+	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES;
+}

@@ -1,0 +1,77 @@
+/* What each part of the program may take of memory, and what it took. The sizes of the parts follow
+ * from the run's shape: one mailbox alone gets wide buffers, many at once get small ones, so that
+ * the sum stays below what is promised (BUDGET_* below; docs/ARCHITECTURE.md). Set once, before
+ * threads start; read from any thread. Not for: handing out memory. */
+#ifndef MAILHAUL_BUDGET_H
+#define MAILHAUL_BUDGET_H
+
+#include "engine/base.h"
+
+/* The run's shape. */
+struct budget_shape {
+	unsigned workers;
+	unsigned lanes;	      /* mailboxes under way at once, on all workers */
+	unsigned connections; /* most that one mailbox may have with its source */
+	unsigned pairs;	      /* connections with sources at once, in all */
+	uint64_t waiting;     /* mailboxes of the list */
+	unsigned offload_threads;
+	size_t compressor_bytes; /* of one compressor's context */
+};
+
+/* What follows from it for a lane. */
+struct budget {
+	struct budget_shape shape;
+	unsigned chunks;       /* of the arena that a lane always has */
+	unsigned chunks_most;  /* that it may have with a loan: enough for its largest messages */
+	unsigned arena_chunks; /* of a worker */
+	unsigned recv_held;    /* receive buffers that one connection may hold */
+	unsigned batches;      /* on their way through the compressor */
+	size_t frame_bytes;    /* the longest zstd frame, and what a batch holds */
+	size_t put_bytes;      /* a write buffer: each object being written has two */
+	size_t lines_bytes;    /* index lines of a pack before it is closed */
+	unsigned filled;       /* complete packs that wait to be sealed */
+};
+void budget_set(const struct budget_shape *);
+/* Unless set: one mailbox with LANE_READERS_MAX connections. */
+const struct budget *budget(void);
+
+/* ---- what was taken ---- */
+
+/* BUDGET_PART(name, what it is) */
+#define BUDGET_PARTS_ALL(BUDGET_PART)                                                              \
+	BUDGET_PART(PROGRAM, "program", "code, libraries and their tables, threads")               \
+	BUDGET_PART(RECEIVE, "receive", "receive buffers of the workers' rings")                   \
+	BUDGET_PART(ARENA, "arena", "message bytes on their way")                                  \
+	BUDGET_PART(STACKS, "stacks", "fibers' stacks")                                            \
+	BUDGET_PART(LANES, "lanes", "mailboxes under way: pipe, plan, report")                     \
+	BUDGET_PART(CONNECTIONS, "connections", "conversations with sources")                      \
+	BUDGET_PART(COMPRESSORS, "compressors", "compressors' contexts, one a thread")             \
+	BUDGET_PART(BATCHES, "batches", "frames on their way through the compressor")              \
+	BUDGET_PART(WRITES, "writes", "write buffers of objects")                                  \
+	BUDGET_PART(PACKS, "packs", "index lines, sums and seals of packs not settled yet")        \
+	BUDGET_PART(LEDGER, "ledger", "the storage's cache, and queues")                           \
+	BUDGET_PART(WAITING, "waiting", "mailboxes of the list")
+
+enum budget_part {
+#define BUDGET_PART(id, name, text) BUDGET_##id,
+	BUDGET_PARTS_ALL(BUDGET_PART)
+#undef BUDGET_PART
+		BUDGET_PARTS
+};
+const char *budget_part_name(enum budget_part);
+const char *budget_part_text(enum budget_part);
+
+/* A part took or gave back bytes. Any thread. */
+void budget_take(enum budget_part, size_t bytes);
+void budget_give(enum budget_part, size_t bytes);
+/* The same for somebody whose share of a part grows and shrinks: *held becomes `bytes`. */
+void budget_hold(enum budget_part, size_t *held, size_t bytes);
+/* The most it ever held at once; 0 where nobody counts. */
+uint64_t budget_high(enum budget_part);
+/* The most it may hold in a run of this shape. */
+uint64_t budget_bound(enum budget_part);
+uint64_t budget_bound_sum(void);
+/* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox. */
+uint64_t budget_promise(void);
+
+#endif
