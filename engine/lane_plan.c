@@ -64,7 +64,7 @@ struct plan {
 	unsigned asks_count;
 	struct suspects suspects;
 	uint64_t skipped;
-	bool advanced; /* a hopeless message was skipped or left in this attempt */
+	bool advanced;		/* a hopeless message was skipped or left in this attempt */
 	unsigned left_in_a_row; /* and nothing was settled since */
 	bool paused;
 };

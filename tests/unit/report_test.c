@@ -76,11 +76,11 @@ TEST(each_kind_of_error_has_the_exit_code_users_were_promised)
 		enum err error;
 		int exit_code;
 	} rows[] = {
-		{ ERR_NET_REFUSED, 101 }, { ERR_NET_NAME, 101 },     { ERR_TLS_UNTRUSTED, 12 },
-		{ ERR_TLS_HOSTNAME, 12 }, { ERR_IMAP_LOGIN, 161 },   { ERR_SINK_FOREIGN, 73 },
-		{ ERR_DISK_DENIED, 73 },  { ERR_DISK_FULL, 74 },     { ERR_DISK_IO, 74 },
-		{ ERR_LEDGER_BUSY, 75 },  { ERR_SINK_BUSY, 75 },     { ERR_INPUT_SECRET, 65 },
-		{ ERR_SINK_QUOTA, 113 },  { ERR_SINK_DAMAGED, 121 }, { ERR_INPUT_USAGE, 64 },
+		{ ERR_NET_REFUSED, 101 },   { ERR_NET_NAME, 101 },     { ERR_TLS_UNTRUSTED, 12 },
+		{ ERR_TLS_HOSTNAME, 12 },   { ERR_IMAP_LOGIN, 161 },   { ERR_SINK_FOREIGN, 73 },
+		{ ERR_DISK_DENIED, 73 },    { ERR_DISK_FULL, 74 },     { ERR_DISK_IO, 74 },
+		{ ERR_LEDGER_BUSY, 75 },    { ERR_SINK_BUSY, 75 },     { ERR_INPUT_SECRET, 65 },
+		{ ERR_SINK_QUOTA, 113 },    { ERR_SINK_DAMAGED, 121 }, { ERR_INPUT_USAGE, 64 },
 		{ ERR_DISK_READ_ONLY, 73 },
 	};
 
