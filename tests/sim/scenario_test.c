@@ -163,19 +163,28 @@ static void trouble_stall(struct world *world, uint64_t k)
 	lose_connection(world, NET_STALLS, 1 + k * 997);
 }
 
+/* The first sync, write or read from step k on. */
 static void trouble_sync(struct world *world, uint64_t k)
 {
-	world->faults.sync_no = 1 + (unsigned)(k % 40);
+	world->faults.from_step = k;
+	world->faults.sync_no = 1;
+}
+
+static void trouble_sync_before(struct world *world, uint64_t k)
+{
+	trouble_sync(world, sweep_before(k));
 }
 
 static void trouble_write(struct world *world, uint64_t k)
 {
-	world->faults.write_no = 1 + (unsigned)(k % 60);
+	world->faults.from_step = k;
+	world->faults.write_no = 1;
 }
 
 static void trouble_read(struct world *world, uint64_t k)
 {
-	world->faults.read_no = 1 + (unsigned)(k % 30);
+	world->faults.from_step = k;
+	world->faults.read_no = 1;
 }
 
 static void trouble_slow(struct world *world, uint64_t k)
@@ -250,6 +259,7 @@ SCENARIO(lost_connection, .fill = world_fill, .trouble = trouble_lost_connection
 SCENARIO(stalled_connection, .fill = world_fill, .trouble = trouble_stall,
 	 .between = back_to_normal)
 SCENARIO(slow_machine, .fill = world_fill, .trouble = trouble_slow)
-SCENARIO(failed_fsync, .fill = world_fill, .trouble = trouble_sync)
-SCENARIO(failed_write, .fill = world_fill, .trouble = trouble_write)
-SCENARIO(failed_read, .fill = fill_small, .trouble = trouble_read)
+SCENARIO(failed_fsync, .fill = world_fill, .trouble = trouble_sync, .is_uncut = true)
+SCENARIO(failed_fsync_and_a_cut, .fill = world_fill, .trouble = trouble_sync_before)
+SCENARIO(failed_write, .fill = world_fill, .trouble = trouble_write, .is_uncut = true)
+SCENARIO(failed_read, .fill = fill_small, .trouble = trouble_read, .is_uncut = true)

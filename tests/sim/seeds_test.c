@@ -153,12 +153,14 @@ static void add_faults(struct world *world, struct dice *dice)
 	}
 	if (one_in(dice, 6))
 		faults->room_bytes = 4096 * (1 + up_to(dice, 300));
+	if (!one_in(dice, 4))
+		faults->from_step = 1 + below(dice, 250);
 	if (one_in(dice, 5))
-		faults->sync_no = 1 + (unsigned)up_to(dice, 60);
+		faults->sync_no = 1 + (unsigned)up_to(dice, 20);
 	if (one_in(dice, 6))
-		faults->write_no = 1 + (unsigned)up_to(dice, 120);
+		faults->write_no = 1 + (unsigned)up_to(dice, 40);
 	if (one_in(dice, 8))
-		faults->read_no = 1 + (unsigned)up_to(dice, 60);
+		faults->read_no = 1 + (unsigned)up_to(dice, 20);
 	faults->slow = one_in(dice, 5);
 	if (one_in(dice, 4)) {
 		faults->wall_jumps_at = 1 + up_to(dice, 500);
@@ -171,13 +173,14 @@ static void tell(const struct world *world, const struct world_faults *faults)
 {
 	if (sweep_asked("RUNS") != 1)
 		return;
-	printf("  bad connections %u within %llu bytes, room %llu, sync %u, write %u, read %u, "
-	       "slow %d, clock %lld s at %llu, cut at %llu, people at %llu\n",
+	printf("  bad connections %u within %llu bytes, room %llu, sync %u, write %u, read %u from "
+	       "step "
+	       "%llu, slow %d, clock %lld s at %llu, cut at %llu, people at %llu\n",
 	       faults->bad_connections, (unsigned long long)faults->bad_bytes,
 	       (unsigned long long)faults->room_bytes, faults->sync_no, faults->write_no,
-	       faults->read_no, faults->slow, (long long)faults->wall_jump_s,
-	       (unsigned long long)faults->wall_jumps_at, (unsigned long long)world->cut_at,
-	       (unsigned long long)world->happens_at);
+	       faults->read_no, (unsigned long long)faults->from_step, faults->slow,
+	       (long long)faults->wall_jump_s, (unsigned long long)faults->wall_jumps_at,
+	       (unsigned long long)world->cut_at, (unsigned long long)world->happens_at);
 }
 
 /* A run that anything may happen to; it may end in any way but a wrong one. */

@@ -34,6 +34,11 @@ uint64_t sweep_every(uint64_t count, uint64_t wanted)
 	return count <= wanted ? 1 : (count + wanted - 1) / wanted;
 }
 
+uint64_t sweep_before(uint64_t k)
+{
+	return 1 + (k * 2654435761u >> 7) % k;
+}
+
 /* ---- what must hold ---- */
 
 bool sweep_is_harmless(const struct world *world)
@@ -164,9 +169,9 @@ static bool cut_first(struct sweep *sweep, uint64_t k)
 		scenario->trouble(world, k);
 	if (scenario->meanwhile) {
 		world->happens = scenario->meanwhile;
-		world->happens_at = 1 + (k * 2654435761u >> 7) % k;
+		world->happens_at = sweep_before(k);
 	}
-	if (!cut(world, k, scenario->trouble != NULL))
+	if (!cut(world, scenario->is_uncut ? 0 : k, scenario->trouble != NULL))
 		return false;
 	if (scenario->between)
 		scenario->between(world);

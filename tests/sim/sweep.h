@@ -23,6 +23,7 @@ struct scenario {
 	void (*fill)(struct world *); /* the mailbox, and the world it lies in */
 	/* What else goes wrong in the run that is cut at step k; it may then end with an error. */
 	void (*trouble)(struct world *, uint64_t k);
+	bool is_uncut; /* the trouble is all of it: no cut but in the recovery */
 	void (*meanwhile)(struct world *); /* what people do to the mailbox during that run, */
 	void (*between)(struct world *);   /* and before the next one */
 };
@@ -56,6 +57,8 @@ void sweep_cuts(struct sweep *, uint64_t usual);
  * SIM_ALL=1: eight times as many, each by every seventh. */
 void sweep_second_cuts(struct sweep *, uint64_t firsts, uint64_t seconds);
 
+/* A step before step k, any of them, the same each time. */
+uint64_t sweep_before(uint64_t k);
 /* Every how many-th of `count`, so that about `wanted` are taken. */
 uint64_t sweep_every(uint64_t count, uint64_t wanted);
 

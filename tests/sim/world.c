@@ -129,6 +129,13 @@ static void stuck(void *owner, const char *why)
 	leave();
 }
 
+static void arm_disk(struct world *world)
+{
+	disk_fail_sync(world->disk, world->faults.sync_no);
+	disk_fail_write(world->disk, world->faults.write_no);
+	disk_fail_read(world->disk, world->faults.read_no);
+}
+
 /* What comes from outside comes between two steps: the wish to drain as a signal would, and what
  * people do to the mailbox. */
 static void passed(void *owner)
@@ -137,6 +144,8 @@ static void passed(void *owner)
 
 	if (world->drain_after && sim_steps() == world->drain_after)
 		shard_request(SHARD_DRAIN);
+	if (world->faults.from_step && sim_steps() == world->faults.from_step)
+		arm_disk(world);
 	if (world->happens_at && sim_steps() == world->happens_at) {
 		world->happens(world);
 		world->result->happened = true;
@@ -150,9 +159,8 @@ static void arm(struct world *world)
 	net_weather(faults->bad_connections, faults->bad_bytes, WORLD_PAUSE_MAX);
 	if (faults->room_bytes)
 		disk_limit(world->disk, faults->room_bytes);
-	disk_fail_sync(world->disk, faults->sync_no);
-	disk_fail_write(world->disk, faults->write_no);
-	disk_fail_read(world->disk, faults->read_no);
+	if (!faults->from_step)
+		arm_disk(world);
 }
 
 static void live(struct world *world, world_body *body, void *argument)

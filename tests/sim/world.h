@@ -47,7 +47,8 @@ struct world_faults {
 	unsigned bad_connections;	     /* so many meet accidents of the dice, */
 	uint64_t bad_bytes;		     /* in their first so many bytes */
 	uint64_t room_bytes;		     /* the disk is full at so many */
-	unsigned sync_no, write_no, read_no; /* this sync, write or read of a file fails: EIO */
+	unsigned sync_no, write_no, read_no; /* this sync, write or read of a file fails: EIO, */
+	uint64_t from_step;		     /* counted from this step on */
 	bool slow;			     /* operations take seconds now and then */
 	uint64_t wall_jumps_at;		     /* the wall clock is set at this step, */
 	int64_t wall_jump_s;		     /* by so much, for good */
