@@ -326,8 +326,16 @@ enum err imap_wire_send_more(struct imap_wire *wire)
 
 enum err imap_wire_flush(struct imap_wire *wire)
 {
+	bool had_note = err_note()->error != OK;
+	enum err e;
+
 	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
-	return conn_flush(wire->conn);
+	e = conn_flush(wire->conn);
+	if (e != ERR_NET_RESET && e != ERR_NET_CLOSED)
+		return e;
+	if (!had_note)
+		err_note_clear();
+	return OK;
 }
 
 bool imap_wire_add_string(struct imap_wire *wire, struct text text, bool literal_plus)

@@ -93,6 +93,8 @@ unsigned imap_wire_begin(struct imap_wire *);
 enum err imap_wire_send(struct imap_wire *) MUST_CHECK;
 /* The same for what the server asked for with "+": a SASL message or a literal's bytes. */
 enum err imap_wire_send_more(struct imap_wire *) MUST_CHECK;
+/* OK also where the server has gone meanwhile: why it went ("* BYE [UNAVAILABLE] ...") may be there
+ * to be read, and where it is not, reading meets the failure again. So an answer must be read. */
 enum err imap_wire_flush(struct imap_wire *) MUST_CHECK;
 /* A string argument: quoted, or as literal where it must be and `literal_plus` allows; false if it
  * can be sent in no way. */

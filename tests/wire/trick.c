@@ -175,13 +175,15 @@ const char *wire_way_words(const struct wire_way *way, const struct wire_script 
 unsigned wire_lines_for_tricks(const char *path)
 {
 	struct wire_script *script = calloc(1, sizeof *script);
+	bool long_form = getenv("WIRE_LONG");
 	unsigned count = 0;
 
 	must(script);
 	wire_read(script, path);
 	for (unsigned i = 0; i < script->count; i++)
 		if (strncmp(script->lines[i].text, "account ", 8) == 0 &&
-		    strstr(script->lines[i].text, "tricks=yes"))
+		    (strstr(script->lines[i].text, "tricks=yes") ||
+		     (long_form && strstr(script->lines[i].text, "tricks=long"))))
 			count = script->count;
 	wire_free(script);
 	free(script);

@@ -36,7 +36,8 @@ struct wire_way {
  * call. */
 void wire_cut_like(const struct wire_way *);
 const char *wire_way_words(const struct wire_way *, const struct wire_script *, char to[300]);
-/* How many lines the file has, if it says "account ... tricks=yes"; else 0. */
+/* How many lines the file has, if it says "account ... tricks=yes", or tricks=long and WIRE_LONG is
+ * set; else 0. */
 unsigned wire_lines_for_tricks(const char *path);
 
 #endif
