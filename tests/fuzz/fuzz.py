@@ -89,7 +89,7 @@ def campaign(name, seconds, quiet):
     while True:
         # In slices, so that quiet can be asked for; each starts from what was found.
         left = seconds - (time.monotonic() - begun)
-        slice_s = max(30, min(left, 300)) if left > 0 else max(30, quiet - (time.monotonic() - last))
+        slice_s = max(1, min(left, 300)) if left > 0 else max(30, quiet - (time.monotonic() - last))
         run = Run(command(name, '-max_total_time=%d' % slice_s, found, *inputs(name)))
         known, code = total.edges, run.follow(True)
         executions += run.executions
