@@ -107,8 +107,8 @@ def campaign(name, seconds, quiet):
 
 
 def minimise(name):
-    """What has edges that the seeds do not have, by as few inputs as possible; not while a campaign goes on. Inputs with a name of their own (not a hash)
-    are faults of the past and stay as they are."""
+    """What has edges that the seeds do not have, by as few inputs as possible; not while a campaign goes on. Inputs with a
+    name of their own (not a hash) are faults of the past and stay as they are."""
     new, corpus, seeds = WORK % name + '/minimal', CORPUS % name, '%s/%s' % (SEEDS, name)
     shutil.rmtree(new, ignore_errors=True)
     os.makedirs(corpus, exist_ok=True)
