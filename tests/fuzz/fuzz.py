@@ -89,7 +89,7 @@ def campaign(name, seconds, quiet):
     while True:
         # In slices, so that quiet can be asked for; each starts from what was found.
         left = seconds - (time.monotonic() - begun)
-        slice_s = max(30, min(left, 300)) if left > 0 else max(30, quiet - (time.monotonic() - last))
+        slice_s = max(1, min(left, 300)) if left > 0 else max(30, quiet - (time.monotonic() - last))
         run = Run(command(name, '-max_total_time=%d' % slice_s, found, *inputs(name)))
         known, code = total.edges, run.follow(True)
         executions += run.executions
@@ -107,8 +107,8 @@ def campaign(name, seconds, quiet):
 
 
 def minimise(name):
-    """What has edges that the seeds do not have, by as few inputs as possible; not while a campaign goes on. Inputs with a name of their own (not a hash)
-    are faults of the past and stay as they are."""
+    """What has edges that the seeds do not have, by as few inputs as possible; not while a campaign goes on. Inputs with a
+    name of their own (not a hash) are faults of the past and stay as they are."""
     new, corpus, seeds = WORK % name + '/minimal', CORPUS % name, '%s/%s' % (SEEDS, name)
     shutil.rmtree(new, ignore_errors=True)
     os.makedirs(corpus, exist_ok=True)

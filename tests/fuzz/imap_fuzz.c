@@ -40,6 +40,7 @@ struct play {
 	struct box *boxes;
 	unsigned boxes_count, box_at, asked;
 	struct source *source;
+	bool secured;
 };
 
 /* ---- the server ---- */
@@ -60,10 +61,14 @@ static void *accepted(void *owner, struct net_conn *conn)
 	return owner;
 }
 
+/* Whatever the server says, nobody logs in before TLS begins. */
 static void received(void *session, struct net_conn *conn, const void *from, size_t n)
 {
-	(void)from, (void)n;
-	say_more(session, conn);
+	struct play *play = session;
+
+	play->secured |= memmem(from, n, " STARTTLS", 9) != NULL;
+	must(play->secured || (!memmem(from, n, " LOGIN ", 7) && !memmem(from, n, " AUTH", 5)));
+	say_more(play, conn);
 }
 
 /* ---- the client ---- */
@@ -189,7 +194,9 @@ FUZZ_FIBER(imap)
 				   .connect_timeout = IO_TIMEOUT,
 				   .met = met };
 	struct text filled = fuzz_fill(input);
-	struct play play = { .said = text_of(beginning->said), .input = filled };
+	struct play play = { .said = text_of(beginning->said),
+			     .input = filled,
+			     .secured = strcmp(beginning->scheme, "imaps") == 0 };
 	struct reserve *reserve = NULL;
 
 	if (!password)

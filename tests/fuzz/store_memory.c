@@ -1,3 +1,4 @@
+/* See store_memory.h. */
 #include "tests/fuzz/store_memory.h"
 
 #include "engine/err.h"
