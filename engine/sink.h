@@ -19,6 +19,7 @@ struct receipt {
 	uint64_t box_no, no;
 	uint64_t size_bytes;
 	struct digest digest;
+	uint64_t mark; /* mail_mark() of the item's meta; 0: not known any more */
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;
@@ -31,8 +32,8 @@ enum seal_fate {
 	SEAL_ABSENT,  /* not there: its messages are planned again under a new key */
 };
 
-/* What became of a message that an earlier run moved: recorded beside it, never over it. Telling the
- * same change twice is harmless: the last one told about a message holds. */
+/* What became of a message that an earlier run moved: recorded beside it, never over it. Telling
+ * the same change twice is harmless: the last one told about a message holds. */
 enum change_kind {
 	CHANGE_REFLAGGED,  /* `meta`: flags and keywords as they are now */
 	CHANGE_VANISHED,   /* it is not in the source's folder any more */
