@@ -19,6 +19,8 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
+	/* Of messages moved before: what became of them in the source since. */
+	uint64_t messages_reflagged, messages_vanished, messages_renumbered;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
 	uint64_t connections;		       /* with the source, open now */
@@ -38,6 +40,7 @@ struct lane_config {
 	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
 	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere; /* see engine/retry.h */
+	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
 	bool dry_run;		   /* list and count; nothing is written but the report */
 	nsec finish_timeout;	   /* for LOGOUT and the like */
 };

@@ -33,7 +33,10 @@ struct plan_box {
 	bool walked, left_out;
 	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
+	bool renamed;
+	uint64_t scan_to; /* what was planned before this run; 0: nothing to scan, or scanned */
 	char *name, *raw;
+	struct cursor *before, *cursor; /* while there is something to scan */
 };
 
 /* An asking not answered yet, oldest first. */
@@ -82,6 +85,8 @@ void plan_close(struct plan **plan)
 	for (size_t i = 0; i < p->boxes_count; i++) {
 		free(p->boxes[i].name);
 		free(p->boxes[i].raw);
+		free(p->boxes[i].before);
+		free(p->boxes[i].cursor);
 	}
 	for (struct plan_range *range = p->ranges, *next; range; range = next) {
 		next = range->next;
@@ -137,7 +142,43 @@ static struct plan_box *find_box(const struct plan *plan, uint64_t box_no)
 	return NULL;
 }
 
-enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
+static void fill_box(const struct plan_box *from, struct box *box)
+{
+	box->box_no = from->box_no;
+	box->epoch = from->epoch;
+	box->next_no = from->next_no;
+	bytes_copy(box->name, from->name, strlen(from->name) + 1, BYTES_META);
+	bytes_copy(box->raw, from->raw, strlen(from->raw) + 1, BYTES_META);
+}
+
+/* Nothing can have changed in it that we would hear of. */
+static bool is_unchanged(const struct box *box, bool flags)
+{
+	return !box->renamed && strcmp(box->before.at, box->cursor.at) == 0 && box->cursor.at[0] &&
+	       (box->cursor.exact || !flags);
+}
+
+static struct cursor *cursor_dup(const struct cursor *cursor)
+{
+	struct cursor *copy = malloc(sizeof *copy);
+
+	if (copy)
+		*copy = *cursor;
+	return copy;
+}
+
+static enum err remember_scan(struct plan_box *entry, const struct box *box)
+{
+	entry->scan_to = entry->planned_to - 1;
+	entry->renamed = box->renamed;
+	entry->before = cursor_dup(&box->before);
+	entry->cursor = cursor_dup(&box->cursor);
+	return entry->before && entry->cursor
+		       ? OK
+		       : RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
+}
+
+enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, bool flags)
 {
 	uint64_t epoch_before = 0, planned_to = 0;
 	struct plan_box *entry;
@@ -145,10 +186,7 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 
 	if (e || (e = boxes_grow(plan)))
 		return e;
-	if (epoch_before != box->epoch)
-		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now",
-			     box->name, (unsigned long long)epoch_before,
-			     (unsigned long long)box->epoch);
+	must(epoch_before == box->epoch);
 	if (find_box(plan, box->box_no))
 		return RAISE(ERR_SOURCE_TWINS,
 			     "folder \"%.200s\", as the server spells it \"%.200s\"", box->name,
@@ -170,7 +208,46 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 	if (!entry->name || !entry->raw)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
 	plan->boxes_count++;
+	if (!e && (entry->planned_to > 1 || box->renamed) && !is_unchanged(box, flags))
+		e = remember_scan(entry, box);
 	return e;
+}
+
+bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uint64_t *last)
+{
+	for (; *index < plan->boxes_count; ++*index) {
+		const struct plan_box *at = &plan->boxes[*index];
+
+		if (!at->cursor || at->left_out)
+			continue;
+		fill_box(at, box);
+		box->before = *at->before;
+		box->cursor = *at->cursor;
+		box->renamed = at->renamed;
+		*last = at->scan_to;
+		++*index;
+		return true;
+	}
+	return false;
+}
+
+void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back)
+{
+	struct plan_box *box = find_box(plan, box_no);
+
+	must(box);
+	free(box->before);
+	free(box->cursor);
+	box->before = box->cursor = NULL;
+	box->settled += came_back;
+}
+
+void plan_leave_out(struct plan *plan, uint64_t box_no)
+{
+	struct plan_box *box = find_box(plan, box_no);
+
+	must(box);
+	box->left_out = true;
 }
 
 /* The folder of a range: it is there. */
@@ -180,6 +257,14 @@ static struct plan_box *range_box(const struct plan *plan, const struct plan_ran
 
 	must(box);
 	return box;
+}
+
+void plan_fill_box(const struct plan *plan, uint64_t box_no, struct box *box)
+{
+	const struct plan_box *from = find_box(plan, box_no);
+
+	must(from);
+	fill_box(from, box);
 }
 
 const char *plan_box_name(const struct plan *plan, uint64_t box_no)
@@ -290,11 +375,7 @@ static enum err ask(struct plan *plan, unsigned reader, const struct plan_box *f
 		range->all_asked = true;
 		plan->current = NULL;
 	}
-	box->box_no = from_box->box_no;
-	box->epoch = from_box->epoch;
-	box->next_no = from_box->next_no;
-	bytes_copy(box->name, from_box->name, strlen(from_box->name) + 1, BYTES_META);
-	bytes_copy(box->raw, from_box->raw, strlen(from_box->raw) + 1, BYTES_META);
+	fill_box(from_box, box);
 	return OK;
 }
 

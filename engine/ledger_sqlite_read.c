@@ -68,10 +68,10 @@ enum err ledger_sqlite_seal_next(struct ledger_store *store, struct ledger_call 
 enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *call)
 {
 	struct ledger_totals *totals = call->totals;
-	uint64_t sums[7], open[2];
+	uint64_t sums[8], open[2];
 	bool found;
 	enum err e =
-		ledger_sqlite_query(store, SQL_TOTALS, NUMBERS(call->mailbox_no), sums, 7, &found);
+		ledger_sqlite_query(store, SQL_TOTALS, NUMBERS(call->mailbox_no), sums, 8, &found);
 
 	if (!e)
 		e = ledger_sqlite_query(store, SQL_TOTALS_OPEN, NUMBERS(call->mailbox_no), open, 2,
@@ -81,6 +81,7 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 	*totals = (struct ledger_totals){ .boxes = sums[0],
 					  .boxes_skipped = sums[1],
 					  .bytes_moved = sums[6],
+					  .vanished = sums[7],
 					  .ranges_open = open[0],
 					  .seals_open = open[1] };
 	for (int state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)

@@ -160,6 +160,10 @@ static const struct {
 	{ "LIST-STATUS", IMAP_HAS_LIST_STATUS },
 	{ "SPECIAL-USE", IMAP_HAS_SPECIAL_USE },
 	{ "STATUS=SIZE", IMAP_HAS_STATUS_SIZE },
+	{ "CONDSTORE", IMAP_HAS_CONDSTORE },
+	/* RFC 7162 section 3.2: who has it has CONDSTORE, and ENABLE. */
+	{ "QRESYNC", IMAP_HAS_QRESYNC | IMAP_HAS_CONDSTORE },
+	{ "OBJECTID", IMAP_HAS_OBJECTID },
 };
 
 static unsigned capability_bits(const struct mailimap_capability *capability)

@@ -210,7 +210,7 @@ static void do_uid(struct imap_session *session, struct text rest)
 		model->refuse_fetches--;
 		imap_model_done(session, "NO [UNAVAILABLE] Try again later");
 	} else {
-		model->counts->fetches++;
+		*(strcasestr(items, "BODY") ? &model->counts->fetches : &model->counts->looks) += 1;
 		imap_model_fetch(session, set, items);
 		imap_model_done(session, "OK Fetch completed");
 	}

@@ -28,7 +28,9 @@ struct imap_model_box {
 
 /* What was asked, all connections of one process; lies where the judge can read it. */
 struct imap_model_counts {
-	unsigned connections, logins, examines, fetches, messages_sent;
+	unsigned connections, logins, examines, messages_sent;
+	unsigned fetches; /* of bodies; those of flags alone are looks */
+	unsigned looks;
 	unsigned changes; /* commands that would not leave the server as it was */
 	unsigned unknown; /* commands the model does not know */
 	char unknown_line[80];
