@@ -91,7 +91,8 @@ static const char *const texts[SQL_COUNT] = {
 		       " AND box_no >= ?2 AND box_no <= ?3 ORDER BY box_no, no",
 	[SQL_SOUGHT_LIKELY] = "SELECT was.box_no FROM box AS is_now JOIN box AS was INDEXED BY"
 			      " box_former USING (mailbox_no, name) WHERE is_now.box_no = ?1"
-			      " AND was.former = 1 ORDER BY was.box_no DESC LIMIT 1",
+			      " AND was.former <> 0 AND was.former = 1"
+			      " ORDER BY was.box_no DESC LIMIT 1",
 	[SQL_SOUGHT_BOX] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
 			   " AND box_no > ?2 AND former = 1 ORDER BY box_no LIMIT 1",
 	[SQL_SOUGHT_NAME] = "SELECT name, epoch FROM box WHERE box_no = ?1",

@@ -12,6 +12,7 @@ struct imap_model_message {
 	uint32_t uid;
 	char flags[64]; /* "\\Seen $Forwarded" */
 	char date[32];	/* "17-Jul-1996 02:44:25 -0700" */
+	uint64_t modseq;
 	uint8_t *bytes;
 	size_t length;
 };
@@ -24,6 +25,14 @@ struct imap_model_box {
 	bool subscribed;
 	unsigned messages_count;
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
+	/* RFC 7162: what changed last, and what was expunged when. */
+	uint64_t modseq;
+	unsigned gone_count;
+	struct {
+		uint32_t uid;
+		uint64_t modseq;
+	} gone[IMAP_MODEL_MESSAGES_MAX];
+	char id[32]; /* RFC 8474: MAILBOXID */
 };
 
 /* What was asked, all connections of one process; lies where the judge can read it. */
@@ -46,12 +55,17 @@ struct imap_model {
 	unsigned end_count;
 	uint64_t end_after;
 	bool end_is_reset;
+	unsigned replace_at_examine; /* the first folder is made anew before that EXAMINE of a
+					process */
 	unsigned refuse_fetches;   /* so many FETCH commands get NO [UNAVAILABLE] */
 	uint64_t bytes_per_second; /* 0: no limit */
 };
 
 extern const char imap_model_capabilities_plain[];    /* IMAP4rev1, little else */
 extern const char imap_model_capabilities_extended[]; /* as Dovecot's */
+extern const char imap_model_capabilities_condstore[]; /* and CONDSTORE, */
+extern const char imap_model_capabilities_qresync[];   /* and QRESYNC, */
+extern const char imap_model_capabilities_objectid[];  /* and OBJECTID */
 
 /* `name` is borrowed for the model's life. */
 struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, const char *name,
@@ -59,6 +73,14 @@ struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, 
 /* Takes a copy of the bytes. The uid is the next one. */
 struct imap_model_message *imap_model_add_message(struct imap_model_box *, const char *flags,
 						  const char *date, const void *, size_t);
+/* Somebody changes the mailbox, between two processes. */
+void imap_model_flag(struct imap_model_box *, unsigned index, const char *flags);
+void imap_model_expunge(struct imap_model_box *, unsigned index);
+/* Another UIDVALIDITY; the messages have new UIDs, in the same order, from `first` on. */
+void imap_model_replace(struct imap_model_box *, uint32_t first);
+void imap_model_remove_box(struct imap_model *, unsigned index);
+/* `name` is borrowed for the model's life. */
+void imap_model_rename(struct imap_model_box *, const char *raw, const char *name);
 void imap_model_listen(struct imap_model *, uint16_t port);
 /* Frees the messages' bytes. */
 void imap_model_clear(struct imap_model *);
