@@ -19,8 +19,7 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
-	/* Of messages moved before: what became of them in the source since. */
-	uint64_t messages_reflagged, messages_vanished, messages_renumbered;
+	struct batch_changes changes;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
 	uint64_t connections;		       /* with the source, open now */

@@ -155,7 +155,7 @@ static enum err take_flags(struct look *look, size_t i, const struct mail_meta *
 		return OK;
 	look->came_back += back;
 	if (seen->mark != mark || back)
-		look->lane->progress->messages_reflagged += !verdict->mark;
+		look->lane->progress->changes.reflagged += !verdict->mark;
 	verdict->mark = mark;
 	look->change.meta = *meta;
 	return tell(look, look->box->renamed ? CHANGE_RENUMBERED : CHANGE_REFLAGGED, seen->no);
@@ -173,7 +173,7 @@ static enum err take_gone(struct look *look, uint64_t first, uint64_t last, bool
 		    (verdict->there && !all))
 			continue;
 		verdict->vanished = true;
-		look->lane->progress->messages_vanished++;
+		look->lane->progress->changes.vanished++;
 		e = tell(look, CHANGE_VANISHED, look->seen[i].no);
 	}
 	return e;

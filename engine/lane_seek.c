@@ -179,7 +179,7 @@ enum err lane_seek_flush(struct lane *lane)
 			e = plan_settled(lane->plan, seek->pending[i].box_no, seek->pending[i].no);
 	if (e || (e = ledger_commit(lane->config->ledger)))
 		return e;
-	lane->progress->messages_renumbered += seek->pending_count;
+	lane->progress->changes.renumbered += seek->pending_count;
 	lane->settled += seek->pending_count;
 	seek->pending_count = 0;
 	return OK;
@@ -203,7 +203,7 @@ static enum err give_up_page(struct lane *lane, uint64_t box_no, const struct le
 		e = lane_amend_flush(lane);
 	for (size_t i = 0; i < count && e == OK; i++)
 		if (seen[i].stored && !seen[i].vanished) {
-			lane->progress->messages_vanished++;
+			lane->progress->changes.vanished++;
 			e = ledger_vanished(lane->config->ledger, box_no, seen[i].no);
 		}
 	return e;

@@ -28,7 +28,7 @@
 
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
-	const char *digest, *log, *log_level;
+	const char *digest, *flags, *log, *log_level;
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout;
 	bool json, dry_run, stats;
@@ -229,6 +229,7 @@ static void configure_lane(struct copy *copy)
 		.ledger = copy->ledger,
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
+		.flags_never = strcmp(copy->options.flags, "never") == 0,
 		.dry_run = copy->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
@@ -354,6 +355,8 @@ static int copy_main(int count, char *const *words)
 static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
+static const char *const flag_ways[] = { "auto", "never", NULL };
+
 static const struct opt options[] = {
 	{ .name = "source-password-file",
 	  OPT_STORES_FILE(struct copy_options, source_password_file),
@@ -402,6 +405,14 @@ static const struct opt options[] = {
 	  .min = 64 * 1024,
 	  .max = (uint64_t)16 << 30,
 	  .help = "A pack of the archive is closed at about this many stored bytes." },
+	{ .name = "flags",
+	  OPT_STORES_CHOICE(struct copy_options, flags),
+	  .choices = flag_ways,
+	  .initial = "auto",
+	  .help = "How a second run finds changed flags: auto asks a server with CONDSTORE for "
+		  "what "
+		  "changed and reads all flags again from any other; never does not read them "
+		  "again there, and finds only new and vanished messages." },
 	{ .name = "connections",
 	  OPT_STORES_NUMBER(struct copy_options, connections),
 	  .value = "N",

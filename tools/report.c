@@ -95,7 +95,8 @@ char *report_reason(const struct report *report, char *to, size_t to_bytes)
 static bool nothing_was_left(const struct report *report)
 {
 	return !report->error && !report->drained && !report->dry_run &&
-	       !report->progress->messages_moved;
+	       !report->progress->messages_moved && !report->progress->changes.reflagged &&
+	       !report->progress->changes.vanished && !report->progress->changes.renumbered;
 }
 
 /* ---- text ---- */
@@ -139,6 +140,18 @@ static void text_kinds(const struct report *report, FILE *to)
 		fputc('\n', to);
 }
 
+void report_text_changes(const struct batch_changes *changes, FILE *to)
+{
+	if (changes->reflagged || changes->vanished || changes->renumbered)
+		fprintf(to,
+			"Changed      %llu re-flagged, %llu vanished, %llu renumbered in the "
+			"source "
+			"since earlier runs\n",
+			(unsigned long long)changes->reflagged,
+			(unsigned long long)changes->vanished,
+			(unsigned long long)changes->renumbered);
+}
+
 static void text_moved(const struct report *report, FILE *to)
 {
 	const struct lane_progress *done = report->progress;
@@ -162,6 +175,7 @@ static void text_moved(const struct report *report, FILE *to)
 		fprintf(to, "Before       %llu message%s by earlier runs\n",
 			(unsigned long long)done->messages_before,
 			units_plural(done->messages_before));
+	report_text_changes(&done->changes, to);
 	fprintf(to, "Folders      %llu of %llu done\n", (unsigned long long)done->boxes_done,
 		(unsigned long long)done->boxes_known);
 	if (done->reconnects)
@@ -269,6 +283,9 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_before", done->messages_before);
 	json_number(json, "messages_skipped", done->messages_skipped);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
+	json_number(json, "messages_reflagged", done->changes.reflagged);
+	json_number(json, "messages_vanished", done->changes.vanished);
+	json_number(json, "messages_renumbered", done->changes.renumbered);
 	json_number(json, "reconnects", done->reconnects);
 	json_number_decimal(json, "messages_per_second",
 			    units_rate(done->messages_moved, report->duration));
@@ -291,6 +308,7 @@ static void json_totals(const struct report *report, struct json_out *json)
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    report->totals.messages[state]);
+	json_number(json, "vanished", report->totals.vanished);
 	json_number(json, "bytes_moved", report->totals.bytes_moved);
 	json_object_end(json);
 }
