@@ -14,6 +14,7 @@
  *   drip MILLISECONDS      from here on the server sends byte by byte, pausing so long
  *   close                  the server closes
  *   stall                  it says nothing until the client goes
+ *   scan BOX FIRST:LAST flags=yes before=CURSOR    what changed, before anything is asked for
  *   ask BOX FIRST:LAST     expect KIND key=value ...      read by the test
  *
  * Escapes: \r \n \t \\ \" \xNN. Not for: judging what the client makes of it. */
