@@ -71,7 +71,7 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	progress->boxes_known += box->selectable || box->fate;
 	progress->messages_known += box->messages;
 	progress->bytes_known += box->bytes;
-	if (lane->config->dry_run)
+	if (!lane->config->ledger)
 		return OK;
 	if (box->fate || !box->selectable) {
 		e = ledger_box(lane->config->ledger, lane->mailbox.mailbox_no, box, &epoch,
@@ -86,7 +86,7 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	return e ? e : lane->sink->type->prepare(lane->sink, box);
+	return e || !lane->sink ? e : lane->sink->type->prepare(lane->sink, box);
 }
 
 static enum err list_boxes(struct lane *lane, nsec until)
@@ -103,7 +103,7 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known =
 		0;
 	lane->progress->boxes_failed = 0;
-	if (e == OK)
+	if (e == OK && lane->config->ledger)
 		e = plan_open(lane->config->ledger, &lane->plan);
 	while (e == OK) {
 		if ((e = source->type->list(source, page, until)))
@@ -113,7 +113,7 @@ static enum err list_boxes(struct lane *lane, nsec until)
 		if (page->last)
 			break;
 	}
-	if (e == OK && !lane->config->dry_run)
+	if (e == OK && lane->config->ledger)
 		e = lane_look_for_missing(lane, &listed);
 	free(listed.box_nos);
 	free(page);
@@ -157,7 +157,8 @@ static enum err connect_source(void *argument)
 	lane->progress->met |= e == OK;
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
-	if (e == OK && !lane->config->dry_run && (e = lane_delta(lane)) == OK)
+	if (e == OK && lane->config->ledger && (e = lane_delta(lane)) == OK &&
+	    !lane->config->dry_run)
 		e = lane_seek_begin(lane);
 	lane->connecting = false;
 	wake_all(&lane->changed);
@@ -352,15 +353,6 @@ static enum err finish_source(struct lane_reader *reader, nsec until)
 	return reader->source ? reader->source->type->finish(reader->source, until) : OK;
 }
 
-static enum err dry_run(struct lane *lane)
-{
-	enum err e = connect_unless_drained(lane);
-
-	if (e == OK)
-		e = finish_source(&lane->readers[0], clock_after(lane->config->finish_timeout));
-	return e;
-}
-
 static enum err open_sink(struct lane *lane)
 {
 	struct sink_config config = lane->config->sink_config;
@@ -392,6 +384,23 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	lane->progress->messages_before -=
 		min_u64(lane->progress->messages_before, totals.vanished);
 	return OK;
+}
+
+/* What would be done: looked up in a copy of the ledger, where there is one. */
+static enum err dry_run(struct lane *lane)
+{
+	enum err e = lane->config->ledger ? open_ledger_mailbox(lane) : OK;
+
+	lane->progress->mailbox_no = 0; /* the copy's */
+	if (e == OK)
+		e = connect_unless_drained(lane);
+	if (e == OK && lane->plan) {
+		lane->progress->messages_new = plan_left(lane->plan);
+		e = lane_seek_count(lane, &lane->progress->messages_sought);
+	}
+	if (e == OK)
+		e = finish_source(&lane->readers[0], clock_after(lane->config->finish_timeout));
+	return e;
 }
 
 /* Let the receipt fiber answer everything, then the orderly ends. */

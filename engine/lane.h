@@ -20,6 +20,9 @@ struct lane_progress {
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
 	struct batch_changes changes;
+	/* Of a dry run with a ledger: what would be moved; messages of folders that were replaced,
+	 * renamed or deleted, which would be looked for among those. */
+	uint64_t messages_new, messages_sought;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
 	uint64_t connections;		       /* with the source, open now */
@@ -40,7 +43,7 @@ struct lane_config {
 	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere; /* see engine/retry.h */
 	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
-	bool dry_run;		   /* list and count; nothing is written but the report */
+	bool dry_run; /* list and count; without a sink, and `ledger` is a copy or NULL */
 	nsec finish_timeout;	   /* for LOGOUT and the like */
 };
 

@@ -28,19 +28,23 @@ struct look {
 	size_t count;
 	bool told;	    /* something of this piece, to the sink */
 	bool unclear;	    /* what was gone is there, but how is not known */
-	uint64_t came_back; /* thought to be gone before */
+	uint64_t came_back; /* thought to be gone before, */
+	uint64_t vanished;  /* and the other way round */
 	struct box shown;   /* the folder as the sink knows it, */
 	struct change change;
 };
 
 enum err lane_amend(struct lane *lane, const struct change *change)
 {
-	return lane->sink->type->amend ? lane->sink->type->amend(lane->sink, change) : OK;
+	return lane->sink && lane->sink->type->amend ? lane->sink->type->amend(lane->sink, change)
+						     : OK;
 }
 
 enum err lane_amend_flush(struct lane *lane)
 {
-	return lane->sink->type->amend_flush ? lane->sink->type->amend_flush(lane->sink) : OK;
+	return lane->sink && lane->sink->type->amend_flush
+		       ? lane->sink->type->amend_flush(lane->sink)
+		       : OK;
 }
 
 enum err lane_replaced(struct lane *lane, enum err e)
@@ -173,6 +177,7 @@ static enum err take_gone(struct look *look, uint64_t first, uint64_t last, bool
 		    (verdict->there && !all))
 			continue;
 		verdict->vanished = true;
+		look->vanished++;
 		look->lane->progress->changes.vanished++;
 		e = tell(look, CHANGE_VANISHED, look->seen[i].no);
 	}
@@ -278,7 +283,7 @@ static enum err close_look(struct look *look)
 	if (!e)
 		e = ledger_cursor(ledger, look->box->box_no, &look->box->cursor);
 	if (!e)
-		plan_scanned(look->lane->plan, look->box->box_no, look->came_back);
+		plan_scanned(look->lane->plan, look->box->box_no, look->came_back, look->vanished);
 	return e;
 }
 
@@ -289,7 +294,7 @@ static enum err look_at_box(struct look *look, uint64_t last)
 	enum err e = OK;
 
 	look->unclear = false;
-	look->came_back = 0;
+	look->came_back = look->vanished = 0;
 	if (look->box->renamed)
 		e = recall_name(look);
 	for (; e == OK && first <= last; first = piece_last + 1) {

@@ -30,6 +30,7 @@ struct plan_box {
 	uint64_t width;	      /* of the next new range */
 	uint64_t announced;   /* messages in it, says the source */
 	uint64_t settled;     /* of them, in all runs */
+	uint64_t vanished;    /* of the settled ones, as this run found */
 	bool walked, left_out;
 	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
@@ -126,9 +127,13 @@ uint64_t plan_left(const struct plan *plan)
 {
 	uint64_t left = 0;
 
-	for (size_t i = 0; i < plan->boxes_count; i++)
-		if (!plan->boxes[i].left_out && plan->boxes[i].announced > plan->boxes[i].settled)
-			left += plan->boxes[i].announced - plan->boxes[i].settled;
+	for (size_t i = 0; i < plan->boxes_count; i++) {
+		const struct plan_box *box = &plan->boxes[i];
+		uint64_t there = box->settled - min_u64(box->settled, box->vanished);
+
+		if (!box->left_out && box->announced > there)
+			left += box->announced - there;
+	}
 	return left;
 }
 
@@ -231,7 +236,7 @@ bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uin
 	return false;
 }
 
-void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back)
+void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back, uint64_t vanished)
 {
 	struct plan_box *box = find_box(plan, box_no);
 
@@ -240,6 +245,7 @@ void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back)
 	free(box->cursor);
 	box->before = box->cursor = NULL;
 	box->settled += came_back;
+	box->vanished += vanished;
 }
 
 void plan_leave_out(struct plan *plan, uint64_t box_no)

@@ -19,8 +19,8 @@ enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *, bool fla
 /* The next folder, from *index on, in which something may have changed since it was copied, up to
  * message `last`; false: none is left. Fills what scan() wants of a box, and renamed. */
 bool plan_next_scan(const struct plan *, size_t *index, struct box *, uint64_t *last);
-/* That is done; so many messages are there again that were thought to be gone. */
-void plan_scanned(struct plan *, uint64_t box_no, uint64_t came_back);
+/* That is done; so many messages are there again that were thought to be gone, and so many gone. */
+void plan_scanned(struct plan *, uint64_t box_no, uint64_t came_back, uint64_t vanished);
 /* The folder is given up in this run. */
 void plan_leave_out(struct plan *, uint64_t box_no);
 

@@ -232,6 +232,40 @@ static enum err give_up(struct lane *lane, const struct ledger_known_box *known,
 	return e ? e : ledger_box_former(lane->config->ledger, known->box_no, LEDGER_OVER);
 }
 
+static enum err count_stored(struct lane *lane, uint64_t box_no, struct ledger_seen *seen,
+			     uint64_t *stored)
+{
+	uint64_t first = 1;
+	size_t count;
+	enum err e;
+
+	while ((e = ledger_seen(lane->config->ledger, box_no, first, INT64_MAX - 1, seen,
+				SCAN_MESSAGES, &count)) == OK &&
+	       count) {
+		for (size_t i = 0; i < count; i++)
+			*stored += seen[i].stored && !seen[i].vanished;
+		first = seen[count - 1].no + 1;
+	}
+	return e;
+}
+
+enum err lane_seek_count(struct lane *lane, uint64_t *stored)
+{
+	struct ledger_known_box known = { 0 };
+	struct ledger_seen *seen = calloc(SCAN_MESSAGES, sizeof *seen);
+	enum err e;
+
+	*stored = 0;
+	if (!seen)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking for messages of former folders");
+	while ((e = ledger_box_next(lane->config->ledger, lane->mailbox.mailbox_no, &known)) == OK)
+		if (known.former == LEDGER_SOUGHT &&
+		    (e = count_stored(lane, known.box_no, seen, stored)))
+			break;
+	free(seen);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
 /* A folder that was refused in this run may hold what is sought. */
 enum err lane_seek_end(struct lane *lane)
 {

@@ -118,6 +118,8 @@ enum err lane_seek_take(struct lane *, const struct item *) MUST_CHECK;
 enum err lane_seek_flush(struct lane *) MUST_CHECK;
 /* Everything there is was read: what was not found is gone. */
 enum err lane_seek_end(struct lane *) MUST_CHECK;
+/* How many messages are sought. */
+enum err lane_seek_count(struct lane *, uint64_t *count) MUST_CHECK;
 void lane_seek_close(struct lane_seek **);
 /* Tell the sink, where it wants to know. */
 enum err lane_amend(struct lane *, const struct change *) MUST_CHECK;

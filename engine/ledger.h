@@ -266,6 +266,11 @@ struct ledger_run {
 };
 void ledger_run_note(struct ledger *, const struct ledger_run *);
 
+/* A copy of `directory`'s ledger, as it is at this moment, into the (empty) directory `to`: what is
+ * done with that one changes nothing. Beside a running writer, no lock taken. Blocks: for the
+ * command line. ERR_LEDGER_ABSENT when there is none. */
+enum err ledger_snapshot(const char *directory, const char *to) MUST_CHECK;
+
 /* Reading beside a running writer, no lock taken. Blocks: for the command line, not for fibers.
  * Each mailbox is told to `each` (NULL: to nobody); the newest run is put into *last_run (NULL:
  * nowhere; all zero when no run was noted). ERR_LEDGER_ABSENT when there is none. */

@@ -147,6 +147,7 @@ static const char *const texts[SQL_COUNT] = {
 			  " ORDER BY s.no LIMIT 1",
 	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''"
 			      " AND former = 0",
+	[SQL_SNAPSHOT] = "VACUUM INTO ?1",
 	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target, ended_s, state, error, note"
 			  " FROM mailbox WHERE mailbox_no > ?1 ORDER BY mailbox_no LIMIT 1",
 };

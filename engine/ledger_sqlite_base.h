@@ -81,6 +81,7 @@ enum ledger_statement {
 	SQL_EXCEPTION,
 	SQL_EXCEPTION_BOX,
 	SQL_MAILBOXES,
+	SQL_SNAPSHOT,
 	SQL_COUNT
 };
 

@@ -164,6 +164,20 @@ static void text_moved(const struct report *report, FILE *to)
 			units_plural(done->messages_known), (unsigned long long)done->boxes_known,
 			units_plural(done->boxes_known), done->bytes_known ? ", " : "",
 			done->bytes_known ? units_bytes(bytes, done->bytes_known) : "");
+		if (done->messages_before)
+			fprintf(to,
+				"Before       %llu message%s by earlier runs\nNew          %llu\n",
+				(unsigned long long)done->messages_before,
+				units_plural(done->messages_before),
+				(unsigned long long)done->messages_new);
+		report_text_changes(&done->changes, to);
+		if (done->messages_sought)
+			fprintf(to,
+				"Sought       %llu message%s of folders that were replaced, "
+				"renamed "
+				"or deleted: equal ones will not be stored again\n",
+				(unsigned long long)done->messages_sought,
+				units_plural(done->messages_sought));
 		return;
 	}
 	fprintf(to, "Moved        %llu message%s, %s (%.0f messages/s, %s/s)\n",
@@ -286,6 +300,10 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_reflagged", done->changes.reflagged);
 	json_number(json, "messages_vanished", done->changes.vanished);
 	json_number(json, "messages_renumbered", done->changes.renumbered);
+	if (report->dry_run) {
+		json_number(json, "messages_new", done->messages_new);
+		json_number(json, "messages_sought", done->messages_sought);
+	}
 	json_number(json, "reconnects", done->reconnects);
 	json_number_decimal(json, "messages_per_second",
 			    units_rate(done->messages_moved, report->duration));

@@ -23,7 +23,13 @@
 #define SANITIZED 0
 #endif
 
-enum { SEED_USUAL = 7, CUTS_USUAL = SANITIZED ? 10 : 40, FAILURES_MAX = 3, KNOWN_MAX = 400 };
+enum {
+	SEED_USUAL = 7,
+	CUTS_USUAL = SANITIZED ? 10 : 40,
+	FAILURES_MAX = 3,
+	CUT_AGAIN_BELOW = 200,
+	KNOWN_MAX = 400
+};
 
 /* A message as somebody knows it. */
 struct known {
@@ -339,6 +345,10 @@ static bool cut_and_recover(struct scenario *s, uint64_t step)
 	    (s->world->result->end != WORLD_FINISHED || s->world->result->error)) {
 		world_show(s->world, "the run to be cut");
 		return false;
+	}
+	if (step % 2) { /* every other recovery is cut, too */
+		world_cut_at(s->world, 1 + step * 7919 % CUT_AGAIN_BELOW);
+		world_copy(s->world);
 	}
 	if (!completes(s, "the run after the cut"))
 		return false;

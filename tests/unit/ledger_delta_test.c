@@ -3,6 +3,7 @@
 #include "tests/unit/ledger_help.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static struct box box; /* large */
 
@@ -296,5 +297,26 @@ TEST_FIBER(former_folders_have_nothing_left_to_do)
 	CHECK(totals.boxes == 1 && totals.boxes_skipped == 0 && totals.ranges_open == 0 &&
 	      totals.messages[LEDGER_SKIPPED] == 0);
 	CHECK_ERR(ledger_exception_next(w.ledger, w.mailbox_no, &exception), ERR_PIPE_ENDED);
+	CHECK_OK(world_finish(&w));
+}
+
+TEST_FIBER(what_is_done_with_a_snapshot_changes_nothing)
+{
+	struct world w, copy;
+	char directory[200];
+
+	snprintf(directory, sizeof directory, "%s/copy", test_directory());
+	CHECK_ERR(ledger_snapshot(test_directory(), directory), ERR_LEDGER_ABSENT);
+	err_note_clear();
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	fill(&w, 1, 3, 0);
+	must(mkdir(directory, 0700) == 0);
+	CHECK_OK(ledger_snapshot(test_directory(), directory)); /* beside the writer */
+	REQUIRE(world_open(&copy, directory) == OK);
+	CHECK_OK(ledger_vanished(copy.ledger, copy.box_no, 2));
+	CHECK_OK(ledger_commit(copy.ledger));
+	CHECK_TEXT(seen_text(&copy), "1:101 2:102 gone 3:103");
+	CHECK_TEXT(seen_text(&w), "1:101 2:102 3:103");
+	CHECK_OK(world_finish(&copy));
 	CHECK_OK(world_finish(&w));
 }
