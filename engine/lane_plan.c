@@ -37,6 +37,7 @@ struct plan_box {
 	bool renamed;
 	uint64_t scan_to; /* what was planned before this run; 0: nothing to scan, or scanned */
 	char *name, *raw;
+	uint64_t name_hash;
 	struct cursor *before, *cursor; /* while there is something to scan */
 };
 
@@ -183,19 +184,48 @@ static enum err remember_scan(struct plan_box *entry, const struct box *box)
 		       : RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
 }
 
+static uint64_t hash_name(const char *name)
+{
+	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 1099511628211u;
+	return hash;
+}
+
+static const struct plan_box *find_name(const struct plan *plan, const char *name)
+{
+	uint64_t hash = hash_name(name);
+
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (plan->boxes[i].name_hash == hash && strcmp(plan->boxes[i].name, name) == 0)
+			return &plan->boxes[i];
+	return NULL;
+}
+
+/* Before the ledger hears of it: it would take one for the successor of the other. */
+static enum err check_twin(const struct plan *plan, struct box *box)
+{
+	const struct plan_box *twin = find_name(plan, box->name);
+
+	if (!twin)
+		return OK;
+	box->box_no = twin->box_no;
+	return RAISE(ERR_SOURCE_TWINS, "folder \"%.200s\", as the server spells it \"%.200s\"",
+		     box->name, box->raw);
+}
+
 enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, bool flags)
 {
 	uint64_t epoch_before = 0, planned_to = 0;
 	struct plan_box *entry;
-	enum err e = ledger_box(plan->ledger, mailbox_no, box, &epoch_before, &planned_to);
+	enum err e = check_twin(plan, box);
 
-	if (e || (e = boxes_grow(plan)))
+	if (e || (e = ledger_box(plan->ledger, mailbox_no, box, &epoch_before, &planned_to)) ||
+	    (e = boxes_grow(plan)))
 		return e;
 	must(epoch_before == box->epoch);
-	if (find_box(plan, box->box_no))
-		return RAISE(ERR_SOURCE_TWINS,
-			     "folder \"%.200s\", as the server spells it \"%.200s\"", box->name,
-			     box->raw);
+	must(!find_box(plan, box->box_no));
 	entry = &plan->boxes[plan->boxes_count];
 	*entry = (struct plan_box){
 		.box_no = box->box_no,
@@ -209,6 +239,7 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, b
 		.settled = box->settled,
 		.name = strdup(box->name),
 		.raw = strdup(box->raw),
+		.name_hash = hash_name(box->name),
 	};
 	if (!entry->name || !entry->raw)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);

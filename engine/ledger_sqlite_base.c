@@ -42,6 +42,9 @@ static const char *const texts[SQL_COUNT] = {
 			    " id = CASE id WHEN '' THEN ?3 ELSE id END WHERE box_no = ?1"
 			    " AND (fate <> '' OR (epoch = 0 AND ?2 <> 0)"
 			    " OR (id = '' AND ?3 <> ''))",
+	[SQL_BOX_SEEK_AGAIN] = "UPDATE box INDEXED BY box_former SET former = 1"
+			       " WHERE mailbox_no = ?1 AND name = ?2 AND former <> 0"
+			       " AND moved > 0",
 	[SQL_BOX_BACK] = "UPDATE box SET former = 0, cursor = '' WHERE box_no = ?1",
 	[SQL_BOX_FORMER_SET] = "UPDATE box SET former = ?2 WHERE box_no = ?1",
 	[SQL_BOX_RENAME] = "UPDATE box SET name = ?2, cursor = CASE former WHEN 0 THEN cursor ELSE"

@@ -79,6 +79,8 @@ static enum err find_box(struct ledger_store *store, const struct ledger_call *c
 	return find(store, call, SQL_BOX_OF_BEFORE, row);
 }
 
+/* A new folder. Those of its name that are over are sought once more: what was deleted with them
+ * may have come back with this one. */
 static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 {
 	const struct box *box = call->box;
@@ -96,7 +98,13 @@ static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "adding a folder to the ledger %s: there is no mailbox %llu", store->path,
 			  (unsigned long long)call->mailbox_no);
-	return e;
+	if (!e)
+		e = ledger_sqlite_bind(store, SQL_BOX_SEEK_AGAIN, NUMBERS(call->mailbox_no),
+				       &statement);
+	if (e)
+		return e;
+	bind_text(statement, 2, box->name);
+	return ledger_sqlite_done(store, statement, NULL);
 }
 
 /* A fate is that of the last run: a folder that is entered again has none yet. One first met as a

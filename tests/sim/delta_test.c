@@ -596,3 +596,58 @@ TEST(a_folder_replaced_while_it_is_read_is_listed_again)
 		scenario_close(&s);
 	}
 }
+
+/* ---- back again ---- */
+
+/* A folder that is not listed for once, and then is: gone and there again, and never stored anew.
+ */
+TEST(a_folder_that_was_hidden_for_a_while_is_back_as_it_was)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model *model = &s->world->imap;
+	struct imap_model_box *hidden = malloc(sizeof *hidden);
+
+	must(hidden);
+	CHECK(completes(s, "the first run"));
+	view_server(model, &s->first);
+	*hidden = model->boxes[0];
+	model->boxes_count--;
+	bytes_move(model->boxes, model->boxes + 1, model->boxes_count * sizeof *hidden);
+	CHECK(completes(s, "the run without the folder"));
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	imap_model_flag(hidden, 0, "\\Flagged");
+	model->boxes[model->boxes_count++] = *hidden;
+	CHECK(completes(s, "the run with the folder again"));
+	CHECK_EQ(s->world->result->imap.messages_sent, 0);
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	free(hidden);
+	scenario_close(&s);
+}
+
+/* The same, but another folder has the name by then, with one of the messages in it. */
+TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_plain);
+	struct imap_model *model = &s->world->imap;
+	struct imap_model_box *deleted = malloc(sizeof *deleted);
+
+	must(deleted);
+	CHECK(completes(s, "the first run"));
+	view_server(model, &s->first);
+	*deleted = model->boxes[0];
+	model->boxes_count--;
+	bytes_move(model->boxes, model->boxes + 1, model->boxes_count * sizeof *deleted);
+	CHECK(completes(s, "the run without the folder"));
+	CHECK(judge(s));
+	imap_model_expunge(deleted, 2);
+	imap_model_replace(deleted, 5);
+	model->boxes[model->boxes_count++] = *deleted;
+	CHECK(completes(s, "the run with the new folder"));
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	free(deleted);
+	scenario_close(&s);
+}
