@@ -49,6 +49,7 @@ static enum err settle_rows(struct ledger *ledger, const struct shape *shape, co
 		row.size_bytes = 2000 + (uint64_t)i * 7919 % 150000;
 		row.seal_no = 1 + i / 900;
 		bytes_put_le64(row.digest.bytes, i * 0x9e3779b97f4a7c15u);
+		row.mark = i * 0xbf58476d1ce4e5b9u + 1;
 		e = ledger_settle(ledger, &row);
 		if (!e && shape->commit_rows && (i + 1) % shape->commit_rows == 0)
 			e = ledger_commit(ledger);

@@ -275,6 +275,7 @@ static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
 	slot->moved_before_attempt = slot->figures.messages_moved;
 	slot->bytes_before_attempt = slot->figures.bytes_moved;
 	slot->reconnects_before = slot->figures.reconnects;
+	slot->changes_before = slot->figures.changes;
 	host->connections += connections;
 	batch->connections += connections;
 	backoff_started(&host->rest, now);
@@ -356,6 +357,7 @@ static void add_figures(struct batch_figures *to, const struct batch_figures *fi
 	to->messages_doubtful += sign * figures->messages_doubtful;
 	to->connections += sign * figures->connections;
 	to->reconnects += sign * figures->reconnects;
+	batch_changes_add(&to->changes, &figures->changes, sign);
 }
 
 /* What an attempt counts is added to what those before it moved. */
@@ -371,6 +373,7 @@ static void take_figures(struct batch *batch, struct slot *slot,
 		min_u64(slot->figures.messages_before, slot->moved_before_attempt);
 	slot->figures.bytes_moved += slot->bytes_before_attempt;
 	slot->figures.reconnects += slot->reconnects_before;
+	batch_changes_add(&slot->figures.changes, &slot->changes_before, 1);
 	add_figures(&batch->totals, &slot->figures, 1);
 }
 

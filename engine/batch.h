@@ -25,6 +25,18 @@ enum batch_state {
 };
 const char *batch_state_name(enum batch_state);
 
+/* What became in the source of messages moved before, as this run found it. */
+struct batch_changes {
+	uint64_t reflagged, vanished, renumbered;
+};
+static inline void batch_changes_add(struct batch_changes *to, const struct batch_changes *more,
+				     uint64_t sign)
+{
+	to->reflagged += sign * more->reflagged;
+	to->vanished += sign * more->vanished;
+	to->renumbered += sign * more->renumbered;
+}
+
 /* What is known of one mailbox; a copy. */
 struct batch_mailbox {
 	const char *source, *target, *wave; /* borrowed from the job */
@@ -39,6 +51,7 @@ struct batch_mailbox {
 	uint64_t messages_moved, bytes_moved; /* in this run */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful, folders_skipped;
+	struct batch_changes changes;
 };
 
 /* The whole run, at one moment. */
@@ -47,6 +60,7 @@ struct batch_counts {
 	uint64_t mailboxes_backing_off; /* of the waiting: their host or account rests */
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful;
+	struct batch_changes changes;
 	uint64_t connections; /* open now */
 	uint64_t reconnects;
 	uint64_t errors[ERR_COUNT]; /* by enum err, as they stopped an attempt of a mailbox */
@@ -91,6 +105,7 @@ bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nse
 struct batch_figures {
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful, folders_skipped, reconnects, connections;
+	struct batch_changes changes;
 };
 void batch_progress(struct batch *, size_t no, const struct batch_figures *, nsec now);
 

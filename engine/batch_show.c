@@ -21,6 +21,7 @@ void batch_counts(struct batch *batch, nsec now, struct batch_counts *counts)
 	counts->messages_before = totals->messages_before;
 	counts->messages_skipped = totals->messages_skipped;
 	counts->messages_doubtful = totals->messages_doubtful;
+	counts->changes = totals->changes;
 	counts->connections = totals->connections;
 	counts->reconnects = totals->reconnects;
 	for (unsigned i = 0; i < BATCH_STATES; i++)
@@ -61,6 +62,7 @@ static void show(const struct slot *slot, nsec now, struct batch_mailbox *out)
 		.messages_skipped = figures->messages_skipped,
 		.messages_doubtful = figures->messages_doubtful,
 		.folders_skipped = figures->folders_skipped,
+		.changes = figures->changes,
 	};
 	snprintf(out->note, sizeof out->note, "%s", slot->note ? slot->note : "");
 }

@@ -21,6 +21,7 @@ struct slot {
 	unsigned attempts, fruitless; /* since anything was moved */
 	unsigned connections;	      /* granted */
 	uint64_t moved_before_attempt, bytes_before_attempt, skipped_before, reconnects_before;
+	struct batch_changes changes_before;
 	uint32_t host;
 	uint32_t next; /* in its host's list of those to be tried again; in the running list */
 	bool again;    /* in its host's list of those to be tried again */

@@ -62,7 +62,7 @@ static enum err recover(struct lane *lane)
 
 /* ---- listing ---- */
 
-static enum err list_box(struct lane *lane, struct box *box)
+static enum err list_box(struct lane *lane, struct lane_listed *listed, struct box *box)
 {
 	struct lane_progress *progress = lane->progress;
 	uint64_t epoch, next_no;
@@ -71,7 +71,7 @@ static enum err list_box(struct lane *lane, struct box *box)
 	progress->boxes_known += box->selectable || box->fate;
 	progress->messages_known += box->messages;
 	progress->bytes_known += box->bytes;
-	if (lane->config->dry_run)
+	if (!lane->config->ledger)
 		return OK;
 	if (box->fate || !box->selectable) {
 		e = ledger_box(lane->config->ledger, lane->mailbox.mailbox_no, box, &epoch,
@@ -79,39 +79,45 @@ static enum err list_box(struct lane *lane, struct box *box)
 		if (e == OK && box->fate)
 			e = lane_refuse_box(lane, box->box_no, box->fate);
 	} else {
-		e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box);
+		e = plan_add_box(lane->plan, lane->mailbox.mailbox_no, box,
+				 !lane->config->flags_never);
 		if (e == ERR_SOURCE_TWINS)
 			return lane_refuse_box(lane, box->box_no, e);
-		if (e == ERR_SOURCE_EPOCH)
-			e = lane_refuse_box(lane, box->box_no, e);
 	}
-	return e ? e : lane->sink->type->prepare(lane->sink, box);
+	if (!e)
+		e = lane_listed_add(listed, box);
+	return e || !lane->sink ? e : lane->sink->type->prepare(lane->sink, box);
 }
 
 static enum err list_boxes(struct lane *lane, nsec until)
 {
 	struct box_page *page = calloc(1, sizeof *page);
 	struct source *source = lane->readers[0].source;
+	struct lane_listed listed = { 0 };
 	enum err e = page ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "listing folders");
 
 	/* A listing that was cut begins anew: what was entered so far is entered again,
 	 * idempotently. */
+	lane->progress->messages_skipped += lane->plan ? plan_skipped(lane->plan) : 0;
 	plan_close(&lane->plan);
 	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known =
 		0;
 	lane->progress->boxes_failed = 0;
-	if (e == OK)
+	if (e == OK && lane->config->ledger)
 		e = plan_open(lane->config->ledger, &lane->plan);
 	while (e == OK) {
 		if ((e = source->type->list(source, page, until)))
 			break;
 		for (unsigned i = 0; i < page->count && e == OK; i++)
-			e = list_box(lane, &page->boxes[i]);
+			e = list_box(lane, &listed, &page->boxes[i]);
 		if (page->last)
 			break;
 	}
+	if (e == OK && lane->config->ledger)
+		e = lane_look_for_missing(lane, &listed);
+	free(listed.box_nos);
 	free(page);
-	lane->listed = e == OK;
+	lane->listed = lane->seek_stale = e == OK;
 	return e;
 }
 
@@ -151,6 +157,9 @@ static enum err connect_source(void *argument)
 	lane->progress->met |= e == OK;
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
+	if (e == OK && lane->config->ledger && (e = lane_delta(lane)) == OK &&
+	    !lane->config->dry_run)
+		e = lane_seek_begin(lane);
 	lane->connecting = false;
 	wake_all(&lane->changed);
 	return e;
@@ -333,7 +342,7 @@ static enum err copy_all(struct lane *lane)
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
-			return report_short_boxes(lane);
+			return (e = lane_seek_end(lane)) ? e : report_short_boxes(lane);
 		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
 		if (e && !try_again(lane, &retry, e))
@@ -349,15 +358,6 @@ static enum err copy_all(struct lane *lane)
 static enum err finish_source(struct lane_reader *reader, nsec until)
 {
 	return reader->source ? reader->source->type->finish(reader->source, until) : OK;
-}
-
-static enum err dry_run(struct lane *lane)
-{
-	enum err e = connect_unless_drained(lane);
-
-	if (e == OK)
-		e = finish_source(&lane->readers[0], clock_after(lane->config->finish_timeout));
-	return e;
 }
 
 static enum err open_sink(struct lane *lane)
@@ -388,7 +388,26 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	lane->progress->mailbox_no = lane->mailbox.mailbox_no;
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		lane->progress->messages_before += totals.messages[state];
+	lane->progress->messages_before -=
+		min_u64(lane->progress->messages_before, totals.vanished);
 	return OK;
+}
+
+/* What would be done: looked up in a copy of the ledger, where there is one. */
+static enum err dry_run(struct lane *lane)
+{
+	enum err e = lane->config->ledger ? open_ledger_mailbox(lane) : OK;
+
+	lane->progress->mailbox_no = 0; /* the copy's */
+	if (e == OK)
+		e = connect_unless_drained(lane);
+	if (e == OK && lane->plan) {
+		lane->progress->messages_new = plan_left(lane->plan);
+		e = lane_seek_count(lane, &lane->progress->messages_sought);
+	}
+	if (e == OK)
+		e = finish_source(&lane->readers[0], clock_after(lane->config->finish_timeout));
+	return e;
 }
 
 /* Let the receipt fiber answer everything, then the orderly ends. */
@@ -470,6 +489,7 @@ enum err lane_run(const struct lane_config *config, struct lane_progress *progre
 		close_source(&lane.readers[i]);
 	if (lane.sink)
 		lane.sink->type->close(&lane.sink);
+	lane_seek_close(&lane.seek);
 	plan_close(&lane.plan);
 	reserve_close(&lane.reserve);
 	return e;

@@ -19,6 +19,10 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
+	struct batch_changes changes;
+	/* Of a dry run with a ledger: what would be moved; messages of folders that were replaced,
+	 * renamed or deleted, which would be looked for among those. */
+	uint64_t messages_new, messages_sought;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
 	uint64_t connections;		       /* with the source, open now */
@@ -39,7 +43,8 @@ struct lane_config {
 	unsigned chunks, chunks_most; /* of the arena: its own, with a loan; 0: lane_chunks() */
 	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere; /* see engine/retry.h */
-	bool dry_run;		   /* list and count; nothing is written but the report */
+	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
+	bool dry_run; /* list and count; without a sink, and `ledger` is a copy or NULL */
 	nsec finish_timeout;	   /* for LOGOUT and the like */
 };
 

@@ -34,10 +34,15 @@ struct plan_box {
 	uint64_t announced;   /* messages in it, says the source */
 	uint64_t settled;     /* of them, in all runs */
 	uint64_t left_first;  /* the first one that is left for the next run; 0: none */
+	uint64_t vanished;    /* of the settled ones, as this run found */
 	bool walked, left_out;
 	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
+	bool renamed;
+	uint64_t scan_to; /* what was planned before this run; 0: nothing to scan, or scanned */
 	char *name, *raw;
+	uint64_t name_hash;
+	struct cursor *before, *cursor; /* while there is something to scan */
 };
 
 /* An asking not answered yet, oldest first. */
@@ -89,6 +94,8 @@ void plan_close(struct plan **plan)
 	for (size_t i = 0; i < p->boxes_count; i++) {
 		free(p->boxes[i].name);
 		free(p->boxes[i].raw);
+		free(p->boxes[i].before);
+		free(p->boxes[i].cursor);
 	}
 	for (struct plan_range *range = p->ranges, *next; range; range = next) {
 		next = range->next;
@@ -128,9 +135,13 @@ uint64_t plan_left(const struct plan *plan)
 {
 	uint64_t left = 0;
 
-	for (size_t i = 0; i < plan->boxes_count; i++)
-		if (!plan->boxes[i].left_out && plan->boxes[i].announced > plan->boxes[i].settled)
-			left += plan->boxes[i].announced - plan->boxes[i].settled;
+	for (size_t i = 0; i < plan->boxes_count; i++) {
+		const struct plan_box *box = &plan->boxes[i];
+		uint64_t there = box->settled - min_u64(box->settled, box->vanished);
+
+		if (!box->left_out && box->announced > there)
+			left += box->announced - there;
+	}
 	return left;
 }
 
@@ -150,22 +161,84 @@ static struct plan_box *find_box(struct plan *plan, uint64_t box_no)
 	return NULL;
 }
 
-enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
+static void fill_box(const struct plan_box *from, struct box *box)
+{
+	box->box_no = from->box_no;
+	box->epoch = from->epoch;
+	box->next_no = from->next_no;
+	bytes_copy(box->name, from->name, strlen(from->name) + 1, BYTES_META);
+	bytes_copy(box->raw, from->raw, strlen(from->raw) + 1, BYTES_META);
+}
+
+/* Nothing can have changed in it that we would hear of. */
+static bool is_unchanged(const struct box *box, bool flags)
+{
+	return !box->renamed && strcmp(box->before.at, box->cursor.at) == 0 && box->cursor.at[0] &&
+	       (box->cursor.exact || !flags);
+}
+
+static struct cursor *cursor_dup(const struct cursor *cursor)
+{
+	struct cursor *copy = malloc(sizeof *copy);
+
+	if (copy)
+		*copy = *cursor;
+	return copy;
+}
+
+static enum err remember_scan(struct plan_box *entry, const struct box *box)
+{
+	entry->scan_to = entry->planned_to - 1;
+	entry->renamed = box->renamed;
+	entry->before = cursor_dup(&box->before);
+	entry->cursor = cursor_dup(&box->cursor);
+	return entry->before && entry->cursor
+		       ? OK
+		       : RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
+}
+
+static uint64_t hash_name(const char *name)
+{
+	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 1099511628211u;
+	return hash;
+}
+
+static const struct plan_box *find_name(const struct plan *plan, const char *name)
+{
+	uint64_t hash = hash_name(name);
+
+	for (size_t i = 0; i < plan->boxes_count; i++)
+		if (plan->boxes[i].name_hash == hash && strcmp(plan->boxes[i].name, name) == 0)
+			return &plan->boxes[i];
+	return NULL;
+}
+
+/* Before the ledger hears of it: it would take one for the successor of the other. */
+static enum err check_twin(const struct plan *plan, struct box *box)
+{
+	const struct plan_box *twin = find_name(plan, box->name);
+
+	if (!twin)
+		return OK;
+	box->box_no = twin->box_no;
+	return RAISE(ERR_SOURCE_TWINS, "folder \"%.200s\", as the server spells it \"%.200s\"",
+		     box->name, box->raw);
+}
+
+enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, bool flags)
 {
 	uint64_t epoch_before = 0, planned_to = 0;
 	struct plan_box *entry;
-	enum err e = ledger_box(plan->ledger, mailbox_no, box, &epoch_before, &planned_to);
+	enum err e = check_twin(plan, box);
 
-	if (e || (e = boxes_grow(plan)))
+	if (e || (e = ledger_box(plan->ledger, mailbox_no, box, &epoch_before, &planned_to)) ||
+	    (e = boxes_grow(plan)))
 		return e;
-	if (epoch_before != box->epoch)
-		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\": its epoch was %llu, is %llu now",
-			     box->name, (unsigned long long)epoch_before,
-			     (unsigned long long)box->epoch);
-	if (find_box(plan, box->box_no))
-		return RAISE(ERR_SOURCE_TWINS,
-			     "folder \"%.200s\", as the server spells it \"%.200s\"", box->name,
-			     box->raw);
+	must(epoch_before == box->epoch);
+	must(!find_box(plan, box->box_no));
 	entry = &plan->boxes[plan->boxes_count];
 	*entry = (struct plan_box){
 		.box_no = box->box_no,
@@ -179,12 +252,53 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box)
 		.settled = box->settled,
 		.name = strdup(box->name),
 		.raw = strdup(box->raw),
+		.name_hash = hash_name(box->name),
 	};
 	if (!entry->name || !entry->raw)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "planning folder \"%.200s\"", box->name);
 	plan->boxes_count++;
 	plan->box_no_highest = max_u64(plan->box_no_highest, box->box_no);
+	if (!e && (entry->planned_to > 1 || box->renamed) && !is_unchanged(box, flags))
+		e = remember_scan(entry, box);
 	return e;
+}
+
+bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uint64_t *last)
+{
+	for (; *index < plan->boxes_count; ++*index) {
+		const struct plan_box *at = &plan->boxes[*index];
+
+		if (!at->cursor || at->left_out)
+			continue;
+		fill_box(at, box);
+		box->before = *at->before;
+		box->cursor = *at->cursor;
+		box->renamed = at->renamed;
+		*last = at->scan_to;
+		++*index;
+		return true;
+	}
+	return false;
+}
+
+void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back, uint64_t vanished)
+{
+	struct plan_box *box = find_box(plan, box_no);
+
+	must(box);
+	free(box->before);
+	free(box->cursor);
+	box->before = box->cursor = NULL;
+	box->settled += came_back;
+	box->vanished += vanished;
+}
+
+void plan_leave_out(struct plan *plan, uint64_t box_no)
+{
+	struct plan_box *box = find_box(plan, box_no);
+
+	must(box);
+	box->left_out = true;
 }
 
 /* The folder of a range: it is there. */
@@ -194,6 +308,14 @@ static struct plan_box *range_box(struct plan *plan, const struct plan_range *ra
 
 	must(box);
 	return box;
+}
+
+void plan_fill_box(struct plan *plan, uint64_t box_no, struct box *box)
+{
+	const struct plan_box *from = find_box(plan, box_no);
+
+	must(from);
+	fill_box(from, box);
 }
 
 const char *plan_box_name(struct plan *plan, uint64_t box_no)
@@ -321,11 +443,7 @@ static enum err ask(struct plan *plan, unsigned reader, const struct plan_box *f
 		range->all_asked = true;
 		plan->current = NULL;
 	}
-	box->box_no = from_box->box_no;
-	box->epoch = from_box->epoch;
-	box->next_no = from_box->next_no;
-	bytes_copy(box->name, from_box->name, strlen(from_box->name) + 1, BYTES_META);
-	bytes_copy(box->raw, from_box->raw, strlen(from_box->raw) + 1, BYTES_META);
+	fill_box(from_box, box);
 	return OK;
 }
 

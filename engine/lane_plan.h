@@ -12,9 +12,17 @@ struct plan;
 enum err plan_open(struct ledger *, struct plan **) MUST_CHECK;
 void plan_close(struct plan **);
 
-/* A folder to copy (selectable, fate OK): enters it in the ledger and sets box->box_no. A folder
- * whose epoch is not the ledger's gives ERR_SOURCE_EPOCH and is left out. Suspends. */
-enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *) MUST_CHECK;
+/* A folder to copy (selectable, fate OK): enters it in the ledger and sets box->box_no. One with
+ * another epoch than before is a new folder. `flags`: see source.h's scan(). Suspends. */
+enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *, bool flags) MUST_CHECK;
+
+/* The next folder, from *index on, in which something may have changed since it was copied, up to
+ * message `last`; false: none is left. Fills what scan() wants of a box, and renamed. */
+bool plan_next_scan(const struct plan *, size_t *index, struct box *, uint64_t *last);
+/* That is done; so many messages are there again that were thought to be gone, and so many gone. */
+void plan_scanned(struct plan *, uint64_t box_no, uint64_t came_back, uint64_t vanished);
+/* The folder is given up in this run. */
+void plan_leave_out(struct plan *, uint64_t box_no);
 
 /* Announced by the source and not settled yet, as far as is known. */
 uint64_t plan_left(const struct plan *);
@@ -60,6 +68,8 @@ void plan_restart(struct plan *);
 bool plan_short_box(const struct plan *, size_t *index, uint64_t *box_no, uint64_t *announced,
 		    uint64_t *settled, uint64_t *left);
 
+/* What a sink wants to know of a folder. */
+void plan_fill_box(struct plan *, uint64_t box_no, struct box *);
 /* The folder's name as the report shows it; "" if unknown. */
 const char *plan_box_name(struct plan *, uint64_t box_no);
 /* The folder was given up in this run. */

@@ -163,6 +163,10 @@ static enum err read_answered(struct lane_reader *reader, const struct item *ite
 	enum err_retry class = item->fate ? err_retry_class(item->fate) : RETRY_NONE;
 	enum err e = OK;
 
+	if (item->fate == ERR_SOURCE_EPOCH &&
+	    (e = lane_replaced(lane, item->fate)) != ERR_SOURCE_EPOCH)
+		return e;
+	e = OK;
 	if (item->fate && class != RETRY_SKIP_MSG && class != RETRY_SKIP_BOX) {
 		e = RAISE(item->fate, "folder \"%.200s\"", plan_box_name(lane->plan, item->box_no));
 		if (class != RETRY_BACKOFF)

@@ -12,6 +12,8 @@
 /* No peer may keep the pipe still for longer; disks and servers have shorter deadlines of their
  * own. */
 #define LANE_STALL (600 * NSEC_SECOND)
+/* A server whose folders are replaced again and again keeps them for itself after so many. */
+enum { LANE_LISTINGS_AGAIN_MAX = 3 };
 /* Left for one conversation, a second one is not worth its handshake. */
 enum { LANE_MESSAGES_PER_READER = PARCEL_MESSAGES / 4 };
 /* Ranges a conversation is asked for ahead where several share a mailbox: enough to keep a long
@@ -49,6 +51,9 @@ struct lane {
 	uint64_t unsaid_bytes;
 	uint64_t settled; /* in this attempt */
 	bool listed;
+	unsigned listings_again; /* folders were replaced while we read them */
+	bool seek_stale;	 /* folders were listed since it was filled */
+	struct lane_seek *seek;	 /* NULL: no message of a former folder is sought */
 	bool connecting;
 	bool planning;		     /* a reader is in plan_next(), */
 	struct wait_queue plan_free; /* others wait for their turn */
@@ -80,5 +85,44 @@ enum err lane_open_source(struct lane_reader *) MUST_CHECK;
 enum err lane_refuse_box(struct lane *, uint64_t box_no, enum err fate) MUST_CHECK;
 /* What was said to be moved is durable now, and counted. Suspends. */
 enum err lane_make_durable(struct lane *) MUST_CHECK;
+
+/* engine/lane_delta.c: what changed in folders that were copied before. Suspend. */
+
+/* The folders of this listing, so that those that are not in it are known. */
+struct lane_listed {
+	uint64_t *box_nos;
+	size_t count, room;
+	bool any; /* a folder that can be read */
+};
+enum err lane_listed_add(struct lane_listed *, const struct box *) MUST_CHECK;
+/* Folders that were there before and are not any more are sought from now on. */
+enum err lane_look_for_missing(struct lane *, struct lane_listed *) MUST_CHECK;
+/* Ask for changes, folder by folder; tell sink and ledger. The conversation is readers[0]'s. */
+enum err lane_delta(struct lane *) MUST_CHECK;
+/* ERR_SOURCE_EPOCH of a folder: list again, ERR_SOURCE_AGAIN; or, when that was done often enough,
+ * the same error, which costs the folder. */
+enum err lane_replaced(struct lane *, enum err) MUST_CHECK;
+
+/* engine/lane_seek.c: messages that are stored already and turn up under another number. Suspend,
+ * but for the closer. */
+
+/* What is sought can be found from now on; lane->seek stays NULL where nothing is. */
+enum err lane_seek_begin(struct lane *) MUST_CHECK;
+/* In the write fiber. A staged message: is it one of those? Then it is taken care of. */
+enum err lane_seek_staged(struct lane *, struct item *, bool *known) MUST_CHECK;
+/* The body of one that is not staged, around `body`: ends with ERR_SOURCE_KNOWN where it turns out
+ * to be one, which is then to be taken by lane_seek_take(). */
+struct stream *lane_seek_open(struct lane *, const struct item *, struct stream *body);
+enum err lane_seek_take(struct lane *, const struct item *) MUST_CHECK;
+/* Those taken are told to sink and ledger. */
+enum err lane_seek_flush(struct lane *) MUST_CHECK;
+/* Everything there is was read: what was not found is gone. */
+enum err lane_seek_end(struct lane *) MUST_CHECK;
+/* How many messages are sought. */
+enum err lane_seek_count(struct lane *, uint64_t *count) MUST_CHECK;
+void lane_seek_close(struct lane_seek **);
+/* Tell the sink, where it wants to know. */
+enum err lane_amend(struct lane *, const struct change *) MUST_CHECK;
+enum err lane_amend_flush(struct lane *) MUST_CHECK;
 
 #endif

@@ -10,15 +10,22 @@ static enum err write_message(struct lane *lane, struct item *item)
 {
 	struct stream *body = item->body;
 	struct tapped tapped;
+	bool known = false;
 	enum err e;
 
+	if (lane->seek && ((e = lane_seek_staged(lane, item, &known)) || known))
+		return e;
 	item->body = tapped_open(&tapped, body, lane->config->digest, &item->digest);
+	if (lane->seek && !stream_list_peek(body))
+		item->body = lane_seek_open(lane, item, item->body);
 	lane->owed++;
 	e = lane->sink->type->put(lane->sink, item);
 	item->body = body; /* the pipe's, which closes it */
 	if (e == OK)
 		return OK;
 	lane->owed--;
+	if (e == ERR_SOURCE_KNOWN)
+		return lane_seek_take(lane, item);
 	if (err_retry_class(e) != RETRY_SKIP_MSG)
 		return e;
 	err_note_clear();
@@ -55,7 +62,7 @@ static enum err write_loop(struct lane *lane)
 		plan_given_back(lane->plan, box_no, no);
 		err_note_clear();
 	}
-	if (e == ERR_PIPE_ENDED)
+	if (e == ERR_PIPE_ENDED && (e = lane_seek_flush(lane)) == OK)
 		e = lane->sink->type->flush(lane->sink);
 	return e;
 }
@@ -96,6 +103,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.size_bytes = receipt->size_bytes,
 		.digest = receipt->digest,
 		.seal_no = receipt->seal_no,
+		.mark = receipt->mark,
 	};
 	enum err e = ledger_settle(lane->config->ledger, &row);
 

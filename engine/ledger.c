@@ -553,6 +553,27 @@ enum err ledger_range_done(struct ledger *ledger, uint64_t box_no, uint64_t firs
 						       .range = { box_no, first, last } });
 }
 
+enum err ledger_mark(struct ledger *ledger, uint64_t box_no, uint64_t no, uint64_t mark)
+{
+	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_MARK,
+						       .change = { box_no, no, mark } });
+}
+
+enum err ledger_vanished(struct ledger *ledger, uint64_t box_no, uint64_t no)
+{
+	uint64_t now = (uint64_t)(clock_wall() / NSEC_SECOND);
+
+	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_VANISHED,
+						       .change = { box_no, no, now } });
+}
+
+enum err ledger_renumber(struct ledger *ledger, const struct ledger_renumber *renumber)
+{
+	must(renumber->was_no > 0 && renumber->no > 0 && renumber->no < INT64_MAX);
+	return enqueue(ledger,
+		       &(struct ledger_entry){ .kind = LEDGER_RENUMBER, .renumber = *renumber });
+}
+
 enum err ledger_seal_done(struct ledger *ledger, uint64_t mailbox_no, uint64_t seal_no)
 {
 	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_SEAL_DONE,

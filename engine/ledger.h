@@ -73,14 +73,40 @@ enum err ledger_mailbox(struct ledger *, const char *source, const char *target,
 enum err ledger_mailbox_end(struct ledger *, uint64_t mailbox_no, const char *state, enum err,
 			    const char *note, int64_t ended_wall_s) MUST_CHECK;
 
-/* The folder (mailbox, name), created if new; sets box->box_no and box->settled. *epoch_before is
- * the epoch it had when first seen (== box->epoch when new); it is never changed. *next_no is the
- * first key never planned. Suspends. */
+/* The folder: by its id where it has one, else by its name and epoch; created if new. One of that
+ * name with another epoch or id is another folder: it is set aside as a former one, LEDGER_SOUGHT.
+ * Sets box->box_no, settled, before, and renamed: then its messages are known under another name,
+ * which ledger_box_next() tells, until ledger_box_rename(). *epoch_before is the epoch it is known
+ * with (== box->epoch unless one of them is 0, not known). *next_no is the first key never planned.
+ * Suspends. */
 enum err ledger_box(struct ledger *, uint64_t mailbox_no, struct box *, uint64_t *epoch_before,
 		    uint64_t *next_no) MUST_CHECK;
 /* What became of the folder in this run: OK, or why it was skipped. Durable on return. Suspends. */
 enum err ledger_box_fate(struct ledger *, uint64_t box_no, enum err fate,
 			 const char *note) MUST_CHECK;
+
+/* The folder of a mailbox that was entered next after known->box_no (0: the first), as it is known.
+ * ERR_PIPE_ENDED when there is none. Suspends. */
+enum ledger_former {
+	LEDGER_PRESENT,
+	LEDGER_SOUGHT, /* gone or replaced: its messages may be found elsewhere in the source */
+	LEDGER_OVER,   /* and what was not found is gone */
+};
+struct ledger_known_box {
+	uint64_t box_no, epoch;
+	enum ledger_former former;
+	char name[BOX_NAME_BYTES_MAX + 1];
+};
+enum err ledger_box_next(struct ledger *, uint64_t mailbox_no,
+			 struct ledger_known_box *) MUST_CHECK;
+/* The folder box->box_no has box->name from now on; another one of that name is set aside. Durable
+ * on return. Suspends. */
+enum err ledger_box_rename(struct ledger *, uint64_t mailbox_no, struct box *) MUST_CHECK;
+/* Durable on return. Suspends. */
+enum err ledger_box_former(struct ledger *, uint64_t box_no, enum ledger_former) MUST_CHECK;
+/* Everything that changed in the folder up to this cursor is durable in sink and ledger. Durable on
+ * return. Suspends. */
+enum err ledger_cursor(struct ledger *, uint64_t box_no, const struct cursor *) MUST_CHECK;
 
 /* Plan and intend [first, last] of a box in one transaction (durable before return). Overlapping an
  * earlier range is ERR_LEDGER_STATE. Suspends. */
@@ -112,6 +138,7 @@ struct ledger_row {
 	uint64_t size_bytes;
 	struct digest digest; /* of moved and doubtful */
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
+	uint64_t mark;	      /* mail_mark(); 0: not known */
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
 /* Everything of [first, last] is settled or gone: the range, or that part of it, is done. Queued
@@ -119,6 +146,47 @@ enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
  * lies in one intended range. */
 enum err ledger_range_done(struct ledger *, uint64_t box_no, uint64_t first,
 			   uint64_t last) MUST_CHECK;
+
+/* ---- what became of settled messages in the source afterwards ---- */
+
+/* Settled messages of [first, last], at most `max` of them, in order. Suspends. */
+struct ledger_seen {
+	uint64_t no, mark;
+	bool stored;   /* moved or doubtful */
+	bool vanished; /* and not in the source any more */
+};
+enum err ledger_seen(struct ledger *, uint64_t box_no, uint64_t first, uint64_t last,
+		     struct ledger_seen *, size_t max, size_t *count) MUST_CHECK;
+/* Queued like rows and written behind them. ERR_LEDGER_STATE (when written) unless the message was
+ * moved or is doubtful. Telling it again does nothing.
+ *
+ * It has these flags now; it is there, whatever was said before. */
+enum err ledger_mark(struct ledger *, uint64_t box_no, uint64_t no, uint64_t mark) MUST_CHECK;
+/* It is not there any more: a fact about a moved message, which stays moved. */
+enum err ledger_vanished(struct ledger *, uint64_t box_no, uint64_t no) MUST_CHECK;
+
+/* Moved messages of folders that are LEDGER_SOUGHT can be found by their digest, once they were all
+ * entered: call until *box_no is 0 again; start with 0 and 0. Suspends. */
+enum err ledger_seek(struct ledger *, uint64_t mailbox_no, uint64_t *box_no,
+		     uint64_t *no) MUST_CHECK;
+/* A message that turned up as (box_no, no), and the one it was before. */
+struct ledger_renumber {
+	uint64_t box_no, no, mark;
+	uint64_t was_box_no, was_no, was_epoch;
+};
+/* One of the sought messages with this digest, first of all of a folder of the same name, that is
+ * not among the `taken`. Fills was_*, and was_name, with BOX_NAME_BYTES_MAX + 1 bytes. was_no 0:
+ * there is none. Suspends. */
+enum err ledger_sought(struct ledger *, uint64_t mailbox_no, const struct digest *,
+		       const struct ledger_renumber *taken, size_t taken_count,
+		       struct ledger_renumber *, char *was_name) MUST_CHECK;
+/* It is the same stored message, which has its new number from now on. Queued; written behind the
+ * rows. ERR_LEDGER_STATE (when written) unless the new number lies in an intended range and is not
+ * settled. */
+enum err ledger_renumber(struct ledger *, const struct ledger_renumber *) MUST_CHECK;
+/* Nothing is sought any more. Durable on return. Suspends. */
+enum err ledger_seek_end(struct ledger *, uint64_t mailbox_no) MUST_CHECK;
+
 /* Make everything queued durable now, and the run's note if it is new. Suspends. */
 enum err ledger_commit(struct ledger *) MUST_CHECK;
 /* Queued calls since open, and how many of them are durable: they become so in order. */
@@ -144,7 +212,7 @@ enum err ledger_seal_next(struct ledger *, uint64_t mailbox_no, uint64_t after, 
 struct ledger_totals {
 	uint64_t boxes, boxes_skipped;
 	uint64_t messages[5]; /* by enum ledger_state */
-	uint64_t bytes_moved;
+	uint64_t bytes_moved, vanished;
 	uint64_t ranges_open, seals_open;
 };
 enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_totals *) MUST_CHECK;
@@ -205,6 +273,11 @@ struct ledger_run {
 	uint64_t errors[ERR_COUNT];
 };
 void ledger_run_note(struct ledger *, const struct ledger_run *);
+
+/* A copy of `directory`'s ledger, as it is at this moment, into the (empty) directory `to`: what is
+ * done with that one changes nothing. Beside a running writer, no lock taken. Blocks: for the
+ * command line. ERR_LEDGER_ABSENT when there is none. */
+enum err ledger_snapshot(const char *directory, const char *to) MUST_CHECK;
 
 /* Reading beside a running writer, no lock taken. Blocks: for the command line, not for fibers.
  * Each mailbox is told to `each` (NULL: to nobody); the newest run is put into *last_run (NULL:

@@ -57,6 +57,44 @@ enum err ledger_box_fate(struct ledger *ledger, uint64_t box_no, enum err fate, 
 	return ledger_act(ledger, &call);
 }
 
+enum err ledger_box_next(struct ledger *ledger, uint64_t mailbox_no, struct ledger_known_box *known)
+{
+	struct ledger_call call = { .run = ledger_sqlite_box_next,
+				    .mailbox_no = mailbox_no,
+				    .known = known };
+	enum err e = ledger_act(ledger, &call);
+
+	return e || call.found ? e : ERR_PIPE_ENDED;
+}
+
+enum err ledger_box_rename(struct ledger *ledger, uint64_t mailbox_no, struct box *box)
+{
+	struct ledger_call call = { .run = ledger_sqlite_box_rename,
+				    .writes = true,
+				    .mailbox_no = mailbox_no,
+				    .box = box };
+
+	return ledger_act(ledger, &call);
+}
+
+enum err ledger_box_former(struct ledger *ledger, uint64_t box_no, enum ledger_former former)
+{
+	struct ledger_call call = {
+		.run = ledger_sqlite_box_former, .writes = true, .box_no = box_no, .former = former
+	};
+
+	return ledger_act(ledger, &call);
+}
+
+enum err ledger_cursor(struct ledger *ledger, uint64_t box_no, const struct cursor *cursor)
+{
+	struct ledger_call call = {
+		.run = ledger_sqlite_cursor, .writes = true, .box_no = box_no, .note = cursor->at
+	};
+
+	return ledger_act(ledger, &call);
+}
+
 enum err ledger_intend(struct ledger *ledger, uint64_t box_no, uint64_t first, uint64_t last)
 {
 	struct ledger_call call = { .run = ledger_sqlite_intend,
@@ -169,4 +207,59 @@ enum err ledger_lesson_next(struct ledger *ledger, struct ledger_lesson *lesson)
 	enum err e = ledger_act(ledger, &call);
 
 	return e || call.found ? e : ERR_PIPE_ENDED;
+}
+
+/* ---- what became of settled messages ---- */
+
+enum err ledger_seen(struct ledger *ledger, uint64_t box_no, uint64_t first, uint64_t last,
+		     struct ledger_seen *seen, size_t max, size_t *count)
+{
+	struct ledger_call call = { .run = ledger_sqlite_seen,
+				    .box_no = box_no,
+				    .first = first,
+				    .last = last,
+				    .seen = seen,
+				    .max = max };
+	enum err e = ledger_act(ledger, &call);
+
+	*count = e ? 0 : call.count;
+	return e;
+}
+
+enum err ledger_seek(struct ledger *ledger, uint64_t mailbox_no, uint64_t *box_no, uint64_t *no)
+{
+	struct ledger_call call = { .run = ledger_sqlite_seek,
+				    .writes = true,
+				    .mailbox_no = mailbox_no,
+				    .box_no = *box_no,
+				    .first = *no };
+	enum err e = ledger_act(ledger, &call);
+
+	*box_no = e ? 0 : call.box_no;
+	*no = call.first;
+	return e;
+}
+
+enum err ledger_sought(struct ledger *ledger, uint64_t mailbox_no, const struct digest *digest,
+		       const struct ledger_renumber *taken, size_t taken_count,
+		       struct ledger_renumber *renumber, char *was_name)
+{
+	struct ledger_call call = { .run = ledger_sqlite_sought,
+				    .mailbox_no = mailbox_no,
+				    .sought = digest,
+				    .apart = taken,
+				    .count = taken_count,
+				    .renumber = renumber,
+				    .name = was_name };
+
+	return ledger_act(ledger, &call);
+}
+
+enum err ledger_seek_end(struct ledger *ledger, uint64_t mailbox_no)
+{
+	struct ledger_call call = { .run = ledger_sqlite_seek_end,
+				    .writes = true,
+				    .mailbox_no = mailbox_no };
+
+	return ledger_act(ledger, &call);
 }

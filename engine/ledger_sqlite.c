@@ -48,6 +48,10 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_blob(statement, 6, row->digest.bytes, DIGEST_BYTES, SQLITE_STATIC);
 	else
 		sqlite3_bind_null(statement, 6);
+	if (row->mark)
+		sqlite3_bind_int64(statement, 7, (sqlite3_int64)row->mark);
+	else
+		sqlite3_bind_null(statement, 7);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;
@@ -173,24 +177,30 @@ static enum err settle(struct ledger_store *store, const struct ledger_row *row,
 	return check_intended(store, row, tally);
 }
 
-static enum err write_tally(struct ledger_store *store, struct tally *tally)
+enum err ledger_sqlite_count(struct ledger_store *store, uint64_t box_no, const int64_t messages[5],
+			     int64_t bytes_moved, int64_t vanished)
 {
-	const int64_t *n = tally->messages;
+	const int64_t *n = messages;
 	uint64_t changes = 0;
-	enum err e;
+	enum err e = ledger_sqlite_do(
+		store, SQL_BOX_COUNT,
+		NUMBERS(box_no, (uint64_t)n[LEDGER_MOVED], (uint64_t)n[LEDGER_SKIPPED],
+			(uint64_t)n[LEDGER_DOUBTFUL], (uint64_t)n[LEDGER_WITHDRAWN],
+			(uint64_t)bytes_moved, (uint64_t)vanished),
+		&changes);
 
-	if (!tally->box_no)
-		return OK;
-	e = ledger_sqlite_do(store, SQL_BOX_COUNT,
-			     NUMBERS(tally->box_no, (uint64_t)n[LEDGER_MOVED],
-				     (uint64_t)n[LEDGER_SKIPPED], (uint64_t)n[LEDGER_DOUBTFUL],
-				     (uint64_t)n[LEDGER_WITHDRAWN], (uint64_t)tally->bytes_moved),
-			     &changes);
 	if (!e && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "settling messages in the ledger %s: there is no folder %llu",
-			  store->path, (unsigned long long)tally->box_no);
+			  store->path, (unsigned long long)box_no);
 	return e;
+}
+
+static enum err write_tally(struct ledger_store *store, struct tally *tally)
+{
+	if (!tally->box_no)
+		return OK;
+	return ledger_sqlite_count(store, tally->box_no, tally->messages, tally->bytes_moved, 0);
 }
 
 /* ---- ranges and seals that are done ---- */
@@ -330,9 +340,11 @@ static enum err apply(struct ledger_store *store, struct ledger_batch *batch)
 		if (entry->kind == LEDGER_RANGE_DONE)
 			e = range_done(store, entry->range.box_no, entry->range.first,
 				       entry->range.last);
-		else
+		else if (entry->kind == LEDGER_SEAL_DONE)
 			e = ledger_sqlite_seal_gone(store, entry->seal.mailbox_no,
 						    entry->seal.seal_no);
+		else
+			e = ledger_sqlite_change(store, entry);
 	}
 	return e;
 }

@@ -10,7 +10,14 @@ struct ledger_store;
 
 /* What was queued. */
 struct ledger_entry {
-	enum ledger_entry_kind { LEDGER_SETTLE, LEDGER_RANGE_DONE, LEDGER_SEAL_DONE } kind;
+	enum ledger_entry_kind {
+		LEDGER_SETTLE,
+		LEDGER_RANGE_DONE,
+		LEDGER_SEAL_DONE,
+		LEDGER_MARK,
+		LEDGER_VANISHED,
+		LEDGER_RENUMBER,
+	} kind;
 	uint32_t order; /* in the batch, so that sorting keeps the order of equals */
 	union {
 		struct ledger_row row;
@@ -20,6 +27,10 @@ struct ledger_entry {
 		struct {
 			uint64_t mailbox_no, seal_no;
 		} seal;
+		struct {
+			uint64_t box_no, no, value; /* the mark, or the second */
+		} change;
+		struct ledger_renumber renumber;
 	};
 };
 
@@ -53,6 +64,14 @@ struct ledger_call {
 	struct ledger_totals *totals;
 	struct ledger_exception *exception;
 	struct ledger_lesson *lesson;
+	struct ledger_known_box *known;
+	enum ledger_former former;
+	struct ledger_seen *seen;
+	size_t max, count;
+	const struct digest *sought;
+	const struct ledger_renumber *apart;
+	struct ledger_renumber *renumber;
+	char *name; /* BOX_NAME_BYTES_MAX + 1 */
 	struct buffer *blob;
 	uint64_t epoch, next_no;
 	struct ledger_range range;
@@ -78,11 +97,19 @@ ledger_call_run ledger_sqlite_mailbox;	   /* source target digest -> mailbox */
 ledger_call_run ledger_sqlite_mailbox_end; /* mailbox_no state fate note ended_wall_s */
 ledger_call_run ledger_sqlite_box;	   /* mailbox_no box -> box, epoch, next_no */
 ledger_call_run ledger_sqlite_box_fate;	   /* box_no fate note */
+ledger_call_run ledger_sqlite_box_rename;  /* mailbox_no box */
+ledger_call_run ledger_sqlite_box_former;  /* box_no former */
+ledger_call_run ledger_sqlite_cursor;	   /* box_no note */
+ledger_call_run ledger_sqlite_seek;	   /* mailbox_no box_no first -> found box_no first */
+ledger_call_run ledger_sqlite_seek_end;	   /* mailbox_no */
 ledger_call_run ledger_sqlite_intend;	   /* box_no first last */
 ledger_call_run ledger_sqlite_seal;	   /* mailbox_no seal_no seal */
 ledger_call_run ledger_sqlite_seal_drop;   /* mailbox_no seal_no */
 ledger_call_run ledger_sqlite_lesson_set;  /* lesson */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
+ledger_call_run ledger_sqlite_box_next; /* mailbox_no known -> found known */
+ledger_call_run ledger_sqlite_seen;	/* box_no first last seen max -> seen count */
+ledger_call_run ledger_sqlite_sought; /* mailbox_no sought apart count renumber -> renumber name */
 ledger_call_run ledger_sqlite_open_range; /* box_no first -> found range */
 ledger_call_run ledger_sqlite_seal_next;  /* mailbox_no seal_no -> found seal_no blob */
 ledger_call_run ledger_sqlite_totals;	  /* mailbox_no -> totals */

@@ -1,6 +1,5 @@
-/* The ledger's file: its schema, its statements, what SQLite's errors mean for a person. Not for:
- * what is done with it (ledger_sqlite.c, ledger_sqlite_read.c). docs/LEDGER.md describes the tables
- * for people with a sqlite3 shell; a change here is a change there, and of LEDGER_SCHEMA. */
+/* The ledger's file: its statements, what SQLite's errors mean for a person. Not for: its tables
+ * (ledger_sqlite_schema.c), what is done with it (ledger_sqlite.c, ledger_sqlite_*.c). */
 #include "engine/ledger_sqlite_base.h"
 
 #include <errno.h>
@@ -11,80 +10,10 @@
 
 #include "engine/clock.h"
 
-/* WITHOUT ROWID: the key is the row's place, so a message costs one tree entry. A moved message
- * without a reason has fate 1, which SQLite stores in no bytes at all. */
-static const char schema_1[] =
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE mailbox(mailbox_no INTEGER PRIMARY KEY, source TEXT NOT NULL, target TEXT "
-	"NOT NULL,"
-	" digest TEXT NOT NULL, next_seal_no INTEGER NOT NULL DEFAULT 1, UNIQUE(source, target));"
-	"CREATE TABLE box(box_no INTEGER PRIMARY KEY, mailbox_no INTEGER NOT NULL REFERENCES "
-	"mailbox,"
-	" name TEXT NOT NULL, epoch INTEGER NOT NULL, fate TEXT NOT NULL DEFAULT '',"
-	" note TEXT NOT NULL DEFAULT '', moved INTEGER NOT NULL DEFAULT 0,"
-	" skipped INTEGER NOT NULL DEFAULT 0, doubtful INTEGER NOT NULL DEFAULT 0,"
-	" withdrawn INTEGER NOT NULL DEFAULT 0, bytes_moved INTEGER NOT NULL DEFAULT 0,"
-	" UNIQUE(mailbox_no, name));"
-	"CREATE INDEX box_of_mailbox ON box(mailbox_no);"
-	"CREATE TABLE range(box_no INTEGER NOT NULL REFERENCES box, first INTEGER NOT NULL,"
-	" last INTEGER NOT NULL, state TEXT NOT NULL CHECK(state IN ('planned', 'intended', "
-	"'done')),"
-	" PRIMARY KEY(box_no, first), CHECK(first <= last)) WITHOUT ROWID;"
-	"CREATE TABLE settled(box_no INTEGER NOT NULL REFERENCES box, no INTEGER NOT NULL,"
-	" fate INTEGER NOT NULL, size_bytes INTEGER NOT NULL, seal_no INTEGER NOT NULL, digest "
-	"BLOB,"
-	" PRIMARY KEY(box_no, no)) WITHOUT ROWID;"
-	"CREATE INDEX settled_exception ON settled(box_no, no) WHERE fate <> 1;"
-	"CREATE TABLE reason(code INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-	"CREATE TABLE seal(mailbox_no INTEGER NOT NULL REFERENCES mailbox, seal_no INTEGER NOT "
-	"NULL,"
-	" seal BLOB NOT NULL, PRIMARY KEY(mailbox_no, seal_no));"
-	"CREATE TABLE run(run_no INTEGER PRIMARY KEY, started_s INTEGER NOT NULL,"
-	" updated_s INTEGER NOT NULL, ended_s INTEGER NOT NULL, pid INTEGER NOT NULL,"
-	" messages INTEGER NOT NULL, bytes INTEGER NOT NULL, exit_code INTEGER NOT NULL);"
-	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
-	"AS no,"
-	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
-	" WHEN 4 THEN 'withdrawn' END AS state,"
-	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
-	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
-	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no"
-	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
-	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
-	" WHERE fate <> 1;";
-
-/* How a mailbox's last attempt ended; a batch in its run; what was learnt about servers. */
-static const char schema_2[] =
-	"ALTER TABLE mailbox ADD COLUMN state TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE mailbox ADD COLUMN error TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE mailbox ADD COLUMN note TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE mailbox ADD COLUMN ended_s INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN batch TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE run ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN running INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN done INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN drained INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN throttled_permille INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN window_closes_s INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE run ADD COLUMN errors TEXT NOT NULL DEFAULT '{}';"
-	"CREATE TABLE lesson(lesson_no INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
-	" not_before_s INTEGER NOT NULL, connections_max INTEGER NOT NULL,"
-	" failures INTEGER NOT NULL, reason TEXT NOT NULL, UNIQUE(kind, name));";
-
-/* A new file takes all steps, an older one those it lacks: they have the same tables. */
-static const char *const schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2 };
-
-/* What `status` asks for and version 1 has not; a temporary view hides the table of its name. */
-static const char schema_1_views[] =
-	"CREATE TEMP VIEW mailbox AS SELECT *, '' AS state, '' AS error, '' AS note, 0 AS ended_s"
-	" FROM main.mailbox;"
-	"CREATE TEMP VIEW run AS SELECT *, '' AS batch, 0 AS waiting, 0 AS running, 0 AS done,"
-	" 0 AS incomplete, 0 AS doubtful, 0 AS failed, 0 AS drained, 0 AS connections,"
-	" 0 AS throttled_permille, 0 AS window_closes_s, '{}' AS errors FROM main.run;";
+/* A folder's row as ledger_sqlite_box.c reads it. */
+#define BOX_COLUMNS                                                                                \
+	"SELECT box_no, epoch, moved + skipped + doubtful + withdrawn - vanished, former, name,"   \
+	" id, cursor FROM box WHERE mailbox_no = ?1"
 
 static const char *const texts[SQL_COUNT] = {
 	[SQL_BEGIN_READ] = "BEGIN",
@@ -101,21 +30,36 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
 	[SQL_MAILBOX_END] = "UPDATE mailbox SET ended_s = ?2, state = ?3, error = ?4, note = ?5"
 			    " WHERE mailbox_no = ?1",
-	[SQL_BOX] = "SELECT box_no, epoch, moved + skipped + doubtful + withdrawn FROM box WHERE "
-		    "mailbox_no = ?1"
-		    " AND name = ?2",
-	[SQL_BOX_NEW] =
-		"INSERT INTO box(mailbox_no, epoch, name) SELECT mailbox_no, ?2, ?3 FROM mailbox"
-		" WHERE mailbox_no = ?1",
+	[SQL_BOX_BY_ID] = BOX_COLUMNS " AND id = ?4 ORDER BY former LIMIT 1",
+	[SQL_BOX_BY_NAME] = BOX_COLUMNS " AND name = ?2 AND former = 0 AND ?4 NOT NULL",
+	[SQL_BOX_OF_BEFORE] = BOX_COLUMNS
+	" AND name = ?2 AND former <> 0"
+	" AND (epoch = ?3 OR ?3 = 0) AND id IN ('', ?4) ORDER BY box_no DESC LIMIT 1",
+	[SQL_BOX_NEW] = "INSERT INTO box(mailbox_no, epoch, name, id, cursor)"
+			" SELECT mailbox_no, ?2, ?3, ?4, ?5 FROM mailbox WHERE mailbox_no = ?1",
+	[SQL_BOX_REFRESH] = "UPDATE box SET fate = '', note = '',"
+			    " epoch = CASE epoch WHEN 0 THEN ?2 ELSE epoch END,"
+			    " id = CASE id WHEN '' THEN ?3 ELSE id END WHERE box_no = ?1"
+			    " AND (fate <> '' OR (epoch = 0 AND ?2 <> 0)"
+			    " OR (id = '' AND ?3 <> ''))",
+	[SQL_BOX_SEEK_AGAIN] = "UPDATE box INDEXED BY box_former SET former = 1"
+			       " WHERE mailbox_no = ?1 AND name = ?2 AND former <> 0"
+			       " AND moved > 0",
+	[SQL_BOX_BACK] = "UPDATE box SET former = 0, cursor = '' WHERE box_no = ?1",
+	[SQL_BOX_FORMER_SET] = "UPDATE box SET former = ?2 WHERE box_no = ?1",
+	[SQL_BOX_RENAME] = "UPDATE box SET name = ?2, cursor = CASE former WHEN 0 THEN cursor ELSE"
+			   " '' END, former = 0 WHERE box_no = ?1",
+	[SQL_BOX_CURSOR] = "UPDATE box SET cursor = ?2 WHERE box_no = ?1",
+	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name FROM box INDEXED BY box_of_mailbox"
+			 " WHERE mailbox_no = ?1 AND box_no > ?2"
+			 " ORDER BY box_no LIMIT 1",
 	[SQL_BOX_AFTER] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
 			  " AND box_no > ?2 ORDER BY box_no LIMIT 1",
 	[SQL_BOX_FATE] = "UPDATE box SET fate = ?2, note = ?3 WHERE box_no = ?1",
-	[SQL_BOX_FATELESS] = "UPDATE box SET fate = '', note = '' WHERE box_no = ?1 AND fate <> ''",
-	[SQL_BOX_EPOCH] = "UPDATE box SET epoch = ?2 WHERE box_no = ?1 AND epoch = 0 AND NOT EXISTS"
-			  " (SELECT 1 FROM range WHERE box_no = ?1)",
-	[SQL_BOX_COUNT] = "UPDATE box SET moved = moved + ?2, skipped = skipped + ?3,"
-			  " doubtful = doubtful + ?4, withdrawn = withdrawn + ?5,"
-			  " bytes_moved = bytes_moved + ?6 WHERE box_no = ?1",
+	[SQL_BOX_COUNT] =
+		"UPDATE box SET moved = moved + ?2, skipped = skipped + ?3,"
+		" doubtful = doubtful + ?4, withdrawn = withdrawn + ?5,"
+		" bytes_moved = bytes_moved + ?6, vanished = vanished + ?7 WHERE box_no = ?1",
 	[SQL_RANGE_AT] = "SELECT first, last, state = 'intended', state = 'done' FROM range"
 			 " WHERE box_no = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
 	[SQL_RANGE_LAST] = "SELECT last FROM range WHERE box_no = ?1 ORDER BY first DESC LIMIT 1",
@@ -125,13 +69,44 @@ static const char *const texts[SQL_COUNT] = {
 			  " ELSE 'intended' END FROM box WHERE box_no = ?1",
 	[SQL_RANGE_CUT] = "UPDATE range SET last = ?3 WHERE box_no = ?1 AND first = ?2",
 	[SQL_RANGE_DROP] = "DELETE FROM range WHERE box_no = ?1 AND first = ?2",
-	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
+	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL FROM settled"
+			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
+	[SQL_SETTLED_MARK] = "UPDATE settled SET mark = ?3 WHERE box_no = ?1 AND no = ?2"
+			     " AND fate & 7 IN (1, 3)",
+	[SQL_SETTLED_BACK] = "UPDATE settled SET vanished_s = NULL WHERE box_no = ?1 AND no = ?2"
+			     " AND vanished_s NOT NULL",
+	[SQL_SETTLED_VANISHED] = "UPDATE settled SET vanished_s = ?3 WHERE box_no = ?1 AND no = ?2"
+				 " AND fate & 7 IN (1, 3) AND vanished_s IS NULL",
 	[SQL_SETTLED_WALK] = "SELECT no FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
 			     " ORDER BY no LIMIT ?4",
+	/* Moved without a reason: what was stored and is what was sent. */
+	[SQL_SOUGHT_FILL] = "INSERT OR IGNORE INTO sought(mailbox_no, digest, box_no, no)"
+			    " SELECT ?1, digest, box_no, no FROM settled WHERE box_no = ?2"
+			    " AND no >= ?3 AND no <= ?4 AND fate = 1 AND digest NOT NULL",
+	[SQL_SOUGHT_PAGE] = "SELECT max(no) FROM (SELECT no FROM settled WHERE box_no = ?1"
+			    " AND no >= ?2 ORDER BY no LIMIT ?3)",
+	[SQL_SOUGHT] = "SELECT box_no, no FROM sought WHERE mailbox_no = ?1 AND digest = ?4"
+		       " AND box_no >= ?2 AND box_no <= ?3 ORDER BY box_no, no",
+	[SQL_SOUGHT_LIKELY] = "SELECT was.box_no FROM box AS is_now JOIN box AS was INDEXED BY"
+			      " box_former USING (mailbox_no, name) WHERE is_now.box_no = ?1"
+			      " AND was.former <> 0 AND was.former = 1"
+			      " ORDER BY was.box_no DESC LIMIT 1",
+	[SQL_SOUGHT_BOX] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
+			   " AND box_no > ?2 AND former = 1 ORDER BY box_no LIMIT 1",
+	[SQL_SOUGHT_NAME] = "SELECT name, epoch FROM box WHERE box_no = ?1",
+	[SQL_SOUGHT_FOUND] = "DELETE FROM sought WHERE mailbox_no = (SELECT mailbox_no FROM box"
+			     " WHERE box_no = ?1) AND digest = (SELECT digest FROM settled"
+			     " WHERE box_no = ?1 AND no = ?2) AND box_no = ?1 AND no = ?2",
+	[SQL_SOUGHT_END] = "DELETE FROM sought WHERE mailbox_no = ?1",
+	[SQL_RENUMBER] = "UPDATE settled SET box_no = ?3, no = ?4, mark = nullif(?5, 0),"
+			 " vanished_s = NULL WHERE box_no = ?1 AND no = ?2 AND fate = 1",
+	[SQL_RENUMBER_WHAT] = "SELECT size_bytes, vanished_s NOT NULL FROM settled"
+			      " WHERE box_no = ?1 AND no = ?2 AND fate = 1",
 	[SQL_SEAL] = "INSERT INTO seal(mailbox_no, seal_no, seal) VALUES(?1, ?2, ?3)",
 	[SQL_SEAL_NUMBER] = "UPDATE mailbox SET next_seal_no = ?2 + 1 WHERE mailbox_no = ?1"
 			    " AND next_seal_no <= ?2",
@@ -161,18 +136,21 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_LESSON_DROP] = "DELETE FROM lesson WHERE kind = ?1 AND name = ?2",
 	[SQL_LESSON_NEXT] = "SELECT lesson_no, kind, name, not_before_s, connections_max, failures,"
 			    " reason FROM lesson WHERE lesson_no > ?1 ORDER BY lesson_no LIMIT 1",
-	[SQL_TOTALS] = "SELECT count(*), sum(fate <> ''), sum(moved), sum(skipped), sum(doubtful),"
-		       " sum(withdrawn), sum(bytes_moved) FROM box WHERE mailbox_no = ?1",
+	[SQL_TOTALS] = "SELECT sum(former = 0), sum(fate <> '' AND former = 0), sum(moved),"
+		       " sum(skipped * (former = 0)), sum(doubtful), sum(withdrawn),"
+		       " sum(bytes_moved), sum(vanished) FROM box WHERE mailbox_no = ?1",
 	[SQL_TOTALS_OPEN] = "SELECT (SELECT count(*) FROM box JOIN range USING (box_no)"
-			    " WHERE mailbox_no = ?1 AND state <> 'done'),"
+			    " WHERE mailbox_no = ?1 AND former = 0 AND state <> 'done'),"
 			    " (SELECT count(*) FROM seal WHERE mailbox_no = ?1)",
-	[SQL_EXCEPTION] =
-		"SELECT s.no, s.fate, r.name, b.name"
-		" FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
-		" LEFT JOIN reason r ON r.code = s.fate >> 3"
-		" WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1 AND s.fate & 7 IN (2, 3)"
-		" ORDER BY s.no LIMIT 1",
-	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''",
+	[SQL_EXCEPTION] = "SELECT s.no, s.fate, r.name, b.name"
+			  " FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
+			  " LEFT JOIN reason r ON r.code = s.fate >> 3"
+			  " WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1"
+			  " AND (s.fate & 7 = 3 OR (s.fate & 7 = 2 AND b.former = 0))"
+			  " ORDER BY s.no LIMIT 1",
+	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''"
+			      " AND former = 0",
+	[SQL_SNAPSHOT] = "VACUUM INTO ?1",
 	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target, ended_s, state, error, note"
 			  " FROM mailbox WHERE mailbox_no > ?1 ORDER BY mailbox_no LIMIT 1",
 };
@@ -426,8 +404,11 @@ enum err ledger_sqlite_recognize(struct ledger_store *store)
 
 enum err ledger_sqlite_view_old(struct ledger_store *store)
 {
-	return store->version == 1 ? execute(store, schema_1_views, "reading an older version")
-				   : OK;
+	enum err e = OK;
+
+	for (int64_t version = store->version; !e && version < LEDGER_SCHEMA; version++)
+		e = execute(store, ledger_sqlite_schema_views[version], "reading an older version");
+	return e;
 }
 
 /* The schema, the version and the identity appear in one transaction, so a ledger is blank or
@@ -440,7 +421,7 @@ static enum err make_tables(struct ledger_store *store)
 
 	buffer_add_text(&sql, "BEGIN IMMEDIATE;");
 	for (int64_t step = store->version; step < LEDGER_SCHEMA; step++)
-		buffer_add_text(&sql, schema_steps[step]);
+		buffer_add_text(&sql, ledger_sqlite_schema_steps[step]);
 	if (store->version == 0) {
 		clock_random(store->id, sizeof store->id);
 		bytes_to_hex(hex, store->id, sizeof store->id);

@@ -9,7 +9,10 @@
 
 /* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
  * are read, and upgraded when they are opened for writing. */
-enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 2 };
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 3 };
+/* From version i to i + 1; what makes version i look like i + 1 to who only reads. */
+extern const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA];
+extern const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA];
 
 /* Every statement of the program; the texts are in ledger_sqlite_base.c. */
 enum ledger_statement {
@@ -25,12 +28,19 @@ enum ledger_statement {
 	SQL_MAILBOX,
 	SQL_MAILBOX_NEW,
 	SQL_MAILBOX_END,
-	SQL_BOX,
+	SQL_BOX_BY_ID,
+	SQL_BOX_BY_NAME,
+	SQL_BOX_OF_BEFORE,
 	SQL_BOX_NEW,
+	SQL_BOX_REFRESH,
+	SQL_BOX_BACK,
+	SQL_BOX_SEEK_AGAIN,
+	SQL_BOX_FORMER_SET,
+	SQL_BOX_RENAME,
+	SQL_BOX_CURSOR,
+	SQL_BOX_NEXT,
 	SQL_BOX_AFTER,
 	SQL_BOX_FATE,
-	SQL_BOX_FATELESS,
-	SQL_BOX_EPOCH,
 	SQL_BOX_COUNT,
 	SQL_RANGE_AT,
 	SQL_RANGE_LAST,
@@ -41,7 +51,21 @@ enum ledger_statement {
 	SQL_SETTLE,
 	SQL_SETTLED,
 	SQL_SETTLED_CHANGE,
+	SQL_SETTLED_SEEN,
+	SQL_SETTLED_MARK,
+	SQL_SETTLED_BACK,
+	SQL_SETTLED_VANISHED,
 	SQL_SETTLED_WALK,
+	SQL_SOUGHT_FILL,
+	SQL_SOUGHT_PAGE,
+	SQL_SOUGHT,
+	SQL_SOUGHT_LIKELY,
+	SQL_SOUGHT_BOX,
+	SQL_SOUGHT_NAME,
+	SQL_SOUGHT_FOUND,
+	SQL_SOUGHT_END,
+	SQL_RENUMBER,
+	SQL_RENUMBER_WHAT,
 	SQL_SEAL,
 	SQL_SEAL_NUMBER,
 	SQL_SEAL_DROP,
@@ -58,6 +82,7 @@ enum ledger_statement {
 	SQL_EXCEPTION,
 	SQL_EXCEPTION_BOX,
 	SQL_MAILBOXES,
+	SQL_SNAPSHOT,
 	SQL_COUNT
 };
 
@@ -116,6 +141,11 @@ enum err ledger_sqlite_view_old(struct ledger_store *) MUST_CHECK;
 /* A range of a folder, intended or done. */
 enum err ledger_sqlite_range_add(struct ledger_store *, uint64_t box_no, uint64_t first,
 				 uint64_t last, bool done) MUST_CHECK;
+/* What became of a settled message later on: the entries of those kinds. */
+enum err ledger_sqlite_change(struct ledger_store *, const struct ledger_entry *) MUST_CHECK;
+/* Add to a folder's sums. */
+enum err ledger_sqlite_count(struct ledger_store *, uint64_t box_no, const int64_t messages[5],
+			     int64_t bytes_moved, int64_t vanished) MUST_CHECK;
 /* A seal leaves the table. */
 enum err ledger_sqlite_seal_gone(struct ledger_store *, uint64_t mailbox_no,
 				 uint64_t seal_no) MUST_CHECK;

@@ -70,10 +70,10 @@ enum err ledger_sqlite_seal_next(struct ledger_store *store, struct ledger_call 
 enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *call)
 {
 	struct ledger_totals *totals = call->totals;
-	uint64_t sums[7], open[2];
+	uint64_t sums[8], open[2];
 	bool found;
 	enum err e =
-		ledger_sqlite_query(store, SQL_TOTALS, NUMBERS(call->mailbox_no), sums, 7, &found);
+		ledger_sqlite_query(store, SQL_TOTALS, NUMBERS(call->mailbox_no), sums, 8, &found);
 
 	if (!e)
 		e = ledger_sqlite_query(store, SQL_TOTALS_OPEN, NUMBERS(call->mailbox_no), open, 2,
@@ -83,6 +83,7 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 	*totals = (struct ledger_totals){ .boxes = sums[0],
 					  .boxes_skipped = sums[1],
 					  .bytes_moved = sums[6],
+					  .vanished = sums[7],
 					  .ranges_open = open[0],
 					  .seals_open = open[1] };
 	for (int state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
@@ -263,14 +264,13 @@ static enum err read_all(struct ledger_store *store,
 	return e ? e : ledger_sqlite_do(store, SQL_COMMIT, NO_NUMBERS, NULL);
 }
 
-enum err ledger_status(const char *directory,
-		       void (*each)(void *context, const struct ledger_status_mailbox *),
-		       struct ledger_run *last_run, void *context)
+/* The ledger of a directory, for reading, whatever its version. */
+static enum err open_to_read(const char *directory, struct ledger_store **store)
 {
-	struct ledger_store *store = NULL;
 	struct buffer path = { 0 };
 	enum err e;
 
+	*store = NULL;
 	buffer_addf(&path, "%s/ledger.db", directory);
 	buffer_add(&path, "", 1);
 	if (path.failed)
@@ -278,12 +278,41 @@ enum err ledger_status(const char *directory,
 	else if (access(path.at, F_OK) != 0)
 		e = RAISE(ERR_LEDGER_ABSENT,
 			  "there is no %s: nothing was copied with this state directory", path.at);
-	else if ((e = ledger_sqlite_connect(path.at, NULL, SQLITE_OPEN_READONLY, &store)) == OK &&
-		 (e = ledger_sqlite_recognize(store)) == OK)
-		e = store->version == 0
-			    ? RAISE(ERR_LEDGER_ABSENT,
-				    "%s is empty: its first run has not begun yet", path.at)
-			    : read_all(store, each, last_run, context);
+	else if ((e = ledger_sqlite_connect(path.at, NULL, SQLITE_OPEN_READONLY, store)) == OK &&
+		 (e = ledger_sqlite_recognize(*store)) == OK && (*store)->version == 0)
+		e = RAISE(ERR_LEDGER_ABSENT, "%s is empty: its first run has not begun yet",
+			  path.at);
+	buffer_free(&path);
+	return e;
+}
+
+enum err ledger_status(const char *directory,
+		       void (*each)(void *context, const struct ledger_status_mailbox *),
+		       struct ledger_run *last_run, void *context)
+{
+	struct ledger_store *store;
+	enum err e = open_to_read(directory, &store);
+
+	if (!e)
+		e = read_all(store, each, last_run, context);
+	ledger_sqlite_close(&store);
+	return e;
+}
+
+enum err ledger_snapshot(const char *directory, const char *to)
+{
+	struct buffer path = { 0 };
+	struct ledger_store *store;
+	sqlite3_stmt *statement;
+	enum err e = open_to_read(directory, &store);
+
+	buffer_addf(&path, "%s/ledger.db", to);
+	if (!e && path.failed)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "copying the ledger in %s", directory);
+	if (!e && (e = ledger_sqlite_bind(store, SQL_SNAPSHOT, NO_NUMBERS, &statement)) == OK) {
+		must(!sqlite3_bind_text(statement, 1, path.at, (int)path.bytes, SQLITE_STATIC));
+		e = ledger_sqlite_done(store, statement, NULL);
+	}
 	ledger_sqlite_close(&store);
 	buffer_free(&path);
 	return e;

@@ -1,5 +1,6 @@
-/* The calls that change the ledger, but for the queued rows (ledger_sqlite.c). Not for: reading
- * (ledger_sqlite_read.c). Each runs within a savepoint: what fails is undone. */
+/* The calls that change the ledger, but for folders (ledger_sqlite_box.c) and the queued rows
+ * (ledger_sqlite.c). Not for: reading (ledger_sqlite_read.c). Each runs within a savepoint: what
+ * fails is undone. */
 #include "engine/ledger_sqlite_base.h"
 
 static enum err find_mailbox(struct ledger_store *store, struct ledger_call *call)
@@ -36,107 +37,6 @@ enum err ledger_sqlite_mailbox(struct ledger_store *store, struct ledger_call *c
 	if ((e = ledger_sqlite_done(store, statement, NULL)) == OK)
 		e = find_mailbox(store, call);
 	must(e || call->found);
-	return e;
-}
-
-static enum err find_box(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX, NUMBERS(call->mailbox_no), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 2, call->box->name, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
-		call->box->box_no = (uint64_t)sqlite3_column_int64(statement, 0);
-		call->epoch = (uint64_t)sqlite3_column_int64(statement, 1);
-		call->box->settled = (uint64_t)sqlite3_column_int64(statement, 2);
-	}
-	sqlite3_reset(statement);
-	return e;
-}
-
-static enum err add_box(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_NEW,
-					NUMBERS(call->mailbox_no, call->box->epoch), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 3, call->box->name, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
-		e = RAISE(ERR_LEDGER_STATE,
-			  "adding a folder to the ledger %s: there is no mailbox %llu", store->path,
-			  (unsigned long long)call->mailbox_no);
-	return e;
-}
-
-/* A fate is that of the last run: a folder that is entered again has none yet. */
-static enum err forget_fate(struct ledger_store *store, const struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes;
-	enum err e =
-		ledger_sqlite_bind(store, SQL_BOX_FATELESS, NUMBERS(call->box->box_no), &statement);
-
-	return e ? e : ledger_sqlite_done(store, statement, &changes);
-}
-
-/* A folder first met as a mere level, or while its server refused to say, has no epoch yet. */
-static enum err learn_epoch(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_EPOCH,
-					NUMBERS(call->box->box_no, call->box->epoch), &statement);
-
-	if (e || (e = ledger_sqlite_done(store, statement, &changes)))
-		return e;
-	if (changes == 1)
-		call->epoch = call->box->epoch;
-	return OK;
-}
-
-enum err ledger_sqlite_box(struct ledger_store *store, struct ledger_call *call)
-{
-	uint64_t last;
-	bool found;
-	enum err e = find_box(store, call);
-
-	call->box->settled = call->found ? call->box->settled : 0;
-	if (!e && call->found)
-		e = forget_fate(store, call);
-	if (!e && call->found && call->epoch == 0 && call->box->epoch != 0)
-		e = learn_epoch(store, call);
-
-	if (!e && !call->found && (e = add_box(store, call)) == OK)
-		e = find_box(store, call);
-	if (e)
-		return e;
-	must(call->found);
-	e = ledger_sqlite_query(store, SQL_RANGE_LAST, NUMBERS(call->box->box_no), &last, 1,
-				&found);
-	call->next_no = last + 1;
-	return e;
-}
-
-enum err ledger_sqlite_box_fate(struct ledger_store *store, struct ledger_call *call)
-{
-	sqlite3_stmt *statement;
-	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_FATE, NUMBERS(call->box_no), &statement);
-
-	if (e)
-		return e;
-	must(!sqlite3_bind_text(statement, 2, call->fate ? err_name(call->fate) : "", -1,
-				SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 3, call->note, -1, SQLITE_STATIC));
-	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
-		e = RAISE(ERR_LEDGER_STATE,
-			  "noting a folder's fate in the ledger %s: there is no folder %llu",
-			  store->path, (unsigned long long)call->box_no);
 	return e;
 }
 

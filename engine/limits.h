@@ -84,6 +84,10 @@ enum {
 	KEYWORDS_BYTES_MAX = 1024,
 	/* An opaque blob (mark, cursor) that a driver asks the ledger to keep. */
 	BLOB_BYTES_MAX = 512,
+	/* Where a folder stood: IMAP needs four numbers of at most 20 digits. */
+	CURSOR_BYTES_MAX = 95,
+	/* A folder's own name, RFC 8474 section 4: at most 255 characters. */
+	BOX_ID_BYTES_MAX = 255,
 
 	/* Messages asked for in one range when the folder is densely numbered. */
 	PARCEL_MESSAGES = 256,
@@ -99,6 +103,12 @@ enum {
 	/* So many may be given up in a row before that stops to count as progress: then it is the
 	 * line that is bad, not the messages. */
 	PLAN_POISON_IN_A_ROW_MAX = 16,
+	/* Messages settled before that are compared with the source at a time. A server lists at
+	 * most as many ranges of gone ones between them, which is below its longest line. */
+	SCAN_MESSAGES = 4096,
+	/* Messages that are moved already, under another number, and wait to be told of together.
+	 */
+	RENUMBERED_PENDING_MAX = 256,
 	/* Settled rows collected for one commit, and the longest they wait. */
 	LEDGER_ROWS_PER_COMMIT = 1000,
 	/* The storage's page cache. */

@@ -462,6 +462,37 @@ enum mail_kind mail_sniff(const uint8_t *head, size_t bytes)
 	return MAIL_PLAIN;
 }
 
+/* ---- flags as a number ---- */
+
+/* Keywords are equal in any case of letters (RFC 9051 section 2.3.2). */
+static uint64_t hash_keyword(struct text keyword)
+{
+	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+	for (size_t i = 0; i < keyword.bytes; i++) {
+		unsigned char c = (unsigned char)keyword.at[i];
+
+		c = c >= 'A' && c <= 'Z' ? (unsigned char)(c + 'a' - 'A') : c;
+		hash = (hash ^ c) * 1099511628211u;
+	}
+	hash ^= hash >> 32; /* the sum of several shall depend on all their bits */
+	hash *= 0x9e3779b97f4a7c15u;
+	return hash ^ hash >> 29;
+}
+
+uint64_t mail_mark(const struct mail_meta *meta)
+{
+	const char *at = meta->keywords, *end = at + meta->keywords_bytes, *space;
+	uint64_t mark = ((uint64_t)meta->keywords_dropped << 8 | meta->flags) + 1;
+
+	for (mark *= 0x9e3779b97f4a7c15u; at < end; at = space + 1) {
+		space = memchr(at, ' ', (size_t)(end - at));
+		space = space ? space : end;
+		mark += hash_keyword((struct text){ at, (size_t)(space - at) });
+	}
+	return mark ? mark : 1;
+}
+
 /* ---- digested on the way ---- */
 
 static enum err tapped_pull(struct stream *stream, struct iolist *out)

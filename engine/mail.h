@@ -32,6 +32,17 @@ struct mail_meta {
 	char keywords[KEYWORDS_BYTES_MAX];
 };
 
+/* Flags and keywords as one number, the same in whatever order they were named; 0 stands for none
+ * known. Two that differ have different numbers, but for one case in 2^63. */
+uint64_t mail_mark(const struct mail_meta *);
+
+/* Where a folder stood when it was listed, in the source's own words; empty: not known. With
+ * `exact`, an equal one later means that nothing at all has changed in the folder. */
+struct cursor {
+	bool exact;
+	char at[CURSOR_BYTES_MAX + 1];
+};
+
 /* RFC 6154 plus INBOX. */
 enum box_use {
 	BOX_USE_NONE,
@@ -63,7 +74,11 @@ struct box {
 	uint64_t messages; /* as announced */
 	uint64_t bytes;	   /* as announced; 0: unknown */
 	uint64_t box_no;   /* the ledger's number, set by ledger_box() */
-	uint64_t settled;  /* messages of it settled by earlier runs; set by ledger_box() */
+	uint64_t settled;  /* settled by earlier runs and not gone since; set by ledger_box() */
+	char id[BOX_ID_BYTES_MAX + 1]; /* the folder's own, which a new name leaves as it is; "" */
+	struct cursor cursor;	       /* as listed */
+	struct cursor before;	       /* of the last scan; set by ledger_box() */
+	bool renamed;		       /* known by another name before; set by ledger_box() */
 };
 
 enum { DIGEST_BYTES = 32 };

@@ -19,6 +19,7 @@ struct receipt {
 	uint64_t box_no, no;
 	uint64_t size_bytes;
 	struct digest digest;
+	uint64_t mark; /* mail_mark() of the item's meta; 0: not known any more */
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;

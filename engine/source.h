@@ -40,6 +40,18 @@ struct box_page {
 	bool last;
 };
 
+/* What a scan finds out about messages that were there before. */
+struct finding {
+	enum finding_kind {
+		FINDING_FLAGS,	   /* `no` is there; `meta` has its flags and keywords, no date */
+		FINDING_THERE,	   /* `no` is there */
+		FINDING_GONE,	   /* nothing of [no, last] is there any more */
+		FINDING_REST_GONE, /* of [no, last] only what this scan told of is there */
+	} kind;
+	uint64_t no, last;
+	const struct mail_meta *meta; /* borrowed until the next one */
+};
+
 struct source;
 
 /* Everything suspends but close. */
@@ -50,6 +62,15 @@ struct source_driver {
 	/* The next page of folders, names in the source's order; call until `last`. Each has its
 	 * epoch, next_no and totals where the source has them, or a fate. */
 	enum err (*list)(struct source *, struct box_page *, nsec until);
+	/* Begin to tell what became of the messages [first, last] of a box between box->before and
+	 * box->cursor, or since; where box->before is empty, all there is to know. `flags`: also
+	 * where flags have to be read anew for that. Before the first ask() of the conversation.
+	 * ERR_SOURCE_EPOCH: it is another folder by now. NULL: this source cannot tell. */
+	enum err (*scan)(struct source *, const struct box *, uint64_t first, uint64_t last,
+			 bool flags);
+	/* The next finding, in any order and more than once for a message; ERR_PIPE_ENDED: told.
+	 * Messages outside of [first, last] are not told of. */
+	enum err (*found)(struct source *, struct finding *);
 	/* Ask for the messages whose keys lie in [first, last] of a box (its raw name, epoch and
 	 * box_no are used; borrowed until return). Queued and sent at once; several may be asked
 	 * while items arrive, answered in order. How many: asks_max. */

@@ -34,3 +34,8 @@ struct stream *stream_list_open(struct stream_list *self, struct iolist *taken)
 	taken->count = 0;
 	return &self->base;
 }
+
+const struct iolist *stream_list_peek(struct stream *stream)
+{
+	return stream->type == &list_type ? &list_of(stream)->list : NULL;
+}

@@ -36,5 +36,7 @@ struct stream_list {
 	bool given;
 };
 struct stream *stream_list_open(struct stream_list *, struct iolist *taken);
+/* All bytes of a list's stream, before the first pull; NULL for any other stream. Borrowed. */
+const struct iolist *stream_list_peek(struct stream *);
 
 #endif

@@ -1,6 +1,7 @@
 /* The report of a batch as text. */
 #include "tools/batch_report.h"
 #include "tools/confinement.h"
+#include "tools/report.h"
 #include "tools/terminal.h"
 
 enum { NAME_SHOWN_BYTES = 512 };
@@ -49,6 +50,7 @@ static void text_messages(const struct batch_report *report, FILE *to)
 		fprintf(to, "Before       %s message%s by earlier runs\n",
 			batch_report_number(number, counts->messages_before),
 			units_plural(counts->messages_before));
+	report_text_changes(&counts->changes, to);
 	if (counts->messages_skipped)
 		fprintf(to, "Skipped      %s message%s\n",
 			batch_report_number(number, counts->messages_skipped),

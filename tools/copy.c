@@ -31,7 +31,7 @@
 
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
-	const char *digest, *log, *log_level, *confine;
+	const char *digest, *flags, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout;
 	bool json, dry_run, stats;
@@ -45,6 +45,9 @@ struct copy {
 	char state[URL_PATH_BYTES_MAX + 1];
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
 	struct ledger *ledger; /* NULL in a dry run */
+	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
+	bool has_scratch;
+	char scratch_directory[sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64];
 	struct tap *digest, *store_digest;
 	struct lane_config lane;
 	struct lane_progress done;
@@ -141,13 +144,53 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 
 /* ---- the run, in the shard's first fiber ---- */
 
-/* A dry run writes nothing, so it has no ledger either. */
+/* A dry run writes nothing: it looks up what would be done in a copy of the ledger, which nobody
+ * else can read and which is gone when it ends. Before the shard runs, because it blocks. */
+static enum err make_scratch(struct copy *copy)
+{
+	const char *temporary = getenv("TMPDIR");
+	char *directory = copy->scratch_directory;
+	enum err e;
+	int n;
+
+	temporary = temporary && *temporary ? temporary : "/tmp";
+	n = snprintf(directory, sizeof copy->scratch_directory, "%s/mailhaul-dry-run-XXXXXX",
+		     temporary);
+	if ((size_t)n >= sizeof copy->scratch_directory || !mkdtemp(directory)) {
+		directory[0] = '\0';
+		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "making a temporary directory in %s",
+				   temporary);
+	}
+	e = ledger_snapshot(copy->state, directory);
+	copy->has_scratch = e == OK;
+	if (e == ERR_LEDGER_ABSENT)
+		err_note_clear();
+	return e == ERR_LEDGER_ABSENT ? OK : e;
+}
+
+static void close_scratch(struct copy *copy)
+{
+	static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-shm",
+					     "ledger.lock" };
+	char path[sizeof copy->scratch_directory + 32];
+
+	if (!copy->scratch_directory[0])
+		return;
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+		snprintf(path, sizeof path, "%s/%s", copy->scratch_directory, names[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(copy->scratch_directory);
+}
+
 static enum err open_ledger(struct copy *copy)
 {
 	enum err e = OK;
 
 	if (copy->options.dry_run)
-		return OK;
+		return copy->has_scratch ? ledger_open(copy->scratch_directory,
+						       clock_after(LEDGER_TIMEOUT), &copy->scratch)
+					 : OK;
 	if (!copy->options.state)
 		e = command_make_state_directory(copy->state);
 	if (e == OK)
@@ -230,9 +273,10 @@ static void configure_lane(struct copy *copy)
 			.pack_bytes = copy->options.pack_size,
 			.dry_run = copy->options.dry_run,
 		},
-		.ledger = copy->ledger,
+		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
+		.flags_never = strcmp(copy->options.flags, "never") == 0,
 		.dry_run = copy->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
@@ -289,6 +333,7 @@ static enum err copy_fiber(void *argument)
 	take_error(&copy->report, e);
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
+	ledger_close(&copy->scratch);
 	if (copy->options.stats && !copy->options.json)
 		counters_text(&copy->counters, stderr);
 	return OK;
@@ -303,6 +348,7 @@ static void copy_close(struct copy **taken)
 	if (!copy)
 		return;
 	confinement_end();
+	close_scratch(copy);
 	secret_close(&copy->source_password);
 	secret_close(&copy->target_password);
 	if (copy->digest)
@@ -350,9 +396,11 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
 	signals_setup();
+	if (copy->options.dry_run && (e = make_scratch(copy)))
+		return hint_fail("copy", e);
 	set_budget(copy);
-	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks },
-			   copy_fiber, copy)))
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks }, copy_fiber,
+			   copy)))
 		return hint_fail("copy", e);
 	return say_end(&copy->report);
 }
@@ -374,6 +422,8 @@ static int copy_main(int count, char *const *words)
 
 static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+static const char *const flag_ways[] = { "auto", "never", NULL };
 
 static const struct opt options[] = {
 	{ .name = "source-password-file",
@@ -397,7 +447,8 @@ static const struct opt options[] = {
 		  "$XDG_STATE_HOME/mailhaul, or ~/.local/state/mailhaul." },
 	{ .name = "dry-run",
 	  OPT_STORES_FLAG(struct copy_options, dry_run),
-	  .help = "Log in, list and count, and write nothing but the report." },
+	  .help = "Log in, list and count, look for what changed since earlier runs, and write "
+		  "nothing but the report." },
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct copy_options, json),
 	  .help = "Print the report as one JSON object, with every message that was not moved; log "
@@ -423,6 +474,14 @@ static const struct opt options[] = {
 	  .min = 64 * 1024,
 	  .max = (uint64_t)16 << 30,
 	  .help = "A pack of the archive is closed at about this many stored bytes." },
+	{ .name = "flags",
+	  OPT_STORES_CHOICE(struct copy_options, flags),
+	  .choices = flag_ways,
+	  .initial = "auto",
+	  .help = "How a second run finds changed flags: auto asks a server with CONDSTORE for "
+		  "what "
+		  "changed and reads all flags again from any other; never does not read them "
+		  "again there, and finds only new and vanished messages." },
 	{ .name = "connections",
 	  OPT_STORES_NUMBER(struct copy_options, connections),
 	  .value = "N",

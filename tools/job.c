@@ -133,6 +133,7 @@ static void make_options(struct job_make *make)
 		.digest = choice(make, JOB_KEY_DIGEST),
 		.zstd_level = number(make, JOB_KEY_ZSTD),
 		.pack_bytes = job_file_value(make->file, JOB_KEY_PACK_SIZE),
+		.flags_never = strcmp(choice(make, JOB_KEY_FLAGS), "never") == 0,
 		.io_timeout = (nsec)job_file_value(make->file, JOB_KEY_IO_TIMEOUT),
 		.connect_timeout = (nsec)job_file_value(make->file, JOB_KEY_CONNECT_TIMEOUT),
 	};

@@ -36,6 +36,7 @@ struct job_options {
 	const char *digest;
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
+	bool flags_never;
 	nsec io_timeout, connect_timeout;
 };
 

@@ -97,7 +97,8 @@ char *report_reason(const struct report *report, char *to, size_t to_bytes)
 static bool nothing_was_left(const struct report *report)
 {
 	return !report->error && !report->drained && !report->dry_run &&
-	       !report->progress->messages_moved;
+	       !report->progress->messages_moved && !report->progress->changes.reflagged &&
+	       !report->progress->changes.vanished && !report->progress->changes.renumbered;
 }
 
 /* ---- text ---- */
@@ -141,6 +142,18 @@ static void text_kinds(const struct report *report, FILE *to)
 		fputc('\n', to);
 }
 
+void report_text_changes(const struct batch_changes *changes, FILE *to)
+{
+	if (changes->reflagged || changes->vanished || changes->renumbered)
+		fprintf(to,
+			"Changed      %llu re-flagged, %llu vanished, %llu renumbered in the "
+			"source "
+			"since earlier runs\n",
+			(unsigned long long)changes->reflagged,
+			(unsigned long long)changes->vanished,
+			(unsigned long long)changes->renumbered);
+}
+
 static void text_moved(const struct report *report, FILE *to)
 {
 	const struct lane_progress *done = report->progress;
@@ -153,6 +166,20 @@ static void text_moved(const struct report *report, FILE *to)
 			units_plural(done->messages_known), (unsigned long long)done->boxes_known,
 			units_plural(done->boxes_known), done->bytes_known ? ", " : "",
 			done->bytes_known ? units_bytes(bytes, done->bytes_known) : "");
+		if (done->messages_before)
+			fprintf(to,
+				"Before       %llu message%s by earlier runs\nNew          %llu\n",
+				(unsigned long long)done->messages_before,
+				units_plural(done->messages_before),
+				(unsigned long long)done->messages_new);
+		report_text_changes(&done->changes, to);
+		if (done->messages_sought)
+			fprintf(to,
+				"Sought       %llu message%s of folders that were replaced, "
+				"renamed "
+				"or deleted: equal ones will not be stored again\n",
+				(unsigned long long)done->messages_sought,
+				units_plural(done->messages_sought));
 		return;
 	}
 	fprintf(to, "Moved        %llu message%s, %s (%.0f messages/s, %s/s)\n",
@@ -164,6 +191,7 @@ static void text_moved(const struct report *report, FILE *to)
 		fprintf(to, "Before       %llu message%s by earlier runs\n",
 			(unsigned long long)done->messages_before,
 			units_plural(done->messages_before));
+	report_text_changes(&done->changes, to);
 	fprintf(to, "Folders      %llu of %llu done\n", (unsigned long long)done->boxes_done,
 		(unsigned long long)done->boxes_known);
 	if (done->reconnects)
@@ -272,6 +300,13 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_before", done->messages_before);
 	json_number(json, "messages_skipped", done->messages_skipped);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
+	json_number(json, "messages_reflagged", done->changes.reflagged);
+	json_number(json, "messages_vanished", done->changes.vanished);
+	json_number(json, "messages_renumbered", done->changes.renumbered);
+	if (report->dry_run) {
+		json_number(json, "messages_new", done->messages_new);
+		json_number(json, "messages_sought", done->messages_sought);
+	}
 	json_number(json, "reconnects", done->reconnects);
 	json_number_decimal(json, "messages_per_second",
 			    units_rate(done->messages_moved, report->duration));
@@ -294,6 +329,7 @@ static void json_totals(const struct report *report, struct json_out *json)
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    report->totals.messages[state]);
+	json_number(json, "vanished", report->totals.vanished);
 	json_number(json, "bytes_moved", report->totals.bytes_moved);
 	json_object_end(json);
 }

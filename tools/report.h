@@ -45,6 +45,9 @@ int report_exit_code(const struct report *);
  * end. Empty for 0. */
 char *report_reason(const struct report *, char *to, size_t to_bytes);
 
+/* The line of what became of messages moved before; none if nothing did. */
+void report_text_changes(const struct batch_changes *, FILE *);
+
 /* Skipped messages and folders come from the ledger, one by one, so memory does not grow with them.
  * The ledger may be NULL when no totals are known. Suspends. */
 enum err report_text(const struct report *, struct ledger *, FILE *) MUST_CHECK;

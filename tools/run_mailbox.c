@@ -110,6 +110,7 @@ static enum err haul(struct run_mailbox *mailbox)
 		.chunks_most = budget()->chunks_most,
 		.pace = run->pace,
 		.backoff_is_elsewhere = true,
+		.flags_never = run->job->options.flags_never,
 		.dry_run = run->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
@@ -132,6 +133,7 @@ static struct batch_figures figures(const struct run_mailbox *mailbox)
 		.messages_skipped = done->messages_skipped,
 		.messages_doubtful = done->messages_doubtful,
 		.folders_skipped = done->boxes_failed,
+		.changes = done->changes,
 		.reconnects = done->reconnects,
 		.connections = done->connections,
 	};

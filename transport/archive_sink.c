@@ -33,7 +33,7 @@ struct sealed {
 	struct pack_done done;
 	struct buffer seal;
 	struct text records;
-	size_t next_record;
+	size_t record_bytes, next_record;
 	size_t held; /* of the budget */
 	struct sealed *next;
 };
@@ -380,6 +380,7 @@ static enum err seal_make(struct archive_sink *sink, struct sealed *sealed)
 	if (sealed->seal.failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing %s", done->key);
 	sealed->records = seal.records;
+	sealed->record_bytes = SEAL_RECORD_BYTES;
 	return OK;
 }
 
@@ -404,7 +405,7 @@ static void give_receipt(struct archive_sink *sink, struct sealed *sealed, struc
 	struct seal_record record;
 
 	receipt->seal_no = sealed->seal_no;
-	if (sealed->next_record == sealed->records.bytes / SEAL_RECORD_BYTES) {
+	if (sealed->next_record == sealed->records.bytes / sealed->record_bytes) {
 		receipt->kind = RECEIPT_SETTLED;
 		sink->first = sealed->next;
 		if (!sink->first)
@@ -412,12 +413,13 @@ static void give_receipt(struct archive_sink *sink, struct sealed *sealed, struc
 		sink->answered = sealed;
 		return;
 	}
-	seal_record_get(sealed->records, sealed->next_record++, &record);
+	seal_record_get(sealed->records, sealed->record_bytes, sealed->next_record++, &record);
 	receipt->kind = RECEIPT_STORED;
 	receipt->box_no = record.box_no;
 	receipt->no = record.no;
 	receipt->size_bytes = record.size_bytes;
 	receipt->digest = record.digest;
+	receipt->mark = record.mark;
 	receipt->mail_kind =
 		record.kind < MAIL_KIND_COUNT ? (enum mail_kind)record.kind : MAIL_PLAIN;
 }
@@ -532,6 +534,7 @@ static enum err sealed_again(struct archive_sink *sink, uint64_t seal_no, struct
 	must(seal_read((struct text){ sealed->seal.at, sealed->seal.bytes }, &seal));
 	sealed->seal_no = seal_no;
 	sealed->records = seal.records;
+	sealed->record_bytes = seal.record_bytes;
 	sealed->state = SEALED_PUBLISHED;
 	sealed_append(sink, sealed);
 	return OK;

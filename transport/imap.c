@@ -168,6 +168,10 @@ static const struct {
 	{ "STATUS=SIZE", IMAP_HAS_STATUS_SIZE },
 	{ "AUTH=PLAIN", IMAP_HAS_AUTH_PLAIN },
 	{ "AUTH=XOAUTH2", IMAP_HAS_AUTH_XOAUTH2 },
+	{ "CONDSTORE", IMAP_HAS_CONDSTORE },
+	/* RFC 7162 section 3.2: who has it has CONDSTORE, and ENABLE. */
+	{ "QRESYNC", IMAP_HAS_QRESYNC | IMAP_HAS_CONDSTORE },
+	{ "OBJECTID", IMAP_HAS_OBJECTID },
 };
 
 static unsigned capability_bits(struct text name)

@@ -33,6 +33,9 @@ enum imap_capability {
 	IMAP_HAS_LIST_STATUS = 1 << 11,
 	IMAP_HAS_SPECIAL_USE = 1 << 12,
 	IMAP_HAS_STATUS_SIZE = 1 << 13,
+	IMAP_HAS_CONDSTORE = 1 << 14,
+	IMAP_HAS_QRESYNC = 1 << 15,
+	IMAP_HAS_OBJECTID = 1 << 16,
 };
 
 /* The bits of what stands behind "CAPABILITY". */

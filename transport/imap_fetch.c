@@ -388,6 +388,7 @@ static enum err take_message(struct imap_fetch *fetch, struct imap_event *event)
 	event->kind = fetch->body_is == BODY_ABSENT ? IMAP_EVENT_FACTS : IMAP_EVENT_MESSAGE;
 	event->uid = fetch->known & KNOWN_UID ? fetch->uid : 0;
 	event->meta = &fetch->meta;
+	event->has_flags = fetch->known & KNOWN_FLAGS;
 	event->size_bytes = (int64_t)fetch->size_bytes;
 	event->no_body = fetch->body_is == BODY_NIL;
 	if (fetch->body_is >= BODY_STAGED && !event->too_large)
@@ -444,6 +445,15 @@ static enum err take_untagged(struct imap_fetch *fetch, struct imap_event *event
 			return bad(fetch, "no message number");
 		fetch->scan = scan;
 		return take_message(fetch, event);
+	}
+	if (imap_scan_word(&fetch->scan, "VANISHED") && fetch->literal == IMAP_NO_LITERAL) {
+		if (imap_scan_char(&fetch->scan, ' ') && imap_scan_char(&fetch->scan, '(') &&
+		    !(imap_scan_word(&fetch->scan, "EARLIER") &&
+		      imap_scan_char(&fetch->scan, ')') && imap_scan_char(&fetch->scan, ' ')))
+			return bad(fetch, "no set of UIDs");
+		event->kind = IMAP_EVENT_VANISHED;
+		event->vanished = imap_scan_rest(&fetch->scan);
+		return OK;
 	}
 	event->kind = IMAP_EVENT_OTHER;
 	return skip_reply(fetch);

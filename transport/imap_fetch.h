@@ -19,15 +19,18 @@ enum imap_event_kind {
 	IMAP_EVENT_MESSAGE, /* a FETCH reply with a body, or with NIL where the body should be */
 	IMAP_EVENT_FACTS,   /* a FETCH reply without one: flags changed, or facts asked for */
 	IMAP_EVENT_TAGGED,
-	IMAP_EVENT_STATUS,  /* untagged OK, NO, BAD, BYE */
-	IMAP_EVENT_OTHER,   /* EXISTS, EXPUNGE, VANISHED, CAPABILITY ... : nothing to us */
+	IMAP_EVENT_STATUS,   /* untagged OK, NO, BAD, BYE */
+	IMAP_EVENT_VANISHED, /* RFC 7162 section 3.2.10 */
+	IMAP_EVENT_OTHER,    /* EXISTS, EXPUNGE, CAPABILITY ... : nothing to us */
 };
 struct imap_event {
 	enum imap_event_kind kind;
 	unsigned tag;		   /* TAGGED */
 	struct imap_status status; /* TAGGED, STATUS; borrowed until the next event */
+	struct text vanished;	   /* VANISHED: the set of UIDs; borrowed until the next event */
 	/* MESSAGE, FACTS */
 	uint32_t uid;	/* 0: the server did not say */
+	bool has_flags; /* the server said them */
 	bool no_body;	/* the server has nothing to give for this message (NIL) */
 	bool too_large; /* see above */
 	int64_t size_bytes;

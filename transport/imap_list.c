@@ -7,6 +7,7 @@
 
 #include "crypto/digest.h"
 #include "engine/log.h"
+#include "transport/imap_delta.h"
 #include "transport/imap_utf7.h"
 
 enum {
@@ -24,6 +25,8 @@ struct folder {
 	bool has_status;
 	enum err fate;
 	uint64_t messages, next_no, epoch, bytes;
+	uint64_t modseq;	  /* HIGHESTMODSEQ; 0: the server has none for it */
+	uint32_t id_at, id_bytes; /* MAILBOXID, in names */
 };
 
 struct imap_list {
@@ -197,8 +200,23 @@ static enum err on_list(struct imap_session *imap, struct imap_list *list, struc
 	return OK;
 }
 
+/* MAILBOXID "(" objectid ")", RFC 8474 section 4.3. */
+static bool scan_id(struct imap_list *list, struct imap_scan *scan, struct folder *folder)
+{
+	struct text id;
+
+	if (!imap_scan_char(scan, '(') || !imap_scan_atom(scan, &id) || !imap_scan_char(scan, ')'))
+		return false;
+	if (id.bytes > BOX_ID_BYTES_MAX)
+		return true; /* no id then */
+	folder->id_at = (uint32_t)list->names.bytes;
+	folder->id_bytes = (uint32_t)id.bytes;
+	buffer_add(&list->names, id.at, id.bytes);
+	return !list->names.failed;
+}
+
 /* A size that cannot be true is none: nothing hangs on it. */
-static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
+static bool scan_status_items(struct imap_list *list, struct imap_scan *scan, struct folder *folder)
 {
 	while (!imap_scan_char(scan, ')')) {
 		struct text name;
@@ -207,12 +225,19 @@ static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
 
 		if (!imap_scan_atom(scan, &name) || !imap_scan_char(scan, ' '))
 			return false;
-		to = imap_text_is(name, "MESSAGES")	 ? &folder->messages
-		     : imap_text_is(name, "UIDNEXT")	 ? &folder->next_no
-		     : imap_text_is(name, "UIDVALIDITY") ? &folder->epoch
-		     : imap_text_is(name, "SIZE")	 ? &folder->bytes
-							 : &unused;
-		counts = to != &folder->bytes && to != &unused;
+		if (imap_text_is(name, "MAILBOXID")) {
+			if (!scan_id(list, scan, folder))
+				return false;
+			imap_scan_char(scan, ' ');
+			continue;
+		}
+		to = imap_text_is(name, "MESSAGES")	   ? &folder->messages
+		     : imap_text_is(name, "UIDNEXT")	   ? &folder->next_no
+		     : imap_text_is(name, "UIDVALIDITY")   ? &folder->epoch
+		     : imap_text_is(name, "SIZE")	   ? &folder->bytes
+		     : imap_text_is(name, "HIGHESTMODSEQ") ? &folder->modseq
+							   : &unused;
+		counts = to != &folder->bytes && to != &folder->modseq && to != &unused;
 		max = counts ? UINT32_MAX : INT64_MAX;
 		if (!imap_scan_number(scan, max, to) && (counts || !imap_scan_value(scan)))
 			return false;
@@ -224,12 +249,12 @@ static bool scan_status_items(struct imap_scan *scan, struct folder *folder)
 /* UIDNEXT and UIDVALIDITY are never 0 (RFC 9051 section 9, nz-number), and without them nothing can
  * be asked for. A folder of which the server says nothing that can be true is asked about once
  * more, by itself, and then refused. */
-static void take_status(struct folder *folder, struct imap_scan scan)
+static void take_status(struct imap_list *list, struct folder *folder, struct imap_scan scan)
 {
 	struct folder said = *folder;
 
 	if (imap_scan_char(&scan, ' ') && imap_scan_char(&scan, '(') &&
-	    scan_status_items(&scan, &said) && said.epoch && said.next_no) {
+	    scan_status_items(list, &scan, &said) && said.epoch && said.next_no) {
 		*folder = said;
 		folder->has_status = true;
 	}
@@ -253,7 +278,7 @@ static enum err on_status(struct imap_list *list, struct text reply)
 	}
 	folder = find_folder(list, (struct text){ name, bytes });
 	if (folder)
-		take_status(folder, scan);
+		take_status(list, folder, scan);
 	return OK;
 }
 
@@ -281,10 +306,16 @@ static enum err say(struct imap_session *imap, const char *command, unsigned *ta
 	return imap_wire_send(wire);
 }
 
-static const char *status_items(unsigned capabilities)
+static void add_status_items(unsigned capabilities, struct buffer *command)
 {
-	return capabilities & IMAP_HAS_STATUS_SIZE ? "(MESSAGES UIDNEXT UIDVALIDITY SIZE)"
-						   : "(MESSAGES UIDNEXT UIDVALIDITY)";
+	buffer_add_text(command, "(MESSAGES UIDNEXT UIDVALIDITY");
+	if (capabilities & IMAP_HAS_STATUS_SIZE)
+		buffer_add_text(command, " SIZE");
+	if (capabilities & IMAP_HAS_CONDSTORE)
+		buffer_add_text(command, " HIGHESTMODSEQ");
+	if (capabilities & IMAP_HAS_OBJECTID)
+		buffer_add_text(command, " MAILBOXID");
+	buffer_add_text(command, ")");
 }
 
 /* LIST with everything in its answer that the server can put there (RFC 5258, 6154, 5819). */
@@ -293,8 +324,10 @@ static void extended_command(unsigned capabilities, struct buffer *command)
 	buffer_add_text(command, "LIST \"\" \"*\" RETURN (SUBSCRIBED");
 	if (capabilities & IMAP_HAS_SPECIAL_USE)
 		buffer_add_text(command, " SPECIAL-USE");
-	if (capabilities & IMAP_HAS_LIST_STATUS)
-		buffer_addf(command, " STATUS %s", status_items(capabilities));
+	if (capabilities & IMAP_HAS_LIST_STATUS) {
+		buffer_add_text(command, " STATUS ");
+		add_status_items(capabilities, command);
+	}
 	buffer_add_text(command, ")");
 }
 
@@ -397,7 +430,8 @@ static enum err send_flight(struct imap_list *list, struct imap_session *imap,
 			folder->fate = ERR_IMAP_REFUSED;
 			continue;
 		}
-		buffer_addf(&wire->command, " %s", status_items(capabilities));
+		buffer_add_text(&wire->command, " ");
+		add_status_items(capabilities, &wire->command);
 		if ((e = imap_wire_send(wire)))
 			return e;
 		flight->tags[flight->count] = tag;
@@ -571,6 +605,10 @@ static enum err fill_box(const struct imap_list *list, const struct folder *fold
 	box->messages = folder->messages;
 	box->bytes = folder->bytes;
 	box->box_no = 0;
+	box->renamed = false;
+	bytes_copy(box->id, list->names.at + folder->id_at, folder->id_bytes, BYTES_META);
+	box->id[folder->id_bytes] = '\0';
+	imap_delta_cursor(box, folder->modseq);
 	return fill_names(list, raw, box);
 }
 

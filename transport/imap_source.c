@@ -14,6 +14,7 @@
 #include "engine/clock.h"
 #include "engine/log.h"
 #include "transport/imap_asks.h"
+#include "transport/imap_delta.h"
 #include "transport/imap_fetch.h"
 #include "transport/imap_list.h"
 
@@ -47,6 +48,7 @@ struct imap_source {
 	struct imap_wire *wire;
 	struct reserve *reserve;
 	struct imap_list *list;
+	struct imap_delta *delta;
 	struct imap_fetch *fetch;
 	enum err failed; /* the conversation is over; said again and again */
 	struct imap_ask asks[ASKS_MAX];
@@ -78,6 +80,7 @@ static void source_close(struct source **base)
 		return;
 	source = source_of(*base);
 	imap_list_close(&source->list);
+	imap_delta_close(&source->delta);
 	imap_fetch_close(&source->fetch);
 	imap_session_close(&source->session);
 	source->magic = 0;
@@ -126,6 +129,40 @@ static enum err source_list(struct source *base, struct box_page *page, nsec unt
 	source->wire->until = DEADLINE_NEVER;
 	source->failed = e;
 	return e;
+}
+
+/* ---- what changed ---- */
+
+/* A refusal concerns the folder, and the conversation goes on; anything else ends it. */
+static enum err keep_failure(struct imap_source *source, enum err e)
+{
+	if (e && e != ERR_PIPE_ENDED && err_retry_class(e) != RETRY_SKIP_BOX)
+		source->failed = e;
+	return e;
+}
+
+static enum err source_scan(struct source *base, const struct box *box, uint64_t first,
+			    uint64_t last, bool flags)
+{
+	struct imap_source *source = source_of(base);
+	enum err e = source->failed;
+
+	must(source->asks_count == 0);
+	source->wire->read_bytes = IMAP_READ_BYTES_COLD;
+	if (e == OK && !source->delta)
+		e = imap_delta_open(source->session, source->fetch, &source->delta);
+	return e ? e
+		 : keep_failure(source, imap_delta_scan(source->delta, box, first, last, flags));
+}
+
+static enum err source_found(struct source *base, struct finding *finding)
+{
+	struct imap_source *source = source_of(base);
+
+	must(source->delta);
+	if (source->failed)
+		return source->failed;
+	return keep_failure(source, imap_delta_found(source->delta, finding));
 }
 
 /* ---- asking ---- */
@@ -497,6 +534,7 @@ static enum err take_event(struct imap_source *source, const struct imap_event *
 		return take_tagged(source, event);
 	case IMAP_EVENT_STATUS:
 		return take_status(source, event);
+	case IMAP_EVENT_VANISHED:
 	case IMAP_EVENT_OTHER:
 		break;
 	}
@@ -566,6 +604,8 @@ const struct source_driver imap_source = {
 	.scheme = "imaps",
 	.open = source_open,
 	.list = source_list,
+	.scan = source_scan,
+	.found = source_found,
 	.ask = source_ask,
 	.next = source_next,
 	.finish = source_finish,

@@ -267,8 +267,8 @@ size_t imap_wire_left(const struct imap_wire *wire)
 /* All that mailhaul ever says to a source. Nothing here changes a mailbox: EXAMINE opens read-only,
  * and BODY.PEEK does not set \Seen. */
 static const char *const verbs[] = {
-	"AUTHENTICATE", "CAPABILITY", "EXAMINE", "ID",	     "LIST",   "LOGIN",	    "LOGOUT",
-	"LSUB",		"NAMESPACE",  "NOOP",	 "STARTTLS", "STATUS", "UID FETCH",
+	"AUTHENTICATE", "CAPABILITY", "ENABLE",	   "EXAMINE", "ID",	  "LIST",   "LOGIN",
+	"LOGOUT",	"LSUB",	      "NAMESPACE", "NOOP",    "STARTTLS", "STATUS", "UID FETCH",
 };
 
 static bool is_harmless(struct text command)

@@ -307,8 +307,10 @@ static enum err note_message(struct pack *pack, const struct pack_box *box, cons
 	const struct pack_place place = { { pack->member.at, pack->member.bytes },
 					  offset,
 					  offset + pack->header.bytes };
-	const struct seal_record record = { box->box_no, item->no, (uint64_t)item->size_bytes,
-					    item->digest, item->mail_kind };
+	const struct seal_record record = {
+		box->box_no,  item->no,	       (uint64_t)item->size_bytes,
+		item->digest, item->mail_kind, mail_mark(&item->meta)
+	};
 	char hex[2 * DIGEST_BYTES + 1];
 
 	pack_line_add(&pack->lines, box, item, &place);

@@ -15,6 +15,15 @@ const char imap_model_capabilities_extended[] =
 	"IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN NAMESPACE UNSELECT "
 	"CHILDREN "
 	"UIDPLUS LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE";
+const char imap_model_capabilities_condstore[] =
+	"IMAP4rev1 SASL-IR ID ENABLE LITERAL+ AUTH=PLAIN NAMESPACE LIST-EXTENDED LIST-STATUS "
+	"CONDSTORE";
+const char imap_model_capabilities_qresync[] =
+	"IMAP4rev1 SASL-IR ID ENABLE LITERAL+ AUTH=PLAIN NAMESPACE LIST-EXTENDED LIST-STATUS "
+	"STATUS=SIZE SPECIAL-USE CONDSTORE QRESYNC";
+const char imap_model_capabilities_objectid[] =
+	"IMAP4rev1 SASL-IR ID ENABLE LITERAL+ AUTH=PLAIN NAMESPACE LIST-EXTENDED LIST-STATUS "
+	"STATUS=SIZE SPECIAL-USE CONDSTORE QRESYNC OBJECTID";
 
 /* ---- words of a command: atoms, quoted strings, literals, lists in parentheses as they stand ----
  */
@@ -182,7 +191,8 @@ static void do_examine(struct imap_session *session, struct text rest)
 	char name[WORD_BYTES_MAX] = "";
 	uint32_t next_uid;
 
-	session->model->counts->examines++;
+	if (++session->model->counts->examines == session->model->replace_at_examine)
+		imap_model_renew(&session->model->boxes[0], 70);
 	session->box = word(&rest, name) ? imap_model_find(session->model, name) : NULL;
 	if (!session->box || strstr(session->box->attributes, "\\Noselect")) {
 		session->box = NULL;
@@ -200,7 +210,8 @@ static void do_examine(struct imap_session *session, struct text rest)
 
 static void do_uid(struct imap_session *session, struct text rest)
 {
-	char verb[WORD_BYTES_MAX] = "", set[WORD_BYTES_MAX] = "", items[WORD_BYTES_MAX] = "";
+	char verb[WORD_BYTES_MAX] = "", set[WORD_BYTES_MAX] = "", items[WORD_BYTES_MAX] = "",
+	     modifiers[WORD_BYTES_MAX] = "";
 	struct imap_model *model = session->model;
 
 	if (!word(&rest, verb) || strcasecmp(verb, "FETCH") != 0) {
@@ -212,8 +223,9 @@ static void do_uid(struct imap_session *session, struct text rest)
 		model->refuse_fetches--;
 		imap_model_done(session, "NO [UNAVAILABLE] Try again later");
 	} else {
-		model->counts->fetches++;
-		imap_model_fetch(session, set, items);
+		*(strcasestr(items, "BODY") ? &model->counts->fetches : &model->counts->looks) += 1;
+		(void)word(&rest, modifiers);
+		imap_model_fetch(session, set, items, modifiers);
 		imap_model_done(session, "OK Fetch completed");
 	}
 }
@@ -272,7 +284,8 @@ static void do_after_login(struct imap_session *session, const char *verb, struc
 		imap_model_say(session, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
 		imap_model_done(session, "OK Namespace completed");
 	} else if (strcasecmp(verb, "ENABLE") == 0) {
-		imap_model_say(session, "* ENABLED\r\n");
+		session->qresync = strstr(session->model->capabilities, "QRESYNC") && !session->box;
+		imap_model_say(session, "* ENABLED%s\r\n", session->qresync ? " QRESYNC" : "");
 		imap_model_done(session, "OK Enabled");
 	} else if (strcasecmp(verb, "LIST") == 0 || strcasecmp(verb, "LSUB") == 0) {
 		do_list(session, rest, strcasecmp(verb, "LSUB") == 0 ? "LSUB" : "LIST");

@@ -12,6 +12,7 @@ struct imap_model_message {
 	uint32_t uid;
 	char flags[64]; /* "\\Seen $Forwarded" */
 	char date[32];	/* "17-Jul-1996 02:44:25 -0700" */
+	uint64_t modseq;
 	const uint8_t *bytes;
 	size_t length;
 	bool gone; /* expunged: not there any more, and the judge knows what it was */
@@ -29,11 +30,21 @@ struct imap_model_box {
 	unsigned messages_count; /* those that are gone among them */
 	unsigned late;		 /* so many of the last are not announced yet, nor handed out */
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
+	/* RFC 7162: what changed last, and what was expunged when. */
+	uint64_t modseq;
+	unsigned vanished_count;
+	struct {
+		uint32_t uid;
+		uint64_t modseq;
+	} vanished[IMAP_MODEL_MESSAGES_MAX];
+	char id[32]; /* RFC 8474: MAILBOXID */
 };
 
 /* What was asked, all connections of one process; lies where the judge can read it. */
 struct imap_model_counts {
-	unsigned connections, logins, examines, fetches, messages_sent;
+	unsigned connections, logins, examines, messages_sent;
+	unsigned fetches; /* of bodies; those of flags alone are looks */
+	unsigned looks;
 	unsigned changes; /* commands that would not leave the server as it was */
 	unsigned unknown; /* commands the model does not know */
 	char unknown_line[80];
@@ -50,12 +61,17 @@ struct imap_model {
 	unsigned end_count;
 	uint64_t end_after;
 	enum net_accident end_how;
+	unsigned replace_at_examine; /* the first folder is made anew before that EXAMINE of a
+					process */
 	unsigned refuse_fetches;   /* so many FETCH commands get NO [UNAVAILABLE] */
 	uint64_t bytes_per_second; /* 0: no limit */
 };
 
 extern const char imap_model_capabilities_plain[];    /* IMAP4rev1, little else */
 extern const char imap_model_capabilities_extended[]; /* as Dovecot's */
+extern const char imap_model_capabilities_condstore[]; /* and CONDSTORE, */
+extern const char imap_model_capabilities_qresync[];   /* and QRESYNC, */
+extern const char imap_model_capabilities_objectid[];  /* and OBJECTID */
 
 /* `name` is borrowed for the model's life. */
 struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, const char *name,
@@ -70,6 +86,14 @@ void imap_model_replace(struct imap_model_box *);
 /* The folder has another name now; the old one is gone. */
 struct imap_model_box *imap_model_rename(struct imap_model *, struct imap_model_box *,
 					 const char *name);
+/* Somebody changes the mailbox, between two processes. */
+void imap_model_flag(struct imap_model_box *, unsigned index, const char *flags);
+void imap_model_expunge(struct imap_model_box *, unsigned index);
+/* Another UIDVALIDITY; the messages have new UIDs, in the same order, from `first` on. */
+void imap_model_renew(struct imap_model_box *, uint32_t first);
+void imap_model_remove_box(struct imap_model *, unsigned index);
+/* `name` is borrowed for the model's life. */
+void imap_model_call(struct imap_model_box *, const char *raw, const char *name);
 void imap_model_listen(struct imap_model *, uint16_t port);
 /* Frees the messages' bytes. */
 void imap_model_clear(struct imap_model *);

@@ -76,6 +76,8 @@ struct imap_model_box *imap_model_add_box(struct imap_model *model, const char *
 	};
 	snprintf(box->raw, sizeof box->raw, "%s", raw);
 	snprintf(box->attributes, sizeof box->attributes, "%s", attributes);
+	snprintf(box->id, sizeof box->id, "F%u", model->boxes_count);
+	box->modseq = 1;
 	return box;
 }
 
@@ -86,6 +88,7 @@ struct imap_model_message *imap_model_add_message(struct imap_model_box *box, co
 
 	must(box->messages_count <= IMAP_MODEL_MESSAGES_MAX);
 	message->uid = box->next_uid++;
+	message->modseq = ++box->modseq;
 	snprintf(message->flags, sizeof message->flags, "%s", flags);
 	snprintf(message->date, sizeof message->date, "%s", date);
 	message->length = n;
@@ -158,6 +161,47 @@ struct imap_model_box *imap_model_rename(struct imap_model *model, struct imap_m
 	return to;
 }
 
+void imap_model_flag(struct imap_model_box *box, unsigned index, const char *flags)
+{
+	must(index < box->messages_count);
+	snprintf(box->messages[index].flags, sizeof box->messages[index].flags, "%s", flags);
+	box->messages[index].modseq = ++box->modseq;
+}
+
+void imap_model_expunge(struct imap_model_box *box, unsigned index)
+{
+	must(index < box->messages_count && box->vanished_count < IMAP_MODEL_MESSAGES_MAX);
+	box->vanished[box->vanished_count].uid = box->messages[index].uid;
+	box->vanished[box->vanished_count++].modseq = ++box->modseq;
+	box->messages_count--;
+	bytes_move(box->messages + index, box->messages + index + 1,
+		   (box->messages_count - index) * sizeof box->messages[0]);
+}
+
+void imap_model_renew(struct imap_model_box *box, uint32_t first)
+{
+	box->epoch += 1000;
+	box->vanished_count = 0;
+	box->next_uid = first;
+	for (unsigned i = 0; i < box->messages_count; i++)
+		box->messages[i].uid = box->next_uid++;
+}
+
+void imap_model_remove_box(struct imap_model *model, unsigned index)
+{
+	struct imap_model_box *box = &model->boxes[index];
+
+	must(index < model->boxes_count);
+	model->boxes_count--;
+	bytes_move(box, box + 1, (model->boxes_count - index) * sizeof *box);
+}
+
+void imap_model_call(struct imap_model_box *box, const char *raw, const char *name)
+{
+	snprintf(box->raw, sizeof box->raw, "%s", raw);
+	box->name = name;
+}
+
 /* INBOX in any case of letters, RFC 9051 section 5.1. */
 struct imap_model_box *imap_model_find(struct imap_model *model, const char *raw)
 {
@@ -184,6 +228,10 @@ void imap_model_status(struct imap_session *session, const struct imap_model_box
 		       count, next_uid, box->epoch);
 	if (strstr(items, "SIZE"))
 		imap_model_say(session, " SIZE %llu", (unsigned long long)bytes);
+	if (strstr(items, "HIGHESTMODSEQ"))
+		imap_model_say(session, " HIGHESTMODSEQ %llu", (unsigned long long)box->modseq);
+	if (strstr(items, "MAILBOXID"))
+		imap_model_say(session, " MAILBOXID (%s)", box->id);
 	imap_model_say(session, ")\r\n");
 }
 
@@ -266,8 +314,26 @@ static void fetch_one(struct imap_session *session, unsigned sequence, unsigned 
 	imap_model_say(session, ")\r\n");
 }
 
-void imap_model_fetch(struct imap_session *session, const char *set, const char *items)
+/* VANISHED (EARLIER), RFC 7162 section 3.2.6, one reply for all. */
+static void say_vanished(struct imap_session *session, const char *set, uint64_t since)
 {
+	const struct imap_model_box *box = session->box;
+	const char *between = "* VANISHED (EARLIER) ";
+
+	for (unsigned i = 0; i < box->vanished_count; i++) {
+		if (box->vanished[i].modseq <= since || !set_holds(set, box->vanished[i].uid, 0))
+			continue;
+		imap_model_say(session, "%s%u", between, box->vanished[i].uid);
+		between = ",";
+	}
+	imap_model_say(session, "%s", *between == ',' ? "\r\n" : "");
+}
+
+void imap_model_fetch(struct imap_session *session, const char *set, const char *items,
+		      const char *modifiers)
+{
+	const char *changed = strstr(modifiers, "CHANGEDSINCE ");
+	uint64_t since = changed ? strtoull(changed + 13, NULL, 10) : 0;
 	const struct imap_model_box *box = session->box;
 	uint32_t highest = 0;
 	unsigned sequence = 0;
@@ -277,10 +343,14 @@ void imap_model_fetch(struct imap_session *session, const char *set, const char 
 	if (strcasestr(items, "BODY[") || strcasestr(items, "RFC822 ") ||
 	    strcasestr(items, "RFC822)"))
 		session->model->counts->changes++; /* without PEEK it sets \Seen */
-	for (unsigned i = 0; i < box->messages_count; i++)
-		if (!is_hidden(box, i) && ++sequence &&
+	if (session->qresync && strstr(modifiers, "VANISHED"))
+		say_vanished(session, set, since);
+	for (unsigned i = 0; i < box->messages_count; i++) {
+		sequence += !is_hidden(box, i);
+		if (!is_hidden(box, i) && box->messages[i].modseq > since &&
 		    set_holds(set, box->messages[i].uid, highest))
 			fetch_one(session, sequence, i, items);
+	}
 }
 
 /* ---- */

@@ -8,7 +8,7 @@ struct imap_session {
 	struct imap_model *model;
 	struct net_conn *conn;
 	struct imap_model_box *box; /* examined */
-	bool logged_in, wants_response;
+	bool logged_in, wants_response, qresync;
 	size_t asked_for; /* of `in`: up to here literals were invited */
 	char tag[64];
 	struct buffer in, out;
@@ -24,7 +24,8 @@ struct imap_model_box *imap_model_find(struct imap_model *, const char *raw);
 void imap_model_list(struct imap_session *, const char *verb, const char *pattern,
 		     const char *options);
 void imap_model_status(struct imap_session *, const struct imap_model_box *, const char *items);
-void imap_model_fetch(struct imap_session *, const char *set, const char *items);
+void imap_model_fetch(struct imap_session *, const char *set, const char *items,
+		      const char *modifiers);
 void imap_model_base64(char *to, size_t to_bytes, const void *, size_t);
 
 #endif

@@ -63,6 +63,7 @@ struct world {
 	struct imap_model imap;
 	struct world_result *result; /* of the last process */
 	uint64_t pack_bytes;
+	const struct sink_driver *sink; /* the archive, unless a test watches it */
 	unsigned connections; /* conversations with the source at once */
 	bool cuts_kill;	      /* the process alone, always; else the dice say so now and then */
 	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */

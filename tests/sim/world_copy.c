@@ -106,7 +106,7 @@ static enum err run_lane(struct copy *copy)
 	struct lane_config lane = { .source = &imap_source,
 				    .connections = world->connections,
 				    .source_account = &source,
-				    .sink = &archive_sink,
+				    .sink = world->sink ? world->sink : &archive_sink,
 				    .sink_account = &target,
 				    .sink_config = { .mailbox_name = "alice@127.0.0.1",
 						     .digest = copy->digest->type,

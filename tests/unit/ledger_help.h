@@ -79,7 +79,7 @@ static inline struct ledger_row skipped(uint64_t box_no, uint64_t no, enum err r
 /* The first column of the first row, "" if there is none, "error: ..." if SQLite refuses. */
 static inline const char *ask_file(const char *directory, const char *sql)
 {
-	static char answer[4096];
+	static char answer[8192];
 	sqlite3_stmt *statement = NULL;
 	sqlite3 *db = NULL;
 

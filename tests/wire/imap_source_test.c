@@ -8,6 +8,8 @@
  *   expect message box= uid= size= flags= keywords= dropped= date= fate= broken= | seed= | text=
  *   expect done box= first= last= fate= scope= retry_ms=
  *   expect peer software=
+ *   expect found kind= uid= last= flags= keywords=   (of the file's `scan` lines, see wire.h)
+ *   expect scanned box= fate=
  *   expect error name= scope= retry_ms= note=   (a part of the note, with quotes written as ')
  *   expect end                 (all asked for was answered, and LOGOUT)
  *
@@ -263,6 +265,65 @@ static void note_end(struct play *play, enum err e)
 		note_event(play, "end");
 }
 
+/* ---- what changed ---- */
+
+static void note_finding(struct play *play, const struct finding *finding)
+{
+	static const char *const kinds[] = { [FINDING_FLAGS] = "flags",
+					     [FINDING_THERE] = "there",
+					     [FINDING_GONE] = "gone",
+					     [FINDING_REST_GONE] = "rest-gone" };
+	const struct mail_meta *meta = finding->kind == FINDING_FLAGS ? finding->meta : NULL;
+	char flags[80];
+
+	note_event(play, "found kind=%s uid=%llu last=%llu flags=%s keywords=\"%.*s\"",
+		   kinds[finding->kind], (unsigned long long)finding->no,
+		   (unsigned long long)finding->last, flag_names(meta ? meta->flags : 0, flags),
+		   meta ? meta->keywords_bytes : 0, meta ? meta->keywords : "");
+}
+
+static enum err scan_box(struct play *play, struct box *box, uint64_t first, uint64_t last,
+			 bool flags)
+{
+	struct source *source = play->source;
+	struct finding finding;
+	enum err e = source->type->scan(source, box, first, last, flags);
+
+	while (e == OK && (e = source->type->found(source, &finding)) == OK)
+		note_finding(play, &finding);
+	e = e == ERR_PIPE_ENDED ? OK : e;
+	note_event(play, "scanned box=\"%s\" fate=%s", box->raw, e ? err_name(e) : "OK");
+	if (e == OK || err_retry_class(e) != RETRY_SKIP_BOX)
+		return e;
+	err_note_clear();
+	return OK;
+}
+
+/* The file's `scan` lines, in order. */
+static enum err scan_all(struct play *play)
+{
+	enum err e = OK;
+
+	for (unsigned i = 0; i < play->script.count && e == OK; i++) {
+		char name[200], before[CURSOR_BYTES_MAX + 1] = "", flags[20] = "yes";
+		const char *text = play->script.lines[i].text;
+		unsigned long first, last;
+
+		if (sscanf(text, "scan %199s %lu:%lu flags=%19s before=%95[^\n]", name, &first,
+			   &last, flags, before) < 4)
+			continue;
+		for (unsigned n = 0; n < play->boxes_count && e == OK; n++) {
+			struct box *box = &play->boxes[n];
+
+			if (strcmp(box->raw, name) != 0)
+				continue;
+			snprintf(box->before.at, sizeof box->before.at, "%s", before);
+			e = scan_box(play, box, first, last, strcmp(flags, "yes") == 0);
+		}
+	}
+	return e;
+}
+
 static enum err converse(struct play *play, struct reserve *reserve)
 {
 	enum err e = imap_source.open(&play->source, &play->account, reserve,
@@ -270,6 +331,8 @@ static enum err converse(struct play *play, struct reserve *reserve)
 
 	if (e == OK)
 		e = list_boxes(play);
+	if (e == OK)
+		e = scan_all(play);
 	if (e == OK)
 		e = read_all(play);
 	if (e == OK)

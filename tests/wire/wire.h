@@ -17,6 +17,7 @@
  *   close                  the server closes
  *   stall                  it says nothing until the client goes
  *   each A B C             played once for each such line, $1 $2 $3 of the others being A B C
+ *   scan BOX FIRST:LAST flags=yes before=CURSOR    what changed, before anything is asked for
  *   ask BOX FIRST:LAST     expect KIND key=value ...      read by the test
  *
  * Escapes: \r \n \t \\ \" \xNN. Not for: judging what the client makes of it. */
