@@ -651,3 +651,52 @@ TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
 	free(deleted);
 	scenario_close(&s);
 }
+
+/* ---- many at once ---- */
+
+/* A mailbox brought to another server, as it were: every folder has another epoch, and two
+ * conversations read it. Cut anywhere, nothing is stored twice. */
+static bool cut_in_the_move(struct scenario *s, uint64_t step)
+{
+	scenario_back(s);
+	world_cut_at(s->world, step);
+	world_copy(s->world);
+	return completes(s, "the run after the cut") && judge(s);
+}
+
+TEST(a_mailbox_whose_every_folder_is_replaced_is_matched_by_two_conversations)
+{
+	static const char *const names[] = { "A", "B", "C", "D", "E", "F", "G", "H", "I" };
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model *model = &s->world->imap;
+	struct buffer mail = { 0 };
+	uint64_t steps;
+
+	s->world->connections = 2;
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+		struct imap_model_box *box = imap_model_add_box(model, names[i], names[i], "");
+
+		for (unsigned k = 0; k < 16; k++) { /* twins within folders and between them */
+			world_make_mail(s->world, "moved", k == 7 ? 70000 : 300 + 50 * (k % 10),
+					&mail);
+			(void)imap_model_add_message(box, "", "02-Feb-2022 22:22:22 +0200", mail.at,
+						     mail.bytes);
+			buffer_reset(&mail);
+		}
+	}
+	buffer_free(&mail);
+	CHECK(completes(s, "the first run"));
+	view_server(model, &s->first);
+	for (unsigned i = 0; i < model->boxes_count; i++)
+		imap_model_replace(&model->boxes[i], 100);
+	scenario_mark(s);
+	CHECK(completes(s, "the second run"));
+	CHECK_EQ(s->world->result->imap.connections, 2);
+	steps = s->world->result->steps;
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	for (uint64_t k = 7; k < steps; k += 1 + steps / 12)
+		CHECK(cut_in_the_move(s, k));
+	scenario_close(&s);
+}
