@@ -69,7 +69,6 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_IMAP_REFUSED] =
 		"See the report for what was refused; what the account may do is set on the server",
 	[ERR_IMAP_BOX_GONE] = RUN_AGAIN,
-	[ERR_IMAP_BOX_CHANGED] = RUN_AGAIN "; the server replaced the folder while it was read",
 	[ERR_IMAP_MSG_GONE] = "Nothing needs to be done: somebody removed it meanwhile",
 	[ERR_IMAP_MSG_REFUSED] = "Open the message on the server; it may be damaged there",
 	[ERR_IMAP_BAD] = "Please report it with a log of level debug",

@@ -320,7 +320,7 @@ static void remove_command(struct imap_source *source, unsigned index)
 
 static void box_changed(struct imap_source *source, uint64_t epoch, uint64_t listed)
 {
-	source->box_fate = ERR_IMAP_BOX_CHANGED;
+	source->box_fate = ERR_SOURCE_EPOCH;
 	snprintf(source->box_fate_text, sizeof source->box_fate_text,
 		 "EXAMINE: UIDVALIDITY is %llu, and was %llu when the folder was listed",
 		 (unsigned long long)epoch, (unsigned long long)listed);

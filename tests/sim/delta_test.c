@@ -688,7 +688,7 @@ TEST(a_mailbox_whose_every_folder_is_replaced_is_matched_by_two_conversations)
 	CHECK(completes(s, "the first run"));
 	view_server(model, &s->first);
 	for (unsigned i = 0; i < model->boxes_count; i++)
-		imap_model_replace(&model->boxes[i], 100);
+		imap_model_renew(&model->boxes[i], 100);
 	scenario_mark(s);
 	CHECK(completes(s, "the second run"));
 	CHECK_EQ(s->world->result->imap.connections, 2);

@@ -373,13 +373,13 @@ TEST_FIBER(mailboxes_and_folders_keep_their_numbers)
 	CHECK_OK(ledger_box(w.ledger, one.mailbox_no, &box, &epoch, &next_no));
 	CHECK_EQ(box.box_no, first_no);
 	CHECK_EQ(epoch, 5);
-	CHECK_OK(ledger_box_fate(w.ledger, box.box_no, ERR_IMAP_BOX_CHANGED, "it was another"));
+	CHECK_OK(ledger_box_fate(w.ledger, box.box_no, ERR_SOURCE_EPOCH, "it was another"));
 	CHECK_OK(ledger_totals(w.ledger, one.mailbox_no, &totals));
 	CHECK_EQ(totals.boxes, 2);
 	CHECK_EQ(totals.boxes_skipped, 1);
 	CHECK_TEXT(
 		ask_file(test_directory(), "SELECT fate || ': ' || note FROM box WHERE fate <> ''"),
-		"IMAP_BOX_CHANGED: it was another");
+		"SOURCE_EPOCH: it was another");
 	CHECK_OK(ledger_box_fate(w.ledger, box.box_no, OK, NULL));
 	CHECK_OK(ledger_totals(w.ledger, one.mailbox_no, &totals));
 	CHECK_EQ(totals.boxes_skipped, 0);
