@@ -342,7 +342,7 @@ static enum err copy_all(struct lane *lane)
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
-			return (e = lane_seek_end(lane)) ? e : report_short_boxes(lane);
+			return (e = report_short_boxes(lane)) ? e : lane_seek_end(lane);
 		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
 		if (e && !try_again(lane, &retry, e))

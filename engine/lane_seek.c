@@ -266,7 +266,7 @@ enum err lane_seek_count(struct lane *lane, uint64_t *stored)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-/* A folder that was refused in this run may hold what is sought. */
+/* A folder that was refused in this run, or came short, may hold what is sought. */
 enum err lane_seek_end(struct lane *lane)
 {
 	struct ledger_known_box known = { 0 };
