@@ -584,6 +584,7 @@ TEST(a_folder_replaced_while_it_is_read_is_listed_again)
 		scenario_mark(s);
 		s->world->imap.replace_at_examine = nth;
 		s->world->imap.end_count = nth == 3;
+		s->world->imap.end_how = NET_CLOSES;
 		s->world->imap.end_after = 60000;
 		CHECK(completes(s, "a run while the folder is replaced"));
 		CHECK(s->world->result->imap.examines >= nth);
