@@ -399,8 +399,8 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	if (copy->options.dry_run && (e = make_scratch(copy)))
 		return hint_fail("copy", e);
 	set_budget(copy);
-	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks }, copy_fiber,
-			   copy)))
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks },
+			   copy_fiber, copy)))
 		return hint_fail("copy", e);
 	return say_end(&copy->report);
 }

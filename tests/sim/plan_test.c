@@ -40,7 +40,7 @@ static enum err begin(struct folder *folder)
 	    (e = ledger_mailbox(folder->ledger, "imaps://a@b/", "file:///c", "blake3", &mailbox)) ||
 	    (e = plan_open(folder->ledger, &folder->plan)))
 		return e;
-	return plan_add_box(folder->plan, mailbox.mailbox_no, &folder->box);
+	return plan_add_box(folder->plan, mailbox.mailbox_no, &folder->box, false);
 }
 
 /* The source hands out every `spread`-th number of the range, the sink stores it. */
