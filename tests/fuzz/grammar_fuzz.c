@@ -54,7 +54,7 @@ static void parse(struct imap_grammar *grammar, struct text reply)
 
 	if (imap_scan_word(&scan, "CAPABILITY")) {
 		bits |= imap_parse_capability(imap_scan_rest(&scan));
-		must(bits < IMAP_HAS_STATUS_SIZE << 1);
+		must(bits < IMAP_HAS_OBJECTID << 1);
 	} else if (imap_scan_word(&scan, "ID")) {
 		imap_parse_id(grammar, reply, software, sizeof software);
 		must(memchr(software, '\0', sizeof software));

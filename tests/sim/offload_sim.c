@@ -109,3 +109,8 @@ void offload_shutdown(nsec until)
 {
 	(void)until;
 }
+
+enum err offload_prestart(void)
+{
+	return OK;
+}
