@@ -189,7 +189,8 @@ static enum err write_shown(struct url *url)
 		    bracketed ? "]" : "");
 	if (url->port)
 		buffer_addf(&shown, ":%u", url->port);
-	encode(&shown, url->path, "/+!$&'()*,;=:@");
+	/* Behind a host '@' stays encoded: with a colon before it, it would read as a password. */
+	encode(&shown, url->path, *url->host ? "/+!$&'()*,;=:" : "/+!$&'()*,;=:@");
 	buffer_add(&shown, "", 1);
 	if (!shown.failed)
 		bytes_copy(url->shown, shown.at, shown.bytes, BYTES_META);

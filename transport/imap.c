@@ -117,6 +117,36 @@ void imap_grammar_close(struct imap_grammar **imap)
 	*imap = NULL;
 }
 
+static bool skip_literal(struct imap_scan *scan)
+{
+	uint64_t bytes;
+
+	if (!imap_scan_char(scan, '{') || !imap_scan_number(scan, UINT32_MAX, &bytes) ||
+	    !imap_scan_char(scan, '}') || !imap_scan_char(scan, '\r') ||
+	    !imap_scan_char(scan, '\n') || bytes > imap_scan_rest(scan).bytes)
+		return false;
+	scan->at += bytes;
+	return true;
+}
+
+/* libetpan takes "{n}" for a literal in the middle of a line too, and reserves n bytes, 4 GiB of
+ * them if it says so: outside strings each brace has to begin a literal that is there. */
+static bool has_whole_literals(struct text reply)
+{
+	struct imap_scan scan = imap_scan_of(reply);
+	struct text string;
+
+	while (!imap_scan_at_end(&scan)) {
+		if (imap_scan_quoted(&scan, &string))
+			continue;
+		if (*scan.at != '{')
+			scan.at++;
+		else if (!skip_literal(&scan))
+			return false;
+	}
+	return true;
+}
+
 /* Let libetpan parse "* <reply>". True: the results are in the session's imap_response_info and
  * imap_connection_info. */
 static bool parse(struct imap_grammar *imap, struct text reply)
@@ -127,6 +157,8 @@ static bool parse(struct imap_grammar *imap, struct text reply)
 	int result;
 
 	MAGIC_CHECK(imap, IMAP_MAGIC);
+	if (!has_whole_literals(reply))
+		return false;
 	snprintf(end, sizeof end, "\r\n%d OK .\r\n", session->imap_tag);
 	imap->feed[0] = text_of("* ");
 	imap->feed[1] = reply;

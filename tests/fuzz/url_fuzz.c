@@ -10,8 +10,8 @@ FUZZ(url)
 	static struct url url, again;
 	char name[2 * URL_PART_BYTES_MAX], *text = fuzz_string(input);
 
-	if (url_parse("SOURCE", text, "--password", &url) == OK) {
-		must(url_parse("SOURCE", url.shown, "--password", &again) == OK);
+	if (url_parse("SOURCE", text, "password-file", &url) == OK) {
+		must(url_parse("SOURCE", url.shown, "password-file", &again) == OK);
 		must(strcmp(url.shown, again.shown) == 0 && strcmp(url.user, again.user) == 0);
 		must(strcmp(url.host, again.host) == 0 && strcmp(url.path, again.path) == 0);
 		must(url.port == again.port);

@@ -45,6 +45,10 @@ TEST(one_mailbox_has_one_spelling)
 	same("file:///", "file:///");
 	same("file:///a%20b/%C3%A9", "file:///a%20b/%C3%A9");
 	CHECK_TEXT(url.path, "/a b/\xc3\xa9");
+	same("imap://h:144/a%40b", "imap://h:144/a%40b");
+	same("imap://h/a:b%40c", "imap://h/a:b%40c");
+	CHECK_TEXT(url.path, "/a:b@c");
+	same("file:///a%40b:c@d", "file:///a@b:c@d");
 }
 
 TEST(an_ipv6_address_stands_in_brackets)
