@@ -254,6 +254,28 @@ TEST_FIBER(equal_messages_are_matched_one_to_one)
 		   "0 0 0, 3 0 1");
 }
 
+/* A run that was cut, or could not read all folders, leaves what it sought behind: a folder that is
+ * there again by the next run keeps its messages, whoever has the same ones. */
+TEST_FIBER(what_a_folder_has_is_not_sought_once_it_is_back)
+{
+	struct ledger_renumber taken[1];
+	struct ledger_row row;
+	size_t count = 0;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	fill(&w, 1, 3, 0);
+	row = moved(w.box_no, 2);
+	CHECK_OK(ledger_box_former(w.ledger, w.box_no, LEDGER_SOUGHT));
+	seek(&w);
+	CHECK_EQ(find(&w, &row, 9, taken, &count), 2);
+	count = 0;
+	CHECK_OK(enter(&w, "INBOX", 7, ""));
+	CHECK_OK(enter(&w, "copies", 1, ""));
+	CHECK_EQ(find(&w, &row, 1, taken, &count), 0);
+	CHECK_OK(world_finish(&w));
+}
+
 TEST_FIBER(a_new_number_must_be_intended_and_free)
 {
 	struct ledger_renumber r;
