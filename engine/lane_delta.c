@@ -222,6 +222,19 @@ static enum err hear(struct look *look, uint64_t first, uint64_t last)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
+/* Before the sink is told: a cut right after it leaves flags that are not known, and the next run
+ * tells them, also where they are again what they were. */
+static enum err unsettle(struct look *look)
+{
+	struct ledger *ledger = look->lane->config->ledger;
+	enum err e = OK;
+
+	for (size_t i = 0; i < look->count && e == OK; i++)
+		if (look->verdicts[i].mark && !look->verdicts[i].vanished)
+			e = ledger_mark(ledger, look->box->box_no, look->seen[i].no, 0);
+	return e ? e : ledger_commit(ledger);
+}
+
 /* The sink has it durably: now the ledger. */
 static enum err settle(struct look *look)
 {
@@ -247,7 +260,8 @@ static enum err look_at_piece(struct look *look, uint64_t first, uint64_t last)
 	look->told = false;
 	if ((e = hear(look, first, last)))
 		return e;
-	if (look->told && ((e = lane_amend_flush(look->lane)) || (e = settle(look))))
+	if (look->told && ((e = unsettle(look)) || (e = lane_amend_flush(look->lane)) ||
+			   (e = settle(look))))
 		return e;
 	look->lane->settled++; /* progress: the next attempt need not do this again */
 	return OK;

@@ -160,7 +160,7 @@ enum err ledger_seen(struct ledger *, uint64_t box_no, uint64_t first, uint64_t 
 /* Queued like rows and written behind them. ERR_LEDGER_STATE (when written) unless the message was
  * moved or is doubtful. Telling it again does nothing.
  *
- * It has these flags now; it is there, whatever was said before. */
+ * It has these flags now (mark 0: not known); it is there, whatever was said before. */
 enum err ledger_mark(struct ledger *, uint64_t box_no, uint64_t no, uint64_t mark) MUST_CHECK;
 /* It is not there any more: a fact about a moved message, which stays moved. */
 enum err ledger_vanished(struct ledger *, uint64_t box_no, uint64_t no) MUST_CHECK;

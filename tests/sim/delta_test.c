@@ -653,6 +653,43 @@ TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
 	scenario_close(&s);
 }
 
+/* ---- flags that change back ---- */
+
+/* The sink may have been told of the flags when the run was cut, and the ledger not. */
+static bool cut_then_changed_back(struct scenario *s, uint64_t step)
+{
+	struct imap_model_box *inbox = &s->world->imap.boxes[0];
+
+	scenario_back(s);
+	imap_model_flag(inbox, 0, "\\Flagged");
+	world_cut_at(s->world, step);
+	world_copy(s->world);
+	imap_model_flag(inbox, 0, "\\Seen");
+	return completes(s, "the run after the cut") && judge(s) && has_nothing_to_do(s);
+}
+
+TEST(flags_that_change_back_after_a_cut_are_told_again)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	uint64_t steps;
+
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	scenario_mark(s);
+	imap_model_flag(&s->world->imap.boxes[0], 0, "\\Flagged");
+	CHECK(completes(s, "a run that is not cut"));
+	steps = s->world->result->steps;
+	for (uint64_t k = 1; k <= steps && s->failures < FAILURES_MAX; k++) {
+		if (cut_then_changed_back(s, k))
+			continue;
+		s->failures++;
+		printf("  it was cut before step %llu of seed %llu\n", (unsigned long long)k,
+		       (unsigned long long)s->world->seed);
+	}
+	CHECK_EQ(s->failures, 0);
+	scenario_close(&s);
+}
+
 /* ---- many at once ---- */
 
 /* A mailbox brought to another server, as it were: every folder has another epoch, and two
