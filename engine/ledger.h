@@ -146,6 +146,10 @@ enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
  * lies in one intended range. */
 enum err ledger_range_done(struct ledger *, uint64_t box_no, uint64_t first,
 			   uint64_t last) MUST_CHECK;
+/* There is more in [first, last] than was thought: what of it is done is intended again, without
+ * what is settled in it. Queued like a row. */
+enum err ledger_range_again(struct ledger *, uint64_t box_no, uint64_t first,
+			    uint64_t last) MUST_CHECK;
 
 /* ---- what became of settled messages in the source afterwards ---- */
 

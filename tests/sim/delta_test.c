@@ -653,6 +653,49 @@ TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
 	scenario_close(&s);
 }
 
+/* Where no id tells that it is the same folder, its messages go to the new name, and back. */
+TEST(a_folder_that_gets_its_old_name_back_is_as_it_was)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *box = &s->world->imap.boxes[2];
+
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	imap_model_call(box, "Archive/2021", "Archive/2021");
+	CHECK(completes(s, "the run with the new name"));
+	CHECK(judge(s));
+	imap_model_call(box, "Sent/Entw&APw-rfe", "Sent/Entw\xc3\xbcrfe");
+	CHECK(completes(s, "the run with the old name"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
+/* A replica with UIDs of its own answers for a day. */
+TEST(a_folder_that_gets_its_old_epoch_back_is_as_it_was)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *inbox = &s->world->imap.boxes[0], *before = malloc(sizeof *before);
+
+	must(before);
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	*before = *inbox;
+	imap_model_renew(inbox, 40);
+	CHECK(completes(s, "the run with another epoch"));
+	CHECK(judge(s));
+	*inbox = *before;
+	CHECK(completes(s, "the run with the old epoch"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	free(before);
+	scenario_close(&s);
+}
+
 /* ---- flags that change back ---- */
 
 /* The sink may have been told of the flags when the run was cut, and the ledger not. */
@@ -687,6 +730,47 @@ TEST(flags_that_change_back_after_a_cut_are_told_again)
 		       (unsigned long long)s->world->seed);
 	}
 	CHECK_EQ(s->failures, 0);
+	scenario_close(&s);
+}
+
+/* ---- announced, and not handed out ---- */
+
+/* A replica that lags: counted, and in no listing and no FETCH until the next day. */
+static void withhold(const char *capabilities, unsigned index)
+{
+	struct scenario *s = scenario_open(capabilities);
+	struct imap_model_box *inbox = &s->world->imap.boxes[0];
+
+	inbox->withheld = inbox->messages[index].uid;
+	CHECK(completes(s, "the run with a message withheld"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 1);
+	inbox->withheld = 0;
+	CHECK(completes(s, "the run with the message there"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
+TEST(a_message_handed_out_late_is_found)
+{
+	withhold(imap_model_capabilities_plain, 1);
+	withhold(imap_model_capabilities_condstore, 0);
+	withhold(imap_model_capabilities_qresync, 5);
+}
+
+TEST(the_only_message_of_a_folder_handed_out_late_is_found)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *box = &s->world->imap.boxes[2];
+
+	box->withheld = box->messages[0].uid;
+	CHECK(completes(s, "the run with a message withheld"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 1);
+	box->withheld = 0;
+	CHECK(completes(s, "the run with the message there"));
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
 	scenario_close(&s);
 }
 
