@@ -305,7 +305,8 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 	return !lane_is_drained();
 }
 
-/* Fewer messages than announced are on record and in the exit code, whatever the cause. */
+/* Fewer messages than announced are on record and in the exit code, whatever the cause; and the
+ * next run lists what is there, however little has changed since. */
 static enum err report_short_boxes(struct lane *lane)
 {
 	uint64_t box_no, announced, settled, left;
@@ -325,6 +326,8 @@ static enum err report_short_boxes(struct lane *lane)
 				  "folder \"%.200s\": %llu messages announced, %llu handed out",
 				  name, (unsigned long long)announced, (unsigned long long)settled);
 		e = lane_refuse_box(lane, box_no, e);
+		if (!e && !left)
+			e = ledger_cursor(lane->config->ledger, box_no, &(struct cursor){ 0 });
 	}
 	return e;
 }

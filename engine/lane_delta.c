@@ -3,7 +3,8 @@
  * compared with the ledger. Of each piece the sink is told first, then the ledger, and when the
  * folder is through, where it stood. So a cut anywhere leaves the old cursor, and the next run asks
  * again for what is harmless to tell twice. Not for: new messages, which the plan asks for
- * (lane_plan.c). */
+ * (lane_plan.c); but what turns up in a range that is done was withheld before, and its range is
+ * open again. */
 #include <stdlib.h>
 
 #include "engine/lane_state.h"
@@ -26,11 +27,13 @@ struct look {
 	struct ledger_seen seen[SCAN_MESSAGES];
 	struct verdict verdicts[SCAN_MESSAGES];
 	size_t count;
-	bool told;	    /* something of this piece, to the sink */
-	bool unclear;	    /* what was gone is there, but how is not known */
-	uint64_t came_back; /* thought to be gone before, */
-	uint64_t vanished;  /* and the other way round */
-	struct box shown;   /* the folder as the sink knows it, */
+	uint64_t first, last;		  /* of this piece, */
+	uint64_t again_first, again_last; /* what of it is open again, the last time */
+	bool told;			  /* something of this piece, to the sink */
+	bool unclear;			  /* what was gone is there, but how is not known */
+	uint64_t came_back;		  /* thought to be gone before, */
+	uint64_t vanished;		  /* and the other way round */
+	struct box shown;		  /* the folder as the sink knows it, */
 	struct change change;
 };
 
@@ -184,6 +187,21 @@ static enum err take_gone(struct look *look, uint64_t first, uint64_t last, bool
 	return e;
 }
 
+/* It is there, and nothing is known of it: a server that lags left it out when it was asked for.
+ * All that lies between its neighbours is asked for again: servers do not forget just one. */
+static enum err take_unknown(struct look *look, size_t i, uint64_t no)
+{
+	uint64_t first = i ? look->seen[i - 1].no + 1 : look->first;
+	uint64_t last = i < look->count ? look->seen[i].no - 1 : look->last;
+
+	if (no < look->first || no > look->last ||
+	    (no >= look->again_first && no <= look->again_last))
+		return OK;
+	look->again_first = first;
+	look->again_last = last;
+	return ledger_range_again(look->lane->config->ledger, look->box->box_no, first, last);
+}
+
 static enum err take_finding(struct look *look, const struct finding *finding)
 {
 	size_t i;
@@ -191,8 +209,9 @@ static enum err take_finding(struct look *look, const struct finding *finding)
 	if (finding->kind == FINDING_GONE || finding->kind == FINDING_REST_GONE)
 		return take_gone(look, finding->no, finding->last, finding->kind == FINDING_GONE);
 	i = place_of(look, finding->no);
-	if (i == look->count || look->seen[i].no != finding->no || !look->seen[i].stored ||
-	    look->verdicts[i].vanished)
+	if (i == look->count || look->seen[i].no != finding->no)
+		return take_unknown(look, i, finding->no);
+	if (!look->seen[i].stored || look->verdicts[i].vanished)
 		return OK;
 	if (finding->kind == FINDING_FLAGS)
 		return take_flags(look, i, finding->meta);
@@ -222,6 +241,19 @@ static enum err hear(struct look *look, uint64_t first, uint64_t last)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
+/* Before the sink is told: a cut right after it leaves flags that are not known, and the next run
+ * tells them, also where they are again what they were. */
+static enum err unsettle(struct look *look)
+{
+	struct ledger *ledger = look->lane->config->ledger;
+	enum err e = OK;
+
+	for (size_t i = 0; i < look->count && e == OK; i++)
+		if (look->verdicts[i].mark && !look->verdicts[i].vanished)
+			e = ledger_mark(ledger, look->box->box_no, look->seen[i].no, 0);
+	return e ? e : ledger_commit(ledger);
+}
+
 /* The sink has it durably: now the ledger. */
 static enum err settle(struct look *look)
 {
@@ -244,11 +276,17 @@ static enum err look_at_piece(struct look *look, uint64_t first, uint64_t last)
 	enum err e;
 
 	memset(look->verdicts, 0, sizeof look->verdicts);
-	look->told = false;
+	look->told = look->unclear = false;
+	look->came_back = look->vanished = look->again_first = look->again_last = 0;
+	look->first = first;
+	look->last = last;
 	if ((e = hear(look, first, last)))
 		return e;
-	if (look->told && ((e = lane_amend_flush(look->lane)) || (e = settle(look))))
+	if (look->told &&
+	    ((e = unsettle(look)) || (e = lane_amend_flush(look->lane)) || (e = settle(look))))
 		return e;
+	plan_scanned_to(look->lane->plan, look->box->box_no, last, look->came_back, look->vanished,
+			look->unclear);
 	look->lane->settled++; /* progress: the next attempt need not do this again */
 	return OK;
 }
@@ -276,33 +314,31 @@ static enum err close_look(struct look *look)
 	struct ledger *ledger = look->lane->config->ledger;
 	enum err e = OK;
 
-	if (look->unclear)
+	if (plan_scan_is_unclear(look->lane->plan, look->box->box_no))
 		look->box->cursor.at[0] = '\0'; /* the next run reads all flags */
 	if (look->box->renamed)
 		e = ledger_box_rename(ledger, look->lane->mailbox.mailbox_no, look->box);
 	if (!e)
 		e = ledger_cursor(ledger, look->box->box_no, &look->box->cursor);
 	if (!e)
-		plan_scanned(look->lane->plan, look->box->box_no, look->came_back, look->vanished);
+		plan_scanned(look->lane->plan, look->box->box_no);
 	return e;
 }
 
-static enum err look_at_box(struct look *look, uint64_t last)
+static enum err look_at_box(struct look *look, uint64_t first, uint64_t last)
 {
 	struct ledger *ledger = look->lane->config->ledger;
-	uint64_t first = 1, piece_last;
+	uint64_t piece_last;
 	enum err e = OK;
 
-	look->unclear = false;
-	look->came_back = look->vanished = 0;
 	if (look->box->renamed)
 		e = recall_name(look);
 	for (; e == OK && first <= last; first = piece_last + 1) {
 		if ((e = ledger_seen(ledger, look->box->box_no, first, last, look->seen,
 				     SCAN_MESSAGES, &look->count)))
 			break;
-		if (look->count == 0)
-			break;
+		if (look->count == 0 && look->box->before.at[0])
+			break; /* and where nothing is known, all that is there is looked for */
 		piece_last = look->count == SCAN_MESSAGES ? look->seen[look->count - 1].no : last;
 		e = look_at_piece(look, first, piece_last);
 	}
@@ -310,9 +346,9 @@ static enum err look_at_box(struct look *look, uint64_t last)
 }
 
 /* A folder that the source refuses costs nothing but itself. */
-static enum err look_or_leave(struct look *look, uint64_t last)
+static enum err look_or_leave(struct look *look, uint64_t first, uint64_t last)
 {
-	enum err e = look_at_box(look, last);
+	enum err e = look_at_box(look, first, last);
 
 	if (e == ERR_SOURCE_EPOCH && (e = lane_replaced(look->lane, e)) != ERR_SOURCE_EPOCH)
 		return e;
@@ -326,7 +362,7 @@ enum err lane_delta(struct lane *lane)
 {
 	struct look *look;
 	size_t index = 0;
-	uint64_t last;
+	uint64_t first, last;
 	enum err e = OK;
 
 	if (!lane->readers[0].source->type->scan)
@@ -338,8 +374,8 @@ enum err lane_delta(struct lane *lane)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "looking for what changed");
 	else
 		look->lane = lane;
-	while (e == OK && plan_next_scan(lane->plan, &index, look->box, &last))
-		e = look_or_leave(look, last);
+	while (e == OK && plan_next_scan(lane->plan, &index, look->box, &first, &last))
+		e = look_or_leave(look, first, last);
 	if (look)
 		free(look->box);
 	free(look);

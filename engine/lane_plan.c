@@ -39,7 +39,9 @@ struct plan_box {
 	bool rests; /* the source wants it asked later: not in this attempt */
 	bool again; /* something in it failed: walk it again in the next attempt */
 	bool renamed;
-	uint64_t scan_to; /* what was planned before this run; 0: nothing to scan, or scanned */
+	uint64_t scan_to;   /* what was planned before this run; 0: nothing to scan, or scanned */
+	uint64_t scan_from; /* of that, what no attempt has scanned yet */
+	bool scan_unclear;
 	char *name, *raw;
 	uint64_t name_hash;
 	struct cursor *before, *cursor; /* while there is something to scan */
@@ -131,16 +133,20 @@ static enum err boxes_grow(struct plan *plan)
 	return OK;
 }
 
+/* Settled messages that are in the source. */
+static uint64_t there(const struct plan_box *box)
+{
+	return box->settled - min_u64(box->settled, box->vanished);
+}
+
 uint64_t plan_left(const struct plan *plan)
 {
 	uint64_t left = 0;
 
 	for (size_t i = 0; i < plan->boxes_count; i++) {
 		const struct plan_box *box = &plan->boxes[i];
-		uint64_t there = box->settled - min_u64(box->settled, box->vanished);
-
-		if (!box->left_out && box->announced > there)
-			left += box->announced - there;
+		if (!box->left_out && box->announced > there(box))
+			left += box->announced - there(box);
 	}
 	return left;
 }
@@ -189,6 +195,7 @@ static struct cursor *cursor_dup(const struct cursor *cursor)
 static enum err remember_scan(struct plan_box *entry, const struct box *box)
 {
 	entry->scan_to = entry->planned_to - 1;
+	entry->scan_from = 1;
 	entry->renamed = box->renamed;
 	entry->before = cursor_dup(&box->before);
 	entry->cursor = cursor_dup(&box->cursor);
@@ -263,7 +270,8 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, b
 	return e;
 }
 
-bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uint64_t *last)
+bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uint64_t *first,
+		    uint64_t *last)
 {
 	for (; *index < plan->boxes_count; ++*index) {
 		const struct plan_box *at = &plan->boxes[*index];
@@ -274,6 +282,7 @@ bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uin
 		box->before = *at->before;
 		box->cursor = *at->cursor;
 		box->renamed = at->renamed;
+		*first = at->scan_from;
 		*last = at->scan_to;
 		++*index;
 		return true;
@@ -281,7 +290,26 @@ bool plan_next_scan(const struct plan *plan, size_t *index, struct box *box, uin
 	return false;
 }
 
-void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back, uint64_t vanished)
+void plan_scanned_to(struct plan *plan, uint64_t box_no, uint64_t last, uint64_t came_back,
+		     uint64_t vanished, bool unclear)
+{
+	struct plan_box *box = find_box(plan, box_no);
+
+	must(box);
+	box->scan_from = last + 1;
+	box->scan_unclear |= unclear;
+	box->settled += came_back;
+	box->vanished += vanished;
+}
+
+bool plan_scan_is_unclear(struct plan *plan, uint64_t box_no)
+{
+	const struct plan_box *box = find_box(plan, box_no);
+
+	return box && box->scan_unclear;
+}
+
+void plan_scanned(struct plan *plan, uint64_t box_no)
 {
 	struct plan_box *box = find_box(plan, box_no);
 
@@ -289,8 +317,6 @@ void plan_scanned(struct plan *plan, uint64_t box_no, uint64_t came_back, uint64
 	free(box->before);
 	free(box->cursor);
 	box->before = box->cursor = NULL;
-	box->settled += came_back;
-	box->vanished += vanished;
 }
 
 void plan_leave_out(struct plan *plan, uint64_t box_no)
@@ -461,7 +487,8 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 								   plan->from, range->last, &gap)))
 			break;
 		*first = gap.first;
-		*last = gap.last;
+		/* What is open again may be as wide as the folder. */
+		*last = min_u64(gap.last, *first + plan->boxes[plan->at].width - 1);
 		s = suspects_cut(&plan->suspects, range->box_no, *first, last);
 		if (!s || !suspect_is_hopeless(s))
 			return OK;
@@ -606,11 +633,11 @@ bool plan_short_box(const struct plan *plan, size_t *index, uint64_t *box_no, ui
 	for (; *index < plan->boxes_count; ++*index) {
 		const struct plan_box *box = &plan->boxes[*index];
 
-		if (box->left_out || (!box->left_first && box->settled >= box->announced))
+		if (box->left_out || (!box->left_first && there(box) >= box->announced))
 			continue;
 		*box_no = box->box_no;
 		*announced = box->announced;
-		*settled = box->settled;
+		*settled = there(box);
 		*left = box->left_first;
 		++*index;
 		return true;

@@ -16,11 +16,17 @@ void plan_close(struct plan **);
  * another epoch than before is a new folder. `flags`: see source.h's scan(). Suspends. */
 enum err plan_add_box(struct plan *, uint64_t mailbox_no, struct box *, bool flags) MUST_CHECK;
 
-/* The next folder, from *index on, in which something may have changed since it was copied, up to
- * message `last`; false: none is left. Fills what scan() wants of a box, and renamed. */
-bool plan_next_scan(const struct plan *, size_t *index, struct box *, uint64_t *last);
-/* That is done; so many messages are there again that were thought to be gone, and so many gone. */
-void plan_scanned(struct plan *, uint64_t box_no, uint64_t came_back, uint64_t vanished);
+/* The next folder, from *index on, in which something may have changed since it was copied, in
+ * messages [first, last]; false: none is left. Fills what scan() wants of a box, and renamed. */
+bool plan_next_scan(const struct plan *, size_t *index, struct box *, uint64_t *first,
+		    uint64_t *last);
+/* That is done up to message `last`, whatever becomes of the attempt; so many messages are there
+ * again that were thought to be gone, and so many gone. `unclear` is kept for the folder's end. */
+void plan_scanned_to(struct plan *, uint64_t box_no, uint64_t last, uint64_t came_back,
+		     uint64_t vanished, bool unclear);
+bool plan_scan_is_unclear(struct plan *, uint64_t box_no);
+/* All of the folder is. */
+void plan_scanned(struct plan *, uint64_t box_no);
 /* The folder is given up in this run. */
 void plan_leave_out(struct plan *, uint64_t box_no);
 

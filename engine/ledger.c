@@ -553,6 +553,13 @@ enum err ledger_range_done(struct ledger *ledger, uint64_t box_no, uint64_t firs
 						       .range = { box_no, first, last } });
 }
 
+enum err ledger_range_again(struct ledger *ledger, uint64_t box_no, uint64_t first, uint64_t last)
+{
+	must(first > 0 && first <= last && last < INT64_MAX);
+	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_RANGE_AGAIN,
+						       .range = { box_no, first, last } });
+}
+
 enum err ledger_mark(struct ledger *ledger, uint64_t box_no, uint64_t no, uint64_t mark)
 {
 	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_MARK,

@@ -146,6 +146,10 @@ enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
  * lies in one intended range. */
 enum err ledger_range_done(struct ledger *, uint64_t box_no, uint64_t first,
 			   uint64_t last) MUST_CHECK;
+/* There is more in [first, last] than was thought: what of it is done is intended again, without
+ * what is settled in it. Queued like a row. */
+enum err ledger_range_again(struct ledger *, uint64_t box_no, uint64_t first,
+			    uint64_t last) MUST_CHECK;
 
 /* ---- what became of settled messages in the source afterwards ---- */
 
@@ -160,7 +164,7 @@ enum err ledger_seen(struct ledger *, uint64_t box_no, uint64_t first, uint64_t 
 /* Queued like rows and written behind them. ERR_LEDGER_STATE (when written) unless the message was
  * moved or is doubtful. Telling it again does nothing.
  *
- * It has these flags now; it is there, whatever was said before. */
+ * It has these flags now (mark 0: not known); it is there, whatever was said before. */
 enum err ledger_mark(struct ledger *, uint64_t box_no, uint64_t no, uint64_t mark) MUST_CHECK;
 /* It is not there any more: a fact about a moved message, which stays moved. */
 enum err ledger_vanished(struct ledger *, uint64_t box_no, uint64_t no) MUST_CHECK;

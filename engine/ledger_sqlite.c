@@ -273,6 +273,32 @@ static enum err range_done(struct ledger_store *store, uint64_t box_no, uint64_t
 	return e;
 }
 
+/* From the last done range that [first, last] meets to the first: that part of it is cut out. */
+static enum err range_again(struct ledger_store *store, uint64_t box_no, uint64_t first,
+			    uint64_t last)
+{
+	uint64_t at[4];
+	bool found;
+	enum err e = OK;
+
+	for (uint64_t to = last; !e && to >= first; to = at[0] - 1) {
+		e = ledger_sqlite_query(store, SQL_RANGE_AT, NUMBERS(box_no, to), at, 4, &found);
+		if (e || !found || at[1] < first)
+			break;
+		if (!at[3])
+			continue;
+		e = ledger_sqlite_do(store, SQL_RANGE_DROP, NUMBERS(box_no, at[0]), NULL);
+		if (!e && at[1] > to)
+			e = ledger_sqlite_range_add(store, box_no, to + 1, at[1], true);
+		if (!e)
+			e = ledger_sqlite_range_add(store, box_no, max_u64(at[0], first),
+						    min_u64(at[1], to), false);
+		if (!e && at[0] < first)
+			e = ledger_sqlite_range_add(store, box_no, at[0], first - 1, true);
+	}
+	return e;
+}
+
 enum err ledger_sqlite_seal_gone(struct ledger_store *store, uint64_t mailbox_no, uint64_t seal_no)
 {
 	uint64_t changes = 0;
@@ -340,6 +366,9 @@ static enum err apply(struct ledger_store *store, struct ledger_batch *batch)
 		if (entry->kind == LEDGER_RANGE_DONE)
 			e = range_done(store, entry->range.box_no, entry->range.first,
 				       entry->range.last);
+		else if (entry->kind == LEDGER_RANGE_AGAIN)
+			e = range_again(store, entry->range.box_no, entry->range.first,
+					entry->range.last);
 		else if (entry->kind == LEDGER_SEAL_DONE)
 			e = ledger_sqlite_seal_gone(store, entry->seal.mailbox_no,
 						    entry->seal.seal_no);

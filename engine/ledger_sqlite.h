@@ -13,6 +13,7 @@ struct ledger_entry {
 	enum ledger_entry_kind {
 		LEDGER_SETTLE,
 		LEDGER_RANGE_DONE,
+		LEDGER_RANGE_AGAIN,
 		LEDGER_SEAL_DONE,
 		LEDGER_MARK,
 		LEDGER_VANISHED,

@@ -30,7 +30,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
 	[SQL_MAILBOX_END] = "UPDATE mailbox SET ended_s = ?2, state = ?3, error = ?4, note = ?5"
 			    " WHERE mailbox_no = ?1",
-	[SQL_BOX_BY_ID] = BOX_COLUMNS " AND id = ?4 ORDER BY former LIMIT 1",
+	/* Said twice, since only the same words make SQLite take an index of some rows. */
+	[SQL_BOX_BY_ID] = BOX_COLUMNS " AND id = ?4 AND id <> '' ORDER BY former LIMIT 1",
 	[SQL_BOX_BY_NAME] = BOX_COLUMNS " AND name = ?2 AND former = 0 AND ?4 NOT NULL",
 	[SQL_BOX_OF_BEFORE] = BOX_COLUMNS
 	" AND name = ?2 AND former <> 0"
@@ -90,8 +91,10 @@ static const char *const texts[SQL_COUNT] = {
 			    " AND no >= ?3 AND no <= ?4 AND fate = 1 AND digest NOT NULL",
 	[SQL_SOUGHT_PAGE] = "SELECT max(no) FROM (SELECT no FROM settled WHERE box_no = ?1"
 			    " AND no >= ?2 ORDER BY no LIMIT ?3)",
+	/* An earlier run may have left rows of a folder that is there again: those are its own. */
 	[SQL_SOUGHT] = "SELECT box_no, no FROM sought WHERE mailbox_no = ?1 AND digest = ?4"
-		       " AND box_no >= ?2 AND box_no <= ?3 ORDER BY box_no, no",
+		       " AND box_no >= ?2 AND box_no <= ?3 AND (SELECT former FROM box"
+		       " WHERE box.box_no = sought.box_no) = 1 ORDER BY box_no, no",
 	[SQL_SOUGHT_LIKELY] = "SELECT was.box_no FROM box AS is_now JOIN box AS was INDEXED BY"
 			      " box_former USING (mailbox_no, name) WHERE is_now.box_no = ?1"
 			      " AND was.former <> 0 AND was.former = 1"

@@ -106,6 +106,8 @@ enum {
 	/* Messages settled before that are compared with the source at a time. A server lists at
 	 * most as many ranges of gone ones between them, which is below its longest line. */
 	SCAN_MESSAGES = 4096,
+	/* What a sink can be told of before it shows it: each of a piece's messages a few times. */
+	AMENDS_QUEUED_MIN = 16 * SCAN_MESSAGES - 1,
 	/* Messages that are moved already, under another number, and wait to be told of together.
 	 */
 	RENUMBERED_PENDING_MAX = 256,

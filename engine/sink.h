@@ -80,7 +80,8 @@ struct sink_driver {
 	 * takes back what it wrote of it and returns that error; earlier messages are not harmed.
 	 */
 	enum err (*put)(struct sink *, struct item *);
-	/* Record a change; queued. Called from the fiber that puts. */
+	/* Record a change; queued, and shown to nobody before amend_flush() while no more than
+	 * AMENDS_QUEUED_MIN wait. Called from the fiber that puts. */
 	enum err (*amend)(struct sink *, const struct change *);
 	/* Every change told so far is durable and visible on return. */
 	enum err (*amend_flush)(struct sink *);

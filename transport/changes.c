@@ -14,7 +14,7 @@
 enum {
 	CHANGES_VERSION = 1,
 	/* Changes of one object: some ten MiB of lines, read back in a tenth of a second. */
-	OBJECT_CHANGES_MAX = 64 * 1024,
+	OBJECT_CHANGES_MAX = AMENDS_QUEUED_MIN + 1,
 	YIELD_LINES = 1024, /* read in some milliseconds */
 };
 

@@ -653,6 +653,127 @@ TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
 	scenario_close(&s);
 }
 
+/* Where no id tells that it is the same folder, its messages go to the new name, and back. */
+TEST(a_folder_that_gets_its_old_name_back_is_as_it_was)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *box = &s->world->imap.boxes[2];
+
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	imap_model_call(box, "Archive/2021", "Archive/2021");
+	CHECK(completes(s, "the run with the new name"));
+	CHECK(judge(s));
+	imap_model_call(box, "Sent/Entw&APw-rfe", "Sent/Entw\xc3\xbcrfe");
+	CHECK(completes(s, "the run with the old name"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
+/* A replica with UIDs of its own answers for a day. */
+TEST(a_folder_that_gets_its_old_epoch_back_is_as_it_was)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *inbox = &s->world->imap.boxes[0], *before = malloc(sizeof *before);
+
+	must(before);
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	*before = *inbox;
+	imap_model_renew(inbox, 40);
+	CHECK(completes(s, "the run with another epoch"));
+	CHECK(judge(s));
+	*inbox = *before;
+	CHECK(completes(s, "the run with the old epoch"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	CHECK(has_nothing_to_do(s));
+	free(before);
+	scenario_close(&s);
+}
+
+/* ---- flags that change back ---- */
+
+/* The sink may have been told of the flags when the run was cut, and the ledger not. */
+static bool cut_then_changed_back(struct scenario *s, uint64_t step)
+{
+	struct imap_model_box *inbox = &s->world->imap.boxes[0];
+
+	scenario_back(s);
+	imap_model_flag(inbox, 0, "\\Flagged");
+	world_cut_at(s->world, step);
+	world_copy(s->world);
+	imap_model_flag(inbox, 0, "\\Seen");
+	return completes(s, "the run after the cut") && judge(s) && has_nothing_to_do(s);
+}
+
+TEST(flags_that_change_back_after_a_cut_are_told_again)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	uint64_t steps;
+
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	scenario_mark(s);
+	imap_model_flag(&s->world->imap.boxes[0], 0, "\\Flagged");
+	CHECK(completes(s, "a run that is not cut"));
+	steps = s->world->result->steps;
+	for (uint64_t k = 1; k <= steps && s->failures < FAILURES_MAX; k++) {
+		if (cut_then_changed_back(s, k))
+			continue;
+		s->failures++;
+		printf("  it was cut before step %llu of seed %llu\n", (unsigned long long)k,
+		       (unsigned long long)s->world->seed);
+	}
+	CHECK_EQ(s->failures, 0);
+	scenario_close(&s);
+}
+
+/* ---- announced, and not handed out ---- */
+
+/* A replica that lags: counted, and in no listing and no FETCH until the next day. */
+static void withhold(const char *capabilities, unsigned index)
+{
+	struct scenario *s = scenario_open(capabilities);
+	struct imap_model_box *inbox = &s->world->imap.boxes[0];
+
+	inbox->withheld = inbox->messages[index].uid;
+	CHECK(completes(s, "the run with a message withheld"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 1);
+	inbox->withheld = 0;
+	CHECK(completes(s, "the run with the message there"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 0);
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
+TEST(a_message_handed_out_late_is_found)
+{
+	withhold(imap_model_capabilities_plain, 1);
+	withhold(imap_model_capabilities_condstore, 0);
+	withhold(imap_model_capabilities_qresync, 5);
+}
+
+TEST(the_only_message_of_a_folder_handed_out_late_is_found)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *box = &s->world->imap.boxes[2];
+
+	box->withheld = box->messages[0].uid;
+	CHECK(completes(s, "the run with a message withheld"));
+	CHECK_EQ(s->world->result->progress.boxes_failed, 1);
+	box->withheld = 0;
+	CHECK(completes(s, "the run with the message there"));
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
 /* ---- many at once ---- */
 
 /* A mailbox brought to another server, as it were: every folder has another epoch, and two

@@ -28,6 +28,7 @@ struct imap_model_box {
 	bool gone;		 /* deleted or renamed away */
 	bool may_be_refused;	 /* a run may leave it out and say so: it is not what it was */
 	unsigned messages_count; /* those that are gone among them */
+	uint32_t withheld; /* the UID of a message that STATUS counts and nothing else tells of */
 	unsigned late;		 /* so many of the last are not announced yet, nor handed out */
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
 	/* RFC 7162: what changed last, and what was expunged when. */

@@ -347,7 +347,8 @@ void imap_model_fetch(struct imap_session *session, const char *set, const char 
 		say_vanished(session, set, since);
 	for (unsigned i = 0; i < box->messages_count; i++) {
 		sequence += !is_hidden(box, i);
-		if (!is_hidden(box, i) && box->messages[i].modseq > since &&
+		if (!is_hidden(box, i) && box->messages[i].uid != box->withheld &&
+		    box->messages[i].modseq > since &&
 		    set_holds(set, box->messages[i].uid, highest))
 			fetch_one(session, sequence, i, items);
 	}

@@ -40,9 +40,9 @@ static enum err record_open(struct sink **out, const struct account *account,
 	enum err e;
 
 	must(sink && records);
-	if (records->opened++ % 2)
-		records->count = records->flushed;
-	records->flushed = records->count;
+	if (records->opened++ % 2 == 0 && records->flushing > records->flushed)
+		records->flushed = records->flushing;
+	records->count = records->flushing = records->flushed;
 	sink->base.type = &record_sink;
 	*out = &sink->base;
 	if ((e = archive_sink.open(&sink->inner, account, config, until)))
@@ -86,8 +86,10 @@ static enum err record_amend(struct sink *sink, const struct change *change)
 
 static enum err record_amend_flush(struct sink *sink)
 {
-	enum err e = archive_sink.amend_flush ? archive_sink.amend_flush(inner(sink)) : OK;
+	enum err e;
 
+	records->flushing = records->count;
+	e = archive_sink.amend_flush ? archive_sink.amend_flush(inner(sink)) : OK;
 	if (!e)
 		records->flushed = records->count;
 	return e;

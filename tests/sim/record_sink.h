@@ -1,5 +1,5 @@
 /* The archive's sink, watched: what it is told of messages moved before is also written down, in
- * memory that all processes of a test share. What was not flushed when a process ends is lost or
+ * memory that all processes of a test share. What was being flushed when a process ends is lost or
  * kept, process by process, as it may be on a disk. Not for: judging it (delta_test.c). */
 #ifndef MAILHAUL_RECORD_SINK_H
 #define MAILHAUL_RECORD_SINK_H
@@ -16,6 +16,7 @@ struct record {
 };
 struct records {
 	unsigned count, flushed;
+	unsigned flushing; /* may be on the disk */
 	unsigned opened; /* times */
 	struct record records[RECORDS_MAX];
 };

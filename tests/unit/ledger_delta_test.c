@@ -254,6 +254,59 @@ TEST_FIBER(equal_messages_are_matched_one_to_one)
 		   "0 0 0, 3 0 1");
 }
 
+/* A run that was cut, or could not read all folders, leaves what it sought behind: a folder that is
+ * there again by the next run keeps its messages, whoever has the same ones. */
+TEST_FIBER(what_a_folder_has_is_not_sought_once_it_is_back)
+{
+	struct ledger_renumber taken[1];
+	struct ledger_row row;
+	size_t count = 0;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	fill(&w, 1, 3, 0);
+	row = moved(w.box_no, 2);
+	CHECK_OK(ledger_box_former(w.ledger, w.box_no, LEDGER_SOUGHT));
+	seek(&w);
+	CHECK_EQ(find(&w, &row, 9, taken, &count), 2);
+	count = 0;
+	CHECK_OK(enter(&w, "INBOX", 7, ""));
+	CHECK_OK(enter(&w, "copies", 1, ""));
+	CHECK_EQ(find(&w, &row, 1, taken, &count), 0);
+	CHECK_OK(world_finish(&w));
+}
+
+static const char *ranges_text(void)
+{
+	return ask_file(test_directory(), "SELECT group_concat(first || '-' || last || state, ' ')"
+					  " FROM (SELECT * FROM range ORDER BY first)");
+}
+
+TEST_FIBER(what_is_done_may_be_open_again)
+{
+	struct ledger_range gap;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	fill(&w, 5, 9, 0);
+	fill(&w, 20, 20, 0);
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 10, 12));
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 13, 15));
+	CHECK_OK(ledger_range_done(w.ledger, w.box_no, 13, 15));
+	CHECK_OK(ledger_range_again(w.ledger, w.box_no, 7, 14));
+	CHECK_OK(ledger_range_again(w.ledger, w.box_no, 1, 4));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_TEXT(ranges_text(),
+		   "5-6done 7-9intended 10-12intended 13-14intended 15-15done 20-20done");
+	CHECK_ERR(ledger_unsettled(w.ledger, w.box_no, 7, 9, &gap), ERR_PIPE_ENDED);
+	CHECK_OK(ledger_range_done(w.ledger, w.box_no, 7, 9));
+	CHECK_OK(ledger_range_again(w.ledger, w.box_no, 1, 30));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_TEXT(ranges_text(),
+		   "5-9intended 10-12intended 13-14intended 15-15intended 20-20intended");
+	CHECK_OK(world_finish(&w));
+}
+
 TEST_FIBER(a_new_number_must_be_intended_and_free)
 {
 	struct ledger_renumber r;
