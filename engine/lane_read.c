@@ -56,6 +56,21 @@ static enum err feed(struct lane *lane, struct iolist *list)
 	return e;
 }
 
+/* Another conversation's large body keeps the pipe for as long as its server needs, which may be
+ * hours. That is no stall while it moves; were it one, this conversation would end the attempt, and
+ * the body would begin anew. */
+static enum err hand_over(struct lane *lane, struct item *item, struct iolist *staged)
+{
+	uint64_t moves;
+	enum err e;
+
+	do {
+		moves = pipe_moves(lane->pipe);
+		e = pipe_put(lane->pipe, item, staged, lane_stall_deadline());
+	} while (e == ERR_FIBER_TIMEOUT && pipe_moves(lane->pipe) != moves);
+	return e;
+}
+
 /* A message larger than may be staged: its bytes pass through the pipe as they come. */
 static enum err read_large(struct lane *lane, struct item *item, struct iolist *staged,
 			   struct iolist *rest)
@@ -65,7 +80,7 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 	enum err e;
 
 	item->body = NULL;
-	if ((e = pipe_put(lane->pipe, item, NULL, lane_stall_deadline()))) {
+	if ((e = hand_over(lane, item, NULL))) {
 		plan_given_back(lane->plan, item->box_no, item->no);
 		item->body = body;
 		return e;
@@ -106,7 +121,7 @@ static enum err read_message(struct lane *lane, struct item *item)
 		struct stream *body = item->body;
 
 		item->body = NULL;
-		if ((e = pipe_put(lane->pipe, item, &staged, lane_stall_deadline())))
+		if ((e = hand_over(lane, item, &staged)))
 			plan_given_back(lane->plan, item->box_no, item->no);
 		item->body = body;
 	}

@@ -40,6 +40,7 @@ struct pipe {
 	enum err ended_with;		   /* OK: more may come */
 	struct err_note note;
 	struct passage passage;
+	uint64_t moves;
 	struct wait_queue producer, consumer;
 };
 
@@ -57,6 +58,11 @@ enum err pipe_open(struct pipe **out)
 unsigned pipe_items(const struct pipe *pipe)
 {
 	return pipe->count - pipe->held;
+}
+
+uint64_t pipe_moves(const struct pipe *pipe)
+{
+	return pipe->moves;
 }
 
 /* ---- the passage ---- */
@@ -135,6 +141,7 @@ enum err pipe_body_feed(struct pipe *pipe, struct slice slice, nsec until)
 	must(passage->feeding && slice.chunk && slice.length > 0);
 	while (passage->pulling && passage->count == PASSAGE_SLICES_MAX && !e)
 		e = wait_on(&passage->feeder, until);
+	pipe->moves += e == OK;
 	if (e || !passage->pulling) {
 		chunk_unref(&slice.chunk);
 		return e;
@@ -219,6 +226,7 @@ static void pop(struct pipe *pipe)
 	stream_close(&pipe->slots[pipe->first].item.body);
 	pipe->first = (pipe->first + 1) % PIPE_ITEMS_MAX;
 	pipe->count--;
+	pipe->moves++;
 	pipe->held = false;
 	wake_all(&pipe->producer); /* one of them may wait for the passage, not for a slot */
 }

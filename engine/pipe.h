@@ -27,5 +27,8 @@ void pipe_end(struct pipe *, enum err e);
  * valid until then. Suspends. */
 enum err pipe_next(struct pipe *, struct item **, nsec until) MUST_CHECK;
 unsigned pipe_items(const struct pipe *);
+/* Changes whenever an item leaves or bytes of a large body go through: who waited in vain tells by
+ * it whether the pipe stands still. */
+uint64_t pipe_moves(const struct pipe *);
 
 #endif

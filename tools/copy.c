@@ -10,7 +10,9 @@
 #include "crypto/zstd_stage.h"
 #include "engine/budget.h"
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "engine/log.h"
+#include "engine/offload.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
@@ -28,6 +30,7 @@
 /* Opening and closing the ledger: a large one is checkpointed. */
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
 #define NOTE_EVERY     NSEC_SECOND
+enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
 
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
@@ -44,10 +47,10 @@ struct copy {
 	struct secret *source_password, *target_password;
 	char state[URL_PATH_BYTES_MAX + 1];
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
-	struct ledger *ledger; /* NULL in a dry run */
+	struct ledger *ledger;	/* NULL in a dry run */
 	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
 	bool has_scratch;
-	char scratch_directory[sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64];
+	char scratch_directory[SCRATCH_PATH_BYTES_MAX]; /* "": there is none */
 	struct tap *digest, *store_digest;
 	struct lane_config lane;
 	struct lane_progress done;
@@ -168,19 +171,35 @@ static enum err make_scratch(struct copy *copy)
 	return e == ERR_LEDGER_ABSENT ? OK : e;
 }
 
-static void close_scratch(struct copy *copy)
+static enum err remove_scratch(void *directory)
 {
 	static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-shm",
 					     "ledger.lock" };
-	char path[sizeof copy->scratch_directory + 32];
+	char path[SCRATCH_PATH_BYTES_MAX + 32];
+
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+		snprintf(path, sizeof path, "%s/%s", (char *)directory, names[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(directory);
+	return OK;
+}
+
+/* In a job: the shard's own thread is confined by now and removes nothing. */
+static void close_scratch(struct copy *copy)
+{
+	const struct offload_job job = { .name = "dry-run",
+					 .run = remove_scratch,
+					 .argument = copy->scratch_directory,
+					 .argument_bytes = sizeof copy->scratch_directory };
 
 	if (!copy->scratch_directory[0])
 		return;
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		snprintf(path, sizeof path, "%s/%s", copy->scratch_directory, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(copy->scratch_directory);
+	fiber_shield();
+	if (offload_run(&job, clock_after(LEDGER_TIMEOUT)))
+		err_note_clear();
+	fiber_unshield();
+	copy->scratch_directory[0] = '\0';
 }
 
 static enum err open_ledger(struct copy *copy)
@@ -334,6 +353,7 @@ static enum err copy_fiber(void *argument)
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
 	ledger_close(&copy->scratch);
+	close_scratch(copy);
 	if (copy->options.stats && !copy->options.json)
 		counters_text(&copy->counters, stderr);
 	return OK;
@@ -348,7 +368,8 @@ static void copy_close(struct copy **taken)
 	if (!copy)
 		return;
 	confinement_end();
-	close_scratch(copy);
+	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
+		(void)!remove_scratch(copy->scratch_directory);
 	secret_close(&copy->source_password);
 	secret_close(&copy->target_password);
 	if (copy->digest)

@@ -46,6 +46,27 @@ TEST(many_mailboxes_keep_the_promise)
 					check(workers, lanes[i], connections);
 }
 
+/* A pack is two objects and some ten syncs, whatever is in it. */
+TEST(what_is_promised_and_not_planned_for_makes_packs_longer)
+{
+	size_t one;
+
+	set(2, 64, 1, 1000);
+	one = budget()->lines_bytes;
+	CHECK_EQ(one, 2 * PACK_LINES_BYTES_OF_MANY);
+	set(2, 64, 2, 1000);
+	CHECK_EQ(budget()->lines_bytes, 2 * one);
+	set(2, 64, LANE_READERS_MAX, 1000);
+	CHECK(budget()->lines_bytes <= PACK_LINES_BYTES_MAX);
+	CHECK(budget_bound_sum() <= budget_promise());
+	set(1, 2, 1, 0);
+	CHECK(budget()->lines_bytes >= 8 * PACK_LINES_BYTES_OF_MANY);
+	CHECK(budget_bound_sum() <= budget_promise());
+	/* Where nothing is left, the least stays. */
+	set(4, 64, 1, 0);
+	CHECK_EQ(budget()->lines_bytes, PACK_LINES_BYTES_OF_MANY);
+}
+
 TEST(a_million_waiting_mailboxes_cost_no_more_than_their_rows)
 {
 	uint64_t few;

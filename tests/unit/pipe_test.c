@@ -397,6 +397,28 @@ TEST_FIBER(another_producer_stays_outside_while_a_body_is_fed)
 	scene_close(&crowd.scene);
 }
 
+TEST_FIBER(a_body_on_its_way_is_told_from_a_pipe_that_stands_still)
+{
+	struct item large = { .kind = ITEM_MESSAGE, .no = 1, .size_bytes = 40 };
+	struct item other = { .kind = ITEM_MESSAGE, .no = 2, .fate = ERR_IMAP_MSG_GONE };
+	struct scene scene = { .items = 2 };
+	struct slice slice;
+	uint64_t moves;
+
+	REQUIRE(scene_open(&scene));
+	CHECK_OK(pipe_put(scene.pipe, &large, NULL, LATER));
+	moves = pipe_moves(scene.pipe);
+	CHECK_ERR(pipe_put(scene.pipe, &other, NULL, 0), ERR_FIBER_TIMEOUT);
+	CHECK_EQ(pipe_moves(scene.pipe), moves);
+	if (CHECK_OK(filled_slice(&scene, 1, &slice)))
+		CHECK_OK(pipe_body_feed(scene.pipe, slice, LATER));
+	CHECK_ERR(pipe_put(scene.pipe, &other, NULL, 0), ERR_FIBER_TIMEOUT);
+	CHECK(pipe_moves(scene.pipe) != moves);
+	pipe_body_end(scene.pipe, OK);
+	CHECK_OK(pipe_put(scene.pipe, &other, NULL, 0));
+	scene_close(&scene);
+}
+
 TEST_FIBER(an_error_inside_a_body_reaches_the_consumer_after_its_slices)
 {
 	play_large((struct scene){ .items = 2, .slices = 100, .body_error = ERR_STREAM_CUT });
