@@ -180,6 +180,7 @@ static enum err objects_load(struct archive_changes *changes, struct store *stor
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
 	const char *name = NULL;
+	struct err_note first;
 	uint64_t number;
 	enum err e, damage = OK;
 
@@ -191,10 +192,14 @@ static enum err objects_load(struct archive_changes *changes, struct store *stor
 		changes_key(key, mailbox_key, number);
 		e = object_load(changes, store, key);
 		if (e == ERR_ARCHIVE_DAMAGED) {
+			if (!damage)
+				first = *err_note();
 			damage = e;
 			e = OK;
 		}
 	}
+	if (!e && damage)
+		*err_note() = first;
 	buffer_free(&names);
 	return e ? e : damage;
 }
