@@ -70,6 +70,8 @@ static const char *const texts[SQL_COUNT] = {
 			  " ELSE 'intended' END FROM box WHERE box_no = ?1",
 	[SQL_RANGE_CUT] = "UPDATE range SET last = ?3 WHERE box_no = ?1 AND first = ?2",
 	[SQL_RANGE_DROP] = "DELETE FROM range WHERE box_no = ?1 AND first = ?2",
+	[SQL_RANGE_REOPEN] = "UPDATE range SET state = 'intended' WHERE box_no = ?1"
+			     " AND state = 'done'",
 	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark)"
 		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "

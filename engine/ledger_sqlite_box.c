@@ -107,6 +107,19 @@ static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 	return ledger_sqlite_done(store, statement, NULL);
 }
 
+/* A folder that was away is there again. Where it stood before says nothing, and of its messages
+ * those that were found elsewhere meanwhile belong to that place: the gaps that they left are to be
+ * asked for again. */
+static enum err come_back(struct ledger_store *store, struct row *row)
+{
+	enum err e = ledger_sqlite_do(store, SQL_RANGE_REOPEN, NUMBERS(row->box_no), NULL);
+
+	row->cursor.at[0] = '\0';
+	return e || !row->same_name
+		       ? e
+		       : ledger_sqlite_do(store, SQL_BOX_BACK, NUMBERS(row->box_no), NULL);
+}
+
 /* A fate is that of the last run: a folder that is entered again has none yet. One first met as a
  * mere level, or while its server refused to say, has no epoch yet; the same goes for its id. */
 static enum err refresh(struct ledger_store *store, const struct ledger_call *call, struct row *row)
@@ -114,10 +127,7 @@ static enum err refresh(struct ledger_store *store, const struct ledger_call *ca
 	sqlite3_stmt *statement;
 	enum err e = OK;
 
-	if (row->former)
-		row->cursor.at[0] = '\0'; /* where it stood before it was away says nothing */
-	if (row->former && row->same_name &&
-	    (e = ledger_sqlite_do(store, SQL_BOX_BACK, NUMBERS(row->box_no), NULL)))
+	if (row->former && (e = come_back(store, row)))
 		return e;
 	e = ledger_sqlite_bind(store, SQL_BOX_REFRESH, NUMBERS(row->box_no, call->box->epoch),
 			       &statement);

@@ -231,6 +231,19 @@ static enum err close_maildir(struct extract *extract, enum err e)
 	return e;
 }
 
+/* An index or an object of changes that is damaged is told; the others may be well. */
+static enum err next_message(struct extract *extract, struct archive *archive)
+{
+	enum err e;
+
+	while ((e = archive_message_next(archive, &extract->message)) == ERR_ARCHIVE_DAMAGED) {
+		extract->damaged++;
+		hint_fail("extract", e);
+		err_note_clear();
+	}
+	return e;
+}
+
 static enum err extract_mailbox(struct extract *extract, struct archive *archive)
 {
 	enum err e;
@@ -240,7 +253,7 @@ static enum err extract_mailbox(struct extract *extract, struct archive *archive
 	    (extract->options.maildir && (e = open_maildir(extract))))
 		return e;
 	e = take_boxes(extract, archive);
-	while (e == OK && (e = archive_message_next(archive, &extract->message)) == OK)
+	while (e == OK && (e = next_message(extract, archive)) == OK)
 		if (selection_has_message(&extract->options.selection, &extract->message))
 			e = extract_message(extract, archive);
 	return close_maildir(extract, e == ERR_PIPE_ENDED ? OK : e);

@@ -9,23 +9,34 @@
 #include "engine/scratch.h"
 #include "transport/pack_index.h"
 
-/* All changes that name one message: by `was_*` where it is renumbered, else by folder and number.
- * A message's name means that message for ever (RFC 9051 section 2.3.1.1), so the last one told
- * holds. Offsets are of the line's first byte, plus one; 0: there is none. */
-struct slot {
-	uint64_t tag;  /* hash of the name; 0: the slot is free */
-	uint64_t last; /* and MET */
+/* Changes that name one message: by `was_*` where it is renumbered, else by folder and number. The
+ * last one told holds. Offsets are of the line's first byte, plus one; 0: there is none. */
+struct span {
+	uint64_t last; /* in a slot: and MET */
 	uint64_t meta; /* the last one with flags in it */
 };
-_Static_assert(sizeof(struct slot) == 24, "what docs/FORMAT.md says a change costs");
+/* A message's name means that message for ever (RFC 9051 section 2.3.1.1), but after a folder was
+ * away and came back, the message in it may have been found to be a twin of the one stored under
+ * that name. So a name given again begins a span of its own. */
+struct slot {
+	uint64_t tag; /* hash of the name; 0: the slot is free */
+	struct span span;
+	uint64_t past; /* the span before, as its place in `pasts` plus one; 0: none */
+};
+struct past {
+	uint64_t until; /* the line that gave the name again */
+	struct span span;
+	uint64_t past;
+};
+_Static_assert(sizeof(struct slot) == 32, "what docs/FORMAT.md says a change costs");
 
 #define MET ((uint64_t)1 << 63)
 
-enum { SLOTS_MIN = 4096, LINES_BYTES_MIN = 1024 * 1024 };
+enum { SLOTS_MIN = 4096, PASTS_MIN = 1024, LINES_BYTES_MIN = 1024 * 1024 };
 
 struct archive_changes {
-	struct scratch table, lines;
-	size_t slots_count, slots_used, lines_bytes;
+	struct scratch table, lines, pasts;
+	size_t slots_count, slots_used, lines_bytes, pasts_count;
 	struct tap *tap;
 	struct change_line line;
 };
@@ -35,6 +46,11 @@ struct archive_changes {
 static struct slot *slots(const struct archive_changes *changes)
 {
 	return (struct slot *)(void *)changes->table.at;
+}
+
+static struct past *pasts(const struct archive_changes *changes)
+{
+	return (struct past *)(void *)changes->pasts.at;
 }
 
 static uint64_t tag_of(struct archive_changes *changes, const char *box, uint64_t epoch,
@@ -102,6 +118,27 @@ static enum err line_keep(struct archive_changes *changes, struct text line)
 	return OK;
 }
 
+/* The line at hand gives a name: what was told of it before is over. */
+static enum err name_given(struct archive_changes *changes, uint64_t place)
+{
+	const struct change_line *line = &changes->line;
+	struct slot *slot = slot_at(slots(changes), changes->slots_count,
+				    tag_of(changes, line->box, line->epoch, line->no));
+	size_t room = max_u64(changes->pasts.bytes, PASTS_MIN * sizeof(struct past));
+	enum err e;
+
+	if (!slot->tag || !slot->span.last)
+		return OK;
+	if (room < (changes->pasts_count + 1) * sizeof(struct past))
+		room *= 2;
+	if ((e = scratch_grow(&changes->pasts, room)))
+		return e;
+	pasts(changes)[changes->pasts_count] = (struct past){ place, slot->span, slot->past };
+	slot->past = ++changes->pasts_count;
+	slot->span = (struct span){ 0 };
+	return OK;
+}
+
 static enum err change_keep(struct archive_changes *changes, struct text text)
 {
 	const struct change_line *line = &changes->line;
@@ -118,10 +155,10 @@ static enum err change_keep(struct archive_changes *changes, struct text text)
 	slot = slot_at(slots(changes), changes->slots_count, tag);
 	changes->slots_used += slot->tag == 0;
 	slot->tag = tag;
-	slot->last = place;
+	slot->span.last = place;
 	if (line->kind != CHANGE_VANISHED)
-		slot->meta = place;
-	return OK;
+		slot->span.meta = place;
+	return moved ? name_given(changes, place) : OK;
 }
 
 static enum err object_load(struct archive_changes *changes, struct store *store, const char *key)
@@ -143,6 +180,7 @@ static enum err objects_load(struct archive_changes *changes, struct store *stor
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
 	const char *name = NULL;
+	struct err_note first;
 	uint64_t number;
 	enum err e, damage = OK;
 
@@ -154,10 +192,14 @@ static enum err objects_load(struct archive_changes *changes, struct store *stor
 		changes_key(key, mailbox_key, number);
 		e = object_load(changes, store, key);
 		if (e == ERR_ARCHIVE_DAMAGED) {
+			if (!damage)
+				first = *err_note();
 			damage = e;
 			e = OK;
 		}
 	}
+	if (!e && damage)
+		*err_note() = first;
 	buffer_free(&names);
 	return e ? e : damage;
 }
@@ -187,6 +229,7 @@ void archive_changes_close(struct archive_changes **changes_at)
 		return;
 	scratch_close(&changes->table);
 	scratch_close(&changes->lines);
+	scratch_close(&changes->pasts);
 	if (changes->tap)
 		changes->tap->type->close(&changes->tap);
 	free(changes);
@@ -196,7 +239,7 @@ void archive_changes_close(struct archive_changes **changes_at)
 
 static void line_at(struct archive_changes *changes, uint64_t place)
 {
-	size_t offset = (size_t)(place & ~MET) - 1;
+	size_t offset = (size_t)place - 1;
 	const char *at = (const char *)changes->lines.at + offset;
 	const char *end = memchr(at, '\n', changes->lines_bytes - offset);
 
@@ -213,7 +256,7 @@ static void meta_apply(const struct change_line *line, struct archive_message *m
 }
 
 /* The line at hand; false: nothing can follow it. */
-static bool line_apply(struct archive_changes *changes, const struct slot *slot,
+static bool line_apply(struct archive_changes *changes, const struct span *span,
 		       struct archive_message *message)
 {
 	const struct change_line *line = &changes->line;
@@ -226,11 +269,27 @@ static bool line_apply(struct archive_changes *changes, const struct slot *slot,
 		message->epoch = line->epoch;
 		message->no = line->no;
 	}
-	if (message->vanished && slot->meta)
-		line_at(changes, slot->meta);
+	if (message->vanished && span->meta)
+		line_at(changes, span->meta);
 	if (line->kind != CHANGE_VANISHED)
 		meta_apply(line, message);
 	return line->kind == CHANGE_RENUMBERED && !message->vanished;
+}
+
+/* What was told of the name while the message had it that was given it by the line `after`. */
+static struct span span_behind(const struct archive_changes *changes, const struct slot *slot,
+			       uint64_t after)
+{
+	struct span span = { slot->span.last & ~MET, slot->span.meta };
+	const struct past *past;
+
+	for (uint64_t at = slot->past; at; at = past->past) {
+		past = &pasts(changes)[at - 1];
+		if (past->until <= after)
+			break;
+		span = (struct span){ past->span.last & ~MET, past->span.meta };
+	}
+	return span;
 }
 
 /* Each step goes to a later line, so a message renumbered in a circle comes to an end, too. */
@@ -238,27 +297,33 @@ void archive_changes_apply(struct archive_changes *changes, struct archive_messa
 {
 	uint64_t after = 0;
 	struct slot *slot;
+	struct span span;
 
 	if (!changes->slots_count)
 		return;
 	do {
 		slot = slot_at(slots(changes), changes->slots_count,
 			       tag_of(changes, message->box, message->epoch, message->no));
-		if (!slot->tag || (slot->last & ~MET) <= after)
+		if (!slot->tag)
 			return;
-		after = slot->last & ~MET;
-		slot->last |= MET;
-		line_at(changes, slot->last);
-	} while (line_apply(changes, slot, message));
+		span = span_behind(changes, slot, after);
+		if (span.last <= after)
+			return;
+		slot->span.last |= MET;
+		line_at(changes, after = span.last);
+	} while (line_apply(changes, &span, message));
 }
 
 bool archive_changes_unmet(struct archive_changes *changes, size_t *at, struct change_line *out)
 {
+	struct span span;
+
 	for (; *at < changes->slots_count; ++*at) {
 		const struct slot *slot = &slots(changes)[*at];
 
-		if (slot->tag && !(slot->last & MET)) {
-			line_at(changes, slot->last);
+		if (slot->tag && !(slot->span.last & MET)) {
+			span = slot->span.last ? slot->span : pasts(changes)[slot->past - 1].span;
+			line_at(changes, span.last);
 			*out = changes->line;
 			++*at;
 			return true;

@@ -1,5 +1,5 @@
 /* What became of each message, for readers: all changes of a mailbox, the last one about a message
- * found at once. Costs 24 bytes of a table for each message that has one and the lines themselves,
+ * found at once. Costs 32 bytes of a table for each message that has one and the lines themselves,
  * all of it in scratch memory that the kernel may put aside. docs/FORMAT.md section 5 has the rule.
  * Everything suspends but what says otherwise. */
 #ifndef MAILHAUL_ARCHIVE_CHANGES_H

@@ -21,6 +21,9 @@ static const char *const FILES[] = {
 	MAILBOX "packs/000000000002.tar",
 	MAILBOX "index/stray",
 	"stray",
+	MAILBOX "changes/000000000001.ndjson.zst",
+	MAILBOX "changes/000000000002.ndjson.zst",
+	MAILBOX "changes/stray",
 };
 enum { WALK_MAX = 2000 };
 #define PATIENCE (600 * NSEC_SECOND)

@@ -627,6 +627,32 @@ TEST(a_folder_that_was_hidden_for_a_while_is_back_as_it_was)
 	scenario_close(&s);
 }
 
+/* Renamed and renamed back: what was found under the other name meanwhile is found again under the
+ * old one, and the folder is looked at as before. */
+TEST(a_folder_renamed_and_renamed_back_is_known_under_its_old_name)
+{
+	struct scenario *s = scenario_open(imap_model_capabilities_qresync);
+	struct imap_model_box *box = &s->world->imap.boxes[2];
+	char raw[IMAP_MODEL_NAME_BYTES_MAX + 1];
+	const char *name = box->name;
+
+	snprintf(raw, sizeof raw, "%.*s", IMAP_MODEL_NAME_BYTES_MAX, box->raw);
+	CHECK(completes(s, "the first run"));
+	view_server(&s->world->imap, &s->first);
+	imap_model_call(box, "Elsewhere", "Elsewhere");
+	CHECK(completes(s, "the run with the other name"));
+	CHECK(judge(s));
+	imap_model_call(box, raw, name);
+	CHECK(completes(s, "the run with the old name"));
+	CHECK(judge(s));
+	CHECK_EQ(s->shared->stored, s->first.count);
+	imap_model_flag(box, 0, "\\Flagged");
+	CHECK(completes(s, "the run after it"));
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s));
+	scenario_close(&s);
+}
+
 /* The same, but another folder has the name by then, with one of the messages in it. */
 TEST(a_deleted_folder_made_anew_later_finds_its_old_messages)
 {

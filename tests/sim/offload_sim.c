@@ -105,6 +105,16 @@ enum err offload_run(const struct offload_job *job, nsec until)
 	return e ? e : offload_wait(&act, job->argument, until);
 }
 
+void offload_limit(unsigned threads)
+{
+	(void)threads;
+}
+
+enum err offload_prestart(void)
+{
+	return OK;
+}
+
 void offload_shutdown(nsec until)
 {
 	(void)until;

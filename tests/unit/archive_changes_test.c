@@ -213,6 +213,52 @@ TEST_FIBER(a_message_renumbered_in_a_circle_ends_where_it_is)
 	world_end(&world);
 }
 
+/* Its old name is its name again, and what befalls it then is the last change of that name: the
+ * way through the other folder is known to be its own, and the flags it got there hold. */
+TEST_FIBER(a_message_back_under_its_old_name_has_later_changes)
+{
+	REQUIRE(begin());
+	for (uint64_t no = 1; no <= 2; no++) {
+		REQUIRE(begin_again());
+		CHECK_OK(renumber("INBOX", inbox.epoch, no, &sent, 50 + no, MAIL_SEEN));
+		CHECK_OK(archive_sink.amend_flush(world.sink));
+		CHECK_OK(amend(CHANGE_REFLAGGED, &sent, 50 + no, MAIL_DRAFT, ""));
+		CHECK_OK(renumber("Sent", sent.epoch, 50 + no, &inbox, no, MAIL_DRAFT));
+		CHECK_OK(world_finish(&world));
+	}
+	check_sound(6, 0);
+	REQUIRE(begin_again());
+	CHECK_OK(amend(CHANGE_VANISHED, &inbox, 1, 0, ""));
+	CHECK_OK(amend(CHANGE_REFLAGGED, &inbox, 2, MAIL_DELETED, ""));
+	CHECK_OK(world_finish(&world));
+	CHECK_TEXT(read_all(NULL), "-INBOX/1:10 INBOX/2:8 INBOX/3:5 INBOX/4:5 INBOX/5:5 Sent/1:5");
+	check_sound(8, 0);
+	world_end(&world);
+}
+
+/* INBOX was away and came back, and of twins the other one was found to be message 1: what befalls
+ * that then is no concern of the one that had the name first. */
+TEST_FIBER(twins_that_changed_places_stay_two_messages)
+{
+	REQUIRE(begin());
+	REQUIRE(begin_again());
+	for (uint64_t no = 1; no <= 2; no++)
+		CHECK_OK(renumber("INBOX", inbox.epoch, no, &sent, 50 + no, MAIL_SEEN));
+	CHECK_OK(world_finish(&world));
+	REQUIRE(begin_again());
+	CHECK_OK(renumber("Sent", sent.epoch, 51, &inbox, 2, 4));
+	CHECK_OK(renumber("Sent", sent.epoch, 52, &inbox, 1, 8));
+	CHECK_OK(world_finish(&world));
+	CHECK_TEXT(read_all(NULL), "INBOX/2:4 INBOX/1:8 INBOX/3:5 INBOX/4:5 INBOX/5:5 Sent/1:5");
+	REQUIRE(begin_again());
+	CHECK_OK(amend(CHANGE_REFLAGGED, &inbox, 1, 16, ""));
+	CHECK_OK(amend(CHANGE_VANISHED, &inbox, 2, 0, ""));
+	CHECK_OK(world_finish(&world));
+	CHECK_TEXT(read_all(NULL), "-INBOX/2:4 INBOX/1:10 INBOX/3:5 INBOX/4:5 INBOX/5:5 Sent/1:5");
+	check_sound(6, 0);
+	world_end(&world);
+}
+
 /* A run was cut after its changes were visible and before the ledger knew; the next one decides
  * otherwise. */
 TEST_FIBER(what_a_cut_run_told_is_overruled_by_the_next)
