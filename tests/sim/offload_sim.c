@@ -119,8 +119,3 @@ void offload_shutdown(nsec until)
 {
 	(void)until;
 }
-
-enum err offload_prestart(void)
-{
-	return OK;
-}
