@@ -64,7 +64,27 @@ static void plan_sharing(struct budget *plan)
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
 
-/* Longer packs are the best use of what is promised and not planned for. Doubled, because the
+/* Few mailboxes may have as much room on the way to the compressor and the disk as one alone: with
+ * little, both wait for each other. Then chunks for whole messages, so that nobody waits for a
+ * loan. Each only where the promise still holds. */
+static void plan_wide(struct budget *plan)
+{
+	unsigned lanes = (plan->shape.lanes + plan->shape.workers - 1) / plan->shape.workers;
+	struct budget narrow = *plan;
+
+	plan->batches = BATCHES_MAX;
+	plan->frame_bytes = FRAME_BYTES;
+	plan->put_bytes = WRITE_BYTES;
+	if (budget_bound_sum() > budget_promise())
+		*plan = narrow;
+	narrow = *plan;
+	plan->chunks = plan->chunks_most;
+	plan->arena_chunks = lanes * plan->chunks;
+	if (budget_bound_sum() > budget_promise())
+		*plan = narrow;
+}
+
+/* Longer packs are the best use of what is left of the promise then. Doubled, because the
  * buffers double: three quarters of a power of two fill three quarters of one. */
 static void plan_lines(struct budget *plan)
 {
@@ -85,6 +105,7 @@ void budget_set(const struct budget_shape *shape)
 		plan_alone(&present);
 	} else {
 		plan_sharing(&present);
+		plan_wide(&present);
 		plan_lines(&present);
 	}
 }

@@ -67,6 +67,18 @@ TEST(what_is_promised_and_not_planned_for_makes_packs_longer)
 	CHECK_EQ(budget()->lines_bytes, PACK_LINES_BYTES_OF_MANY);
 }
 
+TEST(few_mailboxes_have_wide_buffers_and_no_need_of_loans)
+{
+	set(2, 2, 1, 0);
+	CHECK_EQ(budget()->batches, BATCHES_MAX);
+	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES);
+	CHECK_EQ(budget()->chunks, budget()->chunks_most);
+	CHECK(budget_bound_sum() <= budget_promise());
+	set(2, 64, 1, 0);
+	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES_OF_MANY);
+	CHECK(budget()->chunks < budget()->chunks_most);
+}
+
 TEST(a_million_waiting_mailboxes_cost_no_more_than_their_rows)
 {
 	uint64_t few;
