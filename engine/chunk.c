@@ -134,6 +134,7 @@ void arena_close(struct arena **arena_at)
 		current = NULL;
 	ASAN_UNPOISON_MEMORY_REGION(arena->slab, arena->slab_bytes);
 	munmap(arena->slab, arena->slab_bytes);
+	budget_give(BUDGET_ARENA, (size_t)arena->counts.in_use_high * CHUNK_BYTES);
 	free(arena->chunks);
 	arena->magic = 0;
 	free(arena);
@@ -318,11 +319,12 @@ static struct chunk *chunk_take(struct reserve *reserve)
 	arena->free = chunk->next_free;
 	ASAN_UNPOISON_MEMORY_REGION(chunk->data, CHUNK_BYTES);
 	*chunk = (struct chunk){ .data = chunk->data, .references = 1, .reserve = reserve };
-	budget_take(BUDGET_ARENA, CHUNK_BYTES);
 	reserve->in_use++;
 	arena->counts.in_use++;
-	if (arena->counts.in_use > arena->counts.in_use_high)
+	if (arena->counts.in_use > arena->counts.in_use_high) {
 		arena->counts.in_use_high = arena->counts.in_use;
+		budget_take(BUDGET_ARENA, CHUNK_BYTES); /* touched once, it stays */
+	}
 	return chunk;
 }
 
@@ -378,7 +380,6 @@ void chunk_unref(struct chunk **chunk_at)
 	MAGIC_CHECK(reserve, RESERVE_MAGIC);
 	must(reserve->in_use > 0);
 	ASAN_POISON_MEMORY_REGION(chunk->data, CHUNK_BYTES);
-	budget_give(BUDGET_ARENA, CHUNK_BYTES);
 	chunk->reserve = NULL;
 	chunk->next_free = reserve->arena->free;
 	reserve->arena->free = chunk;
