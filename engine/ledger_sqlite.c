@@ -19,7 +19,7 @@ static enum err reason_code(struct ledger_store *store, enum err reason, uint64_
 	if (!store->reason_codes[reason]) {
 		if ((e = ledger_sqlite_bind(store, SQL_REASON_NEW, NO_NUMBERS, &statement)))
 			return e;
-		must(!sqlite3_bind_text(statement, 1, err_name(reason), -1, SQLITE_STATIC));
+		ledger_sqlite_bind_text(statement, 1, err_name(reason));
 		if ((e = ledger_sqlite_done(store, statement, NULL)))
 			return e;
 		store->reason_codes[reason] = (uint16_t)sqlite3_last_insert_rowid(store->db);
@@ -417,8 +417,8 @@ static enum err write_run(struct ledger_store *store, const struct ledger_run *r
 	if (!e && errors.failed)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "noting the run in the ledger %s", store->path);
 	if (!e) {
-		must(!sqlite3_bind_text(statement, 18, run->batch, -1, SQLITE_STATIC));
-		must(!sqlite3_bind_text(statement, 19, errors.at, -1, SQLITE_STATIC));
+		ledger_sqlite_bind_text(statement, 18, run->batch);
+		ledger_sqlite_bind_text(statement, 19, errors.at);
 		if (store->run_no)
 			must(!sqlite3_bind_int64(statement, 20, store->run_no));
 		e = ledger_sqlite_done(store, statement, NULL);

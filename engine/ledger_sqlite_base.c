@@ -240,8 +240,8 @@ enum err ledger_sqlite_step(struct ledger_store *store, sqlite3_stmt *statement,
 	if (*row)
 		return OK;
 	if (result != SQLITE_DONE)
-		return ledger_sqlite_error(
-			store, result, sqlite3_column_count(statement) ? "reading" : "writing");
+		return ledger_sqlite_error(store, result,
+					   sqlite3_column_count(statement) ? "reading" : "writing");
 	return OK;
 }
 
@@ -279,6 +279,11 @@ enum err ledger_sqlite_query(struct ledger_store *store, enum ledger_statement w
 	if (store->statements[which])
 		sqlite3_reset(store->statements[which]);
 	return e;
+}
+
+void ledger_sqlite_bind_text(sqlite3_stmt *statement, int number, const char *text)
+{
+	must(!sqlite3_bind_text(statement, number, text, -1, SQLITE_STATIC));
 }
 
 void ledger_sqlite_text(sqlite3_stmt *statement, int column, char *to, size_t to_bytes)

@@ -124,6 +124,8 @@ enum err ledger_sqlite_do(struct ledger_store *, enum ledger_statement, const ui
 enum err ledger_sqlite_query(struct ledger_store *, enum ledger_statement, const uint64_t *numbers,
 			     size_t, uint64_t *columns, int count, bool *found) MUST_CHECK;
 
+/* Text for parameter `number`; not copied, so it stays until the statement is reset. */
+void ledger_sqlite_bind_text(sqlite3_stmt *, int number, const char *text);
 /* A column's text, cut to fit. */
 void ledger_sqlite_text(sqlite3_stmt *, int column, char *to, size_t to_bytes);
 

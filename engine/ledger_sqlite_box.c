@@ -14,11 +14,6 @@ struct row {
 	struct cursor cursor;
 };
 
-static void bind_text(sqlite3_stmt *statement, int number, const char *text)
-{
-	must(!sqlite3_bind_text(statement, number, text, -1, SQLITE_STATIC));
-}
-
 /* All of them give box_no, epoch, settled, former, name, id, cursor for ?1 mailbox, ?2 name,
  * ?3 epoch, ?4 id. */
 static enum err find(struct ledger_store *store, const struct ledger_call *call,
@@ -32,9 +27,9 @@ static enum err find(struct ledger_store *store, const struct ledger_call *call,
 	*row = (struct row){ 0 };
 	if (e)
 		return e;
-	bind_text(statement, 2, box->name);
+	ledger_sqlite_bind_text(statement, 2, box->name);
 	must(!sqlite3_bind_int64(statement, 3, (sqlite3_int64)box->epoch));
-	bind_text(statement, 4, box->id);
+	ledger_sqlite_bind_text(statement, 4, box->id);
 	if ((e = ledger_sqlite_step(store, statement, &row->found)) == OK && row->found) {
 		row->box_no = (uint64_t)sqlite3_column_int64(statement, 0);
 		row->epoch = (uint64_t)sqlite3_column_int64(statement, 1);
@@ -91,9 +86,9 @@ static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 
 	if (e)
 		return e;
-	bind_text(statement, 3, box->name);
-	bind_text(statement, 4, box->id);
-	bind_text(statement, 5, box->cursor.at);
+	ledger_sqlite_bind_text(statement, 3, box->name);
+	ledger_sqlite_bind_text(statement, 4, box->id);
+	ledger_sqlite_bind_text(statement, 5, box->cursor.at);
 	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "adding a folder to the ledger %s: there is no mailbox %llu", store->path,
@@ -103,7 +98,7 @@ static enum err add_box(struct ledger_store *store, struct ledger_call *call)
 				       &statement);
 	if (e)
 		return e;
-	bind_text(statement, 2, box->name);
+	ledger_sqlite_bind_text(statement, 2, box->name);
 	return ledger_sqlite_done(store, statement, NULL);
 }
 
@@ -133,7 +128,7 @@ static enum err refresh(struct ledger_store *store, const struct ledger_call *ca
 			       &statement);
 	if (e)
 		return e;
-	bind_text(statement, 3, call->box->id);
+	ledger_sqlite_bind_text(statement, 3, call->box->id);
 	if ((e = ledger_sqlite_done(store, statement, NULL)) == OK && !row->epoch)
 		row->epoch = call->box->epoch;
 	return e;
@@ -172,9 +167,8 @@ enum err ledger_sqlite_box_fate(struct ledger_store *store, struct ledger_call *
 
 	if (e)
 		return e;
-	must(!sqlite3_bind_text(statement, 2, call->fate ? err_name(call->fate) : "", -1,
-				SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 3, call->note, -1, SQLITE_STATIC));
+	ledger_sqlite_bind_text(statement, 2, call->fate ? err_name(call->fate) : "");
+	ledger_sqlite_bind_text(statement, 3, call->note);
 	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "noting a folder's fate in the ledger %s: there is no folder %llu",
@@ -219,7 +213,7 @@ enum err ledger_sqlite_box_rename(struct ledger_store *store, struct ledger_call
 				       &statement);
 	if (e)
 		return e;
-	bind_text(statement, 2, call->box->name);
+	ledger_sqlite_bind_text(statement, 2, call->box->name);
 	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "naming a folder in the ledger %s: there is no folder %llu", store->path,
@@ -240,6 +234,6 @@ enum err ledger_sqlite_cursor(struct ledger_store *store, struct ledger_call *ca
 
 	if (e)
 		return e;
-	bind_text(statement, 2, call->note);
+	ledger_sqlite_bind_text(statement, 2, call->note);
 	return ledger_sqlite_done(store, statement, NULL);
 }

@@ -10,8 +10,8 @@ static enum err find_mailbox(struct ledger_store *store, struct ledger_call *cal
 
 	if (e)
 		return e;
-	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
+	ledger_sqlite_bind_text(statement, 1, call->source);
+	ledger_sqlite_bind_text(statement, 2, call->target);
 	if ((e = ledger_sqlite_step(store, statement, &call->found)) == OK && call->found) {
 		call->mailbox->mailbox_no = (uint64_t)sqlite3_column_int64(statement, 0);
 		call->mailbox->next_seal_no = (uint64_t)sqlite3_column_int64(statement, 1);
@@ -31,9 +31,9 @@ enum err ledger_sqlite_mailbox(struct ledger_store *store, struct ledger_call *c
 		return e;
 	if ((e = ledger_sqlite_bind(store, SQL_MAILBOX_NEW, NO_NUMBERS, &statement)))
 		return e;
-	must(!sqlite3_bind_text(statement, 1, call->source, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 2, call->target, -1, SQLITE_STATIC));
-	must(!sqlite3_bind_text(statement, 3, call->digest, -1, SQLITE_STATIC));
+	ledger_sqlite_bind_text(statement, 1, call->source);
+	ledger_sqlite_bind_text(statement, 2, call->target);
+	ledger_sqlite_bind_text(statement, 3, call->digest);
 	if ((e = ledger_sqlite_done(store, statement, NULL)) == OK)
 		e = find_mailbox(store, call);
 	must(e || call->found);
@@ -88,11 +88,6 @@ enum err ledger_sqlite_seal_drop(struct ledger_store *store, struct ledger_call 
 
 /* ---- outcomes and lessons ---- */
 
-static void bind_text(sqlite3_stmt *statement, int number, const char *text)
-{
-	must(!sqlite3_bind_text(statement, number, text, -1, SQLITE_STATIC));
-}
-
 enum err ledger_sqlite_mailbox_end(struct ledger_store *store, struct ledger_call *call)
 {
 	sqlite3_stmt *statement;
@@ -103,9 +98,9 @@ enum err ledger_sqlite_mailbox_end(struct ledger_store *store, struct ledger_cal
 
 	if (e)
 		return e;
-	bind_text(statement, 3, call->state);
-	bind_text(statement, 4, call->fate ? err_name(call->fate) : "");
-	bind_text(statement, 5, call->note);
+	ledger_sqlite_bind_text(statement, 3, call->state);
+	ledger_sqlite_bind_text(statement, 4, call->fate ? err_name(call->fate) : "");
+	ledger_sqlite_bind_text(statement, 5, call->note);
 	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,
 			  "noting a mailbox's end in the ledger %s: there is no mailbox %llu",
@@ -123,13 +118,13 @@ enum err ledger_sqlite_lesson_set(struct ledger_store *store, struct ledger_call
 
 	if (e)
 		return e;
-	bind_text(statement, 1, lesson->kind);
-	bind_text(statement, 2, lesson->name);
+	ledger_sqlite_bind_text(statement, 1, lesson->kind);
+	ledger_sqlite_bind_text(statement, 2, lesson->name);
 	if (!empty) {
 		must(!sqlite3_bind_int64(statement, 3, lesson->not_before_wall_s));
 		must(!sqlite3_bind_int64(statement, 4, lesson->connections_max));
 		must(!sqlite3_bind_int64(statement, 5, lesson->failures));
-		bind_text(statement, 6, lesson->reason);
+		ledger_sqlite_bind_text(statement, 6, lesson->reason);
 	}
 	e = ledger_sqlite_done(store, statement, NULL);
 	sqlite3_clear_bindings(statement); /* the caller's frame goes */
