@@ -7,16 +7,16 @@
 
 #define MIB (UINT64_C(1) << 20)
 
+/* What one mailbox that has the machine for itself may have beside its chunks. */
+#define ALONE                                                                                      \
+	.recv_held = RECV_BUFFERS_HELD_MAX, .batches = BATCHES_MAX, .frame_bytes = FRAME_BYTES,    \
+	.put_bytes = WRITE_BYTES, .lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
+
 static struct budget present = {
 	.chunks = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
 	.chunks_most = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
 	.arena_chunks = ARENA_CHUNKS_DEFAULT,
-	.recv_held = RECV_BUFFERS_HELD_MAX,
-	.batches = BATCHES_MAX,
-	.frame_bytes = FRAME_BYTES,
-	.put_bytes = WRITE_BYTES,
-	.lines_bytes = PACK_LINES_BYTES_MAX,
-	.filled = PACKS_FILLED_MAX,
+	ALONE,
 };
 
 const struct budget *budget(void)
@@ -24,39 +24,37 @@ const struct budget *budget(void)
 	return &present;
 }
 
-/* One mailbox has the machine for itself. */
 static void plan_alone(struct budget *plan)
 {
-	unsigned further = plan->shape.connections - 1;
+	unsigned further = plan->shape.connections - 1,
+		 chunks = LANE_CHUNKS_RESERVED + further * LANE_CHUNKS_PER_READER;
 
-	plan->chunks = LANE_CHUNKS_RESERVED + further * LANE_CHUNKS_PER_READER;
-	plan->chunks_most = plan->chunks;
-	plan->arena_chunks = plan->chunks;
-	plan->recv_held = RECV_BUFFERS_HELD_MAX;
-	plan->batches = BATCHES_MAX;
-	plan->frame_bytes = FRAME_BYTES;
-	plan->put_bytes = WRITE_BYTES;
-	plan->lines_bytes = PACK_LINES_BYTES_MAX;
-	plan->filled = PACKS_FILLED_MAX;
+	*plan = (struct budget){
+		.shape = plan->shape,
+		.chunks = chunks,
+		.chunks_most = chunks,
+		.arena_chunks = chunks,
+		ALONE,
+	};
 }
 
-static unsigned pairs_per_worker(const struct budget_shape *shape)
+static unsigned per_worker(const struct budget_shape *shape, unsigned count)
 {
-	return (shape->pairs + shape->workers - 1) / shape->workers;
+	return (count + shape->workers - 1) / shape->workers;
 }
 
 static void plan_sharing(struct budget *plan)
 {
 	const struct budget_shape *shape = &plan->shape;
-	unsigned lanes = (shape->lanes + shape->workers - 1) / shape->workers;
 
 	plan->chunks = LANE_CHUNKS_SHARING + shape->connections * LANE_CHUNKS_SHARING_PER_READER;
 	plan->chunks_most = (shape->connections + 1) * LANE_CHUNKS_PER_READER;
-	plan->arena_chunks =
-		lanes * plan->chunks + ARENA_LOANS * (plan->chunks_most - plan->chunks);
-	plan->recv_held = (unsigned)max_u64(
-		RECV_BUFFERS_HELD_MIN,
-		min_u64(RECV_BUFFERS_HELD_MAX / 2, RECV_BUFFERS_COUNT / pairs_per_worker(shape)));
+	plan->arena_chunks = per_worker(shape, shape->lanes) * plan->chunks +
+			     ARENA_LOANS * (plan->chunks_most - plan->chunks);
+	plan->recv_held =
+		(unsigned)max_u64(RECV_BUFFERS_HELD_MIN,
+				  min_u64(RECV_BUFFERS_HELD_MAX / 2,
+					  RECV_BUFFERS_COUNT / per_worker(shape, shape->pairs)));
 	plan->batches = BATCHES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
@@ -64,24 +62,31 @@ static void plan_sharing(struct budget *plan)
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
 
-/* Few mailboxes may have as much room on the way to the compressor and the disk as one alone: with
- * little, both wait for each other. Then chunks for whole messages, so that nobody waits for a
- * loan. Each only where the promise still holds. */
-static void plan_wide(struct budget *plan)
+/* Only where the promise still holds. */
+static void widen(struct budget *plan, const struct budget *wider)
 {
-	unsigned lanes = (plan->shape.lanes + plan->shape.workers - 1) / plan->shape.workers;
 	struct budget narrow = *plan;
 
-	plan->batches = BATCHES_MAX;
-	plan->frame_bytes = FRAME_BYTES;
-	plan->put_bytes = WRITE_BYTES;
+	*plan = *wider;
 	if (budget_bound_sum() > budget_promise())
 		*plan = narrow;
-	narrow = *plan;
-	plan->chunks = plan->chunks_most;
-	plan->arena_chunks = lanes * plan->chunks;
-	if (budget_bound_sum() > budget_promise())
-		*plan = narrow;
+}
+
+/* Few mailboxes may have as much room on the way to the compressor and the disk as one alone: with
+ * little, both wait for each other. Then chunks for whole messages, so that nobody waits for a
+ * loan. */
+static void plan_wide(struct budget *plan)
+{
+	struct budget wider = *plan;
+
+	wider.batches = BATCHES_MAX;
+	wider.frame_bytes = FRAME_BYTES;
+	wider.put_bytes = WRITE_BYTES;
+	widen(plan, &wider);
+	wider = *plan;
+	wider.chunks = plan->chunks_most;
+	wider.arena_chunks = per_worker(&plan->shape, plan->shape.lanes) * plan->chunks_most;
+	widen(plan, &wider);
 }
 
 /* Longer packs are the best use of what is left of the promise then. Doubled, because the
@@ -176,7 +181,8 @@ static uint64_t arena_bound(void)
  * need some. */
 static uint64_t receive_bound(void)
 {
-	uint64_t held = (uint64_t)pairs_per_worker(&present.shape) * present.recv_held;
+	uint64_t held =
+		(uint64_t)per_worker(&present.shape, present.shape.pairs) * present.recv_held;
 
 	return present.recv_held == RECV_BUFFERS_HELD_MAX ? RECV_BUFFERS_COUNT + held
 							  : max_u64(RECV_BUFFERS_COUNT, held);
