@@ -21,7 +21,7 @@ typedef int64_t nsec;
 #define NO_RETURN	   __attribute__((noreturn))
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(pointer, type, member)                                                        \
-	((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* A promise of our own. Stays on in release: a broken promise must not reach somebody's mail. What
  * a peer, a file or a person sends is checked and returned as an error instead. */
@@ -32,6 +32,24 @@ NO_RETURN void must_failed(const char *condition, const char *file, int line, co
 /* Any pointer that leaves the type system (user_data, void *) is checked by its first word when it
  * comes back. */
 #define MAGIC_CHECK(pointer, word) must((pointer) != NULL && (pointer)->magic == (word))
+
+/* Whether a sanitizer watches this build; 0 or 1, for #if and for expressions. */
+#ifdef __has_feature /* clang */
+#define UNDER_ASAN __has_feature(address_sanitizer)
+#define UNDER_TSAN __has_feature(thread_sanitizer)
+#else
+#ifdef __SANITIZE_ADDRESS__
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#endif
+#ifdef __SANITIZE_THREAD__
+#define UNDER_TSAN 1
+#else
+#define UNDER_TSAN 0
+#endif
+#endif
+#define SANITIZED (UNDER_ASAN || UNDER_TSAN)
 
 /* Borrowed bytes that are text by intent; not terminated. */
 struct text {

@@ -9,14 +9,9 @@
 #include "engine/budget.h"
 #include "engine/fiber.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if UNDER_ASAN
 #include <sanitizer/asan_interface.h>
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#endif
-#endif
-#ifndef ASAN_POISON_MEMORY_REGION
+#else
 #define ASAN_POISON_MEMORY_REGION(at, bytes)   ((void)(at))
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at))
 #endif

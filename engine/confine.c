@@ -23,18 +23,6 @@
 
 #include "engine/log.h"
 
-/* Sanitizers start threads, read other threads' memory and map code when they like. */
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                     \
-	__has_feature(memory_sanitizer)
-enum { IS_SANITIZED = 1 };
-#else
-enum { IS_SANITIZED = 0 };
-#endif
-
 enum {
 	PROGRAM_STEPS_MAX = 4096, /* BPF_MAXINSNS of the kernel */
 	/* Beside those of the roles. The flags of clone3(2) are where a filter cannot look, so it
@@ -227,7 +215,8 @@ void confine_process(enum confine_mode mode)
 	}
 	/* Without it an unprivileged process may load no filter. */
 	state.no_new_privs = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-	if (IS_SANITIZED)
+	if (SANITIZED) /* they start threads, read other threads' memory and map code when they like
+			*/
 		snprintf(state.why, sizeof state.why,
 			 "this build has sanitizers, which do what a filter forbids");
 	else
@@ -238,7 +227,7 @@ bool confine_is_possible(void)
 {
 	const uint32_t kill = SECCOMP_RET_KILL_PROCESS;
 
-	return !IS_SANITIZED && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) == 0;
+	return !SANITIZED && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) == 0;
 }
 
 void confine_thread(enum confine_role role)

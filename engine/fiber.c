@@ -15,11 +15,11 @@
 #include "engine/stack.h"
 #include "engine/ring.h"
 
-#if FIBER_ASAN
+#if UNDER_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if FIBER_TSAN
+#if UNDER_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -92,15 +92,15 @@ static _Thread_local struct fiber_counts counts;
 
 static void switch_to_fiber(struct scheduler *scheduler, struct fiber *fiber)
 {
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__sanitizer_start_switch_fiber(&scheduler->asan_fake_stack, fiber->stack->low,
 				       fiber->stack->bytes);
 #endif
-#if FIBER_TSAN
+#if UNDER_TSAN
 	__tsan_switch_to_fiber(fiber->stack->tsan, 0);
 #endif
 	fiber_switch(&scheduler->stack_pointer, fiber->stack_pointer);
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__sanitizer_finish_switch_fiber(scheduler->asan_fake_stack, NULL, NULL);
 #endif
 }
@@ -110,15 +110,15 @@ static void switch_to_scheduler(struct fiber *fiber)
 {
 	struct scheduler *scheduler = fiber->scheduler;
 
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__sanitizer_start_switch_fiber(fiber->state == FIBER_ENDED ? NULL : &fiber->asan_fake_stack,
 				       scheduler->stack_low, scheduler->stack_bytes);
 #endif
-#if FIBER_TSAN
+#if UNDER_TSAN
 	__tsan_switch_to_fiber(scheduler->tsan, 0);
 #endif
 	fiber_switch(&fiber->stack_pointer, scheduler->stack_pointer);
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__sanitizer_finish_switch_fiber(fiber->asan_fake_stack, NULL, NULL);
 #endif
 }
@@ -396,7 +396,7 @@ static void fiber_begin(struct fiber *self)
 {
 	enum err e;
 
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__sanitizer_finish_switch_fiber(NULL, &self->scheduler->stack_low,
 					&self->scheduler->stack_bytes);
 #endif
@@ -583,7 +583,7 @@ enum err scheduler_run(struct scheduler *scheduler, fiber_main *main, void *argu
 	must(!current);
 	current = scheduler;
 	root = group_new(NULL);
-#if FIBER_TSAN
+#if UNDER_TSAN
 	scheduler->tsan = __tsan_get_current_fiber();
 #endif
 	e = spawn(scheduler, root, "main", FIBER_STACK_LARGE, main, argument);

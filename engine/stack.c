@@ -7,10 +7,10 @@
 
 #include "engine/budget.h"
 
-#if FIBER_ASAN
+#if UNDER_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
-#if FIBER_TSAN
+#if UNDER_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
 #if __has_include(<valgrind/memcheck.h>)
@@ -50,7 +50,7 @@ struct stack_slab {
 static size_t stack_bytes(enum fiber_stack kind)
 {
 	/* Instrumented frames are several times as large. */
-	if (FIBER_ASAN || FIBER_TSAN)
+	if (SANITIZED)
 		return 2 * (size_t)FIBER_STACK_BYTES_LARGE;
 	return kind == FIBER_STACK_LARGE ? FIBER_STACK_BYTES_LARGE : FIBER_STACK_BYTES;
 }
@@ -133,11 +133,11 @@ struct stack *stack_take(struct stacks *stacks, enum fiber_stack kind)
 	stack->next_free = NULL;
 	/* The last fiber here never returned from its first frames, so they are still poisoned, and
 	 * what it left below them is no stack any more as far as valgrind knows. */
-#if FIBER_ASAN
+#if UNDER_ASAN
 	__asan_unpoison_memory_region(stack->low, stack->bytes);
 #endif
 	(void)VALGRIND_MAKE_MEM_UNDEFINED(stack->low, stack->bytes);
-#if FIBER_TSAN
+#if UNDER_TSAN
 	stack->tsan = __tsan_create_fiber(0);
 #endif
 	return stack;
@@ -162,7 +162,7 @@ static uint8_t *lowest_touched(uint8_t *low, size_t bytes, size_t page_bytes)
 
 /* Only what is below this stack's mark so far is asked for, and only a page that goes beyond the
  * deepest of all is read through for its first byte in use (fresh pages are zero). */
-#if FIBER_ASAN
+#if UNDER_ASAN
 __attribute__((no_sanitize("address")))
 #endif
 static void
@@ -188,7 +188,7 @@ void stack_give(struct stacks *stacks, struct stack *stack)
 {
 	must(stack->next_free == NULL);
 	measure(stacks, stack);
-#if FIBER_TSAN
+#if UNDER_TSAN
 	__tsan_destroy_fiber(stack->tsan);
 	stack->tsan = NULL;
 #endif

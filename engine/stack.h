@@ -7,27 +7,6 @@
 #include "engine/limits.h"
 #include "engine/fiber.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FIBER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FIBER_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define FIBER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FIBER_TSAN 1
-#endif
-#endif
-#ifndef FIBER_ASAN
-#define FIBER_ASAN 0
-#endif
-#ifndef FIBER_TSAN
-#define FIBER_TSAN 0
-#endif
-
 /* One stack: usable bytes [low, low + bytes), the guard is below. */
 struct stack {
 	uint8_t *low;

@@ -9,17 +9,6 @@
 #include "engine/shard.h"
 #include "tools/terminal.h"
 
-/* The sanitizers report crashes themselves. */
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { CRASHES_ARE_OURS = 0 };
-#else
-enum { CRASHES_ARE_OURS = 1 };
-#endif
-
 static volatile sig_atomic_t stops_asked;
 
 static void on_stop(int number)
@@ -57,7 +46,7 @@ void signals_setup(void)
 	handle(SIGPIPE, SIG_IGN, 0);
 	handle(SIGINT, on_stop, SA_RESTART | SA_ONSTACK);
 	handle(SIGTERM, on_stop, SA_RESTART | SA_ONSTACK);
-	if (!CRASHES_ARE_OURS)
+	if (SANITIZED) /* they report crashes themselves */
 		return;
 	must(sigaltstack(&stack, NULL) == 0);
 	for (size_t i = 0; i < ARRAY_COUNT(crashes); i++)

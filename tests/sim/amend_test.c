@@ -14,15 +14,6 @@
 #include "transport/archive.h"
 #include "transport/archive_mark.h"
 
-/* Processes of a sanitized build live four times as long. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SANITIZED 0
-#endif
-
 extern const struct sink_driver archive_sink;
 
 /* Each of the rounds tells new flags of every message of INBOX: the round's number, as bits that

@@ -12,14 +12,6 @@
 #include "tests/test.h"
 #include "tools/maildir.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SANITIZED 0
-#endif
-
 enum { SEED_USUAL = 41, CUTS_STEP = SANITIZED ? 3 : 1 };
 
 static const char target[] = "/mail/out";

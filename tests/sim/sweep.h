@@ -7,15 +7,6 @@
 
 #include "tests/sim/world.h"
 
-/* Processes of a sanitized build live four times as long. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SANITIZED 0
-#endif
-
 enum { SEED_USUAL = 7, FAILURES_MAX = 3 /* told in full; then the test ends */ };
 
 struct scenario {

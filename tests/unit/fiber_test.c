@@ -25,7 +25,7 @@ static enum err yield_thrice(void *argument)
 TEST_FIBER(ten_thousand_fibers_run_and_are_joined)
 {
 	/* ThreadSanitizer of gcc 12 knows at most 8,128 threads, and counts fibers as such. */
-	unsigned wanted = FIBER_TSAN ? 4000 : 10000, count = 0;
+	unsigned wanted = UNDER_TSAN ? 4000 : 10000, count = 0;
 	uint64_t spawned = fiber_counts().spawned;
 	struct group *group = group_open();
 

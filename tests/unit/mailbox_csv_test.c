@@ -8,17 +8,7 @@ static const char mark[] = "s3cret-MARK";
 /* ---- memory; first, because it looks at the highest there was ---- */
 
 /* A sanitizer keeps freed memory for a while, so a peak says nothing there. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { PEAK_COUNTS = false };
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-enum { PEAK_COUNTS = false };
-#else
-enum { PEAK_COUNTS = true };
-#endif
-#else
-enum { PEAK_COUNTS = true };
-#endif
+enum { PEAK_COUNTS = !UNDER_ASAN };
 
 static long memory_peak_kib(void)
 {

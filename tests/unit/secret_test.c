@@ -11,16 +11,6 @@
 
 #include "tests/test.h"
 
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-	__has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-enum { MLOCK_IS_A_STUB = 1 };
-#else
-enum { MLOCK_IS_A_STUB = 0 };
-#endif
-
 static const char *file_with(const void *bytes, size_t n, mode_t mode)
 {
 	static char path[128];
@@ -185,7 +175,7 @@ TEST(a_secret_that_cannot_be_locked_is_told)
 	int status = 1;
 	pid_t child;
 
-	if (MLOCK_IS_A_STUB)
+	if (SANITIZED)
 		SKIP("AddressSanitizer's mlock(2) locks nothing and says that it did");
 	child = fork();
 	if (child == 0) {

@@ -10,8 +10,6 @@
 #include "engine/shard.h"
 #include "engine/stack.h"
 
-enum { SANITIZED = FIBER_ASAN || FIBER_TSAN };
-
 /* ---- stacks ---- */
 
 enum { STEP_BYTES = 1024 };
@@ -195,7 +193,7 @@ TEST(broken_promises_about_fibers_abort)
 	static void (*const bodies[])(void) = { run_leave_an_orphan, run_unshield_too_often,
 						suspend_outside };
 
-	if (FIBER_TSAN)
+	if (UNDER_TSAN)
 		SKIP("ThreadSanitizer does not survive a fork");
 	for (unsigned i = 0; i < ARRAY_COUNT(bodies); i++) {
 		int status = status_of_child(bodies[i]);

@@ -629,7 +629,7 @@ TEST(no_conversation_takes_more_than_48_mib)
 		sscanf(line, "VmHWM: %u kB", &kib);
 	fclose(status);
 	CHECK(kib > 0);
-	if (FIBER_ASAN || FIBER_TSAN)
+	if (SANITIZED)
 		SKIP("a sanitizer's memory is not ours");
 	CHECK(kib < 48 * 1024);
 }
