@@ -24,8 +24,8 @@ enum {
 	ASK_MAGIC = 0x41534b31,
 	ANSWER_MAGIC = 0x414e5331,
 	HELPER_FD = 3, /* the helper's only descriptor besides the first three */
-	STOP_LOOKS = 200,
-	STOP_LOOK_MS = 10,
+	STOP_LOOKS = 2000,
+	STOP_LOOK_MS = 1, /* it needs less */
 };
 /* A call that keeps its deadline answers by then, and that answer is better than ours. */
 #define GRACE NSEC_SECOND
