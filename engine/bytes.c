@@ -178,18 +178,26 @@ void buffer_add_text(struct buffer *buffer, const char *string)
 
 void buffer_addf(struct buffer *buffer, const char *format, ...)
 {
+	size_t room = buffer->room - buffer->bytes;
 	va_list arguments;
 	int length;
 
-	va_start(arguments, format);
-	length = vsnprintf(NULL, 0, format, arguments);
-	va_end(arguments);
-	must(length >= 0);
-	if (!buffer_grow(buffer, (size_t)length))
+	if (buffer->failed)
 		return;
 	va_start(arguments, format);
-	vsnprintf(buffer->at + buffer->bytes, (size_t)length + 1, format, arguments);
+	length = vsnprintf(room ? buffer->at + buffer->bytes : NULL, room, format, arguments);
 	va_end(arguments);
+	must(length >= 0);
+	if (!buffer_grow(buffer, (size_t)length)) {
+		if (room)
+			buffer->at[buffer->bytes] = '\0';
+		return;
+	}
+	if ((size_t)length >= room) {
+		va_start(arguments, format);
+		vsnprintf(buffer->at + buffer->bytes, (size_t)length + 1, format, arguments);
+		va_end(arguments);
+	}
 	buffer->bytes += (size_t)length;
 }
 
