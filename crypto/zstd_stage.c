@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#define ZSTD_STATIC_LINKING_ONLY /* for the estimate of a context's size */
+#define ZSTD_STATIC_LINKING_ONLY /* for a context's size, and one in memory of ours */
 #include <zstd.h>
 
 #include "engine/budget.h"
@@ -16,11 +16,15 @@ struct zstd_stage {
 	int level;
 };
 
-/* One per thread, made on first use, freed when the thread ends. */
+/* One per thread, made on first use, freed when the thread ends. The compressor's context lies in
+ * memory of ours that only grows: the library would give a context that is too large for the last
+ * hundred frames back to the kernel and fetch another for the next large one, over and over where
+ * small and large messages alternate. */
 struct contexts {
-	ZSTD_CCtx *compress;
+	ZSTD_CCtx *compress; /* in `room` */
+	void *room;
 	ZSTD_DCtx *open;
-	size_t held;
+	size_t held; /* of the budget: `room` */
 };
 
 static pthread_key_t contexts_key;
@@ -31,7 +35,7 @@ static void contexts_free(void *pointer)
 {
 	struct contexts *contexts = pointer;
 
-	ZSTD_freeCCtx(contexts->compress);
+	free(contexts->room);
 	ZSTD_freeDCtx(contexts->open);
 	budget_hold(BUDGET_COMPRESSORS, &contexts->held, 0);
 	free(contexts);
@@ -90,22 +94,34 @@ size_t zstd_stage_bound(size_t n)
 	return ZSTD_compressBound(n);
 }
 
+/* This thread's, for a frame of n bytes; NULL: no memory. */
+static ZSTD_CCtx *compressor(int level, size_t n)
+{
+	struct contexts *contexts = contexts_of_thread();
+	size_t needed = zstd_stage_context_bytes(level, n);
+
+	if (!contexts || needed <= contexts->held)
+		return contexts ? contexts->compress : NULL;
+	free(contexts->room);
+	contexts->room = malloc(needed);
+	budget_hold(BUDGET_COMPRESSORS, &contexts->held, contexts->room ? needed : 0);
+	contexts->compress = contexts->room ? ZSTD_initStaticCCtx(contexts->room, needed) : NULL;
+	return contexts->compress;
+}
+
 enum err zstd_stage_frame(struct zstd_stage *stage, const void *from, size_t n, void *to,
 			  size_t room, size_t *out)
 {
-	struct contexts *contexts = contexts_of_thread();
+	ZSTD_CCtx *compress = compressor(stage->level, n);
 	size_t result;
 
 	must(n <= ZSTD_FRAME_BYTES_MAX && room >= zstd_stage_bound(n));
-	if (contexts && !contexts->compress)
-		contexts->compress = ZSTD_createCCtx();
-	if (!contexts || !contexts->compress)
+	if (!compress)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening a zstd context");
-	ZSTD_CCtx_reset(contexts->compress, ZSTD_reset_session_and_parameters);
-	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_compressionLevel, stage->level);
-	ZSTD_CCtx_setParameter(contexts->compress, ZSTD_c_checksumFlag, 1);
-	result = ZSTD_compress2(contexts->compress, to, room, from, n);
-	budget_hold(BUDGET_COMPRESSORS, &contexts->held, ZSTD_sizeof_CCtx(contexts->compress));
+	ZSTD_CCtx_reset(compress, ZSTD_reset_session_and_parameters);
+	ZSTD_CCtx_setParameter(compress, ZSTD_c_compressionLevel, stage->level);
+	ZSTD_CCtx_setParameter(compress, ZSTD_c_checksumFlag, 1);
+	result = ZSTD_compress2(compress, to, room, from, n);
 	if (ZSTD_isError(result))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "compressing %zu bytes: %s", n,
 			     ZSTD_getErrorName(result));

@@ -8,17 +8,22 @@
 static uint8_t plain[ZSTD_FRAME_BYTES_MAX], back[ZSTD_FRAME_BYTES_MAX];
 static uint8_t frame[ZSTD_FRAME_BYTES_MAX + 8192];
 
-static size_t frame_of(size_t n, int level)
+static size_t frame_of_plain(size_t n, int level)
 {
 	struct zstd_stage *stage = NULL;
 	size_t bytes = 0;
 
-	fill(plain, n, n);
 	must(zstd_stage_bound(n) <= sizeof frame);
 	if (CHECK_OK(zstd_stage_open(level, &stage)))
 		CHECK_OK(zstd_stage_frame(stage, plain, n, frame, sizeof frame, &bytes));
 	zstd_stage_close(&stage);
 	return bytes;
+}
+
+static size_t frame_of(size_t n, int level)
+{
+	fill(plain, n, n);
+	return frame_of_plain(n, level);
 }
 
 TEST(frames_open_to_the_same_bytes)
@@ -35,6 +40,23 @@ TEST(frames_open_to_the_same_bytes)
 			CHECK_OK(zstd_stage_open_frame(frame, bytes, back, sizes[i]));
 			CHECK(memcmp(plain, back, sizes[i]) == 0);
 		}
+}
+
+/* A thread's compressor lies in memory whose size is the library's estimate: it must hold for every
+ * level and length, whatever came before. */
+TEST(every_level_takes_every_length_in_any_order)
+{
+	static const size_t sizes[] = {
+		ZSTD_FRAME_BYTES_MAX, 0, 1, 255, 16384, 16385, 131072, 131073, 262144, 262145
+	};
+
+	memset(plain, 'x', sizeof plain);
+	for (int level = 19; level >= 1; level--)
+		for (size_t i = 0; i < ARRAY_COUNT(sizes); i++)
+			CHECK(frame_of_plain(sizes[i], level) > 0);
+	for (int level = 1; level <= 19; level++)
+		for (size_t i = ARRAY_COUNT(sizes); i-- > 0;)
+			CHECK(frame_of_plain(sizes[i], level) > 0);
 }
 
 TEST(levels_that_do_not_shrink_mail_are_refused)
