@@ -79,7 +79,7 @@ static void plan_wide(struct budget *plan)
 {
 	struct budget wider = *plan;
 
-	wider.batches = BATCHES_MAX;
+	wider.batches = BATCHES_OF_FEW;
 	wider.frame_bytes = FRAME_BYTES;
 	wider.put_bytes = WRITE_BYTES;
 	widen(plan, &wider);
@@ -101,6 +101,15 @@ static void plan_lines(struct budget *plan)
 		plan->lines_bytes /= 2;
 }
 
+/* And then more batches, where they are wide. */
+static void plan_batches(struct budget *plan)
+{
+	struct budget wider = *plan;
+
+	while (plan->frame_bytes == FRAME_BYTES && wider.batches++ < BATCHES_MAX)
+		widen(plan, &wider);
+}
+
 void budget_set(const struct budget_shape *shape)
 {
 	must(shape->workers > 0 && shape->lanes > 0);
@@ -112,6 +121,7 @@ void budget_set(const struct budget_shape *shape)
 		plan_sharing(&present);
 		plan_wide(&present);
 		plan_lines(&present);
+		plan_batches(&present);
 	}
 }
 

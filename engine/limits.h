@@ -49,11 +49,13 @@ enum {
 	OFFLOAD_THREADS = 4,
 
 	/* Batches of frames on their way through the compressor. One is filled, the others are in
-	 * jobs or compressed. With two, either the shard or the compressor waited for the other a
-	 * tenth of the time; where many packs are being written the others give both work.
-	 * Thousands of lanes have their batches, and what longer frames save is below a thousandth.
-	 */
-	BATCHES_MAX = 4,
+	 * jobs or compressed. They are stored in their order, so one thread that loses its core to
+	 * the server for its turn (some 3 ms, and a batch takes 1) holds up all that come after it:
+	 * with 4 a mailbox alone on two cores let a tenth of them idle, with 12 half of that. Where
+	 * many packs are being written the others give both work. Thousands of lanes have their
+	 * batches, and what longer frames save is below a thousandth. */
+	BATCHES_MAX = 12,
+	BATCHES_OF_FEW = 4,
 	BATCHES_OF_MANY = 2,
 	FRAME_BYTES = 256 * 1024,
 	FRAME_BYTES_OF_MANY = 64 * 1024,

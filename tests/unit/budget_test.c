@@ -70,7 +70,7 @@ TEST(what_is_promised_and_not_planned_for_makes_packs_longer)
 TEST(few_mailboxes_have_wide_buffers_and_no_need_of_loans)
 {
 	set(2, 2, 1, 0);
-	CHECK_EQ(budget()->batches, BATCHES_MAX);
+	CHECK(budget()->batches >= BATCHES_OF_FEW);
 	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES);
 	CHECK_EQ(budget()->chunks, budget()->chunks_most);
 	CHECK(budget_bound_sum() <= budget_promise());
