@@ -113,6 +113,24 @@ static enum err uring_restrict(struct ring *ring)
 		      : OK;
 }
 
+/* liburing maps and unmaps without libc, so ThreadSanitizer does not see that the memory of a
+ * thread's ring is another one's later. */
+#if UNDER_TSAN
+void AnnotateNewMemory(const char *file, int line, const volatile void *at, size_t bytes);
+
+static void forget_former_ring(const struct ring *ring)
+{
+	AnnotateNewMemory(__FILE__, __LINE__, ring->uring.sq.sqes,
+			  RING_ENTRIES * sizeof *ring->uring.sq.sqes);
+	AnnotateNewMemory(__FILE__, __LINE__, ring->uring.sq.ring_ptr, ring->uring.sq.ring_sz);
+}
+#else
+static void forget_former_ring(const struct ring *ring)
+{
+	(void)ring;
+}
+#endif
+
 static enum err uring_open(struct ring *ring)
 {
 	unsigned base = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
@@ -135,6 +153,7 @@ static enum err uring_open(struct ring *ring)
 	if (result < 0)
 		return ring_refuse(ring->facts.kernel, -result);
 	ring->uring_open = true;
+	forget_former_ring(ring);
 	ring->facts.defer_taskrun = params.flags & IORING_SETUP_DEFER_TASKRUN;
 	ring->facts.bundles =
 		(params.features & FEATURE_BUNDLES) && version >= KERNEL_SOUND_BUNDLES;
