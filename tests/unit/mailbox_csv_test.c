@@ -8,7 +8,7 @@ static const char mark[] = "s3cret-MARK";
 /* ---- memory; first, because it looks at the highest there was ---- */
 
 /* A sanitizer keeps freed memory for a while, so a peak says nothing there. */
-enum { PEAK_COUNTS = !UNDER_ASAN };
+enum { PEAK_COUNTS = !SANITIZED };
 
 static long memory_peak_kib(void)
 {

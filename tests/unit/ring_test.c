@@ -25,7 +25,7 @@
 /* Far enough never to be what ends a turn, near enough that a broken test ends. */
 static nsec later(void)
 {
-	return clock_after(20 * NSEC_SECOND);
+	return clock_after(60 * NSEC_SECOND);
 }
 
 /* ---- refusals ---- */
