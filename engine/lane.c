@@ -336,7 +336,8 @@ static enum err report_short_boxes(struct lane *lane)
  * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
 {
-	struct retry retry = { .backoff_is_elsewhere = lane->config->backoff_is_elsewhere };
+	struct retry retry = { 0 };
+	bool stuck;
 	enum err e;
 
 	for (;;) {
@@ -346,8 +347,12 @@ static enum err copy_all(struct lane *lane)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
 			return (e = report_short_boxes(lane)) ? e : lane_seek_end(lane);
-		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
+		stuck = e == OK && !lane->settled && !plan_advanced(lane->plan);
+		if (stuck)
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
+		/* How often a message was refused is known to this plan only, and a lane that began
+		 * anew would never have asked often enough to skip it. */
+		retry.backoff_is_elsewhere = lane->config->backoff_is_elsewhere && !stuck;
 		if (e && !try_again(lane, &retry, e))
 			return e;
 		err_note_clear();
