@@ -336,7 +336,8 @@ static enum err report_short_boxes(struct lane *lane)
  * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
 {
-	struct retry retry = { .backoff_is_elsewhere = lane->config->backoff_is_elsewhere };
+	struct retry retry = { 0 };
+	bool stuck;
 	enum err e;
 
 	for (;;) {
@@ -346,8 +347,12 @@ static enum err copy_all(struct lane *lane)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
 			return (e = report_short_boxes(lane)) ? e : lane_seek_end(lane);
-		if (e == OK && !lane->settled && !plan_advanced(lane->plan))
+		stuck = e == OK && !lane->settled && !plan_advanced(lane->plan);
+		if (stuck)
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
+		/* How often a message was refused is known to this plan only, and a lane that began
+		 * anew would never have asked often enough to skip it. */
+		retry.backoff_is_elsewhere = lane->config->backoff_is_elsewhere && !stuck;
 		if (e && !try_again(lane, &retry, e))
 			return e;
 		err_note_clear();
@@ -396,12 +401,34 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	return OK;
 }
 
+/* Skipped messages that somebody wants tried again are not settled any more, before anything is
+ * planned. */
+static enum err retry_skipped(struct lane *lane)
+{
+	struct lane_progress *progress = lane->progress;
+	const char *reason = lane->config->retry_skipped;
+	enum err e;
+
+	if (!reason || !lane->config->ledger)
+		return OK;
+	if ((e = ledger_forget_skipped(lane->config->ledger, lane->mailbox.mailbox_no, reason,
+				       &progress->messages_retried)))
+		return e;
+	progress->retry_begun = true;
+	progress->messages_before -= min_u64(progress->messages_before, progress->messages_retried);
+	log_event(LOG_INFO, "lane.retry_skipped", "reason=%s messages=%llu", reason,
+		  (unsigned long long)progress->messages_retried);
+	return OK;
+}
+
 /* What would be done: looked up in a copy of the ledger, where there is one. */
 static enum err dry_run(struct lane *lane)
 {
 	enum err e = lane->config->ledger ? open_ledger_mailbox(lane) : OK;
 
 	lane->progress->mailbox_no = 0; /* the copy's */
+	if (e == OK)
+		e = retry_skipped(lane);
 	if (e == OK)
 		e = connect_unless_drained(lane);
 	if (e == OK && lane->plan) {
@@ -451,6 +478,8 @@ static enum err copy(struct lane *lane)
 	e = group_spawn(receiving, "receipt", FIBER_STACK_LARGE, lane_receive, lane);
 	if (e == OK && (e = plan_open(lane->config->ledger, &lane->plan)) == OK)
 		e = recover(lane);
+	if (e == OK)
+		e = retry_skipped(lane);
 	if (e == OK)
 		e = copy_all(lane);
 	e = finish(lane, &receiving, e);

@@ -19,6 +19,8 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
+	uint64_t messages_retried; /* skipped by earlier runs, and asked for again, */
+	bool retry_begun;	   /* as the configuration says */
 	struct batch_changes changes;
 	/* Of a dry run with a ledger: what would be moved; messages of folders that were replaced,
 	 * renamed or deleted, which would be looked for among those. */
@@ -44,6 +46,9 @@ struct lane_config {
 	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere; /* see engine/retry.h */
 	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
+	/* Ask again for messages that were skipped for this reason, see ledger_forget_skipped();
+	 * NULL: for none. */
+	const char *retry_skipped;
 	bool dry_run; /* list and count; without a sink, and `ledger` is a copy or NULL */
 	nsec finish_timeout;	   /* for LOGOUT and the like */
 };

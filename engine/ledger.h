@@ -130,7 +130,8 @@ enum err ledger_unsettled(struct ledger *, uint64_t box_no, uint64_t from, uint6
  * Legal changes, judged when the row is written; anything else is ERR_LEDGER_STATE:
  *   nothing -> moved, skipped, doubtful   while the message lies in an intended range
  *   moved, doubtful -> withdrawn          (only the state is taken from the row)
- *   the very same row again               does nothing: a sink reports again after a restart */
+ *   the very same row again               does nothing: a sink reports again after a restart
+ * And skipped -> nothing, by ledger_forget_skipped(). */
 struct ledger_row {
 	uint64_t box_no, no;
 	enum ledger_state state;
@@ -150,6 +151,16 @@ enum err ledger_range_done(struct ledger *, uint64_t box_no, uint64_t first,
  * what is settled in it. Queued like a row. */
 enum err ledger_range_again(struct ledger *, uint64_t box_no, uint64_t first,
 			    uint64_t last) MUST_CHECK;
+
+/* A person wants the skipped messages of a mailbox tried again that were skipped for the reason of
+ * this name, or LEDGER_ANY_REASON: their rows are forgotten, the ranges that held them are intended
+ * again, and their folders' cursors emptied. One transaction, durable on return: whatever happens
+ * then, the next run plans them. Moved, doubtful and withdrawn messages are not touched, nor are
+ * folders that are not there any more. *count: so many. ERR_LEDGER_STATE: one of them lies in no
+ * range; nothing was changed. Suspends. */
+#define LEDGER_ANY_REASON "all"
+enum err ledger_forget_skipped(struct ledger *, uint64_t mailbox_no, const char *reason,
+			       uint64_t *count) MUST_CHECK;
 
 /* ---- what became of settled messages in the source afterwards ---- */
 
@@ -213,11 +224,17 @@ enum err ledger_seal_next(struct ledger *, uint64_t mailbox_no, uint64_t after, 
 			  struct buffer *seal) MUST_CHECK;
 
 /* Totals of a mailbox, all runs. Suspends. */
+enum { LEDGER_REASON_NAME_BYTES = 32, LEDGER_REASONS_MAX = 8 };
+struct ledger_reason {
+	char name[LEDGER_REASON_NAME_BYTES]; /* as stored, known to this version or not */
+	uint64_t messages;		     /* 0: no more reasons */
+};
 struct ledger_totals {
 	uint64_t boxes, boxes_skipped;
 	uint64_t messages[5]; /* by enum ledger_state */
 	uint64_t bytes_moved, vanished;
 	uint64_t ranges_open, seals_open;
+	struct ledger_reason skipped_for[LEDGER_REASONS_MAX]; /* the most frequent ones first */
 };
 enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_totals *) MUST_CHECK;
 
@@ -226,8 +243,8 @@ enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_total
 struct ledger_exception {
 	uint64_t box_no, no;
 	enum ledger_state state;
-	enum err reason;      /* OK when this version does not know the name any more */
-	char reason_name[32]; /* as stored */
+	enum err reason; /* OK when this version does not know the name any more */
+	char reason_name[LEDGER_REASON_NAME_BYTES]; /* as stored */
 	char box_name[BOX_NAME_BYTES_MAX + 1];
 };
 enum err ledger_exception_next(struct ledger *, uint64_t mailbox_no,

@@ -211,6 +211,19 @@ enum err ledger_lesson_next(struct ledger *ledger, struct ledger_lesson *lesson)
 
 /* ---- what became of settled messages ---- */
 
+enum err ledger_forget_skipped(struct ledger *ledger, uint64_t mailbox_no, const char *reason,
+			       uint64_t *count)
+{
+	struct ledger_call call = { .run = ledger_sqlite_forget,
+				    .writes = true,
+				    .mailbox_no = mailbox_no,
+				    .note = reason };
+	enum err e = ledger_act(ledger, &call);
+
+	*count = e ? 0 : call.count;
+	return e;
+}
+
 enum err ledger_seen(struct ledger *ledger, uint64_t box_no, uint64_t first, uint64_t last,
 		     struct ledger_seen *seen, size_t max, size_t *count)
 {

@@ -274,8 +274,8 @@ static enum err range_done(struct ledger_store *store, uint64_t box_no, uint64_t
 }
 
 /* From the last done range that [first, last] meets to the first: that part of it is cut out. */
-static enum err range_again(struct ledger_store *store, uint64_t box_no, uint64_t first,
-			    uint64_t last)
+enum err ledger_sqlite_range_again(struct ledger_store *store, uint64_t box_no, uint64_t first,
+				   uint64_t last)
 {
 	uint64_t at[4];
 	bool found;
@@ -367,8 +367,8 @@ static enum err apply(struct ledger_store *store, struct ledger_batch *batch)
 			e = range_done(store, entry->range.box_no, entry->range.first,
 				       entry->range.last);
 		else if (entry->kind == LEDGER_RANGE_AGAIN)
-			e = range_again(store, entry->range.box_no, entry->range.first,
-					entry->range.last);
+			e = ledger_sqlite_range_again(store, entry->range.box_no,
+						      entry->range.first, entry->range.last);
 		else if (entry->kind == LEDGER_SEAL_DONE)
 			e = ledger_sqlite_seal_gone(store, entry->seal.mailbox_no,
 						    entry->seal.seal_no);

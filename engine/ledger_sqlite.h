@@ -107,6 +107,7 @@ ledger_call_run ledger_sqlite_intend;	   /* box_no first last */
 ledger_call_run ledger_sqlite_seal;	   /* mailbox_no seal_no seal */
 ledger_call_run ledger_sqlite_seal_drop;   /* mailbox_no seal_no */
 ledger_call_run ledger_sqlite_lesson_set;  /* lesson */
+ledger_call_run ledger_sqlite_forget;	   /* mailbox_no note -> count */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
 ledger_call_run ledger_sqlite_box_next; /* mailbox_no known -> found known */
 ledger_call_run ledger_sqlite_seen;	/* box_no first last seen max -> seen count */

@@ -25,6 +25,7 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_SAVE_UNDO] = "ROLLBACK TO call",
 	[SQL_REASONS] = "SELECT code, name FROM reason",
 	[SQL_REASON_NEW] = "INSERT INTO reason(name) VALUES(?1)",
+	[SQL_REASON_CODE] = "SELECT code FROM reason WHERE name = ?1",
 	[SQL_MAILBOX] = "SELECT mailbox_no, next_seal_no, digest FROM mailbox WHERE source = ?1 "
 			"AND target = ?2",
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
@@ -87,6 +88,15 @@ static const char *const texts[SQL_COUNT] = {
 				 " AND fate & 7 IN (1, 3) AND vanished_s IS NULL",
 	[SQL_SETTLED_WALK] = "SELECT no FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
 			     " ORDER BY no LIMIT ?4",
+	[SQL_SKIPPED_BOX] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
+			    " AND box_no > ?2 AND former = 0 AND skipped > 0"
+			    " ORDER BY box_no LIMIT 1",
+	/* The first of the conditions makes SQLite take the index of exceptions. */
+	[SQL_SKIPPED_PAGE] = "SELECT no FROM settled INDEXED BY settled_exception WHERE box_no = ?1"
+			     " AND no > ?2 AND fate <> 1 AND fate & 7 = 2"
+			     " AND (?3 = 0 OR fate = ?3) ORDER BY no LIMIT ?4",
+	[SQL_SKIPPED_FORGET] = "DELETE FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
+			       " AND fate & 7 = 2 AND (?4 = 0 OR fate = ?4)",
 	/* Moved without a reason: what was stored and is what was sent. */
 	[SQL_SOUGHT_FILL] = "INSERT OR IGNORE INTO sought(mailbox_no, digest, box_no, no)"
 			    " SELECT ?1, digest, box_no, no FROM settled WHERE box_no = ?2"
@@ -147,6 +157,11 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_TOTALS_OPEN] = "SELECT (SELECT count(*) FROM box JOIN range USING (box_no)"
 			    " WHERE mailbox_no = ?1 AND former = 0 AND state <> 'done'),"
 			    " (SELECT count(*) FROM seal WHERE mailbox_no = ?1)",
+	[SQL_TOTALS_SKIPPED] = "SELECT r.name, count(*) AS messages FROM box b CROSS JOIN settled s"
+			       " INDEXED BY settled_exception USING (box_no)"
+			       " LEFT JOIN reason r ON r.code = s.fate >> 3 WHERE mailbox_no = ?1"
+			       " AND former = 0 AND skipped > 0 AND s.fate <> 1 AND s.fate & 7 = 2"
+			       " GROUP BY s.fate ORDER BY messages DESC, r.name LIMIT ?2",
 	[SQL_EXCEPTION] = "SELECT s.no, s.fate, r.name, b.name"
 			  " FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
 			  " LEFT JOIN reason r ON r.code = s.fate >> 3"

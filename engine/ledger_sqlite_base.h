@@ -25,6 +25,7 @@ enum ledger_statement {
 	SQL_SAVE_UNDO,
 	SQL_REASONS,
 	SQL_REASON_NEW,
+	SQL_REASON_CODE,
 	SQL_MAILBOX,
 	SQL_MAILBOX_NEW,
 	SQL_MAILBOX_END,
@@ -57,6 +58,9 @@ enum ledger_statement {
 	SQL_SETTLED_BACK,
 	SQL_SETTLED_VANISHED,
 	SQL_SETTLED_WALK,
+	SQL_SKIPPED_BOX,
+	SQL_SKIPPED_PAGE,
+	SQL_SKIPPED_FORGET,
 	SQL_SOUGHT_FILL,
 	SQL_SOUGHT_PAGE,
 	SQL_SOUGHT,
@@ -80,6 +84,7 @@ enum ledger_statement {
 	SQL_LESSON_NEXT,
 	SQL_TOTALS,
 	SQL_TOTALS_OPEN,
+	SQL_TOTALS_SKIPPED,
 	SQL_EXCEPTION,
 	SQL_EXCEPTION_BOX,
 	SQL_MAILBOXES,
@@ -144,6 +149,9 @@ enum err ledger_sqlite_view_old(struct ledger_store *) MUST_CHECK;
 /* A range of a folder, intended or done. */
 enum err ledger_sqlite_range_add(struct ledger_store *, uint64_t box_no, uint64_t first,
 				 uint64_t last, bool done) MUST_CHECK;
+/* What of [first, last] is done is intended again. */
+enum err ledger_sqlite_range_again(struct ledger_store *, uint64_t box_no, uint64_t first,
+				   uint64_t last) MUST_CHECK;
 /* What became of a settled message later on: the entries of those kinds. */
 enum err ledger_sqlite_change(struct ledger_store *, const struct ledger_entry *) MUST_CHECK;
 /* Add to a folder's sums. */

@@ -67,6 +67,29 @@ enum err ledger_sqlite_seal_next(struct ledger_store *store, struct ledger_call 
 	return e;
 }
 
+/* Nothing is looked at where nothing was skipped. */
+static enum err read_reasons(struct ledger_store *store, uint64_t mailbox_no,
+			     struct ledger_totals *totals)
+{
+	struct ledger_reason *reason = totals->skipped_for;
+	sqlite3_stmt *row;
+	bool found = true;
+	enum err e;
+
+	if (!totals->messages[LEDGER_SKIPPED])
+		return OK;
+	e = ledger_sqlite_bind(store, SQL_TOTALS_SKIPPED, NUMBERS(mailbox_no, LEDGER_REASONS_MAX),
+			       &row);
+	if (e)
+		return e;
+	for (; !(e = ledger_sqlite_step(store, row, &found)) && found; reason++) {
+		ledger_sqlite_text(row, 0, reason->name, sizeof reason->name);
+		reason->messages = (uint64_t)sqlite3_column_int64(row, 1);
+	}
+	sqlite3_reset(row);
+	return e;
+}
+
 enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *call)
 {
 	struct ledger_totals *totals = call->totals;
@@ -88,7 +111,7 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 					  .seals_open = open[1] };
 	for (int state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		totals->messages[state] = sums[1 + state];
-	return OK;
+	return read_reasons(store, call->mailbox_no, totals);
 }
 
 /* The first row of a statement that gives number, fate, reason and folder name. */

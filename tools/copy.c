@@ -22,6 +22,7 @@
 #include "tools/progress.h"
 #include "tools/report.h"
 #include "tools/signals.h"
+#include "tools/skip_reason.h"
 #include "tools/terminal.h"
 #include "tools/url.h"
 
@@ -34,7 +35,7 @@ enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
 
 struct copy_options {
 	const char *source_password_file, *destination_password_file, *ca_file, *state;
-	const char *digest, *flags, *log, *log_level, *confine;
+	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout;
 	bool json, dry_run, stats;
@@ -46,6 +47,7 @@ struct copy {
 	struct account source_account, target_account;
 	struct secret *source_password, *target_password;
 	char state[URL_PATH_BYTES_MAX + 1];
+	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
 	struct ledger *ledger;	/* NULL in a dry run */
 	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
@@ -131,6 +133,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
+	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
+				   copy->retry_skipped)) ||
 	    (e = open_log(&copy->options)) || (e = confinement_begin(NULL)) ||
 	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
 	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
@@ -296,6 +300,7 @@ static void configure_lane(struct copy *copy)
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
 		.flags_never = strcmp(copy->options.flags, "never") == 0,
+		.retry_skipped = *copy->retry_skipped ? copy->retry_skipped : NULL,
 		.dry_run = copy->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
@@ -503,6 +508,10 @@ static const struct opt options[] = {
 		  "what "
 		  "changed and reads all flags again from any other; never does not read them "
 		  "again there, and finds only new and vanished messages." },
+	{ .name = "retry-skipped",
+	  OPT_STORES_TEXT(struct copy_options, retry_skipped),
+	  .value = "REASON",
+	  .help = RETRY_SKIPPED_HELP },
 	{ .name = "connections",
 	  OPT_STORES_NUMBER(struct copy_options, connections),
 	  .value = "N",

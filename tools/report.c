@@ -5,6 +5,7 @@
 #include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
+#include "tools/skip_reason.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
 
@@ -97,8 +98,9 @@ char *report_reason(const struct report *report, char *to, size_t to_bytes)
 static bool nothing_was_left(const struct report *report)
 {
 	return !report->error && !report->drained && !report->dry_run &&
-	       !report->progress->messages_moved && !report->progress->changes.reflagged &&
-	       !report->progress->changes.vanished && !report->progress->changes.renumbered;
+	       !report->progress->messages_moved && !report->progress->messages_retried &&
+	       !report->progress->changes.reflagged && !report->progress->changes.vanished &&
+	       !report->progress->changes.renumbered;
 }
 
 /* ---- text ---- */
@@ -154,6 +156,16 @@ void report_text_changes(const struct batch_changes *changes, FILE *to)
 			(unsigned long long)changes->renumbered);
 }
 
+static void text_retried(const struct report *report, FILE *to)
+{
+	uint64_t retried = report->progress->messages_retried;
+
+	if (report->progress->retry_begun)
+		fprintf(to, "%s %llu message%s that earlier runs skipped\n",
+			report->dry_run ? "Would retry " : "Retried     ",
+			(unsigned long long)retried, units_plural(retried));
+}
+
 static void text_moved(const struct report *report, FILE *to)
 {
 	const struct lane_progress *done = report->progress;
@@ -172,6 +184,7 @@ static void text_moved(const struct report *report, FILE *to)
 				(unsigned long long)done->messages_before,
 				units_plural(done->messages_before),
 				(unsigned long long)done->messages_new);
+		text_retried(report, to);
 		report_text_changes(&done->changes, to);
 		if (done->messages_sought)
 			fprintf(to,
@@ -191,6 +204,7 @@ static void text_moved(const struct report *report, FILE *to)
 		fprintf(to, "Before       %llu message%s by earlier runs\n",
 			(unsigned long long)done->messages_before,
 			units_plural(done->messages_before));
+	text_retried(report, to);
 	report_text_changes(&done->changes, to);
 	fprintf(to, "Folders      %llu of %llu done\n", (unsigned long long)done->boxes_done,
 		(unsigned long long)done->boxes_known);
@@ -238,6 +252,8 @@ static enum err text_exceptions(const struct report *report, struct ledger *ledg
 	if (shown == REPORT_EXCEPTIONS_SHOWN && total > shown)
 		fprintf(to, "  ... and %llu more: --json names them all\n",
 			(unsigned long long)(total - shown));
+	if (report->totals_known)
+		skip_reasons_text(report->totals.skipped_for, "Skipped for  ", to);
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
@@ -299,6 +315,7 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "bytes_moved", done->bytes_moved);
 	json_number(json, "messages_before", done->messages_before);
 	json_number(json, "messages_skipped", done->messages_skipped);
+	json_number(json, "messages_retried", done->messages_retried);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
 	json_number(json, "messages_reflagged", done->changes.reflagged);
 	json_number(json, "messages_vanished", done->changes.vanished);
@@ -329,6 +346,7 @@ static void json_totals(const struct report *report, struct json_out *json)
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    report->totals.messages[state]);
+	skip_reasons_json(report->totals.skipped_for, json);
 	json_number(json, "vanished", report->totals.vanished);
 	json_number(json, "bytes_moved", report->totals.bytes_moved);
 	json_object_end(json);

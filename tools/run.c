@@ -216,6 +216,17 @@ static enum err plan_batch(struct run *run)
 	return batch_open(count, entry_of, run, &limits, &run->batch);
 }
 
+static enum err plan_retry(struct run *run)
+{
+	enum err e = skip_reason_parse(run->options.retry_skipped, run->job->outputs.state,
+				       run->retry_skipped);
+
+	if (e || !*run->retry_skipped)
+		return e;
+	run->retried = calloc(run->job->mailboxes_count + 1, sizeof *run->retried);
+	return run->retried ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "planning the batch");
+}
+
 /* Everything that can be refused before the first connection. One thread only. */
 static enum err prepare(struct run *run, const char *path)
 {
@@ -232,7 +243,8 @@ static enum err prepare(struct run *run, const char *path)
 		return RAISE(e, "%s: %u faults, told above", path, faults);
 	}
 	if (e || (e = topology_open(run->job->limits.workers, &run->topology)) ||
-	    (e = command_make_state_directory(run->job->outputs.state)) || (e = open_log(run)) ||
+	    (e = plan_retry(run)) || (e = command_make_state_directory(run->job->outputs.state)) ||
+	    (e = open_log(run)) ||
 	    (e = log_ids_open(&run->ids, run->job->outputs.state,
 			      run->job->outputs.log_names || run->options.log_names)) ||
 	    (e = pace_open(&run->pace)) || (e = plan_batch(run)))
@@ -414,6 +426,7 @@ static void run_close(struct run **run_at)
 	pace_close(&run->pace);
 	notify_close(&run->notify);
 	free(run->workers);
+	free(run->retried);
 	must(pthread_mutex_destroy(&run->lock) == 0);
 	free(run);
 }
@@ -474,6 +487,10 @@ static const struct opt options[] = {
 	{ .name = "dry-run",
 	  OPT_STORES_FLAG(struct run_options, dry_run),
 	  .help = "Log in to every mailbox, list and count, and write nothing but the report." },
+	{ .name = "retry-skipped",
+	  OPT_STORES_TEXT(struct run_options, retry_skipped),
+	  .value = "REASON",
+	  .help = RETRY_SKIPPED_HELP },
 	{ .name = "ignore-window",
 	  OPT_STORES_FLAG(struct run_options, ignore_window),
 	  .help = "Run now, whatever the job's window says. Its bandwidth still holds." },

@@ -18,9 +18,11 @@
 #include "tools/log_ids.h"
 #include "tools/metrics.h"
 #include "tools/series.h"
+#include "tools/skip_reason.h"
 
 struct run_options {
 	const char *confine;
+	const char *retry_skipped;
 	bool json, ignore_window, dry_run, log_names, stats;
 };
 
@@ -57,6 +59,10 @@ struct run {
 		struct archive_hold *hold;
 	} * holds; /* targets, locked for the whole run */
 	size_t holds_count;
+	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* the ledger's name of it */
+	/* By mailbox, of which only the worker that has it looks: once in a run is enough. NULL:
+	 * nothing is asked for again. */
+	bool *retried;
 	struct series series;
 	struct batch_view view;
 	struct run_worker *workers;
@@ -67,8 +73,8 @@ struct run {
 	int64_t started_wall_s;
 	nsec started, elapsed;
 	struct counters counters; /* of the main thread, then of all */
-	bool window_is_closing; /* why it drains */
-	bool begun;		/* workers were started: there is something to report */
+	bool window_is_closing;	  /* why it drains */
+	bool begun;		  /* workers were started: there is something to report */
 	/* What ends the whole run, once; behind `lock`. */
 	pthread_mutex_t lock;
 	enum err stopped;

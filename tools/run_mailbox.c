@@ -111,11 +111,16 @@ static enum err haul(struct run_mailbox *mailbox)
 		.pace = run->pace,
 		.backoff_is_elsewhere = true,
 		.flags_never = run->job->options.flags_never,
+		.retry_skipped = run->retried && !run->retried[mailbox->no] ? run->retry_skipped
+									  : NULL,
 		.dry_run = run->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
 	};
+	enum err e = lane_run(&lane, &mailbox->done);
 
-	return lane_run(&lane, &mailbox->done);
+	if (mailbox->done.retry_begun) /* what this run skips again, its later attempts leave */
+		run->retried[mailbox->no] = true;
+	return e;
 }
 
 /* ---- what became of it ---- */

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "tools/skip_reason.h"
 #include "tools/terminal.h"
 
 /* A batch notes each second that it lives. One whose process cannot be seen may be in a container:
@@ -144,6 +145,7 @@ static void add_totals(struct ledger_totals *sum, const struct ledger_totals *mo
 	sum->bytes_moved += more->bytes_moved;
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		sum->messages[state] += more->messages[state];
+	skip_reasons_add(sum->skipped_for, more->skipped_for);
 }
 
 static struct status_row *new_row(struct status_view *view)
@@ -287,6 +289,7 @@ static void text_totals(const struct status_view *view, FILE *to)
 			batch_report_number(number, totals->boxes_skipped),
 			units_plural(totals->boxes_skipped));
 	fputc('\n', to);
+	skip_reasons_text(totals->skipped_for, "Skipped for  ", to);
 }
 
 static void text_attention_row(const struct status_row *row, const struct batch_mailbox *judged,
@@ -417,6 +420,7 @@ static void text_mailbox(const struct ledger_status_mailbox *mailbox, FILE *to)
 		fprintf(to, ", %llu folder%s failed", (unsigned long long)totals->boxes_skipped,
 			units_plural(totals->boxes_skipped));
 	fprintf(to, "%s\n", totals->ranges_open ? ", more to do" : "");
+	skip_reasons_text(totals->skipped_for, "  skipped for ", to);
 }
 
 static void text_copy(const struct status_view *view, FILE *to)
@@ -456,9 +460,10 @@ const char status_view_json_keys[] =
 	"\n"
 	"  kind \"mailbox\": source, target, id (in logs; null: none), folders,\n"
 	"    folders_failed, moved, skipped, doubtful, withdrawn (messages, all runs),\n"
-	"    bytes_moved, ranges_open, seals_open; of a mailbox that ended in a batch\n"
-	"    also state (done, incomplete, doubtful, failed, drained, waiting), error\n"
-	"    (a name or null), note, ended (UTC), needs_attention, next_step\n"
+	"    skipped_reasons {NAME: messages}, bytes_moved, ranges_open, seals_open; of a\n"
+	"    mailbox that ended in a batch also state (done, incomplete, doubtful, failed,\n"
+	"    drained, waiting), error (a name or null), note, ended (UTC),\n"
+	"    needs_attention, next_step\n"
 	"  kind \"run\": state (running, ended, interrupted), pid, started, updated,\n"
 	"    ended (UTC), exit_code, messages_moved, bytes_moved (this run); of a batch\n"
 	"    also batch, mailboxes {one count per state}, connections,\n"
@@ -505,6 +510,7 @@ void status_view_json_mailbox(const struct status_view *view,
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    totals->messages[state]);
+	skip_reasons_json(totals->skipped_for, json);
 	json_number(json, "bytes_moved", totals->bytes_moved);
 	json_number(json, "ranges_open", totals->ranges_open);
 	json_number(json, "seals_open", totals->seals_open);

@@ -31,7 +31,8 @@ struct choice {
 	struct model model;
 	uint64_t port, hosts, connections, connections_per_user, refusals;
 	nsec refuse_for, backoff, delay, life;
-	const char *certificate, *key, *ca, *list_messages;
+	const char *certificate, *key, *ca, *list_messages, *refuse_while;
+	uint64_t refuse_uid;
 	bool plain, list;
 };
 
@@ -113,6 +114,8 @@ static const struct opt options[] = {
 	TEXT(ca, "ca", "FILE", "Make a certificate and write it here, for the client to trust."),
 	TEXT(list_messages, "list-messages", "USER",
 	     "Print what can be read of its messages (\"all\": everyone's)."),
+	NUMBER(refuse_uid, "refuse-uid", "0", 0, "A message of everyone's INBOX that is refused."),
+	TEXT(refuse_while, "refuse-while", "FILE", "Refuse it as long as FILE is there."),
 	DURATION(refuse_for, "refuse-for", "0s", "Refuse for so long, too, from the first login."),
 	DURATION(backoff, "backoff", "2s", "What a refusal suggests to wait."),
 	DURATION(delay, "delay", "100ms", "Before each answer to a slow user."),
@@ -519,6 +522,8 @@ static void set_up(struct server *server)
 		.refuse_for = choice->refuse_for,
 		.backoff = choice->backoff,
 		.delay = choice->delay,
+		.refuse_uid = choice->refuse_uid,
+		.refuse_while = choice->refuse_while,
 		.accounts = calloc(choice->model.mailboxes, sizeof(struct account_state)),
 	};
 	server->hosts = calloc(choice->hosts, sizeof *server->hosts);

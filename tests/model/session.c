@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { WORD_BYTES = 512 };
 
@@ -304,6 +305,17 @@ static bool read_range(const char *set, uint64_t highest, uint64_t *first, uint6
 	return !strchr(set, ',') && strspn(set, "0123456789*:") == strlen(set) && *first;
 }
 
+/* A message that cannot be read on the server for the time being. */
+static bool holds_refused(const struct session *session, uint64_t first, uint64_t last)
+{
+	const struct service *service = session->service;
+	uint64_t uid = service->refuse_uid;
+
+	return uid && session->folder == 0 && uid >= min_u64(first, last) &&
+	       uid <= max_u64(first, last) &&
+	       (!service->refuse_while || access(service->refuse_while, F_OK) == 0);
+}
+
 static void do_fetch(struct session *session, char *rest)
 {
 	char set[WORD_BYTES], items[WORD_BYTES];
@@ -320,6 +332,10 @@ static void do_fetch(struct session *session, char *rest)
 		return;
 	}
 	session->service->counts.fetches++;
+	if (strcasestr(items, "BODY.PEEK[]") && holds_refused(session, first, last)) {
+		done(session, "NO [SERVERBUG] A message in it cannot be read");
+		return;
+	}
 	session->service->counts.changes += strcasestr(items, "BODY[") != NULL; /* sets \Seen */
 	session->index = model_index_from(&session->service->model, min_u64(first, last));
 	session->end = min_u64(model_index_from(&session->service->model, max_u64(first, last) + 1),

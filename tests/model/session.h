@@ -32,6 +32,8 @@ struct service {
 	uint64_t connections_per_user; /* 0: as many as come */
 	uint64_t refusals;
 	nsec refuse_for, backoff, delay;
+	uint64_t refuse_uid; /* in everyone's first folder; 0: none */
+	const char *refuse_while;
 	struct account_state *accounts; /* by user */
 	struct service_counts counts;
 };

@@ -792,6 +792,53 @@ TEST(the_only_message_of_a_folder_handed_out_late_is_found)
 	scenario_close(&s);
 }
 
+/* ---- refused, and handed out later ---- */
+
+static bool retries(struct scenario *s, unsigned retried, unsigned moved, unsigned skipped)
+{
+	const struct lane_progress *progress = &s->world->result->progress;
+
+	s->world->retry_skipped = "IMAP_MSG_REFUSED";
+	if (!completes(s, "the run that tries again"))
+		return false;
+	CHECK_EQ(progress->messages_retried, retried);
+	CHECK_EQ(progress->messages_moved, moved);
+	CHECK_EQ(progress->messages_skipped, skipped);
+	CHECK_EQ(s->world->result->imap.messages_sent, moved);
+	return true;
+}
+
+/* The folder has not changed since: only the wish of a person has it asked for again. */
+static void refuse(const char *capabilities)
+{
+	struct scenario *s = scenario_open(capabilities);
+	struct imap_model_box *inbox = &s->world->imap.boxes[0];
+
+	inbox->refused = inbox->messages[2].uid;
+	CHECK(completes(s, "the run with a message refused"));
+	CHECK_EQ(s->world->result->progress.messages_skipped, 1);
+	CHECK(has_nothing_to_do(s));
+	CHECK(retries(s, 1, 0, 1)); /* refused as before */
+	inbox->refused = 0;
+	s->world->retry_skipped = NULL;
+	CHECK(has_nothing_to_do(s));
+	CHECK(retries(s, 1, 1, 0));
+	CHECK(judge(s));
+	CHECK(has_nothing_to_do(s)); /* asked for again as it is: nothing is skipped any more */
+	scenario_close(&s);
+}
+
+TEST(a_message_refused_by_a_plain_server_is_moved_when_a_person_asks_for_it)
+{
+	refuse(imap_model_capabilities_plain);
+}
+
+TEST(a_message_refused_by_a_server_with_condstore_is_moved_when_a_person_asks_for_it)
+{
+	refuse(imap_model_capabilities_condstore);
+	refuse(imap_model_capabilities_qresync);
+}
+
 /* ---- many at once ---- */
 
 /* A mailbox brought to another server, as it were: every folder has another epoch, and two

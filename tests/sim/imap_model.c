@@ -222,6 +222,8 @@ static void do_uid(struct imap_session *session, struct text rest)
 	} else if (model->refuse_fetches) {
 		model->refuse_fetches--;
 		imap_model_done(session, "NO [UNAVAILABLE] Try again later");
+	} else if (strcasestr(items, "BODY") && imap_model_holds_refused(session->box, set)) {
+		imap_model_done(session, "NO [SERVERBUG] A message in it cannot be read");
 	} else {
 		*(strcasestr(items, "BODY") ? &model->counts->fetches : &model->counts->looks) += 1;
 		(void)word(&rest, modifiers);

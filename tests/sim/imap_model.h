@@ -29,7 +29,8 @@ struct imap_model_box {
 	bool may_be_refused;	 /* a run may leave it out and say so: it is not what it was */
 	unsigned messages_count; /* those that are gone among them */
 	uint32_t withheld; /* the UID of a message that STATUS counts and nothing else tells of */
-	unsigned late;		 /* so many of the last are not announced yet, nor handed out */
+	uint32_t refused;  /* the UID of a message whose body it will not hand out: NO */
+	unsigned late;	   /* so many of the last are not announced yet, nor handed out */
 	struct imap_model_message messages[IMAP_MODEL_MESSAGES_MAX];
 	/* RFC 7162: what changed last, and what was expunged when. */
 	uint64_t modseq;
@@ -64,12 +65,12 @@ struct imap_model {
 	enum net_accident end_how;
 	unsigned replace_at_examine; /* the first folder is made anew before that EXAMINE of a
 					process */
-	unsigned refuse_fetches;   /* so many FETCH commands get NO [UNAVAILABLE] */
-	uint64_t bytes_per_second; /* 0: no limit */
+	unsigned refuse_fetches;     /* so many FETCH commands get NO [UNAVAILABLE] */
+	uint64_t bytes_per_second;   /* 0: no limit */
 };
 
-extern const char imap_model_capabilities_plain[];    /* IMAP4rev1, little else */
-extern const char imap_model_capabilities_extended[]; /* as Dovecot's */
+extern const char imap_model_capabilities_plain[];     /* IMAP4rev1, little else */
+extern const char imap_model_capabilities_extended[];  /* as Dovecot's */
 extern const char imap_model_capabilities_condstore[]; /* and CONDSTORE, */
 extern const char imap_model_capabilities_qresync[];   /* and QRESYNC, */
 extern const char imap_model_capabilities_objectid[];  /* and OBJECTID */

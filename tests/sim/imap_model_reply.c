@@ -293,6 +293,11 @@ static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
 	return false;
 }
 
+bool imap_model_holds_refused(const struct imap_model_box *box, const char *set)
+{
+	return box->refused && set_holds(set, box->refused, box->next_uid - 1);
+}
+
 static void fetch_one(struct imap_session *session, unsigned sequence, unsigned index,
 		      const char *items)
 {

@@ -24,6 +24,8 @@ struct imap_model_box *imap_model_find(struct imap_model *, const char *raw);
 void imap_model_list(struct imap_session *, const char *verb, const char *pattern,
 		     const char *options);
 void imap_model_status(struct imap_session *, const struct imap_model_box *, const char *items);
+/* Whether a set of UIDs holds the message that the server will not hand out. */
+bool imap_model_holds_refused(const struct imap_model_box *, const char *set);
 void imap_model_fetch(struct imap_session *, const char *set, const char *items,
 		      const char *modifiers);
 void imap_model_base64(char *to, size_t to_bytes, const void *, size_t);

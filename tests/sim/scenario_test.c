@@ -103,6 +103,21 @@ static void fill_late(struct world *world)
 	world->imap.boxes[0].late = 4;
 }
 
+/* A message, and the only one of another folder, were refused in an earlier run, and a person asks
+ * for them. */
+static void fill_skipped(struct world *world)
+{
+	struct imap_model_box *boxes = world->imap.boxes;
+
+	world_fill(world);
+	boxes[0].refused = boxes[0].messages[2].uid;
+	boxes[2].refused = boxes[2].messages[0].uid;
+	must(sweep_completes(world, "the run with messages refused"));
+	must(world->result->progress.messages_skipped == 2);
+	boxes[0].refused = boxes[2].refused = 0;
+	world->retry_skipped = "IMAP_MSG_REFUSED";
+}
+
 /* ---- what people do ---- */
 
 static void expunge(struct world *world)
@@ -137,6 +152,13 @@ static void announce(struct world *world)
 static void set_clock_back(struct world *world)
 {
 	world->wall_s -= 40 * DAY_S;
+}
+
+/* Once they are forgotten the next run tries them without being told. */
+static void ask_no_more(struct world *world)
+{
+	if (world->result->progress.retry_begun)
+		world->retry_skipped = NULL;
 }
 
 /* ---- what else goes wrong in the run that is cut ---- */
@@ -250,6 +272,7 @@ SCENARIO(expunged_meanwhile, .fill = world_fill, .meanwhile = expunge)
 SCENARIO(expunged_between, .fill = fill_small, .between = expunge)
 SCENARIO(new_mail_meanwhile, .fill = world_fill, .meanwhile = deliver)
 SCENARIO(announced_late, .fill = fill_late, .meanwhile = announce, .between = announce)
+SCENARIO(skipped_tried_again, .fill = fill_skipped, .between = ask_no_more)
 SCENARIO(folder_replaced, .fill = fill_folders, .between = replace)
 SCENARIO(folder_renamed, .fill = fill_folders, .between = rename_folder)
 SCENARIO(clock_set_back, .fill = world_fill, .trouble = trouble_clock, .between = set_clock_back)

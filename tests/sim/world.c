@@ -269,7 +269,7 @@ struct world_mark world_mark(const struct world *world)
 	must(imap);
 	*imap = world->imap;
 	return (struct world_mark){ disk_save(world->disk), imap, world->process_no,
-				    world->wall_s };
+				    world->retry_skipped, world->wall_s };
 }
 
 void world_back(struct world *world, const struct world_mark *mark)
@@ -277,6 +277,7 @@ void world_back(struct world *world, const struct world_mark *mark)
 	disk_restore(world->disk, mark->disk);
 	world->imap = *mark->imap;
 	world->process_no = mark->process_no;
+	world->retry_skipped = mark->retry_skipped;
 	world->wall_s = mark->wall_s;
 }
 

@@ -64,9 +64,10 @@ struct world {
 	struct world_result *result; /* of the last process */
 	uint64_t pack_bytes;
 	const struct sink_driver *sink; /* the archive, unless a test watches it */
-	unsigned connections; /* conversations with the source at once */
-	bool cuts_kill;	      /* the process alone, always; else the dice say so now and then */
-	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
+	unsigned connections;		/* conversations with the source at once */
+	bool cuts_kill; /* the process alone, always; else the dice say so now and then */
+	const char *retry_skipped; /* see struct lane_config */
+	unsigned drain_after;	   /* ask for an orderly end after so many steps; 0: never */
 	struct world_faults faults;
 	int64_t wall_s; /* what the wall clock is off by */
 	/* What people do to the mailbox while the next process is at this step; 0: nothing. */
@@ -103,11 +104,13 @@ bool world_judge(struct world *);
 /* Print what the last process came to. */
 void world_show(const struct world *, const char *what);
 
-/* A place to come back to: disk, mailbox and clock as they are now, and whose turn it is. */
+/* A place to come back to: disk, mailbox and clock as they are now, whose turn it is, and what it
+ * is asked for. */
 struct world_mark {
 	struct disk_image *disk;
 	struct imap_model *imap;
 	unsigned process_no;
+	const char *retry_skipped;
 	int64_t wall_s;
 };
 struct world_mark world_mark(const struct world *);

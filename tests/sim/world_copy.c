@@ -115,6 +115,7 @@ static enum err run_lane(struct copy *copy)
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,
 				    .digest = copy->digest,
+				    .retry_skipped = world->retry_skipped,
 				    .finish_timeout = FINISH_TIMEOUT };
 
 	return lane_run(&lane, &world->result->progress);

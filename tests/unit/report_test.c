@@ -177,6 +177,30 @@ TEST(the_text_tells_what_moved_how_fast_and_which_mail_was_sealed)
 	free(text);
 }
 
+TEST(what_is_tried_again_is_told_and_is_not_nothing)
+{
+	char *text;
+
+	begin();
+	done.retry_begun = true;
+	text = told(NULL, report_text);
+	shows(text, "Retried      0 messages that earlier runs skipped\nFolders");
+	shows(text, "Nothing was left to do.");
+	free(text);
+	done.messages_retried = 1;
+	text = told(NULL, report_text);
+	shows(text, "Retried      1 message that earlier runs skipped\n");
+	CHECK(!strstr(text, "Nothing was left"));
+	free(text);
+	report.dry_run = true;
+	text = told(NULL, report_text);
+	shows(text, "Would retry  1 message that earlier runs skipped\n");
+	free(text);
+	text = told(NULL, report_json);
+	shows(text, "\"messages_retried\":1,");
+	free(text);
+}
+
 /* ---- with a ledger ---- */
 
 enum { SKIPPED = 23 };
@@ -235,8 +259,10 @@ TEST_FIBER(text_names_the_first_skipped_and_json_names_them_all)
 	shows(text, "skipped  Odd??\"name  message 20: ");
 	CHECK(!strstr(text, "message 21:"));
 	shows(text, "and 3 more");
+	shows(text, "Skipped for  23 SINK_REFUSED; --retry-skipped REASON asks for them again\n");
 	free(text);
 	text = told(ledger, report_json);
+	shows(text, "\"skipped_reasons\":{\"SINK_REFUSED\":23}");
 	root = json_loads(text, 0, NULL);
 	CHECK(root != NULL);
 	if (root)

@@ -327,6 +327,32 @@ static char *json_of(const struct ledger_status_mailbox *made)
 	return at;
 }
 
+TEST(skipped_messages_are_told_by_reason)
+{
+	struct ledger_status_mailbox *incomplete = mailbox("incomplete", OK, "");
+	struct ledger_run run = batch_run();
+	char *json;
+
+	incomplete->totals.messages[LEDGER_SKIPPED] = 3;
+	incomplete->totals.skipped_for[0] = (struct ledger_reason){ "IMAP_MSG_REFUSED", 2 };
+	incomplete->totals.skipped_for[1] = (struct ledger_reason){ "SINK_REFUSED", 1 };
+	begin(&run);
+	CHECK(!says("kipped for"));
+	add(incomplete);
+	add(incomplete);
+	CHECK(says("\nSkipped for  4 IMAP_MSG_REFUSED, 2 SINK_REFUSED; --retry-skipped REASON asks "
+		   "for them again\n"));
+	json = json_of(incomplete);
+	CHECK(strstr(json, "\"skipped_reasons\":{\"IMAP_MSG_REFUSED\":2,\"SINK_REFUSED\":1},"));
+	free(json);
+	run = (struct ledger_run){ 0 }; /* of a copy: each mailbox its own */
+	begin(&run);
+	add(incomplete);
+	CHECK(says(
+		"\n  skipped for 2 IMAP_MSG_REFUSED, 1 SINK_REFUSED; --retry-skipped REASON asks "
+		"for them again\n"));
+}
+
 TEST(json_has_the_batch)
 {
 	struct ledger_run run = batch_run();
