@@ -72,11 +72,11 @@ void run_stop(struct run *run, enum err e)
 void run_counts(void *context, struct batch_counts *counts)
 {
 	struct run *run = context;
-	nsec now = clock_now();
+	nsec now = clock_now(), elapsed = atomic_load(&run->elapsed);
 
 	batch_counts(run->batch, now, counts);
 	counts->started_wall_s = run->started_wall_s;
-	counts->elapsed = run->elapsed ? run->elapsed : now - run->started;
+	counts->elapsed = elapsed ? elapsed : now - run->started;
 	counts->window_closes_wall_s = atomic_load(&run->window_closes_wall_s);
 }
 
@@ -380,7 +380,7 @@ static enum err run_fiber(void *argument)
 		e = metrics_open(run->job->outputs.metrics, run_counts, run, &run->metrics);
 	if (e == OK && (e = haul(run)) == OK)
 		e = run_lessons_save(run, true);
-	run->elapsed = clock_now() - run->started;
+	atomic_store(&run->elapsed, clock_now() - run->started);
 	release_targets(run);
 	if (run->ledger) {
 		ended = ledger_finish(run->ledger, clock_after(LEDGER_TIMEOUT));

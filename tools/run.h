@@ -71,7 +71,8 @@ struct run {
 	struct window_state window; /* the main thread's, as last looked at */
 	_Atomic int64_t window_closes_wall_s;
 	int64_t started_wall_s;
-	nsec started, elapsed;
+	nsec started;
+	_Atomic nsec elapsed; /* the thread of the metrics looks at it */
 	struct counters counters; /* of the main thread, then of all */
 	bool window_is_closing;	  /* why it drains */
 	bool begun;		  /* workers were started: there is something to report */
