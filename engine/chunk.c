@@ -80,7 +80,8 @@ static uint8_t *map_aligned(size_t bytes)
 		munmap(map, head);
 	if (head < HUGE_PAGE_BYTES)
 		munmap(map + head + bytes, HUGE_PAGE_BYTES - head);
-	(void)madvise(map + head, bytes, MADV_HUGEPAGE); /* a wish */
+	/* A wish; what does not fill one at the end is counted as it is touched. */
+	(void)madvise(map + head, bytes - bytes % HUGE_PAGE_BYTES, MADV_HUGEPAGE);
 	return map + head;
 }
 
@@ -92,7 +93,7 @@ enum err arena_open(unsigned chunks_count, struct arena **out)
 	if (!arena)
 		goto out;
 	arena->chunks = calloc(chunks_count, sizeof *arena->chunks);
-	arena->slab_bytes = round_up((size_t)chunks_count * CHUNK_BYTES, HUGE_PAGE_BYTES);
+	arena->slab_bytes = (size_t)chunks_count * CHUNK_BYTES;
 	arena->slab = arena->chunks ? map_aligned(arena->slab_bytes) : NULL;
 	if (!arena->slab)
 		goto out;
