@@ -7,15 +7,18 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-/* What one mailbox that has the machine for itself may have beside its chunks. */
+/* What one mailbox that has the machine for itself may have. */
 #define ALONE                                                                                      \
+	.chunks = LANE_CHUNKS_RESERVED - LANE_CHUNKS_PER_READER,                                   \
+	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
 	.recv_held = RECV_BUFFERS_HELD_MAX, .batches = BATCHES_MAX, .frame_bytes = FRAME_BYTES,    \
 	.put_bytes = WRITE_BYTES, .lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
 
 static struct budget present = {
-	.chunks = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
-	.chunks_most = LANE_CHUNKS_RESERVED + (LANE_READERS_MAX - 1) * LANE_CHUNKS_PER_READER,
-	.arena_chunks = ARENA_CHUNKS_DEFAULT,
+	.shape = { .workers = 1,
+		   .lanes = 1,
+		   .connections = LANE_READERS_MAX,
+		   .pairs = LANE_READERS_MAX },
 	ALONE,
 };
 
@@ -24,37 +27,74 @@ const struct budget *budget(void)
 	return &present;
 }
 
-static void plan_alone(struct budget *plan)
-{
-	unsigned further = plan->shape.connections - 1,
-		 chunks = LANE_CHUNKS_RESERVED + further * LANE_CHUNKS_PER_READER;
+/* ---- shares ---- */
 
-	*plan = (struct budget){
-		.shape = plan->shape,
-		.chunks = chunks,
-		.chunks_most = chunks,
-		.arena_chunks = chunks,
-		ALONE,
-	};
+static unsigned per_worker(unsigned count)
+{
+	return (count + present.shape.workers - 1) / present.shape.workers;
 }
 
-static unsigned per_worker(const struct budget_shape *shape, unsigned count)
+unsigned budget_worker_connections(void)
 {
-	return (count + shape->workers - 1) / shape->workers;
+	return per_worker(present.shape.pairs);
+}
+
+static unsigned worker_connections_most(void)
+{
+	const struct budget_shape *shape = &present.shape;
+	uint64_t most = min_u64(budget_worker_connections() + shape->connections - 1,
+				(uint64_t)per_worker(shape->lanes) * shape->connections);
+
+	return (unsigned)min_u64(most, shape->pairs);
+}
+
+unsigned budget_lane_chunks(unsigned connections)
+{
+	return present.chunks + connections * present.chunks_per_reader;
+}
+
+unsigned budget_lane_chunks_most(unsigned connections)
+{
+	return (unsigned)max_u64(budget_lane_chunks(connections),
+				 (connections + 1) * LANE_CHUNKS_PER_READER);
+}
+
+unsigned budget_arena_chunks(void)
+{
+	unsigned connections = present.shape.connections,
+		 loan = budget_lane_chunks_most(connections) - budget_lane_chunks(connections);
+
+	return per_worker(present.shape.lanes) * present.chunks +
+	       worker_connections_most() * present.chunks_per_reader + present.loans * loan;
+}
+
+/* ---- the plan ---- */
+
+bool budget_is_kept(void)
+{
+	return budget_bound_sum() <= budget_promise();
+}
+
+static bool is_alone(const struct budget *plan)
+{
+	return plan->shape.lanes == 1;
+}
+
+static void share_buffers(struct budget *plan)
+{
+	if (!is_alone(plan))
+		plan->recv_held =
+			(unsigned)max_u64(RECV_BUFFERS_HELD_MIN,
+					  min_u64(RECV_BUFFERS_HELD_MAX / 2,
+						  plan->recv_buffers / worker_connections_most()));
 }
 
 static void plan_sharing(struct budget *plan)
 {
-	const struct budget_shape *shape = &plan->shape;
-
-	plan->chunks = LANE_CHUNKS_SHARING + shape->connections * LANE_CHUNKS_SHARING_PER_READER;
-	plan->chunks_most = (shape->connections + 1) * LANE_CHUNKS_PER_READER;
-	plan->arena_chunks = per_worker(shape, shape->lanes) * plan->chunks +
-			     ARENA_LOANS * (plan->chunks_most - plan->chunks);
-	plan->recv_held =
-		(unsigned)max_u64(RECV_BUFFERS_HELD_MIN,
-				  min_u64(RECV_BUFFERS_HELD_MAX / 2,
-					  RECV_BUFFERS_COUNT / per_worker(shape, shape->pairs)));
+	plan->chunks = LANE_CHUNKS_SHARING;
+	plan->chunks_per_reader = LANE_CHUNKS_SHARING_PER_READER;
+	plan->loans = ARENA_LOANS;
+	share_buffers(plan);
 	plan->batches = BATCHES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
@@ -62,14 +102,36 @@ static void plan_sharing(struct budget *plan)
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
 
+/* By a step, in the order in which it is missed least. False: nothing is left. */
+static bool narrow(struct budget *plan)
+{
+	if (plan->recv_buffers > RECV_BUFFERS_LEAST) {
+		plan->recv_buffers /= 2;
+		share_buffers(plan);
+	} else if (plan->loans > 1) {
+		plan->loans--;
+	} else if (plan->batches / 2 > BATCHES_OF_FEW) {
+		plan->batches /= 2;
+	} else if (plan->lines_bytes > PACK_LINES_BYTES_OF_MANY) {
+		plan->lines_bytes /= 2;
+	} else if (plan->put_bytes > WRITE_BYTES_LEAST) {
+		plan->put_bytes /= 2;
+	} else if (plan->frame_bytes > FRAME_BYTES_OF_MANY) {
+		plan->frame_bytes = FRAME_BYTES_OF_MANY; /* whose compressors take less */
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* Only where the promise still holds. */
 static void widen(struct budget *plan, const struct budget *wider)
 {
-	struct budget narrow = *plan;
+	struct budget narrower = *plan;
 
 	*plan = *wider;
-	if (budget_bound_sum() > budget_promise())
-		*plan = narrow;
+	if (!budget_is_kept())
+		*plan = narrower;
 }
 
 /* Few mailboxes may have as much room on the way to the compressor and the disk as one alone: with
@@ -84,8 +146,7 @@ static void plan_wide(struct budget *plan)
 	wider.put_bytes = WRITE_BYTES;
 	widen(plan, &wider);
 	wider = *plan;
-	wider.chunks = plan->chunks_most;
-	wider.arena_chunks = per_worker(&plan->shape, plan->shape.lanes) * plan->chunks_most;
+	wider.chunks = wider.chunks_per_reader = LANE_CHUNKS_PER_READER;
 	widen(plan, &wider);
 }
 
@@ -95,9 +156,9 @@ static void plan_lines(struct budget *plan)
 {
 	size_t least = plan->lines_bytes;
 
-	while (plan->lines_bytes < PACK_LINES_BYTES_MAX && budget_bound_sum() <= budget_promise())
+	while (plan->lines_bytes < PACK_LINES_BYTES_MAX && budget_is_kept())
 		plan->lines_bytes *= 2;
-	if (plan->lines_bytes > least && budget_bound_sum() > budget_promise())
+	if (plan->lines_bytes > least && !budget_is_kept())
 		plan->lines_bytes /= 2;
 }
 
@@ -112,17 +173,18 @@ static void plan_batches(struct budget *plan)
 
 void budget_set(const struct budget_shape *shape)
 {
-	must(shape->workers > 0 && shape->lanes > 0);
+	must(shape->workers > 0 && shape->workers <= shape->lanes);
+	must(shape->lanes <= shape->pairs);
 	must(shape->connections > 0 && shape->connections <= LANE_READERS_MAX);
-	present.shape = *shape;
-	if (shape->lanes == 1) {
-		plan_alone(&present);
-	} else {
+	present = (struct budget){ .shape = *shape, ALONE };
+	if (!is_alone(&present))
 		plan_sharing(&present);
+	while (!budget_is_kept() && narrow(&present))
+		;
+	if (!is_alone(&present))
 		plan_wide(&present);
-		plan_lines(&present);
-		plan_batches(&present);
-	}
+	plan_lines(&present);
+	plan_batches(&present);
 }
 
 /* ---- what was taken ---- */
@@ -179,23 +241,16 @@ uint64_t budget_high(enum budget_part part)
 
 /* ---- what may be taken ---- */
 
-/* The arena's address space ends at a huge page. */
-static uint64_t arena_bound(void)
-{
-	return present.shape.workers *
-	       round_up((uint64_t)present.arena_chunks * CHUNK_BYTES, 2 * MIB);
-}
-
-/* A worker's buffers. They grow when every one of them is held by somebody who waits: one
- * connection of few may be given all of them before it sees that it should pause, and the others
- * need some. */
+/* A worker's buffers. They grow when every one of them is held by somebody who waits: a mailbox
+ * alone may be given all of them by one connection before it sees that it should pause, and the
+ * others need some. */
 static uint64_t receive_bound(void)
 {
-	uint64_t held =
-		(uint64_t)per_worker(&present.shape, present.shape.pairs) * present.recv_held;
+	uint64_t held = (uint64_t)worker_connections_most() * present.recv_held;
 
-	return present.recv_held == RECV_BUFFERS_HELD_MAX ? RECV_BUFFERS_COUNT + held
-							  : max_u64(RECV_BUFFERS_COUNT, held);
+	return is_alone(&present)
+		       ? present.recv_buffers + held
+		       : max_u64(present.recv_buffers, round_up(held, RECV_BUFFERS_GROWTH));
 }
 
 static uint64_t batch_bound(void)
@@ -239,7 +294,7 @@ uint64_t budget_bound(enum budget_part part)
 	case BUDGET_RECEIVE:
 		return shape->workers * receive_bound() * RECV_BUFFER_BYTES;
 	case BUDGET_ARENA:
-		return arena_bound();
+		return (uint64_t)shape->workers * budget_arena_chunks() * CHUNK_BYTES;
 	case BUDGET_STACKS: /* and a few of the run's own */
 		return (4 + shape->workers + (uint64_t)shape->pairs) * FIBER_STACK_BYTES_USED +
 		       (uint64_t)shape->lanes * LANE_STACKS * FIBER_STACK_BYTES_SHALLOW;
@@ -248,7 +303,9 @@ uint64_t budget_bound(enum budget_part part)
 	case BUDGET_CONNECTIONS:
 		return (uint64_t)shape->pairs * CONNECTION_BYTES;
 	case BUDGET_COMPRESSORS:
-		return threads * shape->compressor_bytes;
+		return threads * (present.frame_bytes == FRAME_BYTES
+					  ? shape->compressor_bytes
+					  : shape->compressor_bytes_of_many);
 	case BUDGET_LEDGER:
 		return LEDGER_CACHE_BYTES + 2 * MIB + (1 + shape->workers) * (MIB / 4);
 	case BUDGET_WAITING:

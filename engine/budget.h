@@ -15,25 +15,39 @@ struct budget_shape {
 	unsigned pairs;	      /* connections with sources at once, in all */
 	uint64_t waiting;     /* mailboxes of the list */
 	unsigned offload_threads;
-	size_t compressor_bytes; /* of one compressor's context */
+	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
+	size_t compressor_bytes, compressor_bytes_of_many;
 };
 
-/* What follows from it for a lane. */
+/* What follows from it for a worker and a lane. */
 struct budget {
 	struct budget_shape shape;
-	unsigned chunks;       /* of the arena that a lane always has */
-	unsigned chunks_most;  /* that it may have with a loan: enough for its largest messages */
-	unsigned arena_chunks; /* of a worker */
-	unsigned recv_held;    /* receive buffers that one connection may hold */
-	unsigned batches;      /* on their way through the compressor */
-	size_t frame_bytes;    /* the longest zstd frame, and what a batch holds */
-	size_t put_bytes;      /* a write buffer: each object being written has two */
-	size_t lines_bytes;    /* index lines of a pack before it is closed */
-	unsigned filled;       /* complete packs that wait to be sealed */
+	unsigned chunks, chunks_per_reader; /* of the arena, that a lane always has */
+	unsigned loans;			    /* for which a worker's arena has chunks beyond those */
+	unsigned recv_buffers;		    /* of a worker, unless its receivers starve */
+	unsigned recv_held;		    /* of them that one connection may hold */
+	unsigned batches;		    /* on their way through the compressor */
+	size_t frame_bytes;		    /* the longest zstd frame, and what a batch holds */
+	size_t put_bytes;		    /* a write buffer: each object being written has two */
+	size_t lines_bytes;		    /* index lines of a pack before it is closed */
+	unsigned filled;		    /* complete packs that wait to be sealed */
 };
+/* Plans for it. What many workers need beside 2 MiB for each of their connections may be more than
+ * is promised, however narrow all is: budget_is_kept() tells, and then fewer must do. */
 void budget_set(const struct budget_shape *);
+bool budget_is_kept(void);
 /* Unless set: one mailbox with LANE_READERS_MAX connections. */
 const struct budget *budget(void);
+
+/* Chunks of a lane with so many conversations: its own, and with a loan that makes its largest
+ * messages possible. */
+unsigned budget_lane_chunks(unsigned connections);
+unsigned budget_lane_chunks_most(unsigned connections);
+/* Of a worker's arena. */
+unsigned budget_arena_chunks(void);
+/* A worker that has so many connections begins no further mailbox, so that none of them needs room
+ * for all; with its last one it may have up to `shape.connections` - 1 more. */
+unsigned budget_worker_connections(void);
 
 /* ---- what was taken ---- */
 

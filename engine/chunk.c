@@ -40,6 +40,7 @@ struct arena {
 	struct chunk *free; /* last in, first out: the warmest first */
 	struct request *first, **last;
 	struct reserve *asking, **asking_last; /* for loans */
+	struct wait_queue returning;	       /* fibers, until a loan ends or nobody wants it */
 	struct arena_counts counts;
 };
 
@@ -80,7 +81,8 @@ static uint8_t *map_aligned(size_t bytes)
 		munmap(map, head);
 	if (head < HUGE_PAGE_BYTES)
 		munmap(map + head + bytes, HUGE_PAGE_BYTES - head);
-	(void)madvise(map + head, bytes, MADV_HUGEPAGE); /* a wish */
+	/* A wish; what does not fill one at the end is counted as it is touched. */
+	(void)madvise(map + head, bytes - bytes % HUGE_PAGE_BYTES, MADV_HUGEPAGE);
 	return map + head;
 }
 
@@ -92,7 +94,7 @@ enum err arena_open(unsigned chunks_count, struct arena **out)
 	if (!arena)
 		goto out;
 	arena->chunks = calloc(chunks_count, sizeof *arena->chunks);
-	arena->slab_bytes = round_up((size_t)chunks_count * CHUNK_BYTES, HUGE_PAGE_BYTES);
+	arena->slab_bytes = (size_t)chunks_count * CHUNK_BYTES;
 	arena->slab = arena->chunks ? map_aligned(arena->slab_bytes) : NULL;
 	if (!arena->slab)
 		goto out;
@@ -124,7 +126,7 @@ void arena_close(struct arena **arena_at)
 		return;
 	MAGIC_CHECK(arena, ARENA_MAGIC);
 	must(arena->counts.in_use == 0 && arena->counts.reserved == 0);
-	must(!arena->first);
+	must(!arena->first && !arena->returning.first);
 	if (current == arena)
 		current = NULL;
 	ASAN_UNPOISON_MEMORY_REGION(arena->slab, arena->slab_bytes);
@@ -218,6 +220,27 @@ static void end_loan(struct reserve *reserve)
 	reserve->arena->counts.reserved -= reserve->quota - reserve->chunks;
 	reserve->quota = reserve->chunks;
 	grant(reserve->arena);
+	wake_all(&reserve->arena->returning);
+}
+
+/* Whoever asks does not wait any more when one of its own came home meanwhile. */
+static bool is_loan_wanted(const struct arena *arena)
+{
+	const struct reserve *reserve = arena->asking;
+
+	while (reserve && !reserve->waiting)
+		reserve = reserve->next;
+	return arena->first || reserve;
+}
+
+enum err reserve_return_loan(struct reserve *reserve, nsec until)
+{
+	enum err e = OK;
+
+	MAGIC_CHECK(reserve, RESERVE_MAGIC);
+	while (reserve->quota > reserve->chunks && is_loan_wanted(reserve->arena) && !e)
+		e = wait_on(&reserve->arena->returning, until);
+	return e == ERR_FIBER_TIMEOUT ? OK : e;
 }
 
 static void withdraw(struct arena *arena, struct request *request)
@@ -244,6 +267,7 @@ static enum err request_wait(struct arena *arena, unsigned chunks, nsec until)
 	grant(arena);
 	while (!request.granted && !e)
 		e = wait_on(&request.waiter, until);
+	wake_all(&arena->returning);
 	if (request.granted)
 		return OK; /* a cancel that came with it is told by the next call that suspends */
 	withdraw(arena, &request);
@@ -334,6 +358,7 @@ static enum err wait_or_borrow(struct reserve *reserve, nsec until)
 	if (reserve->in_use == reserve->quota)
 		e = wait_on(&reserve->waiters, until);
 	reserve->waiting--;
+	wake_all(&reserve->arena->returning);
 	return e;
 }
 

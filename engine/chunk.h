@@ -36,11 +36,17 @@ struct arena_counts arena_counts(const struct arena *);
 enum err reserve_open(struct arena *, unsigned chunks, nsec until, struct reserve **) MUST_CHECK;
 /* The same, and when they are all in use a *loan* of as many as make it `chunks_most`, as soon as
  * the arena has so many that nobody reserved; first come, first served. It ends when no more than
- * `chunks` are in use. Whoever has one needs nobody else to come to the end of its message, so
- * loans come back; an arena needs room for all reserves and one loan. */
+ * `chunks` are in use, to which reserve_return_loan() brings it. Whoever has one needs nobody else
+ * to come to the end of its message, so loans come back; an arena needs room for all reserves and
+ * one loan. */
 enum err reserve_open_lending(struct arena *, unsigned chunks, unsigned chunks_most, nsec until,
 			      struct reserve **) MUST_CHECK;
 void reserve_close(struct reserve **); /* every chunk must be home */
+/* Before one begins what may need many chunks: while others wait for what is lent to this reserve,
+ * let its chunks come home and the loan with them. At `until` it goes on all the same, so nothing
+ * is lost where they do not come. The caller may hold chunks, but less than the reserve's own; who
+ * uses the others must get on without the caller. OK | ERR_FIBER_CANCELED. */
+enum err reserve_return_loan(struct reserve *, nsec until) MUST_CHECK;
 
 /* One empty chunk with one reference; suspends until one of this reserve's comes home. */
 enum err chunk_wait(struct reserve *, nsec until, struct chunk **) MUST_CHECK;

@@ -38,6 +38,10 @@ enum {
 	RECV_BUFFERS_HELD_MAX = 64,
 	/* Where many connections share them, each at least so many. */
 	RECV_BUFFERS_HELD_MIN = 4,
+	/* Where many workers share what is promised, a ring begins with at least so many. */
+	RECV_BUFFERS_LEAST = 64,
+	/* And gets so many more when its receivers starve. */
+	RECV_BUFFERS_GROWTH = 16,
 
 	RING_ENTRIES = 256,
 	RING_COMPLETIONS = 4096,
@@ -69,6 +73,7 @@ enum {
 	 * most one object being filled, those that wait to be sealed, and a spare pair. */
 	WRITE_BYTES = 256 * 1024,
 	WRITE_BYTES_OF_MANY = 64 * 1024,
+	WRITE_BYTES_LEAST = 32 * 1024,
 	WRITE_BUFFERS = 2,
 
 	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it

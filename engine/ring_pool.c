@@ -7,10 +7,9 @@
 #include <sys/mman.h>
 
 enum {
-	/* Address space for buffers, of which RECV_BUFFERS_COUNT are used unless receivers starve:
-	 * 256 receivers may each sit on all the buffers they are allowed to hold. */
+	/* Address space for buffers, of which the budget's recv_buffers are used unless receivers
+	 * starve: 256 receivers may each sit on all the buffers they are allowed to hold. */
 	POOL_BUFFERS_MAX = 256 * RECV_BUFFERS_HELD_MAX,
-	POOL_GROWTH = 16,
 	PAGE_BYTES = 4096,
 	HUGE_PAGE_BYTES = 2 * 1024 * 1024,
 	SLOT_MASK = RECV_BUFFERS_COUNT - 1,
@@ -112,7 +111,7 @@ static void use_more(struct ring_pool *pool, unsigned count)
 
 void ring_pool_grow(struct ring_pool *pool)
 {
-	use_more(pool, POOL_GROWTH);
+	use_more(pool, RECV_BUFFERS_GROWTH);
 }
 
 enum err ring_pool_open(struct ring_pool *pool)
@@ -141,8 +140,8 @@ enum err ring_pool_open(struct ring_pool *pool)
 enum err ring_pool_fill(struct ring_pool *pool)
 {
 	/* A first touch in 4 KiB pages costs more than decrypting (LIMITS.md); advice only. */
-	(void)madvise(pool->at, (size_t)RECV_BUFFERS_COUNT * RECV_BUFFER_BYTES, MADV_HUGEPAGE);
-	use_more(pool, RECV_BUFFERS_COUNT);
+	(void)madvise(pool->at, (size_t)budget()->recv_buffers * RECV_BUFFER_BYTES, MADV_HUGEPAGE);
+	use_more(pool, budget()->recv_buffers);
 	if (pool->used == 0)
 		return RAISE_ERRNO(ERR_MEMORY_EXHAUSTED, errno, "mapping the receive buffers");
 	return OK;

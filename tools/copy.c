@@ -397,6 +397,8 @@ static int say_end(const struct report *report)
 static void set_budget(const struct copy *copy)
 {
 	const struct copy_options *options = &copy->options;
+	/* Indexes are compressed even where packs are not. */
+	int level = (int)max_u64(options->zstd, 1);
 
 	budget_set(&(struct budget_shape){
 		.workers = 1,
@@ -404,9 +406,8 @@ static void set_budget(const struct copy *copy)
 		.connections = (unsigned)options->connections,
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
-		/* Indexes are compressed even where packs are not. */
-		.compressor_bytes = zstd_stage_context_bytes(options->zstd ? (int)options->zstd : 1,
-							     FRAME_BYTES),
+		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
+		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 	});
 }
 
@@ -425,7 +426,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	if (copy->options.dry_run && (e = make_scratch(copy)))
 		return hint_fail("copy", e);
 	set_budget(copy);
-	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget()->arena_chunks },
+	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget_arena_chunks() },
 			   copy_fiber, copy)))
 		return hint_fail("copy", e);
 	return say_end(&copy->report);

@@ -172,7 +172,8 @@ static void fit_open_files(struct batch_limits *limits)
 
 static void set_budget(const struct run *run, const struct batch_limits *limits)
 {
-	unsigned level = run->job->options.zstd_level;
+	/* Indexes are compressed even where packs are not. */
+	int level = (int)max_u64(run->job->options.zstd_level, 1);
 
 	budget_set(&(struct budget_shape){
 		.workers = run->workers_count,
@@ -181,9 +182,27 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
-		/* Indexes are compressed even where packs are not. */
-		.compressor_bytes = zstd_stage_context_bytes(level ? (int)level : 1, FRAME_BYTES),
+		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
+		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 	});
+}
+
+/* Memory: what a worker needs beside its connections does not shrink with their number. */
+static void fit_memory(struct run *run, const struct batch_limits *limits)
+{
+	unsigned planned = run->workers_count;
+
+	set_budget(run, limits);
+	while (!budget_is_kept() && run->workers_count > 1) {
+		run->workers_count--;
+		set_budget(run, limits);
+	}
+	if (run->workers_count < planned)
+		fprintf(stderr,
+			"mailhaul: run: the memory of %u connections at once is too little for %u "
+			"workers: going on with %u; raise limits.connections and limits.mailboxes "
+			"for more\n",
+			limits->connections, planned, run->workers_count);
 }
 
 static enum err plan_batch(struct run *run)
@@ -207,12 +226,14 @@ static enum err plan_batch(struct run *run)
 		entry_of(run, i, &entry);
 		run->connections_most = (unsigned)max_u64(run->connections_most, entry.connections);
 	}
+	run->connections_most = (unsigned)min_u64(run->connections_most, limits.connections);
 	limits.connections = (unsigned)min_u64(limits.connections,
 					       (uint64_t)limits.mailboxes * run->connections_most);
 	fit_open_files(&limits);
+	run->workers_count = (unsigned)min_u64(run->workers_count, limits.mailboxes);
+	fit_memory(run, &limits);
 	run->mailboxes_per_worker =
 		(limits.mailboxes + run->workers_count - 1) / run->workers_count;
-	set_budget(run, &limits);
 	return batch_open(count, entry_of, run, &limits, &run->batch);
 }
 

@@ -36,7 +36,7 @@ struct run_worker {
 	bool started;
 	struct ledger *ledger;	       /* its own front */
 	struct run_mailbox *mailboxes; /* at work; only this thread looks at it */
-	unsigned mailboxes_count;
+	unsigned mailboxes_count, connections; /* under way, and granted to them */
 	struct wait_queue changed; /* one has ended */
 	bool bound;
 	char not_bound[TOPOLOGY_WHY_BYTES];

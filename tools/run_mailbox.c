@@ -106,8 +106,8 @@ static enum err haul(struct run_mailbox *mailbox)
 		.ledger = mailbox->worker->ledger,
 		.digest = mailbox->digest,
 		.connections = mailbox->connections,
-		.chunks = budget()->chunks,
-		.chunks_most = budget()->chunks_most,
+		.chunks = budget_lane_chunks(mailbox->connections),
+		.chunks_most = budget_lane_chunks_most(mailbox->connections),
 		.pace = run->pace,
 		.backoff_is_elsewhere = true,
 		.flags_never = run->job->options.flags_never,
@@ -235,6 +235,7 @@ static void leave_worker(struct run_mailbox *mailbox)
 		at = &(*at)->next;
 	*at = mailbox->next;
 	mailbox->worker->mailboxes_count--;
+	mailbox->worker->connections -= mailbox->connections;
 	wake_all(&mailbox->worker->changed);
 }
 
@@ -272,6 +273,7 @@ enum err run_mailbox_begin(struct run_worker *worker, struct group *group, size_
 	mailbox->next = worker->mailboxes;
 	worker->mailboxes = mailbox;
 	worker->mailboxes_count++;
+	worker->connections += connections;
 	if ((e = group_spawn(group, "mailbox", FIBER_STACK_LARGE, mailbox_fiber, mailbox))) {
 		leave_worker(mailbox);
 		mailbox_close(&mailbox);

@@ -15,7 +15,8 @@
 
 static bool has_room(const struct run_worker *worker)
 {
-	return worker->mailboxes_count < worker->run->mailboxes_per_worker;
+	return worker->mailboxes_count < worker->run->mailboxes_per_worker &&
+	       worker->connections < budget_worker_connections();
 }
 
 /* Take all that may begin. */
@@ -101,7 +102,7 @@ void *run_worker_main(void *argument)
 	struct run_worker *worker = argument;
 	struct run *run = worker->run;
 	const struct shard_config config = {
-		.arena_chunks = budget()->arena_chunks,
+		.arena_chunks = budget_arena_chunks(),
 	};
 	enum err e;
 

@@ -12,6 +12,9 @@ enum {
 /* Chunks come home when the sink has stored what is in them. That may take a while; a sink that
  * needs longer than this for a few messages has deadlines of its own long before. */
 #define CHUNK_PATIENCE (3600 * NSEC_SECOND)
+/* For a loan to be given back others may have to come to the end of a large body; with one that
+ * takes longer the rest goes on meanwhile. */
+#define LOAN_PATIENCE (60 * NSEC_SECOND)
 
 static enum err body_pull(struct stream *, struct iolist *);
 static void body_close(struct stream *);
@@ -37,6 +40,7 @@ void imap_body_begin(struct imap_body *body, uint64_t bytes)
 	MAGIC_CHECK(body, BODY_MAGIC);
 	must(body->left == 0 && body->staged.count == 0); /* the one before was drained */
 	body->left = bytes;
+	body->is_fresh = true;
 	body->failed = OK;
 }
 
@@ -75,6 +79,12 @@ static enum err read_span(struct imap_body *body, struct iolist *out)
 	size_t got;
 	enum err e;
 
+	/* Between two messages a lane can go back to its own chunks: what is read is on its way to
+	 * the sink, and other conversations finish what they began with the loan. In the middle of
+	 * one it could not, or two conversations might wait for each other's chunks. */
+	if (body->is_fresh && (e = reserve_return_loan(body->reserve, clock_after(LOAN_PATIENCE))))
+		return e;
+	body->is_fresh = false;
 	if ((e = find_room(body, body->left, &offset, &room)))
 		return e;
 	length = (uint32_t)min_u64(room, body->left);

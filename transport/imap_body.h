@@ -15,6 +15,7 @@ struct imap_body {
 	struct chunk *chunk;  /* being shared by bodies one after another; NULL: none */
 	uint64_t left;	      /* of the literal */
 	struct iolist staged; /* read already, handed over by the first pull */
+	bool is_fresh;	      /* nothing of the body was read */
 	bool is_open;	      /* between open and close */
 	enum err failed;      /* what ended it early; said again and again */
 	/* Called when the last byte was read; its error is the stream's end. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "crypto/zstd_stage.h"
+#include "engine/budget.h"
 #include "engine/fiber.h"
 
 enum { PLAIN_PIECE_BYTES = 2 * NDJSON_LINE_BYTES_MAX };
@@ -157,21 +158,22 @@ enum err ndjson_next(struct ndjson *reader, struct text *line)
 
 /* ---- writing ---- */
 
-/* As many whole lines as fit a frame. */
+/* As many whole lines as fit a frame: none longer than a batch's, or the compressor's context would
+ * be. */
 static size_t frame_of_lines(struct text lines)
 {
 	const char *end;
 
-	if (lines.bytes <= ZSTD_FRAME_BYTES_MAX)
+	if (lines.bytes <= budget()->frame_bytes)
 		return lines.bytes;
-	end = memrchr(lines.at, '\n', ZSTD_FRAME_BYTES_MAX);
+	end = memrchr(lines.at, '\n', budget()->frame_bytes);
 	must(end != NULL);
 	return (size_t)(end - lines.at) + 1;
 }
 
 enum err ndjson_compress(struct zstd_stage *zstd, struct text lines, struct buffer *to)
 {
-	size_t room = zstd_stage_bound(min_u64(lines.bytes, ZSTD_FRAME_BYTES_MAX)), take, frame;
+	size_t room = zstd_stage_bound(min_u64(lines.bytes, budget()->frame_bytes)), take, frame;
 	char *piece = malloc(room);
 	enum err e = piece ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "compressing an index");
 

@@ -4,6 +4,7 @@
 #include <glob.h>
 
 #include "crypto/zstd_stage.h"
+#include "engine/budget.h"
 #include "tests/unit/archive_help.h"
 #include "transport/ndjson.h"
 
@@ -209,6 +210,18 @@ TEST_FIBER(damage_is_told_message_by_message)
 
 /* ---- lies ---- */
 
+/* One frame, as long as they come: ours are shorter, but readers bear a MiB. */
+static void add_frame(struct zstd_stage *zstd, const char *lines, size_t n, struct buffer *to)
+{
+	size_t room = zstd_stage_bound(n), stored = 0;
+	char *frame = malloc(room);
+
+	must(frame != NULL);
+	CHECK_OK(zstd_stage_frame(zstd, lines, n, frame, room, &stored));
+	buffer_add(to, frame, stored);
+	free(frame);
+}
+
 /* Put another index in place: `head_end` bytes of the true header line, then `lines`. */
 static void forge_index(const char *lines, size_t n)
 {
@@ -231,7 +244,7 @@ static void forge_index(const char *lines, size_t n)
 	CHECK_OK(zstd_stage_open(1, &zstd));
 	CHECK_OK(ndjson_compress(zstd, head, &forged));
 	if (n > 0)
-		CHECK_OK(ndjson_compress(zstd, (struct text){ lines, n }, &forged));
+		add_frame(zstd, lines, n, &forged);
 	spill(path, forged.at, forged.bytes);
 	zstd_stage_close(&zstd);
 	ndjson_close(&reader);
@@ -247,6 +260,28 @@ static void forge_index(const char *lines, size_t n)
 	"\"flags\":\"\","                                                                          \
 	"\"keywords\":\"\",\"kind\":\"plain\",\"member\":\"x\",\"offset\":" offset                 \
 	",\"body\":" body "}\n"
+
+/* What a compressor's context takes grows with the frame. */
+TEST_FIBER(a_long_index_needs_no_larger_compressor_than_messages_do)
+{
+	enum { LEVEL = 7, LINES = 20000 };
+	static const char line[] = "{\"a line\":\"of an index that has many of them\"}\n";
+	uint64_t before = budget_high(BUDGET_COMPRESSORS);
+	struct buffer lines = { 0 }, compressed = { 0 };
+	struct zstd_stage *zstd = NULL;
+
+	for (int i = 0; i < LINES; i++)
+		buffer_add(&lines, line, sizeof line - 1);
+	REQUIRE(lines.bytes > 3 * FRAME_BYTES && CHECK_OK(zstd_stage_open(LEVEL, &zstd)));
+	CHECK_OK(ndjson_compress(zstd, (struct text){ lines.at, lines.bytes }, &compressed));
+	CHECK(compressed.bytes > 0 && compressed.bytes < lines.bytes / 2);
+	CHECK(budget_high(BUDGET_COMPRESSORS) > before);
+	CHECK(budget_high(BUDGET_COMPRESSORS) - before <=
+	      zstd_stage_context_bytes(LEVEL, FRAME_BYTES));
+	zstd_stage_close(&zstd);
+	buffer_free(&lines);
+	buffer_free(&compressed);
+}
 
 TEST_FIBER(an_index_that_lies_is_damage)
 {

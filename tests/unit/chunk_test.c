@@ -377,3 +377,174 @@ TEST_FIBER(a_lane_whose_own_chunk_comes_home_needs_no_loan_and_blocks_none)
 	reserve_close(&other);
 	arena_close(&arena);
 }
+
+/* A lane whose sink takes a chunk at a time, and whose source is always faster. */
+enum { MESSAGES = 20, MESSAGE_CHUNKS = 8, SHARE = 4, WITH_LOAN = 16 };
+struct slow_lane {
+	struct arena *arena;
+	struct reserve *reserve;
+	unsigned readers; /* conversations that are not at their end */
+	bool keeps_loan;
+	unsigned messages; /* read so far */
+	struct chunk *stored[WITH_LOAN];
+	unsigned first, count;
+	struct wait_queue changed;
+};
+
+static enum err read_message(struct slow_lane *lane)
+{
+	struct chunk *chunks[MESSAGE_CHUNKS];
+	unsigned n = 0;
+	enum err e = OK;
+
+	if (!lane->keeps_loan && (e = reserve_return_loan(lane->reserve, LATER)))
+		return e;
+	while (n < MESSAGE_CHUNKS && (e = chunk_wait(lane->reserve, LATER, &chunks[n])) == OK)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		lane->stored[(lane->first + lane->count++) % WITH_LOAN] = chunks[i];
+	wake_all(&lane->changed);
+	lane->messages++;
+	return e;
+}
+
+static enum err read_messages(void *argument)
+{
+	struct slow_lane *lane = argument;
+	enum err e = OK;
+
+	while (e == OK && lane->messages < MESSAGES)
+		e = read_message(lane);
+	lane->readers--;
+	wake_all(&lane->changed);
+	return e;
+}
+
+static enum err store_slowly(void *argument)
+{
+	struct slow_lane *lane = argument;
+	enum err e = OK;
+
+	while (e == OK && (lane->count || lane->readers)) {
+		if (lane->count == 0) {
+			e = wait_on(&lane->changed, LATER);
+			continue;
+		}
+		for (unsigned i = 0; i < 10 && e == OK; i++)
+			e = fiber_yield();
+		chunk_unref(&lane->stored[lane->first]);
+		lane->first = (lane->first + 1) % WITH_LOAN;
+		lane->count--;
+	}
+	return e;
+}
+
+static void begin_slow_lane(struct slow_lane *lane, struct group *group)
+{
+	unsigned readers = lane->readers;
+
+	CHECK_OK(reserve_open_lending(lane->arena, SHARE, WITH_LOAN, LATER, &lane->reserve));
+	CHECK_OK(group_spawn(group, "store", FIBER_STACK_SMALL, store_slowly, lane));
+	for (unsigned i = 0; i < readers; i++)
+		CHECK_OK(group_spawn(group, "read", FIBER_STACK_SMALL, read_messages, lane));
+}
+
+/* How many messages a slow lane had read when another one had its loan. */
+static unsigned read_before_the_other_has_its_loan(unsigned readers, bool keeps_loan)
+{
+	struct slow_lane slow = { .readers = readers, .keeps_loan = keeps_loan };
+	struct wait_queue end = { 0 };
+	struct needy other = { .wants = WITH_LOAN, .may_end = true, .end = &end };
+	struct group *group = group_open(), *others = group_open();
+	unsigned read = 0;
+
+	CHECK_OK(arena_open(2 * SHARE + (WITH_LOAN - SHARE), &slow.arena));
+	other.arena = slow.arena;
+	begin_slow_lane(&slow, group);
+	while (arena_counts(slow.arena).loans == 0)
+		CHECK_OK(fiber_yield());
+	CHECK_OK(group_spawn(others, "other", FIBER_STACK_SMALL, take_all, &other));
+	CHECK_OK(group_join(&others));
+	read = slow.messages;
+	CHECK_OK(group_join(&group));
+	CHECK(slow.messages >= MESSAGES);
+	reserve_close(&slow.reserve);
+	CHECK_EQ(arena_counts(slow.arena).reserved, 0);
+	arena_close(&slow.arena);
+	return read;
+}
+
+TEST_FIBER(a_lane_with_a_slow_sink_gives_its_loan_back_between_two_messages)
+{
+	CHECK(read_before_the_other_has_its_loan(1, false) <= MESSAGES / 3);
+	CHECK(read_before_the_other_has_its_loan(2, false) <= MESSAGES / 3);
+	/* Without asking it has more in use than its share until the last. */
+	CHECK(read_before_the_other_has_its_loan(1, true) >= MESSAGES);
+}
+
+/* Two slow lanes, and room for one loan: by turns. */
+TEST_FIBER(lanes_with_slow_sinks_take_turns_with_a_loan)
+{
+	struct slow_lane lanes[2];
+	struct group *group = group_open();
+	struct arena *arena = NULL;
+
+	REQUIRE(CHECK_OK(arena_open(2 * SHARE + (WITH_LOAN - SHARE), &arena)));
+	for (int i = 0; i < 2; i++) {
+		lanes[i] = (struct slow_lane){ .arena = arena, .readers = 1 + i };
+		begin_slow_lane(&lanes[i], group);
+	}
+	while (lanes[0].messages < MESSAGES / 2)
+		CHECK_OK(fiber_yield());
+	CHECK(lanes[1].messages > 2 && lanes[1].messages < MESSAGES);
+	CHECK_OK(group_join(&group));
+	CHECK(arena_counts(arena).loans >= MESSAGES / 2);
+	for (int i = 0; i < 2; i++)
+		reserve_close(&lanes[i].reserve);
+	arena_close(&arena);
+}
+
+static enum err return_loan(void *argument)
+{
+	return reserve_return_loan(argument, LATER);
+}
+
+TEST_FIBER(a_loan_that_cannot_be_returned_holds_up_nobody_for_ever)
+{
+	struct arena *arena = NULL;
+	struct reserve *mine = NULL, *theirs = NULL;
+	struct chunk *in_use[WITH_LOAN], *others[SHARE];
+	struct group *waiting = group_open(), *asking;
+
+	REQUIRE(CHECK_OK(arena_open(2 * SHARE + (WITH_LOAN - SHARE), &arena)));
+	CHECK_OK(reserve_open_lending(arena, SHARE, WITH_LOAN, LATER, &mine));
+	CHECK_OK(reserve_open_lending(arena, SHARE, WITH_LOAN, LATER, &theirs));
+	CHECK_OK(reserve_return_loan(mine, LATER)); /* it has none */
+	for (int i = 0; i < WITH_LOAN; i++)
+		REQUIRE(CHECK_OK(chunk_wait(mine, LATER, &in_use[i])));
+	CHECK_OK(reserve_return_loan(mine, LATER)); /* nobody wants it */
+	for (int i = 0; i < SHARE; i++)
+		REQUIRE(CHECK_OK(chunk_wait(theirs, LATER, &others[i])));
+	asking = group_open();
+	CHECK_OK(group_spawn(asking, "asks", FIBER_STACK_SMALL, wait_for_chunk, theirs));
+	CHECK_OK(fiber_yield());
+	CHECK_OK(reserve_return_loan(mine, clock_after(NSEC_MILLISECOND))); /* its time is up */
+	CHECK_OK(group_spawn(waiting, "canceled", FIBER_STACK_SMALL, return_loan, mine));
+	CHECK_OK(fiber_yield());
+	group_cancel(waiting);
+	CHECK_ERR(group_join(&waiting), ERR_FIBER_CANCELED);
+	waiting = group_open();
+	CHECK_OK(group_spawn(waiting, "returns", FIBER_STACK_SMALL, return_loan, mine));
+	CHECK_OK(fiber_yield());
+	group_cancel(asking); /* who asked has given up */
+	CHECK_ERR(group_join(&asking), ERR_FIBER_CANCELED);
+	CHECK_OK(group_join(&waiting));
+	CHECK_EQ(arena_counts(arena).loans, 1);
+	for (int i = 0; i < WITH_LOAN; i++)
+		chunk_unref(&in_use[i]);
+	for (int i = 0; i < SHARE; i++)
+		chunk_unref(&others[i]);
+	reserve_close(&mine);
+	reserve_close(&theirs);
+	arena_close(&arena);
+}

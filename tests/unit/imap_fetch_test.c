@@ -6,6 +6,7 @@
 
 #include "engine/bytes.h"
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "transport/imap_fetch.h"
 
 /* Everything a server may say, with every way to send a body. */
@@ -267,4 +268,90 @@ TEST_FIBER(large_messages_fill_whole_chunks_with_few_copies)
 	reserve_close(&reserve);
 	buffer_free(&text);
 	buffer_free(&body);
+}
+
+/* What a sink has of a message that was read with a loan, and somebody who waits for that loan. */
+struct lent {
+	struct iolist stored[4];
+	struct reserve *asking;
+	bool is_stored, is_lent;
+};
+
+static enum err store_at_last(void *argument)
+{
+	struct lent *lent = argument;
+
+	for (int i = 0; i < 50; i++)
+		CHECK_OK(fiber_yield());
+	lent->is_stored = true;
+	for (int i = 0; i < 4; i++)
+		iolist_release(&lent->stored[i]);
+	return OK;
+}
+
+static enum err ask_for_loan(void *argument)
+{
+	struct lent *lent = argument;
+	struct chunk *chunks[4] = { 0 };
+
+	for (int i = 0; i < 4; i++)
+		CHECK_OK(chunk_wait(lent->asking, clock_after(60 * NSEC_SECOND), &chunks[i]));
+	lent->is_lent = true;
+	for (int i = 0; i < 4; i++)
+		chunk_unref(&chunks[i]);
+	return OK;
+}
+
+TEST_FIBER(a_message_is_not_begun_with_a_loan_that_somebody_waits_for)
+{
+	struct buffer text = { 0 };
+	struct lent lent = { 0 };
+	struct iolist list = { .count = 0 };
+	struct memory memory;
+	struct imap_port port = { read_memory, &memory };
+	struct imap_wire *wire = NULL;
+	struct imap_fetch *fetch = NULL;
+	struct reserve *reserve = NULL;
+	struct arena *arena = NULL;
+	struct imap_event event;
+	struct group *group = group_open();
+
+	for (unsigned i = 1; i <= 2; i++)
+		buffer_addf(&text,
+			    "* %u FETCH (UID %u FLAGS () INTERNALDATE NIL BODY[] {200000}\r\n"
+			    "%0200000d)\r\n",
+			    i, i, 7);
+	memory = (struct memory){ text.at, text.bytes, 5000 };
+	CHECK_OK(arena_open(2 + 2 + 6, &arena));
+	CHECK_OK(reserve_open_lending(arena, 2, 8, clock_after(NSEC_SECOND), &reserve));
+	CHECK_OK(reserve_open_lending(arena, 2, 8, clock_after(NSEC_SECOND), &lent.asking));
+	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));
+	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
+	CHECK_OK(imap_fetch_next(fetch, &event));
+	REQUIRE(event.body);
+	for (int i = 0; i < 4; i++)
+		CHECK_OK(stream_pull(event.body, &lent.stored[i]));
+	CHECK_ERR(stream_pull(event.body, &list), ERR_STREAM_ENDED);
+	CHECK_EQ(arena_counts(arena).loans, 1);
+	CHECK_OK(group_spawn(group, "asks", FIBER_STACK_SMALL, ask_for_loan, &lent));
+	CHECK_OK(group_spawn(group, "stores", FIBER_STACK_SMALL, store_at_last, &lent));
+	for (int i = 0; i < 4; i++)
+		CHECK_OK(fiber_yield());
+	CHECK(!lent.is_lent && !lent.is_stored);
+	stream_close(&event.body);
+	CHECK_OK(imap_fetch_next(fetch, &event));
+	REQUIRE(event.body);
+	CHECK_OK(stream_pull(event.body, &list));
+	CHECK(lent.is_stored); /* it waited */
+	CHECK_OK(group_join(&group));
+	CHECK(lent.is_lent);
+	CHECK_EQ(iolist_bytes(&list), CHUNK_BYTES);
+	iolist_release(&list);
+	stream_close(&event.body);
+	imap_fetch_close(&fetch);
+	imap_wire_close(&wire);
+	reserve_close(&reserve);
+	reserve_close(&lent.asking);
+	arena_close(&arena);
+	buffer_free(&text);
 }
