@@ -1,5 +1,6 @@
 /* mailhaul verify: proves that an archive holds what it says, or names what it does not. */
 #include "tools/commands.h"
+#include "tools/damage.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -25,12 +26,7 @@ static void on_fault(void *context, const char *key, const char *what)
 		       terminal_text(shown_what, sizeof shown_what, what));
 		return;
 	}
-	json_object_begin(&verify->json, NULL);
-	json_text(&verify->json, "kind", "fault");
-	json_text(&verify->json, "key", key);
-	json_text(&verify->json, "what", what);
-	json_object_end(&verify->json);
-	json_line_end(&verify->json);
+	damage_json(&verify->json, key, what);
 }
 
 static void tell_totals(struct verify *verify)
