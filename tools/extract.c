@@ -8,6 +8,7 @@
 #include "engine/clock.h"
 #include "engine/io.h"
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/damage.h"
 #include "tools/extract_file.h"
 #include "tools/hints.h"
@@ -27,7 +28,7 @@ struct extract {
 	struct extract_options {
 		struct selection selection;
 		const char *to;
-		const char *maildir_names;
+		const char *maildir_names, *confine;
 		bool overwrite, maildir, json;
 	} options;
 	struct json_out json;
@@ -328,7 +329,13 @@ static int extract_run(struct extract *extract, const char *archive)
 		.command = "extract",
 		.json = extract->options.json ? &extract->json : NULL,
 	};
-	e = command_read_archive(archive, extract_archive, extract);
+	e = command_read_archive(&(struct command_reading){
+		.archive = archive,
+		.confine = extract->options.confine,
+		.extracts = true,
+		.work = extract_archive,
+		.context = extract,
+	});
 	if (e == OK || extract->messages)
 		tell(extract);
 	if (e)
@@ -385,6 +392,7 @@ static const struct opt options[] = {
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct extract_options, json),
 	  .help = "Print the totals as a JSON object, and one before it for each fault." },
+	CONFINEMENT_OFFLINE_OPTION(struct extract_options, confine),
 };
 
 static const struct opt_section sections[] = {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "tools/commands.h"
+#include "tools/confinement.h"
 #include "tools/damage.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
@@ -24,6 +25,7 @@ struct list {
 	struct list_options {
 		struct selection selection;
 		bool messages, changes, json;
+		const char *confine;
 	} options;
 	struct json_out json;
 	struct damage damage;
@@ -335,7 +337,12 @@ static int list_main(int count, char *const *words)
 			.command = "list",
 			.json = list->options.json ? &list->json : NULL,
 		};
-		e = command_read_archive(arguments.at[0], list_archive, list);
+		e = command_read_archive(&(struct command_reading){
+			.archive = arguments.at[0],
+			.confine = list->options.confine,
+			.work = list_archive,
+			.context = list,
+		});
 		if (e)
 			exit_code = hint_fail("list", e);
 		exit_code = damage_end(&list->damage, exit_code);
@@ -362,6 +369,7 @@ static const struct opt options[] = {
 	  OPT_STORES_FLAG(struct list_options, json),
 	  .help = "One JSON object per line, its \"kind\" being mailbox, folder, message, "
 		  "generation, change or fault." },
+	CONFINEMENT_OFFLINE_OPTION(struct list_options, confine),
 };
 
 static const struct opt_command usage = {
