@@ -251,13 +251,17 @@ static enum err mark_guess(struct archive *archive, struct archive_mailbox_mark 
 static enum err mark_read(struct archive *archive, struct archive_mailbox_mark *mark)
 {
 	char key[STORE_KEY_BYTES_MAX + 1];
+	struct err_note before;
 	enum err e = archive_mailbox_read(archive->store, archive->name, mark), guessed;
 
 	if (!archive_is_damage(e))
 		return e;
+	before = *err_note();
+	err_note_clear();
 	guessed = mark_guess(archive, mark);
 	if (guessed)
 		return guessed;
+	*err_note() = before;
 	if (e == ERR_DISK_ABSENT && !mark->name[0])
 		return e;
 	snprintf(key, sizeof key, "%.80s/mailbox.json", archive->name);

@@ -331,6 +331,10 @@ TEST_FIBER(a_mailbox_without_its_own_file_keeps_name_and_messages)
 	hurt("mkdir ../lost+found ../other");
 	read_all(NULL);
 	check_seen(1, 3, 0);
+	hurt("echo >mailbox.json; rm index/*; echo >packs/000000000001.tar.zst");
+	read_all(NULL);
+	check_seen(1, 0, 0);
+	check_told(0, "/mailbox.json", "does not parse");
 	world_end(&world);
 }
 
