@@ -203,6 +203,23 @@ TEST_FIBER(an_index_that_is_cut_or_gone_costs_no_message)
 	}
 }
 
+/* Page 0 of a process, which nobody has, reads as a bad sector does: EIO. */
+TEST_FIBER(a_file_that_the_disk_cannot_read_is_told_and_passed_over)
+{
+	static struct faults faults;
+	struct archive_check check;
+
+	REQUIRE(make(1, 2));
+	hurt("ln -sf /proc/self/mem index/000000000001.ndjson.zst");
+	read_all(NULL);
+	check_seen(1, 4, 0);
+	check_told(0, "index/000000000001", "Input/output error");
+	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
+	CHECK(strstr(faults.first_key, "index/000000000001") != NULL);
+	err_note_clear();
+	world_end(&world);
+}
+
 /* Between pack and index a run may be cut, and the next one writes it: nothing is damaged. */
 TEST_FIBER(an_index_that_no_manifest_lists_may_be_missing)
 {
