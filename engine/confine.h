@@ -16,9 +16,11 @@ enum confine_mode {
 };
 
 enum confine_role {
-	CONFINE_MAIN,	 /* starts threads, opens rings, writes reports, serves metrics */
-	CONFINE_OFFLOAD, /* files, SQLite, computing; asks the helper */
-	CONFINE_WORKER,	 /* turns a ring; makes connections through it */
+	CONFINE_MAIN,	   /* starts threads, opens rings, writes reports, serves metrics */
+	CONFINE_OFFLOAD,   /* files, SQLite, computing; asks the helper */
+	CONFINE_WORKER,	   /* turns a ring; makes connections through it */
+	CONFINE_EXTRACTOR, /* reads an archive, writes files through its ring; no sockets */
+	CONFINE_READER, /* reads an archive; opens nothing to write, writes to stdout and stderr */
 	CONFINE_ROLES
 };
 

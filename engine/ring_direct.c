@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/file.h>
@@ -20,6 +21,14 @@ static int direct_truncate(struct ring_op *op)
 static int direct_lock(struct ring_op *op)
 {
 	return flock(op->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
+}
+
+int ring_direct_open(const struct ring_op *op)
+{
+	int fd = op->verb == RING_LIST ? open(op->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+				       : open(op->path, op->flags, (mode_t)op->mode);
+
+	return fd >= 0 ? fd : -errno;
 }
 
 int ring_direct_list(struct ring_op *op, int fd)

@@ -11,6 +11,8 @@
 bool ring_direct_has(enum ring_verb verb);
 /* Does it. The result as in ring_op: >= 0, or -errno. */
 int ring_direct_do(struct ring_op *);
+/* RING_OPENAT, and the first half of RING_LIST, of a ring that may not open files itself. */
+int ring_direct_open(const struct ring_op *);
 /* The second half of RING_LIST: read the directory that the ring opened, and close it. */
 int ring_direct_list(struct ring_op *, int fd);
 

@@ -56,6 +56,7 @@ struct ring {
 	uint32_t magic;
 	struct io_uring uring;
 	bool uring_open, closing;
+	enum ring_use use;
 	struct ring_facts facts;
 	struct ring_counts counts;
 	unsigned operations, receivers;			/* in flight */
@@ -82,11 +83,30 @@ static struct op_scratch *scratch_of(struct ring_op *op)
  * ring what it may not do itself; therefore rings start disabled, are restricted
  * (io_uring_register, IORING_REGISTER_RESTRICTIONS; Linux 5.10), and are enabled by the thread they
  * belong to. What is refused completes with -EACCES. */
-static const uint8_t allowed_operations[] = {
-	IORING_OP_NOP,	    IORING_OP_OPENAT,	IORING_OP_CLOSE,     IORING_OP_READ,
-	IORING_OP_WRITE,    IORING_OP_FSYNC,	IORING_OP_FALLOCATE, IORING_OP_RENAMEAT,
-	IORING_OP_UNLINKAT, IORING_OP_MKDIRAT,	IORING_OP_STATX,     IORING_OP_CONNECT,
-	IORING_OP_SEND,	    IORING_OP_SHUTDOWN, IORING_OP_RECV,	     IORING_OP_ASYNC_CANCEL,
+enum {
+	COPIES = 1 << RING_TO_COPY,
+	EXTRACTS = 1 << RING_TO_EXTRACT,
+	READS = 1 << RING_TO_READ,
+};
+static const struct {
+	uint8_t operation, uses;
+} allowed_operations[] = {
+	{ IORING_OP_NOP, COPIES | EXTRACTS | READS },
+	{ IORING_OP_CLOSE, COPIES | EXTRACTS | READS },
+	{ IORING_OP_READ, COPIES | EXTRACTS | READS },
+	{ IORING_OP_STATX, COPIES | EXTRACTS | READS },
+	{ IORING_OP_ASYNC_CANCEL, COPIES | EXTRACTS | READS },
+	{ IORING_OP_OPENAT, COPIES | EXTRACTS },
+	{ IORING_OP_WRITE, COPIES | EXTRACTS },
+	{ IORING_OP_FSYNC, COPIES | EXTRACTS },
+	{ IORING_OP_RENAMEAT, COPIES | EXTRACTS },
+	{ IORING_OP_UNLINKAT, COPIES | EXTRACTS },
+	{ IORING_OP_MKDIRAT, COPIES | EXTRACTS },
+	{ IORING_OP_FALLOCATE, COPIES },
+	{ IORING_OP_CONNECT, COPIES },
+	{ IORING_OP_SEND, COPIES },
+	{ IORING_OP_SHUTDOWN, COPIES },
+	{ IORING_OP_RECV, COPIES },
 };
 
 static enum err uring_restrict(struct ring *ring)
@@ -97,14 +117,18 @@ static enum err uring_restrict(struct ring *ring)
 		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
 		  .register_op = IORING_UNREGISTER_RING_FDS },
 	};
+	unsigned count = 2;
 	int result;
 
 	for (size_t i = 0; i < ARRAY_COUNT(allowed_operations); i++)
-		rows[i + 2] = (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP,
-							     .sqe_op = allowed_operations[i] };
+		if (allowed_operations[i].uses & 1 << ring->use)
+			rows[count++] = (struct io_uring_restriction){
+				.opcode = IORING_RESTRICTION_SQE_OP,
+				.sqe_op = allowed_operations[i].operation,
+			};
 	/* liburing 2.3 declares calls for these two, and forgets to export them. */
 	result = io_uring_register((unsigned)ring->uring.ring_fd, IORING_REGISTER_RESTRICTIONS,
-				   rows, ARRAY_COUNT(rows));
+				   rows, count);
 	if (result == 0)
 		result = io_uring_register((unsigned)ring->uring.ring_fd,
 					   IORING_REGISTER_ENABLE_RINGS, NULL, 0);
@@ -216,6 +240,11 @@ static void wake_arm(struct ring *ring)
 
 enum err ring_open(struct ring **out)
 {
+	return ring_open_for(RING_TO_COPY, out);
+}
+
+enum err ring_open_for(enum ring_use use, struct ring **out)
+{
 	struct ring *ring = calloc(1, sizeof *ring);
 	enum err e;
 
@@ -223,6 +252,7 @@ enum err ring_open(struct ring **out)
 	if (!ring)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening io_uring");
 	ring->magic = RING_MAGIC;
+	ring->use = use;
 	ring->wake_fd = -1;
 	if ((e = uring_open(ring)) || (e = buffers_open(ring)) || (e = uring_restrict(ring)))
 		goto out;
@@ -324,6 +354,11 @@ static void prepare(struct io_uring_sqe *sqe, struct ring_op *op)
 	}
 }
 
+static bool opens_directly(const struct ring *ring, const struct ring_op *op)
+{
+	return ring->use == RING_TO_READ && (op->verb == RING_OPENAT || op->verb == RING_LIST);
+}
+
 void ring_submit(struct ring *ring, struct ring_op *op)
 {
 	struct io_uring_sqe *sqe;
@@ -335,8 +370,8 @@ void ring_submit(struct ring *ring, struct ring_op *op)
 	ring->operations++;
 	ring->counts.operations++;
 	sqe = next_sqe(ring);
-	if (ring_direct_has(op->verb)) {
-		op->result = ring_direct_do(op);
+	if (ring_direct_has(op->verb) || opens_directly(ring, op)) {
+		op->result = ring_direct_has(op->verb) ? ring_direct_do(op) : ring_direct_open(op);
 		io_uring_prep_nop(sqe); /* its completion brings the result to the next turn */
 	} else {
 		prepare(sqe, op);
@@ -527,10 +562,10 @@ static void op_completed(struct ring *ring, struct ring_op *op, int32_t result)
 
 	MAGIC_CHECK(op, OP_MAGIC);
 	must(ring->operations > 0);
-	if (!ring_direct_has(op->verb))
+	if (!ring_direct_has(op->verb) && !opens_directly(ring, op))
 		op->result = result;
-	if (op->verb == RING_LIST && result >= 0)
-		op->result = ring_direct_list(op, result);
+	if (op->verb == RING_LIST && op->result >= 0)
+		op->result = ring_direct_list(op, op->result);
 	if (op->verb == RING_STAT && op->result >= 0)
 		*op->stat = (struct ring_stat){
 			.size_bytes = statx->stx_size,

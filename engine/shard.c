@@ -89,7 +89,7 @@ enum err shard_run(const struct shard_config *config, fiber_main *main, void *ar
 	unsigned place;
 	enum err e;
 
-	if ((e = ring_open(&ring)))
+	if ((e = ring_open_for(config->ring_use, &ring)))
 		return e;
 	place = ring_publish(ring);
 	if ((e = arena_open(chunks, &arena)) == OK) {

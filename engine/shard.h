@@ -4,9 +4,11 @@
 #define MAILHAUL_SHARD_H
 
 #include "engine/fiber.h"
+#include "engine/ring.h"
 
 struct shard_config {
 	unsigned arena_chunks; /* 0: ARENA_CHUNKS_DEFAULT */
+	enum ring_use ring_use;
 };
 
 /* Open ring, scheduler and arena on this thread, run `main` as the first fiber (large stack) until

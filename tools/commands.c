@@ -7,6 +7,7 @@
 
 #include "engine/clock.h"
 #include "engine/shard.h"
+#include "tools/confinement.h"
 #include "tools/drivers.h"
 #include "tools/hints.h"
 #include "tools/url.h"
@@ -35,43 +36,47 @@ enum { READ_TIMEOUT_S = 60 };
 
 struct reading {
 	struct url url;
-	enum err (*work)(void *context, struct archive *);
-	void *context;
+	const struct command_reading *command;
 };
 
 static enum err read_in_fiber(void *argument)
 {
 	struct reading *reading = argument;
+	const struct command_reading *command = reading->command;
 	struct account account = url_account(&reading->url);
 	struct archive *archive = NULL;
 	nsec until = clock_after(READ_TIMEOUT_S * NSEC_SECOND);
 	enum err e;
 
+	confine_thread(command->extracts ? CONFINE_EXTRACTOR : CONFINE_READER);
 	account.io_timeout = account.connect_timeout = READ_TIMEOUT_S * NSEC_SECOND;
 	e = archive_open(drivers_store(account.scheme), &account, until, &archive);
 	if (e == OK)
-		e = reading->work(reading->context, archive);
+		e = command->work(command->context, archive);
 	archive_close(&archive);
 	return e;
 }
 
-enum err command_read_archive(const char *text, enum err (*work)(void *context, struct archive *),
-			      void *context)
+enum err command_read_archive(const struct command_reading *command)
 {
+	const struct shard_config config = {
+		.ring_use = command->extracts ? RING_TO_EXTRACT : RING_TO_READ,
+	};
 	struct reading *reading = calloc(1, sizeof *reading);
 	enum err e;
 
 	if (!reading)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the archive");
-	reading->work = work;
-	reading->context = context;
-	e = url_parse("ARCHIVE", text, "source-password-file", &reading->url);
+	reading->command = command;
+	e = url_parse("ARCHIVE", command->archive, "source-password-file", &reading->url);
 	if (e == OK && !drivers_store(reading->url.scheme))
 		e = RAISE(ERR_INPUT_USAGE,
 			  "ARCHIVE is %s://, and archives are read from file:///path",
 			  reading->url.scheme);
 	if (e == OK)
-		e = shard_run(&(struct shard_config){ 0 }, read_in_fiber, reading);
+		e = confinement_begin_offline(command->confine);
+	if (e == OK)
+		e = shard_run(&config, read_in_fiber, reading);
 	free(reading);
 	return e;
 }

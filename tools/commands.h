@@ -20,11 +20,17 @@ extern const char program_version[];
 bool command_parse(const struct opt_command *, int count, char *const *words, void *values,
 		   struct opt_words *, int *exit_code);
 
-/* What list, extract and verify have in common: open the archive that `text` names, in a shard of
- * its own, and let `work` read it. Suspends inside `work` only. */
+/* What list, extract and verify have in common: confine the process to reading, open an archive, in
+ * a shard of its own, and let `work` read it. Suspends inside `work` only. */
 struct archive;
-enum err command_read_archive(const char *text, enum err (*work)(void *context, struct archive *),
-			      void *context) MUST_CHECK;
+struct command_reading {
+	const char *archive; /* as given */
+	const char *confine; /* the value of --confine */
+	bool extracts;	     /* files are written, too */
+	enum err (*work)(void *context, struct archive *);
+	void *context;
+};
+enum err command_read_archive(const struct command_reading *) MUST_CHECK;
 
 /* Where the ledger lies when --state is not given: $XDG_STATE_HOME/mailhaul,
  * ~/.local/state/mailhaul. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "crypto/digest.h"
 #include "engine/offload.h"
 #include "tools/secret_ref_exec.h"
 #include "tools/units.h"
@@ -70,6 +71,28 @@ enum err confinement_begin(const struct job *job)
 		return e;
 	confine_process(mode);
 	return offload_prestart();
+}
+
+/* OpenSSL and libsodium read their surroundings when they are used first. */
+static enum err open_each_digest(void)
+{
+	static const char *const names[] = { "blake3", "blake2b-256", "sha-256" };
+	struct digest digest;
+	enum err e = OK;
+
+	for (size_t i = 0; i < ARRAY_COUNT(names) && !e; i++)
+		e = digest_of(digest_type(text_of(names[i])), "", 0, &digest);
+	return e;
+}
+
+enum err confinement_begin_offline(const char *name)
+{
+	enum err e;
+
+	if ((e = confinement_prepare(name)) || (e = open_each_digest()))
+		return e;
+	confine_process(mode);
+	return OK;
 }
 
 void confinement_end(void)

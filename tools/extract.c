@@ -8,6 +8,8 @@
 #include "engine/clock.h"
 #include "engine/io.h"
 #include "tools/commands.h"
+#include "tools/confinement.h"
+#include "tools/damage.h"
 #include "tools/extract_file.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
@@ -26,9 +28,11 @@ struct extract {
 	struct extract_options {
 		struct selection selection;
 		const char *to;
-		const char *maildir_names;
+		const char *maildir_names, *confine;
 		bool overwrite, maildir, json;
 	} options;
+	struct json_out json;
+	struct damage damage;
 	struct archive_mailbox mailbox;
 	struct archive_message message;
 	struct tap *digest; /* of the mailbox, for files that are there already */
@@ -187,7 +191,7 @@ static enum err extract_message(struct extract *extract, struct archive *archive
 
 	if (e == ERR_ARCHIVE_DAMAGED) { /* the others may be well */
 		extract->damaged++;
-		hint_fail("extract", e);
+		damage_tell_note(&extract->damage, extract->message.pack);
 		return OK;
 	}
 	if (e)
@@ -231,19 +235,6 @@ static enum err close_maildir(struct extract *extract, enum err e)
 	return e;
 }
 
-/* An index or an object of changes that is damaged is told; the others may be well. */
-static enum err next_message(struct extract *extract, struct archive *archive)
-{
-	enum err e;
-
-	while ((e = archive_message_next(archive, &extract->message)) == ERR_ARCHIVE_DAMAGED) {
-		extract->damaged++;
-		hint_fail("extract", e);
-		err_note_clear();
-	}
-	return e;
-}
-
 static enum err extract_mailbox(struct extract *extract, struct archive *archive)
 {
 	enum err e;
@@ -253,7 +244,7 @@ static enum err extract_mailbox(struct extract *extract, struct archive *archive
 	    (extract->options.maildir && (e = open_maildir(extract))))
 		return e;
 	e = take_boxes(extract, archive);
-	while (e == OK && (e = next_message(extract, archive)) == OK)
+	while (e == OK && (e = archive_message_next(archive, &extract->message)) == OK)
 		if (selection_has_message(&extract->options.selection, &extract->message))
 			e = extract_message(extract, archive);
 	return close_maildir(extract, e == ERR_PIPE_ENDED ? OK : e);
@@ -278,6 +269,7 @@ static enum err extract_archive(void *context, struct archive *archive)
 	const struct selection *selection = &extract->options.selection;
 	enum err e = selection_apply(selection, archive);
 
+	archive_on_damage(archive, damage_tell, &extract->damage);
 	if (e == OK)
 		e = extract_directory(extract->options.to, NULL);
 	while (e == OK && (e = archive_mailbox_next(archive, &extract->mailbox)) == OK)
@@ -286,15 +278,15 @@ static enum err extract_archive(void *context, struct archive *archive)
 	if (e != ERR_PIPE_ENDED)
 		return e;
 	if (!selection_is_all(selection) && !extract->messages && !extract->present &&
-	    !extract->damaged)
+	    !extract->damage.files)
 		return RAISE(ERR_ARCHIVE_NO_MATCH,
 			     "looking for what --mailbox, --folder and --uid say");
 	return make_durable(extract->options.to);
 }
 
-static void tell(const struct extract *extract)
+static void tell(struct extract *extract)
 {
-	struct json_out json = { .file = stdout };
+	struct json_out *json = &extract->json;
 	char bytes[UNITS_TEXT_BYTES];
 
 	if (!extract->options.json) {
@@ -308,16 +300,17 @@ static void tell(const struct extract *extract)
 			       units_plural(extract->keywords_dropped));
 		return;
 	}
-	json_object_begin(&json, NULL);
-	json_text(&json, "kind", "total");
-	json_text(&json, "to", extract->options.to);
-	json_number(&json, "messages", extract->messages);
-	json_number(&json, "bytes", extract->bytes);
-	json_number(&json, "present", extract->present);
-	json_number(&json, "damaged", extract->damaged);
-	json_number(&json, "keywords_dropped", extract->keywords_dropped);
-	json_object_end(&json);
-	json_line_end(&json);
+	json_object_begin(json, NULL);
+	json_text(json, "kind", "total");
+	json_text(json, "to", extract->options.to);
+	json_number(json, "messages", extract->messages);
+	json_number(json, "bytes", extract->bytes);
+	json_number(json, "present", extract->present);
+	json_number(json, "damaged", extract->damaged);
+	json_number(json, "faults", extract->damage.files);
+	json_number(json, "keywords_dropped", extract->keywords_dropped);
+	json_object_end(json);
+	json_line_end(json);
 }
 
 static int extract_run(struct extract *extract, const char *archive)
@@ -332,13 +325,22 @@ static int extract_run(struct extract *extract, const char *archive)
 			"extract",
 			RAISE(ERR_INPUT_USAGE,
 			      "--overwrite and --maildir: nothing in a Maildir is replaced"));
-	e = command_read_archive(archive, extract_archive, extract);
+	extract->damage = (struct damage){
+		.command = "extract",
+		.json = extract->options.json ? &extract->json : NULL,
+	};
+	e = command_read_archive(&(struct command_reading){
+		.archive = archive,
+		.confine = extract->options.confine,
+		.extracts = true,
+		.work = extract_archive,
+		.context = extract,
+	});
 	if (e == OK || extract->messages)
 		tell(extract);
 	if (e)
 		exit_code = hint_fail("extract", e);
-	else if (extract->damaged)
-		exit_code = EXIT_MISMATCH;
+	exit_code = damage_end(&extract->damage, exit_code);
 	return command_finish_output("extract", exit_code);
 }
 
@@ -350,6 +352,7 @@ static int extract_main(int count, char *const *words)
 
 	if (!extract)
 		return hint_fail("extract", RAISE(ERR_MEMORY_EXHAUSTED, "starting"));
+	extract->json.file = stdout;
 	if (command_parse(extract_command.usage, count, words, &extract->options, &arguments,
 			  &exit_code))
 		exit_code = extract_run(extract, arguments.at[0]);
@@ -388,7 +391,8 @@ static const struct opt options[] = {
 		  "code 73." },
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct extract_options, json),
-	  .help = "Print the totals as a JSON object." },
+	  .help = "Print the totals as a JSON object, and one before it for each fault." },
+	CONFINEMENT_OFFLINE_OPTION(struct extract_options, confine),
 };
 
 static const struct opt_section sections[] = {
@@ -410,7 +414,9 @@ static const struct opt_command usage = {
 	.summary = "write messages of an archive to files",
 	.about = "Write the messages of ARCHIVE (file:///path) to DIR/MAILBOX/FOLDER/UID.eml, byte "
 		 "for byte as they were at the source, dated as they were there. Each is compared "
-		 "with its digest. Running it again writes what is missing. A message that was "
+		 "with its digest. Running it again writes what is missing. What is damaged in the "
+		 "archive is named, with each message that cannot be had, all others are "
+		 "written, and the exit code is 121. A message that was "
 		 "renumbered since lies in its newest folder under its newest UID; one that "
 		 "vanished at the source is written, too, unless --present is given.\n",
 	.options = options,

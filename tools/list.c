@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "tools/commands.h"
+#include "tools/confinement.h"
+#include "tools/damage.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/list_changes.h"
@@ -23,8 +25,10 @@ struct list {
 	struct list_options {
 		struct selection selection;
 		bool messages, changes, json;
+		const char *confine;
 	} options;
 	struct json_out json;
+	struct damage damage;
 	struct archive_mailbox mailbox;
 	struct box box;
 	struct list_box *boxes;
@@ -297,6 +301,7 @@ static enum err list_archive(void *context, struct archive *archive)
 	struct list *list = context;
 	enum err e = selection_apply(&list->options.selection, archive);
 
+	archive_on_damage(archive, damage_tell, &list->damage);
 	if (e)
 		return e;
 	while (goes_on(e = archive_mailbox_next(archive, &list->mailbox))) {
@@ -308,7 +313,7 @@ static enum err list_archive(void *context, struct archive *archive)
 			return e;
 	}
 	if (e == ERR_PIPE_ENDED)
-		e = list->lines || selection_is_all(&list->options.selection)
+		e = list->lines || list->damage.files || selection_is_all(&list->options.selection)
 			    ? OK
 			    : RAISE(ERR_ARCHIVE_NO_MATCH,
 				    "looking for what --mailbox, --folder and --uid say");
@@ -328,9 +333,19 @@ static int list_main(int count, char *const *words)
 	if (command_parse(list_command.usage, count, words, &list->options, &arguments,
 			  &exit_code)) {
 		list->options.messages |= list->options.selection.number > 0;
-		e = command_read_archive(arguments.at[0], list_archive, list);
+		list->damage = (struct damage){
+			.command = "list",
+			.json = list->options.json ? &list->json : NULL,
+		};
+		e = command_read_archive(&(struct command_reading){
+			.archive = arguments.at[0],
+			.confine = list->options.confine,
+			.work = list_archive,
+			.context = list,
+		});
 		if (e)
 			exit_code = hint_fail("list", e);
+		exit_code = damage_end(&list->damage, exit_code);
 		exit_code = command_finish_output("list", exit_code);
 	}
 	forget_boxes(list);
@@ -353,7 +368,8 @@ static const struct opt options[] = {
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct list_options, json),
 	  .help = "One JSON object per line, its \"kind\" being mailbox, folder, message, "
-		  "generation or change." },
+		  "generation, change or fault." },
+	CONFINEMENT_OFFLINE_OPTION(struct list_options, confine),
 };
 
 static const struct opt_command usage = {
@@ -363,7 +379,8 @@ static const struct opt_command usage = {
 	.words_max = 1,
 	.summary = "show what an archive holds",
 	.about = "List the mailboxes of ARCHIVE (file:///path) with their folders. A copy may be "
-		 "going on meanwhile: what its last manifest says is shown. Messages are shown as "
+		 "going on meanwhile: what its last manifest says is shown. What is damaged is "
+		 "named, the rest is shown, and the exit code is 121. Messages are shown as "
 		 "the last run saw them: with their flags of then, in the folder and with the UID "
 		 "of then, and \"vanished\" where they were not at the source any more.\n",
 	.options = options,

@@ -1,5 +1,7 @@
 /* mailhaul verify: proves that an archive holds what it says, or names what it does not. */
 #include "tools/commands.h"
+#include "tools/confinement.h"
+#include "tools/damage.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
@@ -9,6 +11,7 @@
 struct verify {
 	struct verify_options {
 		bool json;
+		const char *confine;
 	} options;
 	struct json_out json;
 	struct archive_check check;
@@ -25,12 +28,7 @@ static void on_fault(void *context, const char *key, const char *what)
 		       terminal_text(shown_what, sizeof shown_what, what));
 		return;
 	}
-	json_object_begin(&verify->json, NULL);
-	json_text(&verify->json, "kind", "fault");
-	json_text(&verify->json, "key", key);
-	json_text(&verify->json, "what", what);
-	json_object_end(&verify->json);
-	json_line_end(&verify->json);
+	damage_json(&verify->json, key, what);
 }
 
 static void tell_totals(struct verify *verify)
@@ -86,7 +84,12 @@ static int verify_main(int count, char *const *words)
 	if (!command_parse(verify_command.usage, count, words, &verify.options, &arguments,
 			   &exit_code))
 		return exit_code;
-	if ((e = command_read_archive(arguments.at[0], verify_archive, &verify)))
+	if ((e = command_read_archive(&(struct command_reading){
+		     .archive = arguments.at[0],
+		     .confine = verify.options.confine,
+		     .work = verify_archive,
+		     .context = &verify,
+	     })))
 		exit_code = hint_fail("verify", e);
 	return command_finish_output("verify", exit_code);
 }
@@ -95,6 +98,7 @@ static const struct opt options[] = {
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct verify_options, json),
 	  .help = "One JSON object per fault and one with the totals, one per line." },
+	CONFINEMENT_OFFLINE_OPTION(struct verify_options, confine),
 };
 
 static const struct opt_command usage = {

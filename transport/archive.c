@@ -8,12 +8,14 @@
 #include "crypto/digest.h"
 #include "transport/archive_changes.h"
 #include "transport/archive_mark.h"
+#include "transport/archive_packs.h"
+#include "transport/index_read.h"
 #include "transport/manifest.h"
-#include "transport/pack_index.h"
 #include "transport/pack_read.h"
 
 struct archive {
 	struct store *store;
+	struct archive_faults faults;
 	struct buffer names; /* at the root */
 	const char *name;    /* the mailbox last returned */
 	struct archive_mailbox mailbox;
@@ -23,11 +25,12 @@ struct archive {
 	bool changes_loaded;
 	struct ndjson *boxes;
 	bool boxes_ended;
-	struct buffer indexes; /* names of its indexes */
-	const char *index_name;
-	struct ndjson *index;
-	char pack_key[STORE_KEY_BYTES_MAX + 1]; /* of `index` */
-	struct pack_read *pack;			/* the last one read from */
+	struct archive_packs packs;
+	uint64_t packs_met; /* of those that the manifest counts */
+	bool packs_ended;
+	struct index_read *index;
+	bool index_begun;
+	struct pack_read *pack; /* the last one read from */
 	struct tap *tap;
 	struct pack_line line;
 	struct manifest_line manifest_line;
@@ -38,16 +41,26 @@ struct store *archive_store(struct archive *archive)
 	return archive->store;
 }
 
+struct archive_faults *archive_faults(struct archive *archive)
+{
+	return &archive->faults;
+}
+
+void archive_on_damage(struct archive *archive, void (*tell)(void *, const char *, const char *),
+		       void *context)
+{
+	archive->faults.tell = tell;
+	archive->faults.context = context;
+}
+
 static void mailbox_leave(struct archive *archive)
 {
 	ndjson_close(&archive->boxes);
-	ndjson_close(&archive->index);
+	index_read_close(&archive->index);
 	pack_read_close(&archive->pack);
 	archive_changes_close(&archive->changes);
-	archive->changes_loaded = false;
-	buffer_reset(&archive->indexes);
-	archive->index_name = NULL;
-	archive->boxes_ended = false;
+	archive->changes_loaded = archive->boxes_ended = archive->packs_ended = false;
+	archive->packs_met = 0;
 	if (archive->tap)
 		archive->tap->type->close(&archive->tap);
 }
@@ -61,7 +74,7 @@ void archive_close(struct archive **archive_at)
 		return;
 	mailbox_leave(archive);
 	buffer_free(&archive->names);
-	buffer_free(&archive->indexes);
+	archive_packs_free(&archive->packs);
 	if (archive->store)
 		archive->store->type->close(&archive->store);
 	free(archive);
@@ -108,7 +121,7 @@ enum err archive_open(const struct store_driver *driver, const struct account *a
 
 static enum err forgive_damage(enum err e)
 {
-	if (e == ERR_ARCHIVE_DAMAGED || e == ERR_PIPE_ENDED) {
+	if (archive_is_damage(e) || e == ERR_PIPE_ENDED) {
 		err_note_clear();
 		return OK;
 	}
@@ -116,25 +129,33 @@ static enum err forgive_damage(enum err e)
 }
 
 /* The first line of an index; damage is found again, and told, where messages are read. */
-static enum err add_pack(struct archive *archive, const char *index_name)
+static enum err head_of_pack(struct archive *archive, uint64_t number, const char *index_name,
+			     struct pack_head *head)
+{
+	struct index_read *index = NULL;
+	enum err e = index_read_open(archive->store, archive->name, number, index_name, &index);
+
+	*head = (struct pack_head){ 0 };
+	if (!e)
+		e = index_read_head(index, head);
+	if (!e && !head->pack_bytes) /* the copy inside does not know */
+		e = archive->store->type->size(archive->store, index_read_pack(index),
+					       &head->pack_bytes);
+	index_read_close(&index);
+	return forgive_damage(e);
+}
+
+static enum err add_pack(struct archive *archive, uint64_t number, const char *index_name)
 {
 	struct archive_mailbox *mailbox = &archive->mailbox;
-	char key[STORE_KEY_BYTES_MAX + 1];
-	struct ndjson *lines = NULL;
 	struct pack_head head;
-	struct text line;
-	enum err e;
+	enum err e = head_of_pack(archive, number, index_name, &head);
 
-	snprintf(key, sizeof key, "%.80s/index/%.40s", mailbox->key, index_name);
-	if (!(e = ndjson_open(archive->store, key, &lines)) && !(e = ndjson_next(lines, &line)) &&
-	    pack_head_read(line, &head)) {
-		mailbox->packs++;
-		mailbox->messages += head.messages;
-		mailbox->bytes += head.bytes;
-		mailbox->stored_bytes += head.pack_bytes;
-	}
-	ndjson_close(&lines);
-	return forgive_damage(e);
+	mailbox->packs += head.pack[0] != '\0';
+	mailbox->messages += head.messages;
+	mailbox->bytes += head.bytes;
+	mailbox->stored_bytes += head.pack_bytes;
+	return e;
 }
 
 static enum err boxes_open(struct archive *archive)
@@ -173,41 +194,80 @@ static bool counts(const struct archive *archive, uint64_t number, uint64_t last
 
 static enum err find_manifest(struct archive *archive)
 {
-	const char *key = archive->mailbox.key;
+	enum err e = manifest_find(&archive->faults, archive->store, archive->mailbox.key,
+				   &archive->moment, &archive->manifest);
 
-	return is_as_of(archive) ? manifest_as_of(archive->store, key, archive->moment.generation,
-						  &archive->moment.date, &archive->manifest)
-				 : manifest_newest(archive->store, key, &archive->manifest);
+	if (e)
+		archive->manifest = (struct manifest_head){ 0 };
+	return forgive_damage(e);
 }
 
 static enum err take_totals(struct archive *archive)
 {
 	struct archive_mailbox *mailbox = &archive->mailbox;
 	struct manifest_head *manifest = &archive->manifest;
-	char prefix[STORE_KEY_BYTES_MAX + 1];
-	const char *name = NULL;
+	const char *name;
 	uint64_t number;
 	enum err e;
 
-	if ((e = forgive_damage(find_manifest(archive))))
+	if ((e = find_manifest(archive)))
 		return e;
 	mailbox->generation = manifest->generation;
 	mailbox->packs = manifest->packs;
 	mailbox->messages = manifest->messages;
 	mailbox->bytes = manifest->bytes;
 	mailbox->stored_bytes = manifest->stored_bytes;
-	snprintf(prefix, sizeof prefix, "%s/index", mailbox->key);
-	e = archive->store->type->list(archive->store, prefix, &archive->indexes);
-	while (!e && store_names_next(&archive->indexes, &name))
-		if (pack_number(name, &number) && number > manifest->last_pack &&
-		    !is_as_of(archive))
-			e = add_pack(archive, name);
+	e = archive_packs_list(&archive->packs, archive->store, mailbox->key);
+	while (!e && archive_packs_next(&archive->packs, &number, &name))
+		if (number > manifest->last_pack && !is_as_of(archive))
+			e = add_pack(archive, number, name);
+	archive_packs_rewind(&archive->packs);
 	return e ? e : boxes_count(archive);
 }
 
 void archive_as_of(struct archive *archive, const struct archive_moment *moment)
 {
 	archive->moment = *moment;
+}
+
+/* What the mailbox's own file says stands in each index, too. */
+static enum err mark_guess(struct archive *archive, struct archive_mailbox_mark *mark)
+{
+	struct archive_packs packs = { 0 };
+	struct pack_head head = { 0 };
+	const char *name;
+	uint64_t number;
+	enum err e = archive_packs_list(&packs, archive->store, archive->name);
+
+	while (!e && !head.mailbox[0] && archive_packs_next(&packs, &number, &name))
+		e = head_of_pack(archive, number, name, &head);
+	archive_packs_free(&packs);
+	snprintf(mark->name, sizeof mark->name, "%s", head.mailbox);
+	snprintf(mark->digest_name, sizeof mark->digest_name, "%s", head.digest_name);
+	return e;
+}
+
+/* ERR_DISK_ABSENT: this is no mailbox. */
+static enum err mark_read(struct archive *archive, struct archive_mailbox_mark *mark)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	struct err_note before;
+	enum err e = archive_mailbox_read(archive->store, archive->name, mark), guessed;
+
+	if (!archive_is_damage(e))
+		return e;
+	before = *err_note();
+	err_note_clear();
+	guessed = mark_guess(archive, mark);
+	if (guessed)
+		return guessed;
+	*err_note() = before;
+	if (e == ERR_DISK_ABSENT && !mark->name[0])
+		return e;
+	snprintf(key, sizeof key, "%.80s/mailbox.json", archive->name);
+	if ((e = archive_fault(&archive->faults, key, e)))
+		return e;
+	return mark->name[0] && digest_type(text_of(mark->digest_name)) ? OK : ERR_DISK_ABSENT;
 }
 
 static enum err mailbox_next(struct archive *archive)
@@ -225,7 +285,7 @@ static enum err mailbox_next(struct archive *archive)
 		if (!store_name_is_valid(text_of(archive->name)) ||
 		    strlen(archive->name) > ARCHIVE_MAILBOX_KEY_BYTES_MAX)
 			continue;
-		e = archive_mailbox_read(archive->store, archive->name, &mark);
+		e = mark_read(archive, &mark);
 	}
 	if (e)
 		return e;
@@ -250,22 +310,31 @@ enum err archive_mailbox_next(struct archive *archive, struct archive_mailbox *o
 
 /* ---- folders ---- */
 
+/* Behind the last one, or where the manifest cannot be read further. */
 static enum err boxes_end(struct archive *archive, enum err e)
 {
+	const bool whole = strcmp(archive->manifest_line.line, "end") == 0;
+	char key[STORE_KEY_BYTES_MAX + 1];
+
 	archive->boxes_ended = true;
+	if (archive->boxes && e == ERR_PIPE_ENDED && !whole)
+		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: it is cut short", ndjson_key(archive->boxes));
 	ndjson_close(&archive->boxes);
-	return e;
+	manifest_key(key, archive->mailbox.key, archive->manifest.generation);
+	e = archive_fault(&archive->faults, key, e);
+	return e ? e : ERR_PIPE_ENDED;
 }
 
 enum err archive_box_next(struct archive *archive, struct box *box)
 {
 	struct manifest_line *line = &archive->manifest_line;
 	struct text text;
-	enum err e = archive->boxes_ended ? ERR_PIPE_ENDED : OK;
+	enum err e;
 
 	must(archive->mailbox.key[0]);
-	if (!e && !archive->boxes)
-		e = boxes_open(archive);
+	if (archive->boxes_ended)
+		return ERR_PIPE_ENDED;
+	e = archive->boxes ? OK : boxes_open(archive);
 	while (!e && !(e = ndjson_next(archive->boxes, &text))) {
 		if (ndjson_lines(archive->boxes) == 1)
 			continue; /* the head */
@@ -283,37 +352,57 @@ enum err archive_box_next(struct archive *archive, struct box *box)
 
 /* ---- messages ---- */
 
-/* The next index: opened, its first line read and left behind. */
-static enum err index_open(struct archive *archive)
+/* Packs of which nothing is left have a gap in the numbers, as packs that were given up have. */
+static enum err packs_end(struct archive *archive)
 {
-	const struct archive_mailbox *mailbox = &archive->mailbox;
+	const uint64_t packs = archive->manifest.packs;
 	char key[STORE_KEY_BYTES_MAX + 1];
-	struct pack_head head;
-	struct text line;
+	enum err e;
+
+	if (archive->packs_ended || archive->packs_met >= packs || !archive->faults.tell)
+		return ERR_PIPE_ENDED;
+	archive->packs_ended = true;
+	snprintf(key, sizeof key, "%.80s/packs", archive->mailbox.key);
+	e = archive_fault(&archive->faults, key,
+			  RAISE(ERR_ARCHIVE_DAMAGED,
+				"the manifest counts %llu packs, %llu of them are gone, and so are "
+				"their indexes",
+				(unsigned long long)packs,
+				(unsigned long long)(packs - archive->packs_met)));
+	return e ? e : ERR_PIPE_ENDED;
+}
+
+/* The next pack's index. One that no manifest lists may be about to be written. */
+static enum err pack_enter(struct archive *archive)
+{
+	const uint64_t last = archive->manifest.last_pack;
+	char pack[STORE_KEY_BYTES_MAX + 1], key[STORE_KEY_BYTES_MAX + 1];
+	const char *name;
 	uint64_t number;
 	enum err e;
 
 	do {
-		if (!store_names_next(&archive->indexes, &archive->index_name))
-			return ERR_PIPE_ENDED;
-	} while (!pack_number(archive->index_name, &number) ||
-		 !counts(archive, number, archive->manifest.last_pack));
-	snprintf(key, sizeof key, "%.80s/index/%.40s", mailbox->key, archive->index_name);
-	if (!store_key_is_valid(text_of(key)))
-		return RAISE(ERR_ARCHIVE_DAMAGED, "%s does not belong there", key);
-	if ((e = ndjson_open(archive->store, key, &archive->index)))
+		if (!archive_packs_next(&archive->packs, &number, &name))
+			return packs_end(archive);
+	} while (!counts(archive, number, last));
+	archive->packs_met += number <= last;
+	archive->index_begun = false;
+	e = index_read_open(archive->store, archive->mailbox.key, number, name, &archive->index);
+	if (e || name || number > last)
 		return e;
-	e = ndjson_next(archive->index, &line);
-	if (e == ERR_PIPE_ENDED || (!e && !pack_head_read(line, &head)))
-		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", key);
-	if (e)
-		return e;
-	pack_key(archive->pack_key, mailbox->key, number, true);
-	if (strcmp(head.pack, archive->pack_key) != 0)
-		pack_key(archive->pack_key, mailbox->key, number, false);
-	if (strcmp(head.pack, archive->pack_key) != 0)
-		return RAISE(ERR_ARCHIVE_DAMAGED, "%s is the index of another pack", key);
-	return OK;
+	pack_key(pack, archive->mailbox.key, number, true);
+	pack_index_key(key, pack);
+	return archive_fault(&archive->faults, key, ERR_DISK_ABSENT);
+}
+
+/* Its first line was read: is there a pack to it? Without this a list would be of what is gone. */
+static enum err pack_check(struct archive *archive)
+{
+	if (archive->index_begun || !archive->faults.tell)
+		return OK;
+	archive->index_begun = true;
+	return archive_fault(&archive->faults, index_read_pack(archive->index),
+			     index_read_check_pack(archive->index));
 }
 
 static void message_of(const struct archive *archive, struct archive_message *out)
@@ -322,7 +411,7 @@ static void message_of(const struct archive *archive, struct archive_message *ou
 
 	memset(out, 0, sizeof *out);
 	snprintf(out->box, sizeof out->box, "%s", line->box);
-	snprintf(out->pack, sizeof out->pack, "%s", archive->pack_key);
+	snprintf(out->pack, sizeof out->pack, "%s", index_read_pack(archive->index));
 	out->separator = line->separator[0];
 	out->no = line->no;
 	out->epoch = line->epoch;
@@ -335,42 +424,37 @@ static void message_of(const struct archive *archive, struct archive_message *ou
 
 static enum err changes_load(struct archive *archive)
 {
-	uint64_t last = is_as_of(archive) ? archive->manifest.last_changes : UINT64_MAX;
+	uint64_t listed = archive->manifest.last_changes;
 
 	if (archive->changes_loaded)
 		return OK;
 	archive->changes_loaded = true;
-	return archive_changes_open(archive->store, archive->mailbox.key, last, &archive->changes);
+	return archive_changes_open(archive->store, archive->mailbox.key,
+				    is_as_of(archive) ? listed : UINT64_MAX, listed,
+				    &archive->faults, &archive->changes);
 }
 
 enum err archive_message_next(struct archive *archive, struct archive_message *out)
 {
-	struct text line;
 	enum err e;
 
 	must(archive->mailbox.key[0]);
 	if ((e = changes_load(archive)))
 		return e;
 	for (;;) {
-		if (!archive->index && (e = index_open(archive)))
+		if (!archive->index && (e = pack_enter(archive)))
+			return e;
+		if (!(e = index_read_next(archive->index, &archive->line)))
 			break;
-		e = ndjson_next(archive->index, &line);
-		if (!e && !pack_line_read(line, &archive->line))
-			e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: line %llu does not parse",
-				  ndjson_key(archive->index),
-				  (unsigned long long)ndjson_lines(archive->index));
-		if (!e) {
-			message_of(archive, out);
-			if (archive->changes)
-				archive_changes_apply(archive->changes, out);
-			return OK;
-		}
-		if (e != ERR_PIPE_ENDED)
-			break;
-		ndjson_close(&archive->index);
+		if (e == ERR_PIPE_ENDED)
+			index_read_close(&archive->index);
+		else if ((e = archive_fault(&archive->faults, index_read_key(archive->index), e)))
+			return e;
 	}
-	ndjson_close(&archive->index);
-	return e;
+	message_of(archive, out);
+	if (archive->changes)
+		archive_changes_apply(archive->changes, out);
+	return pack_check(archive);
 }
 
 /* ---- one message ---- */
@@ -379,14 +463,18 @@ struct reading {
 	struct tap *tap;
 	enum err (*write)(void *context, const void *, size_t);
 	void *context;
+	bool write_failed; /* what is wrong is not the archive's */
 };
 
 static enum err read_piece(void *context, const void *from, size_t n)
 {
 	struct reading *reading = context;
+	enum err e;
 
 	reading->tap->type->update(reading->tap, from, n);
-	return reading->write(reading->context, from, n);
+	e = reading->write(reading->context, from, n);
+	reading->write_failed = e != OK;
+	return e;
 }
 
 static enum err pack_of(struct archive *archive, const char *key)
@@ -397,26 +485,39 @@ static enum err pack_of(struct archive *archive, const char *key)
 	return pack_read_open(archive->store, key, &archive->pack);
 }
 
-enum err archive_message_read(struct archive *archive, const struct archive_message *message,
-			      enum err (*write)(void *context, const void *, size_t), void *context)
+static enum err read_span(struct archive *archive, const struct archive_message *message,
+			  struct reading *reading)
 {
-	struct reading reading = { archive->tap, write, context };
 	struct digest digest;
-	char quoted[120];
 	enum err e;
 
-	must(archive->tap && store_key_is_valid(text_of(message->pack)));
 	if ((e = pack_of(archive, message->pack)))
 		return e;
 	archive->tap->type->begin(archive->tap);
 	if ((e = pack_read_span(archive->pack, message->body_offset, message->size_bytes,
-				read_piece, &reading)))
+				read_piece, reading)))
 		return e;
 	archive->tap->type->end(archive->tap, &digest);
-	if (memcmp(&digest, &message->digest, sizeof digest) != 0)
-		return RAISE(ERR_ARCHIVE_DAMAGED,
-			     "%s: message %llu of \"%s\" is not what was stored", message->pack,
-			     (unsigned long long)message->no,
-			     err_quote(quoted, sizeof quoted, text_of(message->box)));
-	return OK;
+	return memcmp(&digest, &message->digest, sizeof digest) == 0
+		       ? OK
+		       : RAISE(ERR_ARCHIVE_DAMAGED, "it is not what was stored");
+}
+
+enum err archive_message_read(struct archive *archive, const struct archive_message *message,
+			      enum err (*write)(void *context, const void *, size_t), void *context)
+{
+	struct reading reading = { archive->tap, write, context, false };
+	char quoted[120], what[ERR_NOTE_BYTES_MAX];
+	enum err e;
+
+	must(archive->tap && store_key_is_valid(text_of(message->pack)));
+	e = read_span(archive, message, &reading);
+	if (!archive_is_damage(e) || reading.write_failed)
+		return e;
+	snprintf(what, sizeof what, "%s",
+		 e == ERR_DISK_ABSENT ? "the pack is missing" : archive_fault_what(message->pack));
+	err_note_clear();
+	return RAISE(ERR_ARCHIVE_DAMAGED, "%s: message %llu of \"%s\": %s", message->pack,
+		     (unsigned long long)message->no,
+		     err_quote(quoted, sizeof quoted, text_of(message->box)), what);
 }

@@ -6,6 +6,7 @@
 #include "transport/store.h"
 
 struct archive;
+struct archive_faults;
 
 /* Open for reading; takes no lock, so a copy may be going on. ERR_ARCHIVE_FORMAT, ERR_DISK_ABSENT.
  */
@@ -32,12 +33,21 @@ struct archive_moment {
 };
 void archive_as_of(struct archive *, const struct archive_moment *);
 
+/* Whom to tell of objects that are damaged or missing: by key, once each, with what is wrong. The
+ * walks below then go on with what can be read and return no ERR_ARCHIVE_DAMAGED. Without it they
+ * do where an object is damaged, and the next call goes on. Before the first
+ * archive_mailbox_next(). */
+void archive_on_damage(struct archive *,
+		       void (*tell)(void *context, const char *key, const char *what),
+		       void *context);
+
 /* Folders of the mailbox last returned, from its newest manifest. */
 enum err archive_box_next(struct archive *, struct box *) MUST_CHECK;
 
 /* Messages of the mailbox last returned, pack by pack, as they are now: folder, number and flags by
- * the last change recorded. An index that is damaged is ERR_ARCHIVE_DAMAGED; the next call goes on
- * with the pack behind it. So are damaged changes, once, before the first message. */
+ * the last change recorded. An index that is damaged or missing is told; its lines then come from
+ * the copy inside the pack. So are damaged changes, before the first message, and a pack that is
+ * not there or not as long as it was. */
 struct archive_message {
 	char box[BOX_NAME_BYTES_MAX + 1];
 	char separator;
@@ -55,8 +65,8 @@ struct archive_message {
 enum err archive_message_next(struct archive *, struct archive_message *) MUST_CHECK;
 
 /* Hand the message's bytes to `write`, piece by piece, and compare the digest at the end
- * (ERR_ARCHIVE_DAMAGED: what was handed over is not what was stored). Reads only the frames it lies
- * in. */
+ * (ERR_ARCHIVE_DAMAGED: what was handed over is not what was stored, or it cannot be read; the note
+ * names message and pack). Reads only the frames it lies in. */
 enum err archive_message_read(struct archive *, const struct archive_message *,
 			      enum err (*write)(void *context, const void *, size_t),
 			      void *context) MUST_CHECK;
@@ -75,7 +85,8 @@ enum err archive_verify(struct archive *,
 			void (*fault)(void *context, const char *key, const char *what),
 			void *context, struct archive_check *) MUST_CHECK;
 
-/* What archive_verify.c works on. */
+/* What archive_verify.c and archive_history.c work on. */
 struct store *archive_store(struct archive *);
+struct archive_faults *archive_faults(struct archive *);
 
 #endif

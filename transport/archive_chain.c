@@ -246,8 +246,8 @@ static enum err check_changes(struct chain *chain, uint64_t last, bool indexes_s
 	/* What is damaged may be what is missed: told once is enough. */
 	if (e || !indexes_sound || chain->faults->check->faults != faults)
 		return e;
-	if ((e = archive_changes_open(chain->store, chain->mailbox_key, UINT64_MAX,
-				      &chain->changes)) ||
+	if ((e = archive_changes_open(chain->store, chain->mailbox_key, UINT64_MAX, 0,
+				      chain->faults, &chain->changes)) ||
 	    (e = each_name(chain, "index", 0, meet_index)))
 		return e;
 	return tell_unmet(chain);

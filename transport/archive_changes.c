@@ -173,48 +173,74 @@ static enum err object_load(struct archive_changes *changes, struct store *store
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-/* The first damage is what is told. */
-static enum err objects_load(struct archive_changes *changes, struct store *store,
-			     const char *mailbox_key, uint64_t last)
+/* What the loading of a mailbox's objects needs. */
+struct loading {
+	struct archive_changes *changes;
+	struct store *store;
+	const char *mailbox_key;
+	struct archive_faults *faults;
+	enum err damage; /* the first, where nobody is told */
+	struct err_note first;
+};
+
+static enum err object_is(struct loading *loading, uint64_t number, enum err e)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+
+	changes_key(key, loading->mailbox_key, number);
+	e = archive_fault(loading->faults, key, e);
+	if (e != ERR_ARCHIVE_DAMAGED)
+		return e;
+	if (!loading->damage)
+		loading->first = *err_note();
+	loading->damage = e;
+	err_note_clear();
+	return OK;
+}
+
+/* Numbers grow by one, so a gap is a loss; it is told by its first. */
+static enum err objects_load(struct loading *loading, uint64_t last, uint64_t listed)
 {
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
 	const char *name = NULL;
-	struct err_note first;
-	uint64_t number;
-	enum err e, damage = OK;
+	uint64_t number, next = 1;
+	enum err e;
 
-	snprintf(key, sizeof key, "%s/changes", mailbox_key);
-	e = store->type->list(store, key, &names);
+	snprintf(key, sizeof key, "%s/changes", loading->mailbox_key);
+	e = loading->store->type->list(loading->store, key, &names);
 	while (!e && store_names_next(&names, &name)) {
 		if (!pack_number(name, &number) || number > last)
 			continue;
-		changes_key(key, mailbox_key, number);
-		e = object_load(changes, store, key);
-		if (e == ERR_ARCHIVE_DAMAGED) {
-			if (!damage)
-				first = *err_note();
-			damage = e;
-			e = OK;
-		}
+		if (next < number && next <= listed)
+			e = object_is(loading, next, ERR_DISK_ABSENT);
+		next = number + 1;
+		changes_key(key, loading->mailbox_key, number);
+		if (!e)
+			e = object_is(loading, number,
+				      object_load(loading->changes, loading->store, key));
 	}
-	if (!e && damage)
-		*err_note() = first;
+	if (!e && next <= listed)
+		e = object_is(loading, next, ERR_DISK_ABSENT);
 	buffer_free(&names);
-	return e ? e : damage;
+	if (!e && loading->damage)
+		*err_note() = loading->first;
+	return e ? e : loading->damage;
 }
 
 enum err archive_changes_open(struct store *store, const char *mailbox_key, uint64_t last,
+			      uint64_t listed, struct archive_faults *faults,
 			      struct archive_changes **out)
 {
 	struct archive_changes *changes = calloc(1, sizeof *changes);
+	struct loading loading = { changes, store, mailbox_key, faults, OK, { 0 } };
 	enum err e;
 
 	*out = changes;
 	if (!changes)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading the changes of %s", mailbox_key);
 	if (!(e = digest_open(digest_type(text_of("blake3")), &changes->tap)))
-		e = objects_load(changes, store, mailbox_key, last);
+		e = objects_load(&loading, last, listed);
 	if (e && e != ERR_ARCHIVE_DAMAGED)
 		archive_changes_close(out);
 	return e;

@@ -5,14 +5,16 @@
 #ifndef MAILHAUL_ARCHIVE_CHANGES_H
 #define MAILHAUL_ARCHIVE_CHANGES_H
 
-#include "transport/archive.h"
+#include "transport/archive_faults.h"
 #include "transport/changes.h"
 
 struct archive_changes;
 
-/* Load the objects with numbers up to `last`. Where one is damaged, the rest is loaded all the
- * same and the error returned beside an object that can be used. */
+/* Load the objects with numbers up to `last`; those up to `listed` must be there. Each that is
+ * damaged or missing is told, and the rest loaded all the same; where there is nobody to tell, the
+ * first damage is returned beside an object that can be used. */
 enum err archive_changes_open(struct store *, const char *mailbox_key, uint64_t last,
+			      uint64_t listed, struct archive_faults *,
 			      struct archive_changes **) MUST_CHECK;
 void archive_changes_close(struct archive_changes **);
 

@@ -19,9 +19,11 @@ struct archive_generation {
 /* Of the mailbox as archive_mailbox_next() returned it, up to its generation. */
 enum err archive_history_open(struct archive *, const struct archive_mailbox *,
 			      struct archive_history **) MUST_CHECK;
-/* ERR_PIPE_ENDED behind the newest, ERR_ARCHIVE_DAMAGED. */
+/* ERR_PIPE_ENDED behind the newest. A manifest or an object of changes that is damaged is told
+ * (archive_on_damage()), and the others are read; with nobody to tell, ERR_ARCHIVE_DAMAGED, and the
+ * next call goes on. */
 enum err archive_history_next(struct archive_history *, struct archive_generation *) MUST_CHECK;
-/* The next change that the generation last returned lists; likewise. */
+/* The next change that the generation last returned lists; the same. */
 enum err archive_history_change(struct archive_history *, struct change_line *) MUST_CHECK;
 void archive_history_close(struct archive_history **);
 

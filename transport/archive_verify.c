@@ -7,6 +7,7 @@
 #include "crypto/digest.h"
 #include "transport/archive_chain.h"
 #include "transport/archive_mark.h"
+#include "transport/archive_packs.h"
 #include "transport/pack_index.h"
 #include "transport/pack_read.h"
 
@@ -418,6 +419,25 @@ static enum err taps_open(struct verify *verify)
 	return e;
 }
 
+/* What has none and no name is no mailbox. */
+static bool has_packs(struct verify *verify)
+{
+	struct archive_packs packs = { 0 };
+	const char *index;
+	uint64_t number;
+	bool any = archive_packs_list(&packs, verify->store, verify->mailbox_key) == OK &&
+		   archive_packs_next(&packs, &number, &index);
+
+	archive_packs_free(&packs);
+	return any;
+}
+
+static enum err forget_note(void)
+{
+	err_note_clear();
+	return OK;
+}
+
 static enum err check_mailbox(struct verify *verify, const char *name)
 {
 	struct archive_mailbox_mark mark;
@@ -429,18 +449,15 @@ static enum err check_mailbox(struct verify *verify, const char *name)
 		return OK;
 	snprintf(verify->mailbox_key, sizeof verify->mailbox_key, "%s", name);
 	e = archive_mailbox_read(verify->store, name, &mark);
-	if (e == ERR_DISK_ABSENT) { /* not a mailbox */
-		err_note_clear();
-		return OK;
-	}
 	snprintf(key, sizeof key, "%.80s/mailbox.json", name);
 	if (e)
-		return tell(verify, key, e);
+		return e != ERR_DISK_ABSENT || has_packs(verify) ? tell(verify, key, e)
+								 : forget_note();
 	verify->digest = digest_type(text_of(mark.digest_name));
 	if ((e = taps_open(verify)))
 		return e;
-	snprintf(key, sizeof key, "%.80s/manifest", name);
-	e = tell(verify, key, manifest_newest(verify->store, name, &verify->manifest));
+	e = manifest_find(&verify->faults, verify->store, name, &(struct archive_moment){ 0 },
+			  &verify->manifest);
 	if (!e && !(e = each_name(verify, "packs", check_pack_name)) &&
 	    !(e = each_name(verify, "index", check_index_name)))
 		e = archive_chain_check(&verify->faults, verify->store, name, verify->digest,

@@ -247,11 +247,15 @@ static enum err head_of(struct store *store, const char *mailbox_key, uint64_t g
 	if (e == ERR_PIPE_ENDED ||
 	    (!e && (!manifest_head_read(line, head) || head->generation != generation)))
 		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s: its first line does not parse", key);
+	if (e)
+		*head = (struct manifest_head){ .generation = generation };
 	ndjson_close(&lines);
 	return e;
 }
 
-static enum err number_of_newest(struct store *store, const char *mailbox_key, uint64_t *newest)
+/* The highest number below `limit` that there is; 0: none. */
+static enum err number_below(struct store *store, const char *mailbox_key, uint64_t limit,
+			     uint64_t *newest)
 {
 	char prefix[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
@@ -263,10 +267,15 @@ static enum err number_of_newest(struct store *store, const char *mailbox_key, u
 	snprintf(prefix, sizeof prefix, "%s/manifest", mailbox_key);
 	e = store->type->list(store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
-		if (pack_number(name, &number))
+		if (pack_number(name, &number) && number < limit)
 			*newest = max_u64(*newest, number);
 	buffer_free(&names);
 	return e;
+}
+
+static enum err number_of_newest(struct store *store, const char *mailbox_key, uint64_t *newest)
+{
+	return number_below(store, mailbox_key, UINT64_MAX, newest);
 }
 
 enum err manifest_newest(struct store *store, const char *mailbox_key, struct manifest_head *head)
@@ -298,6 +307,28 @@ enum err manifest_as_of(struct store *store, const char *mailbox_key, uint64_t g
 	while (!e && date->known && newest > 0 && is_later(head, date))
 		e = head_of(store, mailbox_key, --newest, head);
 	return e;
+}
+
+enum err manifest_find(struct archive_faults *faults, struct store *store, const char *mailbox_key,
+		       const struct archive_moment *moment, struct manifest_head *head)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	uint64_t generation = moment->generation;
+	enum err e;
+
+	for (;;) {
+		e = manifest_as_of(store, mailbox_key, generation, &moment->date, head);
+		if (!archive_is_damage(e) || head->generation == 0)
+			return e;
+		manifest_key(key, mailbox_key, head->generation);
+		if ((e = archive_fault(faults, key, e)) ||
+		    (e = number_below(store, mailbox_key, head->generation, &generation)))
+			return e;
+		if (generation == 0) {
+			*head = (struct manifest_head){ 0 };
+			return OK;
+		}
+	}
 }
 
 /* ---- the next generation ---- */

@@ -3,6 +3,7 @@
 #ifndef MAILHAUL_MANIFEST_H
 #define MAILHAUL_MANIFEST_H
 
+#include "transport/archive_faults.h"
 #include "transport/ndjson.h"
 
 /* The first line. generation 0: there is none yet. */
@@ -33,13 +34,17 @@ bool manifest_line_read(struct text line, struct manifest_line *) MUST_CHECK;
 void manifest_line_box(const struct manifest_line *, struct box *);
 
 void manifest_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t generation);
-/* The head of the newest generation. */
+/* The head of the newest generation. Where it is damaged, head->generation still says which. */
 enum err manifest_newest(struct store *, const char *mailbox_key,
 			 struct manifest_head *) MUST_CHECK;
 
 /* The same, of the newest one up to `generation` (not 0), or up to `date`. */
 enum err manifest_as_of(struct store *, const char *mailbox_key, uint64_t generation,
 			const struct mail_date *date, struct manifest_head *) MUST_CHECK;
+/* The newest one up to a moment (zeros: now) that can be read: each that cannot is told, and the
+ * one before it taken. */
+enum err manifest_find(struct archive_faults *, struct store *, const char *mailbox_key,
+		       const struct archive_moment *, struct manifest_head *) MUST_CHECK;
 
 /* Folders met in this run. Zero-initialised is valid and empty; release with manifest_boxes_free().
  */

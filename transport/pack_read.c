@@ -5,12 +5,17 @@
 #include <stdlib.h>
 
 #include "crypto/zstd_stage.h"
+#include "transport/tar.h"
 
 enum {
 	TABLE_HEAD_BYTES = 8,
 	TABLE_FOOT_BYTES = 9,
 	TABLE_ENTRY_BYTES = 8,
 	TABLE_PIECE_ENTRIES = 4096, /* of the table in memory: 32 KiB */
+	/* Behind the messages: 4 MiB of index lines, and sums of 8192 names (docs/FORMAT.md section
+	 * 3). A table that promises terabytes of tar is not followed further. */
+	SEARCH_BYTES_MAX = 48 * 1024 * 1024,
+	SEARCH_PIECE_BYTES = 256 * 1024,
 };
 
 /* Where a frame begins: in the file, in the tar, in the table. */
@@ -247,6 +252,85 @@ enum err pack_read_span(struct pack_read *pack, uint64_t offset, uint64_t length
 		return damaged(pack, "a message lies beyond its end");
 	return pack->compressed ? span_of_frames(pack, offset, length, write, context)
 				: span_of_file(pack, offset, length, write, context);
+}
+
+/* ---- a file behind the messages ---- */
+
+static enum err plain_length(struct pack_read *pack, uint64_t *bytes)
+{
+	uint32_t stored, plain;
+	enum err e;
+
+	*bytes = pack->stored_bytes;
+	if (!pack->compressed)
+		return OK;
+	for (pack->at = (struct place){ 0 }; pack->at.frame < pack->frames;
+	     step(pack, stored, plain))
+		if ((e = entry_get(pack, &stored, &plain)))
+			return e;
+	*bytes = pack->at.plain;
+	return OK;
+}
+
+static enum err add_piece(void *context, const void *from, size_t n)
+{
+	buffer_add(context, from, n);
+	return ((struct buffer *)context)->failed ? RAISE(ERR_MEMORY_EXHAUSTED, "reading a pack")
+						  : OK;
+}
+
+/* Where its bytes begin, if a header of the file is among these blocks, the last one counting. */
+static bool header_find(const struct buffer *blocks, const char *name, size_t *behind,
+			uint64_t *bytes)
+{
+	for (*behind = blocks->bytes; *behind >= TAR_BLOCK_BYTES; *behind -= TAR_BLOCK_BYTES)
+		if (tar_block_is(blocks->at + *behind - TAR_BLOCK_BYTES, name, bytes))
+			return true;
+	return false;
+}
+
+/* The nearest header to the end is the one meant: neither sums nor index hold a NUL, so none can be
+ * in them. Where a frame is damaged, its neighbours are looked at block by block. */
+static enum err file_find(struct pack_read *pack, const char *name, struct buffer *piece,
+			  uint64_t *begin, uint64_t *bytes)
+{
+	uint64_t step_bytes = SEARCH_PIECE_BYTES, end, lowest, from;
+	size_t behind;
+	enum err e = plain_length(pack, &end);
+
+	end -= end % TAR_BLOCK_BYTES;
+	lowest = end > SEARCH_BYTES_MAX ? end - SEARCH_BYTES_MAX : 0;
+	for (; !e && end > lowest; end = from) {
+		from = end - min_u64(step_bytes, end - lowest);
+		buffer_reset(piece);
+		e = pack_read_span(pack, from, end - from, add_piece, piece);
+		if (e == ERR_ARCHIVE_DAMAGED) {
+			err_note_clear();
+			e = OK;
+			from = step_bytes > TAR_BLOCK_BYTES ? end : from; /* once more */
+			step_bytes = TAR_BLOCK_BYTES;
+		} else if (!e && header_find(piece, name, &behind, bytes)) {
+			*begin = from + behind;
+			return OK;
+		} else if (from % SEARCH_PIECE_BYTES == 0) {
+			step_bytes = SEARCH_PIECE_BYTES;
+		}
+	}
+	return e ? e : damaged(pack, "it holds no index that can be read");
+}
+
+enum err pack_read_file(struct pack_read *pack, const char *name, size_t bytes_max,
+			struct buffer *to)
+{
+	struct buffer piece = { 0 };
+	uint64_t begin = 0, bytes = 0;
+	enum err e = file_find(pack, name, &piece, &begin, &bytes);
+
+	buffer_free(&piece);
+	buffer_reset(to);
+	if (!e && bytes > bytes_max)
+		e = damaged(pack, "it holds an index of an impossible length");
+	return e ? e : pack_read_span(pack, begin, bytes, add_piece, to);
 }
 
 /* ---- all of it ---- */

@@ -20,6 +20,11 @@ enum err pack_read_span(struct pack_read *, uint64_t offset, uint64_t length,
 			enum err (*write)(void *context, const void *, size_t),
 			void *context) MUST_CHECK;
 
+/* The last file of this name among those behind the messages, looked for from the end on: damage
+ * before it is passed over. At most bytes_max bytes of it. */
+enum err pack_read_file(struct pack_read *, const char *name, size_t bytes_max,
+			struct buffer *to) MUST_CHECK;
+
 /* All of it from the start: the next piece of the tar, borrowed until the next call on this object.
  * ERR_PIPE_ENDED at the end, when frames and table added up. */
 enum err pack_read_next(struct pack_read *, const uint8_t **at, size_t *n) MUST_CHECK;

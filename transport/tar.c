@@ -294,6 +294,17 @@ static bool get_decimal(struct text from, uint64_t *value)
 	return from.bytes > 0;
 }
 
+bool tar_block_is(const void *block, const char *name, uint64_t *size_bytes)
+{
+	const struct ustar *header = block;
+	uint64_t sum;
+
+	return strncmp(header->name, name, sizeof header->name) == 0 && header->typeflag == '0' &&
+	       memcmp(header->magic, "ustar", 6) == 0 &&
+	       get_octal(header->chksum, sizeof header->chksum, &sum) && sum == checksum(header) &&
+	       get_octal(header->size, sizeof header->size, size_bytes);
+}
+
 /* A member's bytes begin: after its ustar header. */
 static enum err read_begin(struct tar_read *tar, const struct ustar *header, uint64_t size_bytes)
 {

@@ -41,6 +41,10 @@ static inline size_t tar_padding(uint64_t size_bytes)
 
 /* ---- reading ---- */
 
+/* Whether a block is the ustar header of a file of this name without a pax header, and how long the
+ * file is. */
+bool tar_block_is(const void *block, const char *name, uint64_t *size_bytes);
+
 struct tar_member {
 	char name[TAR_NAME_BYTES_MAX + 1];
 	uint64_t size_bytes;

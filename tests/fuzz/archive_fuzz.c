@@ -84,6 +84,27 @@ static void told(void *context, const char *key, const char *what)
 	++*(uint64_t *)context;
 }
 
+/* Each walk, with somebody to tell of damage (then none of it is an error) and without. */
+static void walk(const struct account *account, bool tells)
+{
+	struct archive_mailbox *mailbox = calloc(1, sizeof *mailbox);
+	struct archive *archive = NULL;
+	uint64_t faults = 0;
+	enum err e = archive_open(&store_memory, account, clock_after(PATIENCE), &archive);
+
+	must(mailbox);
+	if (!e && tells)
+		archive_on_damage(archive, told, &faults);
+	while (!e && !(e = archive_mailbox_next(archive, mailbox))) {
+		read_boxes(archive);
+		read_messages(archive);
+	}
+	must(!archive || !tells || e == ERR_PIPE_ENDED);
+	err_note_clear();
+	archive_close(&archive);
+	free(mailbox);
+}
+
 static void check_all(struct archive *archive)
 {
 	struct archive_check check = { 0 };
@@ -99,21 +120,15 @@ static void check_all(struct archive *archive)
 FUZZ_FIBER(archive)
 {
 	const struct account account = { .scheme = "memory", .path = "/", .shown = "memory:///" };
-	struct archive_mailbox *mailbox = calloc(1, sizeof *mailbox);
 	struct archive *archive = NULL;
 	struct store_memory store;
 
-	must(mailbox);
 	store_memory_init(&store);
 	fill(&store, input);
-	if (archive_open(&store_memory, &account, clock_after(PATIENCE), &archive) == OK) {
-		while (archive_mailbox_next(archive, mailbox) == OK) {
-			read_boxes(archive);
-			read_messages(archive);
-		}
-		err_note_clear();
+	walk(&account, true);
+	walk(&account, false);
+	if (archive_open(&store_memory, &account, clock_after(PATIENCE), &archive) == OK)
 		check_all(archive);
-	}
+	err_note_clear();
 	archive_close(&archive);
-	free(mailbox);
 }

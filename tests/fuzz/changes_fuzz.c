@@ -212,7 +212,8 @@ FUZZ_FIBER(changes)
 	for (unsigned i = 0; i < count; i++)
 		read_object(&store.base, keys[i]);
 	choose_stored(chosen);
-	e = archive_changes_open(&store.base, "m", UINT64_MAX, &changes);
+	e = archive_changes_open(&store.base, "m", UINT64_MAX, 0, &(struct archive_faults){ 0 },
+				 &changes);
 	must(changes && (e == OK || e == ERR_ARCHIVE_DAMAGED));
 	err_note_clear();
 	if (told_count <= LINES_MAX)

@@ -63,9 +63,15 @@ static struct act *act_of(struct ring_op *op)
 
 enum err ring_open(struct ring **out)
 {
+	return ring_open_for(RING_TO_COPY, out);
+}
+
+/* What a ring may be asked for is the kernel's to refuse. */
+enum err ring_open_for(enum ring_use use, struct ring **out)
+{
 	struct ring *ring = calloc(1, sizeof *ring);
 
-	must(ring);
+	must(ring && use <= RING_TO_READ);
 	ring->magic = RING_MAGIC;
 	ring->pool = calloc(RECV_BUFFERS_COUNT, sizeof ring->pool[0]);
 	must(ring->pool);

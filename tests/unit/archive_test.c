@@ -479,7 +479,7 @@ TEST_FIBER(folder_names_come_back_as_they_were)
 }
 
 /* Two packs; the index of the first is broken. */
-TEST_FIBER(a_broken_index_hides_no_other_pack)
+TEST_FIBER(a_broken_index_hides_no_message)
 {
 	struct archive *archive = NULL;
 	static struct archive_mailbox mailbox;
@@ -498,8 +498,10 @@ TEST_FIBER(a_broken_index_hides_no_other_pack)
 	REQUIRE(CHECK_OK(archive_at(&world, &archive, &mailbox)));
 	CHECK_ERR(archive_message_next(archive, &message), ERR_ARCHIVE_DAMAGED);
 	err_note_clear();
-	CHECK_OK(archive_message_next(archive, &message));
-	CHECK_EQ(message.no, 4);
+	for (uint64_t no = 1; no <= 4; no++) {
+		CHECK_OK(archive_message_next(archive, &message));
+		CHECK_EQ(message.no, no);
+	}
 	CHECK_ERR(archive_message_next(archive, &message), ERR_PIPE_ENDED);
 	archive_close(&archive);
 	world_end(&world);

@@ -13,12 +13,15 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/bytes.h"
 #include "engine/clock.h"
+#include "engine/io.h"
 #include "engine/log.h"
 #include "engine/offload.h"
 #include "engine/shard.h"
@@ -113,6 +116,121 @@ TEST(a_worker_cannot_make_files_connect_fork_or_map_code)
 {
 	NEED_FILTERS();
 	CHECK_EQ(in_child(worker_is_refused, CONFINE_ON, 0), DONE);
+}
+
+/* ---- what a reader of archives may not, nor an extractor by itself ---- */
+
+/* On /dev/null, so that a filter with a hole in it does no harm. */
+static bool writes_are_refused(void)
+{
+	return is_refused(open("/dev/null", O_WRONLY | O_CLOEXEC)) &&
+	       is_refused(open("/dev/null", O_RDWR | O_CLOEXEC)) &&
+	       is_refused(open("/dev/null", O_RDONLY | O_TRUNC | O_CLOEXEC)) &&
+	       is_refused(open("/dev/null", O_RDONLY | O_CREAT | O_CLOEXEC, 0600)) &&
+	       is_refused(unlink("/nowhere/x")) && is_refused(mkdir("/nowhere/x", 0700)) &&
+	       is_refused(rename("/nowhere/x", "/nowhere/y")) &&
+	       is_refused(link("/nowhere/x", "/nowhere/y")) &&
+	       is_refused(symlink("/nowhere/x", "/nowhere/y")) &&
+	       is_refused(chmod("/nowhere/x", 0600)) && is_refused(truncate("/nowhere/x", 0));
+}
+
+static bool others_are_refused(void)
+{
+	return is_refused(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
+	       is_refused(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
+	       is_refused(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
+	       is_refused(any_connect()) && is_refused(sendto(0, "", 1, 0, NULL, 0)) &&
+	       is_refused(syscall(SYS_io_uring_setup, 8, NULL)) && is_refused(fork()) &&
+	       is_refused(kill(getppid(), 0)) &&
+	       mmap(NULL, 1, PROT_EXEC | PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+		       MAP_FAILED;
+}
+
+static int offline_is_refused(int role)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fd;
+	const struct timespec now[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_NOW } };
+
+	if (null < 0)
+		return FAILED;
+	confine_thread((enum confine_role)role);
+	if (!writes_are_refused() || !others_are_refused() || !is_refused(write(null, "", 1)) ||
+	    is_refused(futimens(null, now)) != (role == CONFINE_READER) ||
+	    is_refused(syncfs(-1)) != (role == CONFINE_READER))
+		return FAILED;
+	fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return fd >= 0 && posix_fallocate(fd, 0, 4096) == 0 && write(STDOUT_FILENO, "", 0) == 0 &&
+			       open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0
+		       ? DONE
+		       : FAILED;
+}
+
+TEST(who_reads_archives_cannot_write_files_connect_or_start_anything)
+{
+	NEED_FILTERS();
+	CHECK_EQ(in_child(offline_is_refused, CONFINE_ON, CONFINE_READER), DONE);
+	CHECK_EQ(in_child(offline_is_refused, CONFINE_ON, CONFINE_EXTRACTOR), DONE);
+}
+
+static nsec soon(void)
+{
+	return clock_after(20 * NSEC_SECOND);
+}
+
+static enum err write_a_file(const char *path)
+{
+	int fd = -1;
+	enum err e = io_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600, soon(), &fd);
+
+	if (!e)
+		e = io_write(fd, "x", 1, 0, soon());
+	io_close(&fd);
+	return e;
+}
+
+/* Through the ring, which seccomp does not see. */
+static enum err read_in_role(void *argument)
+{
+	const enum confine_role role = *(const enum confine_role *)argument;
+	const bool writes = role == CONFINE_EXTRACTOR;
+	char path[200];
+	struct buffer names = { 0 };
+	int fd = -1;
+	size_t got = 0;
+	uint8_t byte;
+	enum err e;
+
+	confine_thread(role);
+	if ((e = io_list("/proc/self/fd", soon(), &names)) ||
+	    (e = io_open("/proc/self/stat", O_RDONLY, 0, soon(), &fd)) ||
+	    (e = io_read(fd, &byte, 1, 0, soon(), &got)))
+		return e;
+	io_close(&fd);
+	buffer_free(&names);
+	snprintf(path, sizeof path, "%s/file", test_directory());
+	if ((write_a_file(path) == OK) != writes || (io_unlink(path, soon()) == OK) != writes ||
+	    (io_mkdir(path, 0700, soon()) == OK) != writes)
+		return ERR_RING_FAILED;
+	err_note_clear();
+	return got == 1 ? OK : ERR_RING_FAILED;
+}
+
+static int offline_shard(int which)
+{
+	enum confine_role role = (enum confine_role)which;
+	const struct shard_config config = {
+		.ring_use = role == CONFINE_READER ? RING_TO_READ : RING_TO_EXTRACT,
+	};
+
+	return shard_run(&config, read_in_role, &role) == OK ? DONE : FAILED;
+}
+
+TEST(a_reader_reads_through_its_ring_and_only_an_extractor_writes)
+{
+	must(test_directory()); /* made by the parent, which removes it */
+	NEED_FILTERS();
+	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_READER), DONE);
+	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_EXTRACTOR), DONE);
 }
 
 /* ---- what ends the process, in every role ---- */

@@ -20,26 +20,50 @@ static int32_t answer_to(struct ring *ring, struct io_uring_sqe given)
 	return result;
 }
 
-static bool is_allowed(unsigned operation)
+static bool is_allowed(enum ring_use use, unsigned operation)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(allowed_operations); i++)
-		if (allowed_operations[i] == operation)
-			return true;
+		if (allowed_operations[i].operation == operation)
+			return allowed_operations[i].uses & 1 << use;
 	return false;
 }
 
 TEST(a_ring_refuses_every_operation_that_it_does_not_use)
 {
+	static const unsigned allowed[] = {
+		[RING_TO_COPY] = 16, [RING_TO_EXTRACT] = 11, [RING_TO_READ] = 5
+	};
 	struct ring *ring;
 
-	REQUIRE(CHECK_OK(ring_open(&ring)));
-	for (unsigned operation = 0; operation < IORING_OP_LAST; operation++)
-		if (!is_allowed(operation))
-			CHECK_EQ(
-				answer_to(ring, (struct io_uring_sqe){ .opcode = (uint8_t)operation,
-								       .fd = -1 }),
-				-EACCES);
-	CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = IORING_OP_NOP }), 0);
+	for (enum ring_use use = RING_TO_COPY; use <= RING_TO_READ; use++) {
+		unsigned refused = 0;
+
+		REQUIRE(CHECK_OK(ring_open_for(use, &ring)));
+		for (unsigned operation = 0; operation < IORING_OP_LAST; operation++)
+			if (!is_allowed(use, operation))
+				refused += answer_to(ring, (struct io_uring_sqe){
+								   .opcode = (uint8_t)operation,
+								   .fd = -1 }) == -EACCES;
+		CHECK_EQ(refused, IORING_OP_LAST - allowed[use]);
+		CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = IORING_OP_NOP }), 0);
+		ring_close(&ring);
+	}
+}
+
+/* By number, so that a row moved to the wrong use does not go unnoticed. */
+TEST(a_ring_to_read_opens_no_file_by_itself_and_writes_none)
+{
+	static const uint8_t refused[] = { IORING_OP_OPENAT,   IORING_OP_OPENAT2,
+					   IORING_OP_WRITE,    IORING_OP_WRITEV,
+					   IORING_OP_UNLINKAT, IORING_OP_RENAMEAT,
+					   IORING_OP_MKDIRAT,  IORING_OP_LINKAT,
+					   IORING_OP_CONNECT,  IORING_OP_SOCKET };
+	struct ring *ring;
+
+	REQUIRE(CHECK_OK(ring_open_for(RING_TO_READ, &ring)));
+	for (size_t i = 0; i < ARRAY_COUNT(refused); i++)
+		CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = refused[i], .fd = -1 }),
+			 -EACCES);
 	ring_close(&ring);
 }
 

@@ -409,7 +409,9 @@ TEST_FIBER(vectors_are_written_when_asked_for)
 		"verify damaged packs/\\nmessage damaged\\n");
 	write_damaged("index-deep", "one-message",
 		      "index(lambda t: b'{\"x\":' + b'[' * 30000 + b'\\n')",
-		      "verify damaged packs/\\nindex damaged\\n");
+		      "verify damaged packs/\\nindex damaged\\n"
+		      "message "
+		      "51fc3089844f23ce5cda1884afa561981318238a92df918d591b68866c96522f\\n");
 }
 
 /* ---- reading them all ---- */
