@@ -36,11 +36,19 @@ certificates() { # DIR: a CA and a certificate for localhost, 127.0.0.1 and ::1
 	rm -f "$1/tls/ca.key"
 }
 
+# Below what the kernel gives to connections: a server that was killed finds its port free when it comes again.
 free_ports() { # COUNT
-	python3 -c 'import socket, sys
-s = [socket.socket() for _ in range(int(sys.argv[1]))]
-[x.bind(("127.0.0.1", 0)) for x in s]
-print(*[x.getsockname()[1] for x in s])' "$1"
+	python3 -c 'import random, socket, sys
+first = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+found = []
+while len(found) < int(sys.argv[1]):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", random.randrange(first // 2, first)))
+        found.append(s)
+    except OSError:
+        pass
+print(*[s.getsockname()[1] for s in found])' "$1"
 }
 
 greets() { # PORT CA
