@@ -20,8 +20,8 @@ static const struct {
 		       "are shown; bring this file back from a copy of the archive" },
 	{ "/manifest/", "Messages are read without it; bring this file back from a copy of the "
 			"archive" },
-	{ "/mailbox.json", "The indexes name the mailbox, too; bring this file back from a copy of "
-			   "the archive" },
+	{ "/mailbox.json", "An index that can be read names the mailbox, too; bring this file back "
+			   "from a copy of the archive" },
 };
 
 static const char *advice_for(const char *key)

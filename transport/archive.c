@@ -231,7 +231,8 @@ void archive_as_of(struct archive *archive, const struct archive_moment *moment)
 }
 
 /* What the mailbox's own file says stands in each index, too. */
-static enum err mark_guess(struct archive *archive, struct archive_mailbox_mark *mark)
+static enum err mark_guess(struct archive *archive, struct archive_mailbox_mark *mark,
+			   bool *any_pack)
 {
 	struct archive_packs packs = { 0 };
 	struct pack_head head = { 0 };
@@ -239,8 +240,11 @@ static enum err mark_guess(struct archive *archive, struct archive_mailbox_mark 
 	uint64_t number;
 	enum err e = archive_packs_list(&packs, archive->store, archive->name);
 
-	while (!e && !head.mailbox[0] && archive_packs_next(&packs, &number, &name))
+	*any_pack = false;
+	while (!e && !head.mailbox[0] && archive_packs_next(&packs, &number, &name)) {
+		*any_pack = true;
 		e = head_of_pack(archive, number, name, &head);
+	}
 	archive_packs_free(&packs);
 	snprintf(mark->name, sizeof mark->name, "%s", head.mailbox);
 	snprintf(mark->digest_name, sizeof mark->digest_name, "%s", head.digest_name);
@@ -253,21 +257,28 @@ static enum err mark_read(struct archive *archive, struct archive_mailbox_mark *
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct err_note before;
 	enum err e = archive_mailbox_read(archive->store, archive->name, mark), guessed;
+	bool any_pack, known;
 
 	if (!archive_is_damage(e))
 		return e;
 	before = *err_note();
 	err_note_clear();
-	guessed = mark_guess(archive, mark);
+	guessed = mark_guess(archive, mark, &any_pack);
 	if (guessed)
 		return guessed;
-	*err_note() = before;
-	if (e == ERR_DISK_ABSENT && !mark->name[0])
+	if (e == ERR_DISK_ABSENT && !any_pack)
 		return e;
+	known = mark->name[0] && digest_type(text_of(mark->digest_name));
 	snprintf(key, sizeof key, "%.80s/mailbox.json", archive->name);
-	if ((e = archive_fault(&archive->faults, key, e)))
-		return e;
-	return mark->name[0] && digest_type(text_of(mark->digest_name)) ? OK : ERR_DISK_ABSENT;
+	if (known || e != ERR_DISK_ABSENT)
+		*err_note() = before;
+	else
+		e = RAISE(ERR_ARCHIVE_DAMAGED,
+			  "%s: it is missing, and no index says whose mailbox this is, so its "
+			  "packs are not read",
+			  key);
+	e = archive_fault(&archive->faults, key, e);
+	return e || known ? e : ERR_DISK_ABSENT;
 }
 
 static enum err mailbox_next(struct archive *archive)

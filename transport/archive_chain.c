@@ -132,26 +132,30 @@ static enum err check_generation(struct chain *chain, const char *key, uint64_t 
 	return e;
 }
 
-/* From the first generation on, each against the one before. */
+/* From the first generation on, each against the one before. A chain with a hole, be it a file that
+ * is gone or one that the disk cannot read, is not followed further. */
 static enum err check_generations(struct chain *chain, uint64_t newest)
 {
 	char key[STORE_KEY_BYTES_MAX + 1];
 	struct digest previous = { 0 };
-	uint64_t bytes;
-	enum err e = OK;
+	uint64_t bytes, faults;
+	enum err e;
 
-	for (uint64_t generation = 1; generation <= newest && !e; generation++) {
+	for (uint64_t generation = 1; generation <= newest; generation++) {
 		manifest_key(key, chain->mailbox_key, generation);
-		e = archive_fault(chain->faults, key,
-				  check_generation(chain, key, generation, &previous));
-		if (!e)
-			e = store_digest(chain->store, key, chain->tap, &previous, &bytes);
-		if (e == ERR_DISK_ABSENT) { /* told; a chain with a hole is not followed further */
+		faults = chain->faults->check->faults;
+		if ((e = archive_fault(chain->faults, key,
+				       check_generation(chain, key, generation, &previous))))
+			return e;
+		e = store_digest(chain->store, key, chain->tap, &previous, &bytes);
+		if (archive_is_damage(e) && chain->faults->check->faults > faults) { /* told */
 			err_note_clear();
 			return OK;
 		}
+		if (e)
+			return archive_fault(chain->faults, key, e);
 	}
-	return e;
+	return OK;
 }
 
 /* ---- changes ---- */

@@ -39,6 +39,17 @@ enum err archive_packs_list(struct archive_packs *packs, struct store *store,
 	return OK;
 }
 
+/* Past all names of this number: somebody may have unpacked one beside it. */
+static bool step_past(const struct buffer *names, uint64_t number, const char **name)
+{
+	uint64_t next;
+
+	while (step(names, name))
+		if (!pack_number(*name, &next) || next != number)
+			return true;
+	return false;
+}
+
 bool archive_packs_next(struct archive_packs *packs, uint64_t *number, const char **index)
 {
 	uint64_t of_index = UINT64_MAX, of_pack = UINT64_MAX;
@@ -50,9 +61,9 @@ bool archive_packs_next(struct archive_packs *packs, uint64_t *number, const cha
 	*number = min_u64(of_index, of_pack);
 	*index = of_index == *number ? packs->index : NULL;
 	if (of_index == *number)
-		packs->indexes_over = !step(&packs->indexes, &packs->index);
+		packs->indexes_over = !step_past(&packs->indexes, *number, &packs->index);
 	if (!packs->packs_over && of_pack == *number)
-		packs->packs_over = !step(&packs->packs, &packs->pack);
+		packs->packs_over = !step_past(&packs->packs, *number, &packs->pack);
 	return true;
 }
 

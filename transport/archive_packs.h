@@ -18,7 +18,7 @@ enum err archive_packs_list(struct archive_packs *, struct store *,
 /* From the start again. */
 void archive_packs_rewind(struct archive_packs *);
 /* The next number, and the name of its index; NULL: there is none. False at the end. Names that are
- * no numbers are passed over. */
+ * no numbers are passed over, and so are further ones of a number. */
 bool archive_packs_next(struct archive_packs *, uint64_t *number, const char **index);
 void archive_packs_free(struct archive_packs *);
 

@@ -325,15 +325,20 @@ static enum err check_pack(struct verify *verify)
 
 /* ---- the packs of a mailbox ---- */
 
+static enum err forget_note(void)
+{
+	err_note_clear();
+	return OK;
+}
+
+/* What is there and cannot be read is told where it is read. */
 static enum err absent(struct verify *verify, const char *key, bool *is_absent)
 {
 	uint64_t bytes;
 	enum err e = verify->store->type->size(verify->store, key, &bytes);
 
 	*is_absent = e == ERR_DISK_ABSENT;
-	if (*is_absent)
-		err_note_clear();
-	return *is_absent ? OK : e;
+	return archive_is_damage(e) ? forget_note() : e;
 }
 
 static enum err check_pack_name(struct verify *verify, const char *name)
@@ -430,12 +435,6 @@ static bool has_packs(struct verify *verify)
 
 	archive_packs_free(&packs);
 	return any;
-}
-
-static enum err forget_note(void)
-{
-	err_note_clear();
-	return OK;
 }
 
 static enum err check_mailbox(struct verify *verify, const char *name)

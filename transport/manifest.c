@@ -253,9 +253,8 @@ static enum err head_of(struct store *store, const char *mailbox_key, uint64_t g
 	return e;
 }
 
-/* The highest number below `limit` that there is; 0: none. */
-static enum err number_below(struct store *store, const char *mailbox_key, uint64_t limit,
-			     uint64_t *newest)
+/* Those that there are, ascending: uint64_t. */
+static enum err numbers_of(struct store *store, const char *mailbox_key, struct buffer *numbers)
 {
 	char prefix[STORE_KEY_BYTES_MAX + 1];
 	struct buffer names = { 0 };
@@ -263,26 +262,35 @@ static enum err number_below(struct store *store, const char *mailbox_key, uint6
 	uint64_t number;
 	enum err e;
 
-	*newest = 0;
 	snprintf(prefix, sizeof prefix, "%s/manifest", mailbox_key);
 	e = store->type->list(store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
-		if (pack_number(name, &number) && number < limit)
-			*newest = max_u64(*newest, number);
+		if (pack_number(name, &number))
+			buffer_add(numbers, &number, sizeof number);
 	buffer_free(&names);
+	if (!e && numbers->failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "listing the manifests of %s", mailbox_key);
+	if (!e && numbers->bytes > 0)
+		qsort(numbers->at, numbers->bytes / sizeof number, sizeof number, compare_hashes);
 	return e;
 }
 
-static enum err number_of_newest(struct store *store, const char *mailbox_key, uint64_t *newest)
+static uint64_t number_at(const struct buffer *numbers, size_t i)
 {
-	return number_below(store, mailbox_key, UINT64_MAX, newest);
+	uint64_t number;
+
+	memcpy(&number, numbers->at + i * sizeof number, sizeof number);
+	return number;
 }
 
 enum err manifest_newest(struct store *store, const char *mailbox_key, struct manifest_head *head)
 {
-	uint64_t newest;
-	enum err e = number_of_newest(store, mailbox_key, &newest);
+	struct buffer numbers = { 0 };
+	enum err e = numbers_of(store, mailbox_key, &numbers);
+	size_t count = numbers.bytes / sizeof(uint64_t);
+	uint64_t newest = !e && count > 0 ? number_at(&numbers, count - 1) : 0;
 
+	buffer_free(&numbers);
 	return e ? e : head_of(store, mailbox_key, newest, head);
 }
 
@@ -294,41 +302,45 @@ static bool is_later(const struct manifest_head *head, const struct mail_date *d
 	       created.seconds > date->seconds;
 }
 
-enum err manifest_as_of(struct store *store, const char *mailbox_key, uint64_t generation,
-			const struct mail_date *date, struct manifest_head *head)
+static enum err find_fault(struct archive_faults *faults, const char *mailbox_key,
+			   uint64_t generation, enum err e)
 {
-	uint64_t newest;
-	enum err e = number_of_newest(store, mailbox_key, &newest);
+	char key[STORE_KEY_BYTES_MAX + 1];
 
-	if (generation > 0)
-		newest = min_u64(newest, generation);
-	if (!e)
-		e = head_of(store, mailbox_key, newest, head);
-	while (!e && date->known && newest > 0 && is_later(head, date))
-		e = head_of(store, mailbox_key, --newest, head);
-	return e;
+	manifest_key(key, mailbox_key, generation);
+	return archive_fault(faults, key, e);
 }
 
+/* From the newest down; the names are listed once, however many are damaged. Numbers grow by one,
+ * so one that is due and not there is a loss; behind a damaged one, which was told, none is due. */
 enum err manifest_find(struct archive_faults *faults, struct store *store, const char *mailbox_key,
 		       const struct archive_moment *moment, struct manifest_head *head)
 {
-	char key[STORE_KEY_BYTES_MAX + 1];
-	uint64_t generation = moment->generation;
-	enum err e;
+	struct buffer numbers = { 0 };
+	enum err e = numbers_of(store, mailbox_key, &numbers);
+	size_t i = numbers.bytes / sizeof(uint64_t);
+	uint64_t number = i ? number_at(&numbers, i - 1) : 0, highest = number;
+	bool is_due = true, found = false;
 
-	for (;;) {
-		e = manifest_as_of(store, mailbox_key, generation, &moment->date, head);
-		if (!archive_is_damage(e) || head->generation == 0)
-			return e;
-		manifest_key(key, mailbox_key, head->generation);
-		if ((e = archive_fault(faults, key, e)) ||
-		    (e = number_below(store, mailbox_key, head->generation, &generation)))
-			return e;
-		if (generation == 0) {
-			*head = (struct manifest_head){ 0 };
-			return OK;
-		}
+	if (moment->generation)
+		highest = min_u64(highest, moment->generation);
+	while (!e && !found && i-- > 0) {
+		if ((number = number_at(&numbers, i)) > highest)
+			continue; /* beyond the moment, or there twice */
+		if (is_due && number < highest &&
+		    (e = find_fault(faults, mailbox_key, highest, ERR_DISK_ABSENT)))
+			break;
+		is_due = !(e = head_of(store, mailbox_key, number, head));
+		if (is_due)
+			found = !moment->date.known || !is_later(head, &moment->date);
+		else
+			e = find_fault(faults, mailbox_key, number, e);
+		highest = number ? number - 1 : 0;
 	}
+	buffer_free(&numbers);
+	if (!found)
+		*head = (struct manifest_head){ 0 };
+	return e;
 }
 
 /* ---- the next generation ---- */

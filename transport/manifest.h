@@ -38,9 +38,6 @@ void manifest_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uin
 enum err manifest_newest(struct store *, const char *mailbox_key,
 			 struct manifest_head *) MUST_CHECK;
 
-/* The same, of the newest one up to `generation` (not 0), or up to `date`. */
-enum err manifest_as_of(struct store *, const char *mailbox_key, uint64_t generation,
-			const struct mail_date *date, struct manifest_head *) MUST_CHECK;
 /* The newest one up to a moment (zeros: now) that can be read: each that cannot is told, and the
  * one before it taken. */
 enum err manifest_find(struct archive_faults *, struct store *, const char *mailbox_key,

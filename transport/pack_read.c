@@ -279,58 +279,92 @@ static enum err add_piece(void *context, const void *from, size_t n)
 						  : OK;
 }
 
-/* Where its bytes begin, if a header of the file is among these blocks, the last one counting. */
-static bool header_find(const struct buffer *blocks, const char *name, size_t *behind,
-			uint64_t *bytes)
+/* A file in a pack: where its bytes begin, and how many there are. */
+struct inner {
+	const char *name;
+	bool found;
+	uint64_t begin, bytes;
+};
+
+static void header_look(struct inner *file, const void *block, uint64_t at)
 {
-	for (*behind = blocks->bytes; *behind >= TAR_BLOCK_BYTES; *behind -= TAR_BLOCK_BYTES)
-		if (tar_block_is(blocks->at + *behind - TAR_BLOCK_BYTES, name, bytes))
-			return true;
-	return false;
+	uint64_t bytes;
+
+	if (tar_block_is(block, file->name, &bytes))
+		*file = (struct inner){ file->name, true, at + TAR_BLOCK_BYTES, bytes };
 }
 
-/* The nearest header to the end is the one meant: neither sums nor index hold a NUL, so none can be
- * in them. Where a frame is damaged, its neighbours are looked at block by block. */
-static enum err file_find(struct pack_read *pack, const char *name, struct buffer *piece,
-			  uint64_t *begin, uint64_t *bytes)
+static bool is_unreadable(enum err e)
 {
-	uint64_t step_bytes = SEARCH_PIECE_BYTES, end, lowest, from;
-	size_t behind;
-	enum err e = plain_length(pack, &end);
+	return e == ERR_ARCHIVE_DAMAGED || e == ERR_DISK_IO;
+}
 
-	end -= end % TAR_BLOCK_BYTES;
-	lowest = end > SEARCH_BYTES_MAX ? end - SEARCH_BYTES_MAX : 0;
-	for (; !e && end > lowest; end = from) {
-		from = end - min_u64(step_bytes, end - lowest);
-		buffer_reset(piece);
-		e = pack_read_span(pack, from, end - from, add_piece, piece);
-		if (e == ERR_ARCHIVE_DAMAGED) {
+/* A member begins where a frame does (docs/FORMAT.md section 2.3), and each frame is opened once:
+ * a pack of a few kilobytes may say that it has thousands, all of them damaged. */
+static enum err find_in_frames(struct pack_read *pack, uint64_t from, struct inner *file)
+{
+	uint32_t stored, plain;
+	enum err e = seek(pack, from, &stored, &plain);
+
+	while (!e && pack->at.frame < pack->frames && !(e = entry_get(pack, &stored, &plain))) {
+		if (plain < TAR_BLOCK_BYTES) {
+			; /* no member is in it */
+		} else if (!(e = frame_open(pack, stored, plain))) {
+			header_look(file, pack->plain, pack->at.plain);
+		} else if (is_unreadable(e)) {
 			err_note_clear();
 			e = OK;
-			from = step_bytes > TAR_BLOCK_BYTES ? end : from; /* once more */
-			step_bytes = TAR_BLOCK_BYTES;
-		} else if (!e && header_find(piece, name, &behind, bytes)) {
-			*begin = from + behind;
-			return OK;
-		} else if (from % SEARCH_PIECE_BYTES == 0) {
-			step_bytes = SEARCH_PIECE_BYTES;
+		}
+		step(pack, stored, plain);
+	}
+	return e;
+}
+
+static enum err find_in_blocks(struct pack_read *pack, uint64_t from, uint64_t end,
+			       struct inner *file)
+{
+	size_t n;
+	enum err e = OK;
+
+	for (; !e && from < end; from += n) {
+		n = min_u64(SEARCH_PIECE_BYTES, end - from);
+		if (!(e = get(pack, from, pack->plain, n)))
+			for (size_t at = 0; at < n; at += TAR_BLOCK_BYTES)
+				header_look(file, pack->plain + at, from + at);
+		else if (is_unreadable(e)) {
+			err_note_clear();
+			e = OK;
 		}
 	}
-	return e ? e : damaged(pack, "it holds no index that can be read");
+	return e;
+}
+
+/* The header nearest to the end is the one meant: neither sums nor index hold a NUL, so none can be
+ * in them. What is damaged is passed over. */
+static enum err file_find(struct pack_read *pack, struct inner *file)
+{
+	uint64_t end, from;
+	enum err e = plain_length(pack, &end);
+
+	if (e)
+		return e;
+	end -= end % TAR_BLOCK_BYTES;
+	from = end > SEARCH_BYTES_MAX ? end - SEARCH_BYTES_MAX : 0;
+	e = pack->compressed ? find_in_frames(pack, from, file)
+			     : find_in_blocks(pack, from, end, file);
+	return e || file->found ? e : damaged(pack, "it holds no index that can be read");
 }
 
 enum err pack_read_file(struct pack_read *pack, const char *name, size_t bytes_max,
 			struct buffer *to)
 {
-	struct buffer piece = { 0 };
-	uint64_t begin = 0, bytes = 0;
-	enum err e = file_find(pack, name, &piece, &begin, &bytes);
+	struct inner file = { .name = name };
+	enum err e = file_find(pack, &file);
 
-	buffer_free(&piece);
 	buffer_reset(to);
-	if (!e && bytes > bytes_max)
+	if (!e && file.bytes > bytes_max)
 		e = damaged(pack, "it holds an index of an impossible length");
-	return e ? e : pack_read_span(pack, begin, bytes, add_piece, to);
+	return e ? e : pack_read_span(pack, file.begin, file.bytes, add_piece, to);
 }
 
 /* ---- all of it ---- */

@@ -20,8 +20,8 @@ enum err pack_read_span(struct pack_read *, uint64_t offset, uint64_t length,
 			enum err (*write)(void *context, const void *, size_t),
 			void *context) MUST_CHECK;
 
-/* The last file of this name among those behind the messages, looked for from the end on: damage
- * before it is passed over. At most bytes_max bytes of it. */
+/* The last file of this name among those behind the messages; damage before and behind it is passed
+ * over. At most bytes_max bytes of it. */
 enum err pack_read_file(struct pack_read *, const char *name, size_t bytes_max,
 			struct buffer *to) MUST_CHECK;
 

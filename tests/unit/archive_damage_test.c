@@ -2,6 +2,7 @@
  * by name, once. */
 #include <glob.h>
 
+#include "crypto/zstd_stage.h"
 #include "tests/unit/archive_help.h"
 #include "transport/archive_history.h"
 
@@ -220,6 +221,43 @@ TEST_FIBER(a_file_that_the_disk_cannot_read_is_told_and_passed_over)
 	world_end(&world);
 }
 
+/* Neither a manifest nor a pack that cannot be read ends a check: what comes behind it is named. */
+TEST_FIBER(a_check_goes_on_behind_what_cannot_be_read)
+{
+	static struct faults faults;
+	struct archive_check check;
+
+	REQUIRE(make(1, 2));
+	hurt("ln -sf /proc/self/mem manifest/000000000001.ndjson");
+	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
+	CHECK(strstr(faults.first_key, "manifest/000000000001") != NULL);
+	CHECK_EQ(check.faults, 1);
+	CHECK_EQ(check.messages, 4);
+	err_note_clear();
+	hurt("mkfifo fifo && mv fifo index/000000000001.ndjson.zst && "
+	     "rm packs/000000000002.tar.zst && mkdir packs/000000000002.tar.zst");
+	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
+	CHECK_EQ(check.packs, 2);
+	CHECK(strstr(faults.first_key, "index/000000000001") != NULL);
+	err_note_clear();
+	world_end(&world);
+}
+
+/* `zstd -d` leaves the pack beside what it made of it; an editor leaves a copy of what it opened.
+ */
+TEST_FIBER(a_pack_that_lies_there_in_two_forms_is_read_once)
+{
+	REQUIRE(make(1, 2));
+	hurt("zstd -qd packs/000000000001.tar.zst && "
+	     "cp index/000000000002.ndjson.zst index/000000000002.ndjson.zst.bak");
+	read_all(NULL);
+	check_seen(0, 4, 0);
+	hurt("rm index/*.zst");
+	read_all(NULL);
+	CHECK_EQ(seen.right, 4);
+	world_end(&world);
+}
+
 /* Between pack and index a run may be cut, and the next one writes it: nothing is damaged. */
 TEST_FIBER(an_index_that_no_manifest_lists_may_be_missing)
 {
@@ -267,6 +305,52 @@ TEST_FIBER(a_damaged_frame_beside_a_lost_index_costs_only_its_messages)
 		check_seen(1, 3, 1);
 		world_end(&world);
 	}
+}
+
+/* As many frames as are looked at behind the messages, each the largest there is, all damaged: a
+ * few kilobytes, opened once. Block by block this took more than half a minute. */
+TEST_FIBER(a_small_pack_of_many_damaged_frames_costs_no_time)
+{
+	enum { FRAMES = 48 };
+	static uint8_t zeros[ZSTD_FRAME_BYTES_MAX];
+	uint8_t *frame = malloc(zstd_stage_bound(sizeof zeros)), entry[8];
+	struct zstd_stage *zstd = NULL;
+	char path[400];
+	size_t n = 0;
+	nsec begun;
+	FILE *handle;
+
+	REQUIRE(frame && make(1, 1));
+	REQUIRE(CHECK_OK(zstd_stage_open(1, &zstd)) &&
+		CHECK_OK(zstd_stage_frame(zstd, zeros, sizeof zeros, frame,
+					  zstd_stage_bound(sizeof zeros), &n)));
+	frame[n - 1] ^= 1; /* of its checksum, which is looked at last */
+	snprintf(path, sizeof path, "%s/frames", world.path);
+	REQUIRE((handle = fopen(path, "wb")) != NULL);
+	for (unsigned i = 0; i < FRAMES; i++)
+		fwrite(frame, n, 1, handle);
+	bytes_put_le32(entry, 0x184D2A5E);
+	bytes_put_le32(entry + 4, FRAMES * sizeof entry + 9);
+	fwrite(entry, sizeof entry, 1, handle);
+	bytes_put_le32(entry, (uint32_t)n);
+	bytes_put_le32(entry + 4, sizeof zeros);
+	for (unsigned i = 0; i < FRAMES; i++)
+		fwrite(entry, sizeof entry, 1, handle);
+	bytes_put_le32(entry, FRAMES);
+	entry[4] = 0;
+	fwrite(entry, 5, 1, handle);
+	bytes_put_le32(entry, 0x8F92EAB1);
+	fwrite(entry, 4, 1, handle);
+	fclose(handle);
+	hurt("mv ../frames packs/000000000001.tar.zst && rm index/000000000001.ndjson.zst");
+	begun = clock_now();
+	read_all(NULL);
+	check_seen(2, 0, 0);
+	check_told(1, "packs/000000000001", "no index that can be read");
+	CHECK(clock_now() - begun < 10 * NSEC_SECOND);
+	zstd_stage_close(&zstd);
+	free(frame);
+	world_end(&world);
 }
 
 TEST_FIBER(a_pack_that_is_gone_or_cut_is_told_and_the_others_are_read)
@@ -318,6 +402,24 @@ TEST_FIBER(a_damaged_manifest_costs_no_message_and_gives_way_to_the_one_before)
 	world_end(&world);
 }
 
+/* Each is told, and their names are listed once, not once for each. */
+TEST_FIBER(very_many_damaged_manifests_give_way_to_the_first_that_can_be_read)
+{
+	nsec begun;
+
+	REQUIRE(make(1, 1));
+	hurt("seq -f 'manifest/%012.0f.ndjson' 3 3002 | xargs touch");
+	begun = clock_now();
+	read_all(NULL);
+	check_seen(MANY, 3, 0);
+	CHECK(clock_now() - begun < 10 * NSEC_SECOND);
+	CHECK_EQ(mailbox.generation, 1);
+	read_all(&(struct archive_moment){ .generation = 2 });
+	check_seen(1, 3, 0);
+	check_told(0, "manifest/000000000002", "it is missing");
+	world_end(&world);
+}
+
 TEST_FIBER(a_manifest_cut_at_the_end_of_a_line_is_damage)
 {
 	REQUIRE(make(1, 2));
@@ -352,6 +454,10 @@ TEST_FIBER(a_mailbox_without_its_own_file_keeps_name_and_messages)
 	read_all(NULL);
 	check_seen(1, 0, 0);
 	check_told(0, "/mailbox.json", "does not parse");
+	hurt("rm mailbox.json");
+	read_all(NULL);
+	check_seen(1, 0, 0);
+	check_told(0, "/mailbox.json", "whose mailbox this is");
 	world_end(&world);
 }
 
