@@ -26,8 +26,7 @@ enum err pack_out_mark(struct pack_out *) MUST_CHECK;
 /* Take back everything since the mark. Suspends. */
 enum err pack_out_rewind(struct pack_out *) MUST_CHECK;
 uint64_t pack_out_plain_bytes(const struct pack_out *);
-/* What is in the store so far: up to four batches (FRAME_BYTES of tar each at most) less
- * than was added. */
+/* What it takes in the store: what is there, and about what is on its way there becomes. */
 uint64_t pack_out_stored_bytes(const struct pack_out *);
 /* Write the table; the put is the caller's from now on, to be sealed. */
 enum err pack_out_end(struct pack_out *, struct store_put **, uint64_t *stored_bytes,
