@@ -219,8 +219,8 @@ void confine_process(enum confine_mode mode)
 	}
 	/* Without it an unprivileged process may load no filter. */
 	state.no_new_privs = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-	if (SANITIZED) /* they start threads, read other threads' memory and map code when they like
-			*/
+	/* Sanitizers start threads, read other threads' memory and map code when they like. */
+	if (SANITIZED)
 		snprintf(state.why, sizeof state.why,
 			 "this build has sanitizers, which do what a filter forbids");
 	else

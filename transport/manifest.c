@@ -215,7 +215,7 @@ void manifest_boxes_free(struct manifest_boxes *boxes)
 	*boxes = (struct manifest_boxes){ 0 };
 }
 
-static int compare_hashes(const void *a, const void *b)
+static int compare_u64(const void *a, const void *b)
 {
 	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
 
@@ -225,7 +225,7 @@ static int compare_hashes(const void *a, const void *b)
 static bool boxes_have(const struct manifest_boxes *boxes, uint64_t hash)
 {
 	return boxes->count > 0 &&
-	       bsearch(&hash, boxes->hashes, boxes->count, sizeof hash, compare_hashes);
+	       bsearch(&hash, boxes->hashes, boxes->count, sizeof hash, compare_u64);
 }
 
 /* ---- generations that are there ---- */
@@ -271,7 +271,7 @@ static enum err numbers_of(struct store *store, const char *mailbox_key, struct 
 	if (!e && numbers->failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "listing the manifests of %s", mailbox_key);
 	if (!e && numbers->bytes > 0)
-		qsort(numbers->at, numbers->bytes / sizeof number, sizeof number, compare_hashes);
+		qsort(numbers->at, numbers->bytes / sizeof number, sizeof number, compare_u64);
 	return e;
 }
 
@@ -544,7 +544,7 @@ enum err manifest_write(struct store *store, const struct manifest_next *next)
 	making->store = store;
 	making->next = next;
 	if (boxes->count > 0)
-		qsort(boxes->hashes, boxes->count, sizeof *boxes->hashes, compare_hashes);
+		qsort(boxes->hashes, boxes->count, sizeof *boxes->hashes, compare_u64);
 	if ((e = digest_open(next->digest, &making->tap)) ||
 	    (e = manifest_newest(store, next->mailbox_key, &making->head)))
 		goto out;

@@ -93,7 +93,7 @@ void pack_abort(struct pack *pack)
 
 bool pack_is_full(const struct pack *pack)
 {
-	return pack_out_stored_bytes(pack->out) >= pack->config.pack_bytes ||
+	return pack_out_expected_bytes(pack->out) >= pack->config.pack_bytes ||
 	       pack->head.messages >= PACK_MESSAGES_MAX ||
 	       pack->lines.bytes >= budget()->lines_bytes ||
 	       pack->sums.bytes >= budget()->lines_bytes / 2;

@@ -41,9 +41,9 @@ struct pack_out {
 	int zstd_level; /* 0: neither frames nor batches */
 	struct store_put *put;
 	uint64_t plain_bytes, stored_bytes;
-	uint64_t plain_left; /* of plain_bytes: frames stored */
-	size_t unfed;	     /* last bytes in the store's buffer, not digested yet */
-	size_t worked;	     /* since the last yield */
+	uint64_t plain_stored; /* of plain_bytes: in frames that were stored */
+	size_t unfed;	       /* last bytes in the store's buffer, not digested yet */
+	size_t worked;	       /* since the last yield */
 	/* A ring: `leaving` batches from `first` on are in jobs, oldest first; the next is filled.
 	 * They are made when they are first needed. */
 	struct batch *batches[BATCHES_MAX];
@@ -194,7 +194,7 @@ enum err pack_out_begin(struct pack_out *out, const char *key)
 	must(!out->put);
 	if (out->zstd_level > 0 && (e = batch_provide(out)))
 		return e;
-	out->plain_bytes = out->stored_bytes = out->plain_left = 0;
+	out->plain_bytes = out->stored_bytes = out->plain_stored = 0;
 	out->unfed = 0;
 	frames_empty(out);
 	buffer_reset(&out->table);
@@ -221,10 +221,11 @@ uint64_t pack_out_plain_bytes(const struct pack_out *out)
 }
 
 /* What is on its way shrinks as what went before did; with nothing to go by, not at all. */
-uint64_t pack_out_stored_bytes(const struct pack_out *out)
+uint64_t pack_out_expected_bytes(const struct pack_out *out)
 {
-	uint64_t coming = out->zstd_level ? out->plain_bytes - out->plain_left : 0;
-	double shrinks = out->plain_left ? (double)out->stored_bytes / (double)out->plain_left : 1;
+	uint64_t coming = out->zstd_level ? out->plain_bytes - out->plain_stored : 0;
+	double shrinks =
+		out->plain_stored ? (double)out->stored_bytes / (double)out->plain_stored : 1;
 
 	return out->stored_bytes + (uint64_t)((double)coming * shrinks);
 }
@@ -365,7 +366,7 @@ static enum err batch_store(struct pack_out *out)
 	for (unsigned i = 0; i < batch->count; i++) {
 		table_add(out, batch->packed_bytes[i], batch->plain_bytes[i]);
 		packed += batch->packed_bytes[i];
-		out->plain_left += batch->plain_bytes[i];
+		out->plain_stored += batch->plain_bytes[i];
 	}
 	batch_empty(batch);
 	return store_bytes(out, batch->packed, packed);
@@ -495,7 +496,7 @@ enum err pack_out_rewind(struct pack_out *out)
 		if ((e = batch_wait(out, &batch)))
 			return e;
 	digest_copy(out->tap, out->tap_marked);
-	out->plain_bytes = out->plain_left = out->plain_marked;
+	out->plain_bytes = out->plain_stored = out->plain_marked;
 	out->stored_bytes = out->stored_marked;
 	out->table.bytes = out->table_marked;
 	frames_empty(out);

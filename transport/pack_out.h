@@ -27,7 +27,7 @@ enum err pack_out_mark(struct pack_out *) MUST_CHECK;
 enum err pack_out_rewind(struct pack_out *) MUST_CHECK;
 uint64_t pack_out_plain_bytes(const struct pack_out *);
 /* What it takes in the store: what is there, and about what is on its way there becomes. */
-uint64_t pack_out_stored_bytes(const struct pack_out *);
+uint64_t pack_out_expected_bytes(const struct pack_out *);
 /* Write the table; the put is the caller's from now on, to be sealed. */
 enum err pack_out_end(struct pack_out *, struct store_put **, uint64_t *stored_bytes,
 		      struct digest *) MUST_CHECK;
