@@ -11,7 +11,7 @@
 #define ALONE                                                                                      \
 	.chunks = LANE_CHUNKS_RESERVED - LANE_CHUNKS_PER_READER,                                   \
 	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
-	.recv_held = RECV_BUFFERS_HELD_MAX, .batches = BATCHES_MAX, .frame_bytes = FRAME_BYTES,    \
+	.recv_held = RECV_BUFFERS_HELD_MAX, .frames = FRAMES_MAX, .frame_bytes = FRAME_BYTES,      \
 	.put_bytes = WRITE_BYTES, .lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
 
 static struct budget present = {
@@ -95,7 +95,7 @@ static void plan_sharing(struct budget *plan)
 	plan->chunks_per_reader = LANE_CHUNKS_SHARING_PER_READER;
 	plan->loans = ARENA_LOANS;
 	share_buffers(plan);
-	plan->batches = BATCHES_OF_MANY;
+	plan->frames = FRAMES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
 	plan->lines_bytes = PACK_LINES_BYTES_OF_MANY;
@@ -110,8 +110,8 @@ static bool narrow(struct budget *plan)
 		share_buffers(plan);
 	} else if (plan->loans > 1) {
 		plan->loans--;
-	} else if (plan->batches / 2 > BATCHES_OF_FEW) {
-		plan->batches /= 2;
+	} else if (plan->frames / 2 > FRAMES_OF_FEW) {
+		plan->frames /= 2;
 	} else if (plan->lines_bytes > PACK_LINES_BYTES_OF_MANY) {
 		plan->lines_bytes /= 2;
 	} else if (plan->put_bytes > WRITE_BYTES_LEAST) {
@@ -141,7 +141,7 @@ static void plan_wide(struct budget *plan)
 {
 	struct budget wider = *plan;
 
-	wider.batches = BATCHES_OF_FEW;
+	wider.frames = FRAMES_OF_FEW;
 	wider.frame_bytes = FRAME_BYTES;
 	wider.put_bytes = WRITE_BYTES;
 	widen(plan, &wider);
@@ -163,11 +163,11 @@ static void plan_lines(struct budget *plan)
 }
 
 /* And then more batches, where they are wide. */
-static void plan_batches(struct budget *plan)
+static void plan_frames(struct budget *plan)
 {
 	struct budget wider = *plan;
 
-	while (plan->frame_bytes == FRAME_BYTES && wider.batches++ < BATCHES_MAX)
+	while (plan->frame_bytes == FRAME_BYTES && wider.frames++ < FRAMES_MAX)
 		widen(plan, &wider);
 }
 
@@ -184,7 +184,7 @@ void budget_set(const struct budget_shape *shape)
 	if (!is_alone(&present))
 		plan_wide(&present);
 	plan_lines(&present);
-	plan_batches(&present);
+	plan_frames(&present);
 }
 
 /* ---- what was taken ---- */
@@ -253,10 +253,9 @@ static uint64_t receive_bound(void)
 		       : max_u64(present.recv_buffers, round_up(held, RECV_BUFFERS_GROWTH));
 }
 
-static uint64_t batch_bound(void)
+static uint64_t frame_bound(void)
 {
-	return 2 * present.frame_bytes + present.frame_bytes / 256 +
-	       (uint64_t)BATCH_FRAMES_MAX * (FRAME_OVERHEAD_BYTES + 16);
+	return 2 * present.frame_bytes + present.frame_bytes / 256 + FRAME_OVERHEAD_BYTES;
 }
 
 /* The lines, the sums and the seal's records of the pack being filled, whose buffers double as they
@@ -272,8 +271,8 @@ static uint64_t packs_bound(void)
 static uint64_t lane_bound(enum budget_part part)
 {
 	switch (part) {
-	case BUDGET_BATCHES:
-		return present.batches * batch_bound();
+	case BUDGET_FRAMES:
+		return present.frames * frame_bound();
 	case BUDGET_WRITES:
 		return (present.filled + 2) * (uint64_t)WRITE_BUFFERS * present.put_bytes;
 	case BUDGET_PACKS:

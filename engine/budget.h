@@ -26,7 +26,7 @@ struct budget {
 	unsigned loans;			    /* for which a worker's arena has chunks beyond those */
 	unsigned recv_buffers;		    /* of a worker, unless its receivers starve */
 	unsigned recv_held;		    /* of them that one connection may hold */
-	unsigned batches;		    /* on their way through the compressor */
+	unsigned frames;		    /* on their way through the compressor */
 	size_t frame_bytes;		    /* the longest zstd frame, and what a batch holds */
 	size_t put_bytes;		    /* a write buffer: each object being written has two */
 	size_t lines_bytes;		    /* index lines of a pack before it is closed */
@@ -60,7 +60,7 @@ unsigned budget_worker_connections(void);
 	BUDGET_PART(LANES, "lanes", "mailboxes under way: pipe, plan, report")                     \
 	BUDGET_PART(CONNECTIONS, "connections", "conversations with sources")                      \
 	BUDGET_PART(COMPRESSORS, "compressors", "compressors' contexts, one a thread")             \
-	BUDGET_PART(BATCHES, "batches", "frames on their way through the compressor")              \
+	BUDGET_PART(FRAMES, "frames", "frames on their way through the compressor")                \
 	BUDGET_PART(WRITES, "writes", "write buffers of objects")                                  \
 	BUDGET_PART(PACKS, "packs", "index lines, sums and seals of packs not settled yet")        \
 	BUDGET_PART(LEDGER, "ledger", "the storage's cache, and queues")                           \

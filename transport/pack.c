@@ -217,11 +217,11 @@ static enum err add_list(struct pack *pack, struct iolist *list)
 static enum err add_end(struct pack *pack, uint64_t size_bytes)
 {
 	static const uint8_t zeros[TAR_BLOCK_BYTES];
-	enum err e;
+	enum err e = pack_out_add(pack->out, zeros, tar_padding(size_bytes));
 
-	if ((e = pack_out_add(pack->out, zeros, tar_padding(size_bytes))))
-		return e;
-	return pack_out_cut(pack->out);
+	if (!e)
+		pack_out_member_end(pack->out);
+	return e;
 }
 
 /* A message whose bytes are all in `body->list`: nothing can fail any more but the store. */
@@ -354,6 +354,7 @@ static const char *sums_name(const struct tap_type *type)
 	return strcmp(type->name, "blake3") == 0 ? ".mailhaul/B3SUMS" : ".mailhaul/B2SUMS";
 }
 
+/* In frames of its own, so that it is found from the end. */
 static enum err add_own_member(struct pack *pack, const char *name, struct text first,
 			       struct text rest)
 {
@@ -365,11 +366,13 @@ static enum err add_own_member(struct pack *pack, const char *name, struct text 
 	tar_head_add(&pack->header, &entry, &pack->records);
 	if (pack->header.failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "ending a pack");
-	if ((e = pack_out_add(pack->out, pack->header.at, pack->header.bytes)) ||
+	if ((e = pack_out_cut(pack->out)) ||
+	    (e = pack_out_add(pack->out, pack->header.at, pack->header.bytes)) ||
 	    (e = pack_out_add(pack->out, first.at, first.bytes)) ||
-	    (e = pack_out_add(pack->out, rest.at, rest.bytes)))
+	    (e = pack_out_add(pack->out, rest.at, rest.bytes)) ||
+	    (e = add_end(pack, entry.size_bytes)))
 		return e;
-	return add_end(pack, entry.size_bytes);
+	return pack_out_cut(pack->out);
 }
 
 static enum err add_index_and_sums(struct pack *pack)
@@ -422,8 +425,7 @@ enum err pack_end(struct pack *pack, struct pack_done *done)
 	must(pack_is_begun(pack));
 	*done = (struct pack_done){ 0 };
 	snprintf(done->key, sizeof done->key, "%s", pack->head.pack);
-	if ((e = add_index_and_sums(pack)) || (e = pack_out_add(pack->out, zeros, sizeof zeros)) ||
-	    (e = pack_out_cut(pack->out)))
+	if ((e = add_index_and_sums(pack)) || (e = pack_out_add(pack->out, zeros, sizeof zeros)))
 		return e;
 	pack->head.plain_bytes = pack_out_plain_bytes(pack->out);
 	if ((e = pack_out_end(pack->out, &done->put, &done->stored_bytes, &done->digest)))

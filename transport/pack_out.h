@@ -17,11 +17,13 @@ enum err pack_out_begin(struct pack_out *, const char *key) MUST_CHECK;
 bool pack_out_is_begun(const struct pack_out *);
 /* Append bytes of the tar. Suspends; yields now and then. */
 enum err pack_out_add(struct pack_out *, const void *, size_t) MUST_CHECK;
-/* A member ends here: so does the frame. */
+/* A member ends here: a frame may, and one that is full does. */
+void pack_out_member_end(struct pack_out *);
+/* The frame ends here. May suspend. */
 enum err pack_out_cut(struct pack_out *) MUST_CHECK;
 /* Let other fibers run if much was done since the last time. */
 enum err pack_out_breathe(struct pack_out *) MUST_CHECK;
-/* Only right behind a cut; everything before it is in the store then. Suspends. */
+/* Between two members: what comes from here on may be taken back. The frame ends. May suspend. */
 enum err pack_out_mark(struct pack_out *) MUST_CHECK;
 /* Take back everything since the mark. Suspends. */
 enum err pack_out_rewind(struct pack_out *) MUST_CHECK;

@@ -33,7 +33,7 @@ struct pack_read {
 	size_t piece_count;
 	uint8_t piece[TABLE_PIECE_ENTRIES * TABLE_ENTRY_BYTES];
 	uint64_t plain_frame; /* whose bytes are in `plain`; UINT64_MAX: none */
-	size_t plain_bytes;
+	bool plain_damaged;   /* and they are worth nothing */
 	uint8_t *stored_room, *plain;
 };
 
@@ -166,27 +166,27 @@ static void step(struct pack_read *pack, uint32_t stored, uint32_t plain)
 	pack->at.plain += plain;
 }
 
-/* Open the frame at pack->at into `plain`, unless it is there. */
+/* Open the frame at pack->at into `plain`, unless it was the last one: many messages share a frame,
+ * and a damaged one is not read again for each. */
 static enum err frame_open(struct pack_read *pack, uint32_t stored, uint32_t plain)
 {
 	enum err e;
 
-	if (pack->plain_frame == pack->at.frame)
-		return OK;
-	pack->plain_frame = UINT64_MAX;
-	if ((e = get(pack, pack->at.stored, pack->stored_room, stored)))
-		return e;
-	e = zstd_stage_open_frame(pack->stored_room, stored, pack->plain, plain);
-	if (e == ERR_ARCHIVE_DAMAGED) {
-		err_note_clear();
-		return RAISE(e, "%s: the frame at byte %llu is damaged", pack->key,
-			     (unsigned long long)pack->at.stored);
+	if (pack->plain_frame != pack->at.frame) {
+		pack->plain_frame = UINT64_MAX;
+		if ((e = get(pack, pack->at.stored, pack->stored_room, stored)))
+			return e;
+		e = zstd_stage_open_frame(pack->stored_room, stored, pack->plain, plain);
+		if (e && e != ERR_ARCHIVE_DAMAGED)
+			return e;
+		pack->plain_frame = pack->at.frame;
+		pack->plain_damaged = e != OK;
 	}
-	if (e)
-		return e;
-	pack->plain_frame = pack->at.frame;
-	pack->plain_bytes = plain;
-	return OK;
+	if (!pack->plain_damaged)
+		return OK;
+	err_note_clear();
+	return RAISE(ERR_ARCHIVE_DAMAGED, "%s: the frame at byte %llu is damaged", pack->key,
+		     (unsigned long long)pack->at.stored);
 }
 
 /* ---- a span ---- */
@@ -299,7 +299,7 @@ static bool is_unreadable(enum err e)
 	return e == ERR_ARCHIVE_DAMAGED || e == ERR_DISK_IO;
 }
 
-/* A member begins where a frame does (docs/FORMAT.md section 2.3), and each frame is opened once:
+/* The last members begin where a frame does (docs/FORMAT.md section 2.3), and each is opened once:
  * a pack of a few kilobytes may say that it has thousands, all of them damaged. */
 static enum err find_in_frames(struct pack_read *pack, uint64_t from, struct inner *file)
 {

@@ -158,13 +158,13 @@ TEST(workers_are_given_up_only_where_there_are_few_mailboxes_for_each)
 TEST(one_and_two_mailboxes_have_what_was_measured_to_be_best)
 {
 	set(1, 1, 1, 0);
-	CHECK_EQ(budget()->batches, BATCHES_MAX);
+	CHECK_EQ(budget()->frames, FRAMES_MAX);
 	CHECK_EQ(budget()->recv_buffers, RECV_BUFFERS_COUNT);
 	CHECK_EQ(budget()->lines_bytes, PACK_LINES_BYTES_MAX);
 	CHECK_EQ(budget_lane_chunks(1), LANE_CHUNKS_RESERVED);
 	CHECK_EQ(budget_arena_chunks(), LANE_CHUNKS_RESERVED);
 	set(2, 2, 1, 0);
-	CHECK_EQ(budget()->batches, 11);
+	CHECK_EQ(budget()->frames, 11);
 	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES);
 	CHECK_EQ(budget_arena_chunks(), 32);
 }
@@ -206,7 +206,7 @@ TEST(what_is_promised_and_not_planned_for_makes_packs_longer)
 TEST(few_mailboxes_have_wide_buffers_and_no_need_of_loans)
 {
 	set(2, 2, 1, 0);
-	CHECK(budget()->batches >= BATCHES_OF_FEW);
+	CHECK(budget()->frames >= FRAMES_OF_FEW);
 	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES);
 	CHECK_EQ(budget_lane_chunks(1), budget_lane_chunks_most(1));
 	CHECK(budget_is_kept());
