@@ -424,13 +424,13 @@ static enum err taps_open(struct verify *verify)
 	return e;
 }
 
-/* What has none and no name is no mailbox. */
+/* What has none and no name is no mailbox; where that cannot be told, it is one. */
 static bool has_packs(struct verify *verify)
 {
 	struct archive_packs packs = { 0 };
 	const char *index;
 	uint64_t number;
-	bool any = archive_packs_list(&packs, verify->store, verify->mailbox_key) == OK &&
+	bool any = archive_packs_list(&packs, verify->store, verify->mailbox_key) != OK ||
 		   archive_packs_next(&packs, &number, &index);
 
 	archive_packs_free(&packs);

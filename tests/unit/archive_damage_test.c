@@ -459,6 +459,13 @@ TEST_FIBER(a_mailbox_without_its_own_file_keeps_name_and_messages)
 	read_all(NULL);
 	check_seen(1, 0, 0);
 	check_told(0, "/mailbox.json", "whose mailbox this is");
+	/* A folder that cannot be listed may hold packs. */
+	hurt("rm packs/*; rmdir packs; ln -s packs packs");
+	CHECK_ERR(world_verify(&world, &faults, &check), ERR_ARCHIVE_DAMAGED);
+	CHECK(strstr(faults.first_key, "/mailbox.json") != NULL);
+	err_note_clear();
+	hurt("rm packs");
+	CHECK_OK(world_verify(&world, &faults, &check));
 	world_end(&world);
 }
 
