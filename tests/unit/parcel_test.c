@@ -1,0 +1,200 @@
+/* The seal of a parcel, and what a look into the folder says of it. */
+#include "tests/test.h"
+
+#include "transport/parcel.h"
+
+enum { MOST = 64 };
+
+/* Digests of two letters are told apart by them. */
+static struct digest named(char kind)
+{
+	struct digest digest = { { (uint8_t)kind } };
+
+	return digest;
+}
+
+struct parcel {
+	struct buffer records;
+	struct parcel_found found[MOST];
+	size_t found_count;
+	struct parcel_outcome outcomes[MOST];
+	size_t surplus;
+};
+
+/* A record a letter: "a" is one that no server alters, "A" one that some store as "a". Found: a
+ * letter each, with UIDs from 10 on. */
+static void match(struct parcel *parcel, const char *records, const char *found)
+{
+	*parcel = (struct parcel){ 0 };
+	for (size_t i = 0; records[i]; i++) {
+		bool alters = records[i] < 'a';
+		struct parcel_record record = {
+			.box_no = 1,
+			.no = i + 1,
+			.digest = named(records[i]),
+			.altered = named(alters ? (char)(records[i] - 'A' + 'a') : records[i]),
+		};
+
+		parcel_record_add(&parcel->records, &record);
+	}
+	for (; found[parcel->found_count]; parcel->found_count++)
+		parcel->found[parcel->found_count] =
+			(struct parcel_found){ .uid = (uint32_t)(10 + parcel->found_count),
+					       .digest = named(found[parcel->found_count]) };
+	parcel->surplus = parcel_match((struct text){ parcel->records.at, parcel->records.bytes },
+				       parcel->found, parcel->found_count, parcel->outcomes);
+	buffer_free(&parcel->records);
+}
+
+/* `fates`: "." absent, "=" stored, "~" altered; UIDs as they are, 0 for none. */
+static void check(const char *records, const char *found, const char *fates, const uint32_t *uids,
+		  size_t surplus)
+{
+	static const char signs[] = { '.', '=', '~' };
+	struct parcel parcel;
+
+	match(&parcel, records, found);
+	for (size_t i = 0; fates[i]; i++) {
+		CHECK_EQ(signs[parcel.outcomes[i].fate], fates[i]);
+		CHECK_EQ(parcel.outcomes[i].uid, uids[i]);
+	}
+	CHECK_EQ(parcel.surplus, surplus);
+}
+
+TEST(a_parcel_that_never_arrived_is_absent)
+{
+	check("abc", "", "...", (uint32_t[]){ 0, 0, 0 }, 0);
+	check("", "", "", NULL, 0);
+}
+
+TEST(what_arrived_is_stored_whatever_the_order)
+{
+	check("abc", "abc", "===", (uint32_t[]){ 10, 11, 12 }, 0);
+	check("abc", "cab", "===", (uint32_t[]){ 11, 12, 10 }, 0);
+	check("abc", "b", ".=.", (uint32_t[]){ 0, 10, 0 }, 0);
+}
+
+TEST(mail_that_others_delivered_matches_nothing_and_is_no_surplus)
+{
+	check("ab", "xaybz", "==", (uint32_t[]){ 11, 13 }, 0);
+	check("ab", "xxxx", "..", (uint32_t[]){ 0, 0 }, 0);
+}
+
+TEST(identical_twins_stay_twins)
+{
+	check("aaa", "aaa", "===", (uint32_t[]){ 10, 11, 12 }, 0);
+	check("aaa", "aa", "==.", (uint32_t[]){ 10, 11, 0 }, 0);
+	check("aba", "aab", "===", (uint32_t[]){ 10, 12, 11 }, 0);
+}
+
+TEST(one_copy_too_many_is_counted)
+{
+	check("a", "aa", "=", (uint32_t[]){ 10 }, 1);
+	check("aab", "aaaabb", "===", (uint32_t[]){ 10, 11, 14 }, 3);
+}
+
+TEST(what_a_server_altered_is_there_and_doubtful)
+{
+	check("A", "a", "~", (uint32_t[]){ 10 }, 0);
+	check("A", "A", "=", (uint32_t[]){ 10 }, 0);
+	check("A", "Aa", "=", (uint32_t[]){ 10 }, 0);
+	check("AA", "aA", "=~", (uint32_t[]){ 11, 10 }, 0);
+}
+
+TEST(an_exact_copy_is_not_taken_for_the_altered_form_of_another)
+{
+	check("Aa", "a", ".=", (uint32_t[]){ 0, 10 }, 0);
+	check("Aa", "aa", "~=", (uint32_t[]){ 11, 10 }, 0);
+}
+
+/* Whatever was stored of whatever was sent, amid whatever mail of others: each letter is accounted
+ * for as often as it is there, and never more. */
+TEST(as_many_are_accounted_for_as_there_are)
+{
+	static const char letters[] = "abcde";
+	uint64_t dice = 1;
+
+	for (int round = 0; round < 20000; round++) {
+		unsigned sent[5] = { 0 }, there[5] = { 0 }, stored[5] = { 0 };
+		char records[MOST] = "", found[MOST] = "";
+		struct parcel parcel;
+		size_t n, m;
+
+		dice = dice * 6364136223846793005u + 1442695040888963407u;
+		n = dice >> 33 & 15;
+		m = dice >> 40 & 15;
+		for (size_t i = 0; i < n; i++)
+			records[i] = letters[(dice >> (i * 3) & 7) % 5];
+		for (size_t i = 0; i < m; i++)
+			found[i] = letters[(dice >> (60 - i * 3) & 7) % 5];
+		match(&parcel, records, found);
+		for (size_t i = 0; i < n; i++) {
+			sent[records[i] - 'a']++;
+			stored[records[i] - 'a'] += parcel.outcomes[i].fate == PARCEL_STORED;
+			CHECK(parcel.outcomes[i].fate != PARCEL_STORED ||
+			      found[parcel.outcomes[i].uid - 10] == records[i]);
+		}
+		for (size_t i = 0; i < m; i++)
+			there[found[i] - 'a']++;
+		for (size_t i = 0, copies = 0; i < 5; i++) {
+			CHECK_EQ(stored[i], min_u64(sent[i], there[i]));
+			if (sent[i] > 0 && there[i] > sent[i])
+				copies += there[i] - sent[i];
+			if (i == 4)
+				CHECK_EQ(parcel.surplus, copies);
+		}
+	}
+}
+
+/* docs/FORMAT.md section 8.1. */
+TEST(a_seal_is_the_bytes_that_are_specified)
+{
+	static const char expected_head[] =
+		"4d48504152433031 07000000 2a000000 05000000 01000000 494e424f58";
+	struct buffer records = { 0 }, blob = { 0 };
+	struct parcel_record record = { 3, 17, 119, { { 1 } }, { { 2 } }, 4, 99 }, back;
+	struct parcel_seal seal = { text_of("INBOX"), 7, 42, { 0 } }, read;
+	char hex[2 * 29 + 1], packed[sizeof expected_head];
+	size_t n = 0;
+
+	parcel_record_add(&records, &record);
+	seal.records = (struct text){ records.at, records.bytes };
+	parcel_seal_write(&blob, &seal);
+	CHECK_EQ(blob.bytes, 24 + 5 + PARCEL_RECORD_BYTES);
+	bytes_to_hex(hex, (const uint8_t *)blob.at, 29);
+	for (const char *at = expected_head; *at; at++)
+		if (*at != ' ')
+			packed[n++] = *at;
+	packed[n] = '\0';
+	CHECK_TEXT(hex, packed);
+	REQUIRE(parcel_seal_read((struct text){ blob.at, blob.bytes }, &read));
+	CHECK_EQ(read.uidvalidity, 7);
+	CHECK_EQ(read.uidnext, 42);
+	CHECK(text_equal(read.raw, text_of("INBOX")));
+	parcel_record_get(read.records, 0, &back);
+	CHECK(back.box_no == 3 && back.no == 17 && back.size_bytes == 119 && back.kind == 4 &&
+	      back.mark == 99);
+	CHECK(back.digest.bytes[0] == 1 && back.altered.bytes[0] == 2);
+	buffer_free(&blob);
+	buffer_free(&records);
+}
+
+TEST(a_seal_that_is_cut_or_longer_is_none)
+{
+	struct buffer records = { 0 }, blob = { 0 };
+	struct parcel_record record = { .no = 1 };
+	struct parcel_seal seal = { .raw = text_of("a"), .uidvalidity = 1, .uidnext = 1 }, read;
+
+	parcel_record_add(&records, &record);
+	seal.records = (struct text){ records.at, records.bytes };
+	parcel_seal_write(&blob, &seal);
+	for (size_t n = 0; n < blob.bytes; n++)
+		CHECK(!parcel_seal_read((struct text){ blob.at, n }, &read));
+	buffer_add(&blob, "x", 1);
+	CHECK(!parcel_seal_read((struct text){ blob.at, blob.bytes }, &read));
+	blob.bytes--;
+	blob.at[0] ^= 1;
+	CHECK(!parcel_seal_read((struct text){ blob.at, blob.bytes }, &read));
+	buffer_free(&blob);
+	buffer_free(&records);
+}

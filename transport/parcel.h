@@ -1,0 +1,65 @@
+/* A parcel: messages on their way into one folder of an IMAP server. Its seal is what the ledger
+ * keeps of it from before the first byte is sent until each message is settled; after a crash the
+ * folder is looked into, and parcel_match() says what became of them. docs/FORMAT.md section 8.
+ * Pure functions. Not for: sending (imap_append), looking (imap_source). */
+#ifndef MAILHAUL_PARCEL_H
+#define MAILHAUL_PARCEL_H
+
+#include "engine/bytes.h"
+#include "engine/mail.h"
+
+enum { PARCEL_RECORD_BYTES = 100 };
+
+struct parcel_record {
+	uint64_t box_no, no, size_bytes;
+	struct digest digest; /* of the bytes sent */
+	/* Of what some servers make of them (docs/FORMAT.md section 8.2); equal to `digest` where
+	 * they would leave them alone. */
+	struct digest altered;
+	uint32_t kind; /* enum mail_kind */
+	uint64_t mark; /* mail_mark(); 0: not known */
+};
+
+struct parcel_seal {
+	struct text raw;      /* the folder, as the server spells it */
+	uint32_t uidvalidity; /* RFC 9051 section 2.3.1.1 */
+	/* Messages of the parcel have this UID or a higher one, and nothing else of ours has: it
+	 * was asked for behind the answer to the parcel before, in the same folder. */
+	uint32_t uidnext;
+	struct text records; /* PARCEL_RECORD_BYTES each */
+};
+
+void parcel_record_add(struct buffer *, const struct parcel_record *);
+/* The i-th; i is below records.bytes / PARCEL_RECORD_BYTES. */
+void parcel_record_get(struct text records, size_t i, struct parcel_record *);
+void parcel_seal_write(struct buffer *, const struct parcel_seal *);
+/* Borrows from `blob`. False: it is none of ours. */
+bool parcel_seal_read(struct text blob, struct parcel_seal *) MUST_CHECK;
+
+/* ---- what became of it ---- */
+
+/* A message found in the folder with a UID not below the seal's. */
+struct parcel_found {
+	uint32_t uid;
+	struct digest digest;
+	uint32_t taken; /* parcel_match()'s own */
+};
+enum parcel_fate {
+	PARCEL_ABSENT,	/* it is not there: it may be sent again */
+	PARCEL_STORED,	/* it is there, byte for byte */
+	PARCEL_ALTERED, /* it is there, as some servers alter it: doubtful, never to be sent again
+			 */
+};
+struct parcel_outcome {
+	enum parcel_fate fate;
+	uint32_t uid; /* of STORED and ALTERED */
+};
+
+/* Each message found accounts for one record at most, so identical twins stay twins, and of those
+ * with the same bytes the first record has the lowest UID. What was delivered by others matches
+ * nothing. Sorts `found`. Returns how many found messages have the bytes of a record and are one
+ * copy too many: of ours or of others, nobody can tell. */
+size_t parcel_match(struct text records, struct parcel_found *found, size_t found_count,
+		    struct parcel_outcome *outcomes);
+
+#endif
