@@ -273,8 +273,7 @@ static enum err extract_archive(void *context, struct archive *archive)
 	if (e == OK)
 		e = extract_directory(extract->options.to, NULL);
 	while (e == OK && (e = archive_mailbox_next(archive, &extract->mailbox)) == OK)
-		if (selection_has_mailbox(selection, extract->mailbox.name))
-			e = extract_mailbox(extract, archive);
+		e = extract_mailbox(extract, archive);
 	if (e != ERR_PIPE_ENDED)
 		return e;
 	if (!selection_is_all(selection) && !extract->messages && !extract->present &&

@@ -305,8 +305,6 @@ static enum err list_archive(void *context, struct archive *archive)
 	if (e)
 		return e;
 	while (goes_on(e = archive_mailbox_next(archive, &list->mailbox))) {
-		if (!selection_has_mailbox(&list->options.selection, list->mailbox.name))
-			continue;
 		if (!list->options.selection.box && !list->options.selection.number)
 			list->lines++;
 		if ((e = list_mailbox(list, archive)))

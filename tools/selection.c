@@ -8,11 +8,6 @@ bool selection_is_all(const struct selection *selection)
 	return !selection->mailbox && !selection->box && !selection->number;
 }
 
-bool selection_has_mailbox(const struct selection *selection, const char *name)
-{
-	return !selection->mailbox || strcmp(selection->mailbox, name) == 0;
-}
-
 bool selection_has_box(const struct selection *selection, const char *name)
 {
 	return !selection->box || strcmp(selection->box, name) == 0;
@@ -44,7 +39,10 @@ static bool moment_read(const char *text, struct archive_moment *moment)
 enum err selection_apply(const struct selection *selection, struct archive *archive)
 {
 	struct archive_moment moment;
+	enum err e;
 
+	if (selection->mailbox && (e = archive_only(archive, selection->mailbox)))
+		return e;
 	if (!selection->as_of)
 		return OK;
 	if (!moment_read(selection->as_of, &moment))

@@ -41,10 +41,10 @@ struct selection {
 	}
 
 bool selection_is_all(const struct selection *);
-bool selection_has_mailbox(const struct selection *, const char *name);
 bool selection_has_box(const struct selection *, const char *name);
 bool selection_has_message(const struct selection *, const struct archive_message *);
-/* Make the archive read as of what --as-of says, if it does. ERR_INPUT_USAGE. */
+/* Make the archive read only the mailbox that --mailbox names, and as of what --as-of says, where
+ * they are given. ERR_INPUT_USAGE. */
 enum err selection_apply(const struct selection *, struct archive *) MUST_CHECK;
 
 #endif

@@ -16,8 +16,9 @@
 struct archive {
 	struct store *store;
 	struct archive_faults faults;
-	struct buffer names; /* at the root */
-	const char *name;    /* the mailbox last returned */
+	struct buffer names;			      /* at the root */
+	const char *name;			      /* the mailbox last returned */
+	char only[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1]; /* "": all of them */
 	struct archive_mailbox mailbox;
 	struct archive_moment moment;  /* to be read as of; zeros: now */
 	struct manifest_head manifest; /* its newest */
@@ -51,6 +52,11 @@ void archive_on_damage(struct archive *archive, void (*tell)(void *, const char 
 {
 	archive->faults.tell = tell;
 	archive->faults.context = context;
+}
+
+enum err archive_only(struct archive *archive, const char *mailbox_name)
+{
+	return archive_mailbox_key(archive->only, mailbox_name);
 }
 
 static void mailbox_leave(struct archive *archive)
@@ -294,7 +300,8 @@ static enum err mailbox_next(struct archive *archive)
 		if (!store_names_next(&archive->names, &archive->name))
 			return ERR_PIPE_ENDED;
 		if (!store_name_is_valid(text_of(archive->name)) ||
-		    strlen(archive->name) > ARCHIVE_MAILBOX_KEY_BYTES_MAX)
+		    strlen(archive->name) > ARCHIVE_MAILBOX_KEY_BYTES_MAX ||
+		    (*archive->only && strcmp(archive->only, archive->name) != 0))
 			continue;
 		e = mark_read(archive, &mark);
 	}

@@ -33,6 +33,10 @@ struct archive_moment {
 };
 void archive_as_of(struct archive *, const struct archive_moment *);
 
+/* Only the mailbox of this name, which is not empty: the others are neither read nor told of.
+ * Before the first archive_mailbox_next(). */
+enum err archive_only(struct archive *, const char *mailbox_name) MUST_CHECK;
+
 /* Whom to tell of objects that are damaged or missing: by key, once each, with what is wrong. The
  * walks below then go on with what can be read and return no ERR_ARCHIVE_DAMAGED. Without it they
  * do where an object is damaged, and the next call goes on. Before the first

@@ -469,6 +469,42 @@ TEST_FIBER(a_mailbox_without_its_own_file_keeps_name_and_messages)
 	world_end(&world);
 }
 
+/* How many mailboxes there are when only this one is asked for; what is damaged is told to `seen`.
+ */
+static unsigned mailboxes_named(const char *name)
+{
+	struct archive *archive = NULL;
+	unsigned count = 0;
+	enum err e =
+		archive_open(&store_dir, &world.account, clock_after(60 * NSEC_SECOND), &archive);
+
+	seen = (struct seen){ 0 };
+	if (!CHECK_OK(e))
+		return 0;
+	archive_on_damage(archive, tell, &seen);
+	CHECK_OK(archive_only(archive, name));
+	while (!(e = archive_mailbox_next(archive, &mailbox)))
+		count++;
+	CHECK_ERR(e, ERR_PIPE_ENDED);
+	archive_close(&archive);
+	return count;
+}
+
+TEST_FIBER(only_the_mailbox_asked_for_is_read_and_told_of)
+{
+	REQUIRE(make(1, 1));
+	hurt("mkdir -p ../bob-11111111/packs; echo >../bob-11111111/packs/000000000001.tar.zst; "
+	     "echo >../bob-11111111/mailbox.json");
+	read_all(NULL);
+	check_seen(1, 3, 0);
+	CHECK_EQ(mailboxes_named("alice@mail.example.com"), 1);
+	CHECK_TEXT(mailbox.name, "alice@mail.example.com");
+	CHECK_EQ(seen.told, 0);
+	CHECK_EQ(mailboxes_named("carol@mail.example.com"), 0);
+	CHECK_EQ(seen.told, 0);
+	world_end(&world);
+}
+
 /* ---- changes ---- */
 
 static enum err vanish(uint64_t no)
