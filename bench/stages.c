@@ -382,7 +382,7 @@ double stage_store(const struct bench *bench)
 	int fd = -1;
 
 	snprintf(path, sizeof path, "%s/pack", bench->state_dir);
-	for (uint64_t done = 0; done < bench->corpus.bytes; done += WRITE_BYTES) {
+	for (uint64_t done = 0; done < bench->corpus.bytes; done += WRITE_BYTES_ALONE) {
 		if (done % PACK_BYTES == 0) {
 			if (fd >= 0)
 				close(fd);
@@ -390,10 +390,10 @@ double stage_store(const struct bench *bench)
 			fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 			must(fd >= 0);
 		}
-		must(write(fd, bench->cold + done % (BENCH_COLD_BYTES - WRITE_BYTES),
-			   WRITE_BYTES) == WRITE_BYTES);
+		must(write(fd, bench->cold + done % (BENCH_COLD_BYTES - WRITE_BYTES_ALONE),
+			   WRITE_BYTES_ALONE) == WRITE_BYTES_ALONE);
 	}
-	ns = (bench_cpu_ns() - before) / (double)round_up(bench->corpus.bytes, WRITE_BYTES);
+	ns = (bench_cpu_ns() - before) / (double)round_up(bench->corpus.bytes, WRITE_BYTES_ALONE);
 	close(fd);
 	unlink(path);
 	return ns;

@@ -12,7 +12,8 @@
 	.chunks = LANE_CHUNKS_RESERVED - LANE_CHUNKS_PER_READER,                                   \
 	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
 	.recv_held = RECV_BUFFERS_HELD_MAX, .frames = FRAMES_MAX, .frame_bytes = FRAME_BYTES,      \
-	.put_bytes = WRITE_BYTES, .lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
+	.put_bytes = WRITE_BYTES_ALONE, .lines_bytes = PACK_LINES_BYTES_MAX,                       \
+	.filled = PACKS_FILLED_MAX
 
 static struct budget present = {
 	.shape = { .workers = 1,
@@ -110,6 +111,8 @@ static bool narrow(struct budget *plan)
 		share_buffers(plan);
 	} else if (plan->loans > 1) {
 		plan->loans--;
+	} else if (plan->put_bytes > WRITE_BYTES) {
+		plan->put_bytes /= 2;
 	} else if (plan->frames / 2 > FRAMES_OF_FEW) {
 		plan->frames /= 2;
 	} else if (plan->lines_bytes > PACK_LINES_BYTES_OF_MANY) {
@@ -162,7 +165,7 @@ static void plan_lines(struct budget *plan)
 		plan->lines_bytes /= 2;
 }
 
-/* And then more batches, where they are wide. */
+/* And then more frames, where they are wide. */
 static void plan_frames(struct budget *plan)
 {
 	struct budget wider = *plan;

@@ -161,10 +161,12 @@ TEST(one_and_two_mailboxes_have_what_was_measured_to_be_best)
 	CHECK_EQ(budget()->frames, FRAMES_MAX);
 	CHECK_EQ(budget()->recv_buffers, RECV_BUFFERS_COUNT);
 	CHECK_EQ(budget()->lines_bytes, PACK_LINES_BYTES_MAX);
+	CHECK_EQ(budget()->put_bytes, WRITE_BYTES_ALONE);
 	CHECK_EQ(budget_lane_chunks(1), LANE_CHUNKS_RESERVED);
 	CHECK_EQ(budget_arena_chunks(), LANE_CHUNKS_RESERVED);
 	set(2, 2, 1, 0);
 	CHECK_EQ(budget()->frames, 11);
+	CHECK_EQ(budget()->put_bytes, WRITE_BYTES);
 	CHECK_EQ(budget()->frame_bytes, FRAME_BYTES);
 	CHECK_EQ(budget_arena_chunks(), 32);
 }
