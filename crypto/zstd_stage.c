@@ -1,7 +1,7 @@
 /* zstd frames, one at a time and one-shot: the door to libzstd. A frame never stays open across a
  * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a
- * thread; a stage may be used on any thread. Not for: where a frame ends (transport/pack.c), the
- * seek table (transport/pack_read.c).
+ * thread; a stage may be used on any thread. Not for: where a frame ends (transport/pack_out.c),
+ * the seek table (transport/pack_read.c).
  */
 #include "crypto/zstd_stage.h"
 
