@@ -220,7 +220,7 @@ static void print_stages(const struct stages *stages, double mean)
 		print_stage("digest (cold chunks)", digests[i], stages->digest[i], mean);
 	for (unsigned i = 0; i < OUTLETS; i++)
 		if (outlets[i].zstd_level)
-			print_stage("compressing, a frame a message", outlets[i].name + 9,
+			print_stage("compressing, in frames as a pack's", outlets[i].name + 9,
 				    stages->zstd[i], mean);
 	print_stage("write(2), per byte stored", "", stages->store, mean);
 }

@@ -25,7 +25,7 @@ void bench_remove_ledger(const struct bench *);
 double stage_receive(const struct bench *);
 double stage_tls(const struct bench *);
 double stage_digest(const struct bench *, const char *name);
-/* Per byte of mail, a frame for each message; and how many bytes are left of one. */
+/* Per byte of mail, in frames as a pack has them; and how many bytes are left of one. */
 double stage_zstd(const struct bench *, int level, double *stored_per_byte);
 /* Per byte stored: write(2) alone. */
 double stage_store(const struct bench *);

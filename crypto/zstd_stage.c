@@ -1,7 +1,7 @@
 /* zstd frames, one at a time and one-shot: the door to libzstd. A frame never stays open across a
  * suspension, so the threads' contexts (1.3 MiB each) are shared by everything that runs on a
- * thread; a stage may be used on any thread. Not for: where a frame ends (transport/pack.c), the
- * seek table (transport/pack_read.c).
+ * thread; a stage may be used on any thread. Not for: where a frame ends (transport/pack_out.c),
+ * the seek table (transport/pack_read.c).
  */
 #include "crypto/zstd_stage.h"
 
@@ -81,12 +81,25 @@ void zstd_stage_close(struct zstd_stage **stage)
 	*stage = NULL;
 }
 
-size_t zstd_stage_context_bytes(int level, size_t frame_bytes)
+/* For a frame of exactly so many. */
+static size_t context_bytes(int level, size_t n)
 {
-	size_t bytes = ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, frame_bytes, 0));
+	size_t bytes = ZSTD_estimateCCtxSize_usingCParams(ZSTD_getCParams(level, n, 0));
 
 	must(!ZSTD_isError(bytes));
 	return bytes;
+}
+
+/* The library has a table of parameters for each class of lengths, and a shorter frame's may take
+ * more: level 4 has a larger hash table up to 128 KiB than above. */
+size_t zstd_stage_context_bytes(int level, size_t frame_bytes)
+{
+	static const size_t classes[] = { 16 * 1024, 128 * 1024, 256 * 1024 };
+	size_t most = context_bytes(level, frame_bytes);
+
+	for (size_t i = 0; i < ARRAY_COUNT(classes) && classes[i] < frame_bytes; i++)
+		most = max_u64(most, context_bytes(level, classes[i]));
+	return most;
 }
 
 size_t zstd_stage_bound(size_t n)
@@ -98,7 +111,7 @@ size_t zstd_stage_bound(size_t n)
 static ZSTD_CCtx *compressor(int level, size_t n)
 {
 	struct contexts *contexts = contexts_of_thread();
-	size_t needed = zstd_stage_context_bytes(level, n);
+	size_t needed = context_bytes(level, n);
 
 	if (!contexts || needed <= contexts->held)
 		return contexts ? contexts->compress : NULL;

@@ -8,8 +8,8 @@
 struct zstd_stage;
 enum { ZSTD_FRAME_BYTES_MAX = 1024 * 1024 };
 
-/* level 1..19; 0 and negative levels are refused (they do not shrink base64). Use it on the thread
- * that opened it. */
+/* level 1..19; 0 and negative levels are refused (they do not shrink base64). It may be used on any
+ * thread, by one at a time. */
 enum err zstd_stage_open(int level, struct zstd_stage **) MUST_CHECK;
 void zstd_stage_close(struct zstd_stage **);
 /* What a thread's context needs at most for frames of `frame_bytes` at this level. */

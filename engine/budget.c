@@ -165,7 +165,7 @@ static void plan_lines(struct budget *plan)
 		plan->lines_bytes /= 2;
 }
 
-/* And then more frames, where they are wide. */
+/* And then more frames, where they are long. */
 static void plan_frames(struct budget *plan)
 {
 	struct budget wider = *plan;

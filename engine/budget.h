@@ -27,7 +27,7 @@ struct budget {
 	unsigned recv_buffers;		    /* of a worker, unless its receivers starve */
 	unsigned recv_held;		    /* of them that one connection may hold */
 	unsigned frames;		    /* on their way through the compressor */
-	size_t frame_bytes;		    /* the longest zstd frame, and what a batch holds */
+	size_t frame_bytes;		    /* the longest zstd frame */
 	size_t put_bytes;		    /* a write buffer: each object being written has two */
 	size_t lines_bytes;		    /* index lines of a pack before it is closed */
 	unsigned filled;		    /* complete packs that wait to be sealed */

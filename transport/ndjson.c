@@ -158,8 +158,8 @@ enum err ndjson_next(struct ndjson *reader, struct text *line)
 
 /* ---- writing ---- */
 
-/* As many whole lines as fit a frame: none longer than a batch's, or the compressor's context would
- * be. */
+/* As many whole lines as fit a frame: none longer than those of messages, or the compressor's
+ * context would be. */
 static size_t frame_of_lines(struct text lines)
 {
 	const char *end;

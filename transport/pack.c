@@ -274,6 +274,22 @@ static enum err body_first(struct body *body, bool *staged)
 	return e;
 }
 
+/* The message failed with `why`. Where the pack fails over it, that is what counts: as an error of
+ * the source it would be forgiven, and the disk that is full never be told. */
+static enum err take_back(struct pack *pack, enum err why, bool *pack_broken)
+{
+	struct err_note note = *err_note();
+	enum err e;
+
+	err_note_clear();
+	e = pack_out_rewind(pack->out);
+	*pack_broken = e != OK;
+	if (e)
+		return e;
+	*err_note() = note;
+	return why;
+}
+
 static enum err add_body(struct pack *pack, struct item *item, bool *pack_broken)
 {
 	struct body body = { .stream = item->body, .left = (uint64_t)item->size_bytes };
@@ -286,7 +302,7 @@ static enum err add_body(struct pack *pack, struct item *item, bool *pack_broken
 			   : add_streamed(pack, &body, (uint64_t)item->size_bytes, &body_failed);
 	}
 	if (body_failed)
-		*pack_broken = pack_out_rewind(pack->out) != OK;
+		e = take_back(pack, e, pack_broken);
 	iolist_release(&body.list);
 	*pack_broken &= e != OK;
 	return e;

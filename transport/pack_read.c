@@ -32,8 +32,9 @@ struct pack_read {
 	uint64_t piece_first; /* frame of the first entry in `piece` */
 	size_t piece_count;
 	uint8_t piece[TABLE_PIECE_ENTRIES * TABLE_ENTRY_BYTES];
-	uint64_t plain_frame; /* whose bytes are in `plain`; UINT64_MAX: none */
-	bool plain_damaged;   /* and they are worth nothing */
+	uint64_t plain_frame;	    /* whose bytes are in `plain`; UINT64_MAX: none */
+	enum err plain_fate;	    /* not OK: it cannot be read, */
+	struct err_note plain_note; /* and this is why */
 	uint8_t *stored_room, *plain;
 };
 
@@ -166,27 +167,44 @@ static void step(struct pack_read *pack, uint32_t stored, uint32_t plain)
 	pack->at.plain += plain;
 }
 
-/* Open the frame at pack->at into `plain`, unless it was the last one: many messages share a frame,
- * and a damaged one is not read again for each. */
+static bool is_unreadable(enum err e)
+{
+	return e == ERR_ARCHIVE_DAMAGED || e == ERR_DISK_IO;
+}
+
+static enum err frame_read(struct pack_read *pack, uint32_t stored, uint32_t plain)
+{
+	enum err e = get(pack, pack->at.stored, pack->stored_room, stored);
+
+	if (e)
+		return e;
+	e = zstd_stage_open_frame(pack->stored_room, stored, pack->plain, plain);
+	if (e != ERR_ARCHIVE_DAMAGED)
+		return e;
+	err_note_clear();
+	return RAISE(e, "%s: the frame at byte %llu is damaged", pack->key,
+		     (unsigned long long)pack->at.stored);
+}
+
+/* Open the frame at pack->at into `plain`, unless it was the last one. Many messages share a frame,
+ * and a disk may try for many seconds to read a bad sector: a frame that cannot be read is not
+ * tried again for each of them. */
 static enum err frame_open(struct pack_read *pack, uint32_t stored, uint32_t plain)
 {
 	enum err e;
 
-	if (pack->plain_frame != pack->at.frame) {
-		pack->plain_frame = UINT64_MAX;
-		if ((e = get(pack, pack->at.stored, pack->stored_room, stored)))
-			return e;
-		e = zstd_stage_open_frame(pack->stored_room, stored, pack->plain, plain);
-		if (e && e != ERR_ARCHIVE_DAMAGED)
-			return e;
-		pack->plain_frame = pack->at.frame;
-		pack->plain_damaged = e != OK;
+	if (pack->plain_frame == pack->at.frame) {
+		if (pack->plain_fate)
+			*err_note() = pack->plain_note;
+		return pack->plain_fate;
 	}
-	if (!pack->plain_damaged)
-		return OK;
-	err_note_clear();
-	return RAISE(ERR_ARCHIVE_DAMAGED, "%s: the frame at byte %llu is damaged", pack->key,
-		     (unsigned long long)pack->at.stored);
+	pack->plain_frame = UINT64_MAX;
+	if ((e = frame_read(pack, stored, plain)) && !is_unreadable(e))
+		return e;
+	pack->plain_frame = pack->at.frame;
+	pack->plain_fate = e;
+	pack->plain_note = *err_note();
+	return e;
 }
 
 /* ---- a span ---- */
@@ -292,11 +310,6 @@ static void header_look(struct inner *file, const void *block, uint64_t at)
 
 	if (tar_block_is(block, file->name, &bytes))
 		*file = (struct inner){ file->name, true, at + TAR_BLOCK_BYTES, bytes };
-}
-
-static bool is_unreadable(enum err e)
-{
-	return e == ERR_ARCHIVE_DAMAGED || e == ERR_DISK_IO;
 }
 
 /* The last members begin where a frame does (docs/FORMAT.md section 2.3), and each is opened once:

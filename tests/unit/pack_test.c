@@ -1,4 +1,7 @@
 /* Packs built and read back below the sink: frames, bounds, taking back a message that failed. */
+#include <errno.h>
+
+#include "engine/budget.h"
 #include "tests/unit/archive_help.h"
 #include "transport/json.h"
 #include "transport/pack.h"
@@ -19,12 +22,22 @@ struct bench {
 
 static const char KEY[] = "m/packs/000000000001.tar.zst", PLAIN_KEY[] = "m/packs/000000000002.tar";
 
+static enum err bench_begin(struct bench *bench, struct store *store, int level,
+			    uint64_t pack_bytes)
+{
+	const struct pack_config config = { .store = store,
+					    .digest = digest_type(text_of("blake3")),
+					    .digest_of_store = bench->tap,
+					    .zstd_level = level,
+					    .pack_bytes = pack_bytes,
+					    .mailbox_name = "m" };
+	enum err e = pack_open(&config, &bench->pack);
+
+	return e ? e : pack_begin(bench->pack, level ? KEY : PLAIN_KEY, 1700000000);
+}
+
 static enum err bench_open(struct bench *bench, int level, uint64_t pack_bytes)
 {
-	struct pack_config config = { .digest = digest_type(text_of("blake3")),
-				      .zstd_level = level,
-				      .pack_bytes = pack_bytes,
-				      .mailbox_name = "m" };
 	enum err e;
 
 	*bench = (struct bench){ .box = { 1, 7, text_of("INBOX"), text_of("INBOX"),
@@ -35,13 +48,10 @@ static enum err bench_open(struct bench *bench, int level, uint64_t pack_bytes)
 	if ((e = reserve_open(arena_current(), 2 * IOLIST_SLICES_MAX, clock_after(NSEC_SECOND),
 			      &bench->reserve)) ||
 	    (e = store_dir.open(&bench->store, &bench->account, true, clock_after(NSEC_SECOND))) ||
-	    (e = store_dir.lock(bench->store)) || (e = digest_open(config.digest, &bench->tap)))
+	    (e = store_dir.lock(bench->store)) ||
+	    (e = digest_open(digest_type(text_of("blake3")), &bench->tap)))
 		return e;
-	config.store = bench->store;
-	config.digest_of_store = bench->tap;
-	if ((e = pack_open(&config, &bench->pack)))
-		return e;
-	return pack_begin(bench->pack, level ? KEY : PLAIN_KEY, 1700000000);
+	return bench_begin(bench, bench->store, level, pack_bytes);
 }
 
 static void bench_close(struct bench *bench)
@@ -97,7 +107,7 @@ static void check_span(struct bench *bench, struct pack_read *pack, uint64_t off
 
 	(void)bench;
 	CHECK_OK(pack_read_span(pack, offset, n, collect, &got));
-	CHECK(got.bytes == n && memcmp(got.at, bytes, n) == 0);
+	CHECK(got.bytes == n && (n == 0 || memcmp(got.at, bytes, n) == 0));
 	buffer_free(&got);
 }
 
@@ -233,6 +243,262 @@ TEST_FIBER(a_message_that_fails_leaves_no_trace)
 			}
 	}
 }
+
+/* ---- any messages in any order ---- */
+
+enum { ANY_MESSAGES = 60, ANY_MEMBER_HEAD = 1536 };
+
+static uint64_t dice;
+
+static uint64_t roll(uint64_t sides)
+{
+	dice ^= dice << 13;
+	dice ^= dice >> 7;
+	dice ^= dice << 17;
+	return dice % sides;
+}
+
+/* Around what fills a frame or half of it, far below and far above. */
+static size_t roll_size(void)
+{
+	const size_t whole = budget()->frame_bytes - ANY_MEMBER_HEAD;
+
+	switch (roll(6)) {
+	case 0:
+		return 0;
+	case 1:
+		return whole - 512 * roll(3) + roll(3) - 1;
+	case 2:
+		return whole / 2 + roll(2000);
+	case 3:
+		return whole + roll(900000);
+	default:
+		return roll(20000);
+	}
+}
+
+static struct any {
+	const uint8_t *bytes;
+	size_t size;
+} any[ANY_MESSAGES];
+
+/* One in four fails somewhere on its way. How many are in the pack. */
+static size_t add_any(struct bench *bench)
+{
+	size_t count = 0;
+
+	for (uint64_t no = 1; no <= ANY_MESSAGES; no++) {
+		const uint8_t *bytes = big + roll(MIB);
+		size_t size = roll_size();
+		bool staged = size <= STAGE_BYTES_MAX && roll(2), fails = roll(4) == 0,
+		     broken = true;
+		struct body_stream body = body_of(bench->reserve, bytes, size,
+						  staged ? 0 : 5000 + roll(CHUNK_BYTES - 5000));
+
+		body.fail = fails ? ERR_NET_CLOSED : OK;
+		body.fail_at = staged ? size : roll(size + 1);
+		CHECK_ERR(add(bench, no, &body, &broken), body.fail);
+		CHECK(!broken);
+		err_note_clear();
+		if (!fails)
+			any[count++] = (struct any){ bytes, size };
+	}
+	return count;
+}
+
+static size_t frame_ends(struct pack_read *pack, uint64_t *ends, size_t room)
+{
+	const uint8_t *at;
+	size_t frames = 0, n;
+	uint64_t plain = 0;
+	enum err e;
+
+	while (!(e = pack_read_next(pack, &at, &n)) && frames < room) {
+		CHECK(n <= budget()->frame_bytes);
+		ends[frames++] = plain += n;
+	}
+	CHECK_ERR(e, ERR_PIPE_ENDED);
+	return frames;
+}
+
+static size_t lines_of(const struct buffer *text)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i < text->bytes; i++)
+		lines += text->at[i] == '\n';
+	return lines;
+}
+
+/* Each message reads back, and one that fits into a frame lies in one; index and sums are found. */
+static void check_any(struct bench *bench, size_t count)
+{
+	static uint64_t ends[2000];
+	struct pack_read *pack = NULL;
+	struct buffer got = { 0 };
+	uint64_t member = 0, next, *end = ends;
+
+	REQUIRE(CHECK_OK(pack_read_open(bench->store, KEY, &pack)));
+	CHECK(frame_ends(pack, ends, ARRAY_COUNT(ends)) > 3);
+	for (size_t i = 0; i < count; i++, member = next) {
+		next = member + ANY_MEMBER_HEAD + round_up(any[i].size, 512);
+		while (*end <= member)
+			end++;
+		CHECK(next <= *end || next - member > budget()->frame_bytes);
+		check_span(bench, pack, member + ANY_MEMBER_HEAD, any[i].bytes, any[i].size);
+	}
+	CHECK_OK(pack_read_file(pack, ".mailhaul/index.ndjson", MIB, &got));
+	CHECK_EQ(lines_of(&got), count + 1); /* with its header line */
+	CHECK_OK(pack_read_file(pack, ".mailhaul/B3SUMS", MIB, &got));
+	CHECK_EQ(lines_of(&got), count + 1); /* with that of the index */
+	buffer_free(&got);
+	pack_read_close(&pack);
+}
+
+static void set_lanes(unsigned lanes)
+{
+	const unsigned connections = lanes == 1 ? LANE_READERS_MAX : 1;
+
+	budget_set(&(struct budget_shape){ .workers = 1,
+					   .lanes = lanes,
+					   .connections = connections,
+					   .pairs = lanes * connections });
+}
+
+/* With as many frames and as long ones as there are, and with as few and short ones. */
+TEST_FIBER(messages_of_any_size_are_whole_whatever_fails_between_them)
+{
+	static const unsigned lanes[] = { 1, 1000 };
+	struct bench bench;
+	char path[150];
+	size_t count;
+
+	fill(big, sizeof big, 9);
+	snprintf(path, sizeof path, "%s/%s", test_directory(), KEY);
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		dice = seed * 0x9E3779B97F4A7C15u;
+		set_lanes(lanes[seed % 2]);
+		CHECK_EQ(budget()->frames, seed % 2 ? FRAMES_OF_MANY : FRAMES_MAX);
+		REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+		count = add_any(&bench);
+		CHECK(count > ANY_MESSAGES / 2 && publish(&bench));
+		check_any(&bench, count);
+		bench_close(&bench);
+		CHECK_EQ(remove(path), 0);
+	}
+	set_lanes(1);
+}
+
+/* ---- a disk that fails ---- */
+
+/* Cannot write, and cannot read what begins at byte 0 of a file. */
+static struct {
+	struct store base;
+	struct store *well;
+	unsigned reads;
+} bad;
+
+static enum err bad_put_open(struct store *store, const char *key, struct store_put **out)
+{
+	must(store == &bad.base);
+	return store_dir.put_open(bad.well, key, out);
+}
+
+static enum err bad_put_took(struct store_put *put, size_t n)
+{
+	(void)put;
+	return n > 0 ? RAISE_ERRNO(ERR_DISK_FULL, ENOSPC, "writing") : OK;
+}
+
+static enum err bad_get(struct store *store, const char *key, uint64_t offset, void *to,
+			size_t length, size_t *got)
+{
+	must(store == &bad.base);
+	bad.reads++;
+	return offset == 0 ? RAISE_ERRNO(ERR_DISK_IO, EIO, "reading %s", key)
+			   : store_dir.get(bad.well, key, offset, to, length, got);
+}
+
+static enum err bad_size(struct store *store, const char *key, uint64_t *bytes)
+{
+	must(store == &bad.base);
+	return store_dir.size(bad.well, key, bytes);
+}
+
+static struct store *bad_store(struct store *well)
+{
+	static struct store_driver driver;
+
+	driver = store_dir;
+	driver.put_open = bad_put_open;
+	driver.put_took = bad_put_took;
+	driver.get = bad_get;
+	driver.size = bad_size;
+	bad.base.type = &driver;
+	bad.well = well;
+	bad.reads = 0;
+	return &bad.base;
+}
+
+/* What lies before a message that failed is stored before it is taken back. As a failure of the
+ * source it would be forgiven. */
+TEST_FIBER(a_message_that_fails_on_a_full_disk_fails_because_of_the_disk)
+{
+	struct bench bench;
+	struct body_stream body;
+	bool broken = false;
+
+	fill(big, sizeof big, 9);
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	pack_close(&bench.pack);
+	REQUIRE(CHECK_OK(bench_begin(&bench, bad_store(bench.store), 1, UINT64_MAX)));
+	add_well(&bench, 1, big, 1000, 0);
+	body = body_of(bench.reserve, big, 10000, 1000);
+	body.fail = ERR_NET_CLOSED;
+	body.fail_at = 5000;
+	CHECK_ERR(add(&bench, 2, &body, &broken), ERR_DISK_FULL);
+	CHECK(broken);
+	CHECK_EQ(err_note()->error, ERR_DISK_FULL);
+	err_note_clear();
+	bench_close(&bench);
+}
+
+/* A disk may try for many seconds. */
+TEST_FIBER(a_frame_that_the_disk_cannot_read_is_tried_once_for_all_its_messages)
+{
+	enum { MESSAGES = 100, MEMBER = ANY_MEMBER_HEAD + 512 };
+	struct bench bench;
+	struct pack_read *pack = NULL;
+	struct buffer got = { 0 };
+	unsigned reads = 0;
+
+	fill(big, sizeof big, 9);
+	REQUIRE(CHECK_OK(bench_open(&bench, 1, UINT64_MAX)));
+	for (uint64_t no = 1; no <= MESSAGES; no++)
+		add_well(&bench, no, big, 500, 0);
+	REQUIRE(publish(&bench));
+	REQUIRE(CHECK_OK(pack_read_open(bad_store(bench.store), KEY, &pack)));
+	for (uint64_t i = 0; i < MESSAGES; i++) {
+		CHECK_ERR(pack_read_span(pack, i * MEMBER + ANY_MEMBER_HEAD, 500, collect, &got),
+			  ERR_DISK_IO);
+		CHECK_EQ(err_note()->errno_value, EIO);
+		CHECK(strstr(err_note()->text, KEY) != NULL);
+		err_note_clear();
+		reads = i == 0 ? bad.reads : reads;
+	}
+	CHECK_EQ(bad.reads, reads);
+	/* What another one holds is read, and then the bad one is tried again. */
+	CHECK_OK(pack_read_span(pack, MESSAGES * MEMBER, 512, collect, &got));
+	CHECK(got.bytes == 512 && strcmp(got.at, ".mailhaul/index.ndjson") == 0);
+	CHECK_ERR(pack_read_span(pack, ANY_MEMBER_HEAD, 500, collect, &got), ERR_DISK_IO);
+	err_note_clear();
+	CHECK_EQ(bad.reads, reads + 2);
+	buffer_free(&got);
+	pack_read_close(&pack);
+	bench_close(&bench);
+}
+
+/* ---- bodies of another length ---- */
 
 /* A body whose length is not the announced one. */
 static enum err add_announced(struct bench *bench, size_t length, size_t piece, int64_t announced)

@@ -391,8 +391,7 @@ TEST_FIBER(vectors_are_written_when_asked_for)
 		write_sound(&vectors[i]);
 	write_damaged("cut-pack", "one-message", "del pack[-100:]",
 		      "verify damaged packs/\\nmessage damaged\\n");
-	write_damaged("flipped-bit", "empty-message",
-		      "pack[struct.unpack('<I', pack[table:table + 4])[0] + 60] ^= 4",
+	write_damaged("flipped-bit", "empty-message", "pack[60] ^= 4",
 		      "verify damaged packs/\\n"
 		      "message "
 		      "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\\nmessage "

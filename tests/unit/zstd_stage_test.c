@@ -59,6 +59,21 @@ TEST(every_level_takes_every_length_in_any_order)
 			CHECK(frame_of_plain(sizes[i], level) > 0);
 }
 
+/* What is planned for the longest frame holds for the shorter ones, too. */
+TEST(no_shorter_frame_needs_a_larger_context)
+{
+	static const size_t frames[] = { 64 * 1024, 256 * 1024, ZSTD_FRAME_BYTES_MAX };
+
+	for (int level = 1; level <= 19; level++)
+		for (size_t i = 0; i < ARRAY_COUNT(frames); i++)
+			for (size_t n = 1; n < frames[i]; n += 509)
+				if (zstd_stage_context_bytes(level, n) >
+				    zstd_stage_context_bytes(level, frames[i]))
+					test_failed(__FILE__, __LINE__,
+						    "level %d, %zu of %zu bytes", level, n,
+						    frames[i]);
+}
+
 TEST(levels_that_do_not_shrink_mail_are_refused)
 {
 	struct zstd_stage *stage = NULL;
