@@ -113,17 +113,19 @@ static enum err take_prefix(struct box_map *map, const char *raw)
 
 static enum err take_target(struct box_map *map, const struct box_map_target *target)
 {
+	const char *forbidden = target->forbidden ? target->forbidden : "";
 	enum err e;
 
-	for (const char *c = target->forbidden; *c; c++)
+	for (const char *c = forbidden; *c; c++)
 		must((unsigned char)*c < 0x80 && !strchr("0123456789", *c) &&
 		     !((*c | 32) >= 'a' && (*c | 32) <= 'z'));
 	if (target->separator && !is_separator(target->separator))
 		return RAISE(ERR_IMAP_SYNTAX, "a separator of folders that cannot be: 0x%02x",
 			     (unsigned char)target->separator);
-	buffer_add_text(&map->forbidden, target->forbidden);
-	buffer_add_text(&map->source_prefix, target->source_prefix);
-	if ((e = take_prefix(map, target->prefix)))
+	buffer_add_text(&map->forbidden, forbidden);
+	if (target->source_prefix)
+		buffer_add_text(&map->source_prefix, target->source_prefix);
+	if ((e = take_prefix(map, target->prefix ? target->prefix : "")))
 		return e;
 	if (map->forbidden.failed || map->source_prefix.failed || map->prefix.failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "a map of folders");

@@ -34,7 +34,8 @@
 
 #include "engine/mail.h"
 
-/* What is known of the destination; the strings are borrowed until box_map_open() returns. */
+/* What is known of the destination. The strings are borrowed until box_map_open() returns, and NULL
+ * stands for an empty one. */
 struct box_map_target {
 	char separator;		   /* '\0': it has no levels */
 	const char *prefix;	   /* the personal namespace as NAMESPACE spells it: "INBOX.", "" */

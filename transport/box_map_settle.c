@@ -22,19 +22,24 @@ static bool is_at_inbox(const struct box_map *map, uint32_t source)
 	       box_map_is_inbox(box_map_text(map, map->spots[above->spot].name));
 }
 
+/* "INBOX." */
+static bool is_inbox_prefix(const struct buffer *prefix)
+{
+	return prefix->bytes == sizeof INBOX_NAME &&
+	       box_map_is_inbox((struct text){ prefix->at, prefix->bytes - 1 });
+}
+
 /* INBOX's children are below it; where it can have none, beside it; and below a prefix that is not
  * INBOX itself, INBOX is a level like any other. */
 static void base_of_inbox(const struct box_map *map, char base[BASE_BYTES_MAX])
 {
 	const char *prefix = map->prefix.bytes ? map->prefix.at : "";
-	size_t n = sizeof INBOX_NAME - 1;
-	bool is_prefix = strlen(prefix) == n + 1 && box_map_is_inbox((struct text){ prefix, n });
 
 	if (map->target.inbox_is_leaf)
 		snprintf(base, BASE_BYTES_MAX, "%s", prefix);
 	else
-		snprintf(base, BASE_BYTES_MAX, "%s%s%c", is_prefix ? "" : prefix, INBOX_NAME,
-			 joint_of(map));
+		snprintf(base, BASE_BYTES_MAX, "%s%s%c",
+			 is_inbox_prefix(&map->prefix) ? "" : prefix, INBOX_NAME, joint_of(map));
 }
 
 /* What the levels in *path go behind; they become those that are left. */
@@ -132,6 +137,16 @@ static void give(struct box_map *map, struct map_source *source, uint32_t index,
 		source->why = BOX_WHY_NONE;
 }
 
+/* Whether a child of INBOX is not called so any more, or has come to be. */
+static bool changes_inbox(const struct box_map *map, const struct map_source *source)
+{
+	struct text first = box_map_first_level(box_map_text(map, source->path), source->separator);
+	bool was_in_inbox = source->depth > 1 && box_map_is_inbox(first);
+
+	return is_at_inbox(map, source->above) ? map->target.inbox_is_leaf || !was_in_inbox
+					       : was_in_inbox && map->target.inbox_is_leaf;
+}
+
 /* By the name in map->wish. */
 static enum err give_wish(struct box_map *map, struct map_source *source, uint32_t index,
 			  enum box_why why)
@@ -141,7 +156,7 @@ static enum err give_wish(struct box_map *map, struct map_source *source, uint32
 
 	if (index == NONE && (e = box_map_new_spot(map, wish, &index)))
 		return e;
-	if (map->prefix.bytes > 0)
+	if (map->prefix.bytes > 0 || changes_inbox(map, source))
 		add_why(source, BOX_WHY_PREFIX);
 	if (map->wish.replaced)
 		add_why(source, BOX_WHY_REPLACED);
@@ -209,7 +224,7 @@ static void give_remembered(struct box_map *map, struct map_source *source)
 {
 	uint32_t index = name_table_find(&map->remembered, box_map_text(map, source->name));
 
-	if (index != NONE)
+	if (index != NONE && source->spot == NONE)
 		give(map, source, index, BOX_WHY_REMEMBERED);
 }
 
@@ -379,30 +394,37 @@ static enum err put_in_order(struct box_map *map, uint32_t *count)
 	return OK;
 }
 
+/* Whether others lie in it: not the INBOX where "INBOX." only begins the names of all folders. */
+static bool is_parent(const struct box_map *map, uint32_t index)
+{
+	return index != map->inbox || !is_inbox_prefix(&map->source_prefix);
+}
+
+static enum err note_path(struct box_map *map, uint32_t index)
+{
+	struct text path = box_map_text(map, map->sources[index].path);
+
+	if (!is_parent(map, index) || name_table_find(&map->sources_by_path, path) != NONE)
+		return OK;
+	return name_table_put(&map->sources_by_path, path, index);
+}
+
 /* The true INBOX is the parent of its children, whatever else is called so. */
 static enum err find_parents(struct box_map *map, const uint32_t *order, uint32_t count)
 {
+	enum err e = map->inbox == NONE ? OK : note_path(map, map->inbox);
 	size_t bytes;
-	enum err e;
 
-	if (map->inbox != NONE &&
-	    (e = name_table_put(&map->sources_by_path, text_of(INBOX_NAME), map->inbox)))
-		return e;
-	for (uint32_t i = 0; i < count; i++) {
-		struct text path = box_map_text(map, map->sources[order[i]].path);
-
-		if (name_table_find(&map->sources_by_path, path) == NONE &&
-		    (e = name_table_put(&map->sources_by_path, path, order[i])))
-			return e;
-	}
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count && !e; i++)
+		e = note_path(map, order[i]);
+	for (uint32_t i = 0; i < count && !e; i++) {
 		struct map_source *source = &map->sources[order[i]];
 
 		source->above =
 			name_table_above(&map->sources_by_path, box_map_text(map, source->path),
 					 source->separator, &bytes);
 	}
-	return OK;
+	return e;
 }
 
 enum turn { TURN_EXACT, TURN_WISH, TURN_NUMBER, TURNS };
