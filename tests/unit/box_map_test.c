@@ -1,6 +1,8 @@
 /* Where each folder of a source goes at a destination: transport/box_map.h, docs/FOLDERS.md. */
 #include <stdlib.h>
 
+#include "crypto/digest.h"
+#include "engine/bytes.h"
 #include "tests/test.h"
 #include "transport/box_map.h"
 #include "transport/imap_utf7.h"
@@ -862,6 +864,21 @@ TEST(a_number_has_room_behind_the_longest_name)
 	box_map_close(&map);
 }
 
+TEST(the_mark_is_of_the_whole_name_at_the_source)
+{
+	struct box_map *map = open_map(&courier);
+	struct digest digest;
+	char name[310] = "a/", hex[9];
+
+	memset(name + 2, 'x', 300);
+	add_source(map, 1, name, '/', 0);
+	CHECK_OK(digest_of(digest_type(text_of("blake3")), name, 302, &digest));
+	bytes_to_hex(hex, digest.bytes, 4);
+	CHECK_TEXT(strrchr(place(map, 1)->raw, '~') + 1, hex);
+	CHECK_EQ(strlen(place(map, 1)->raw), strlen("INBOX.a.") + 255);
+	box_map_close(&map);
+}
+
 /* ---- many ---- */
 
 enum { MANY = 10 * 1000 };
@@ -936,13 +953,14 @@ static void random_name(char *to, size_t to_bytes)
 		" ",	"-",	 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 	};
 	unsigned count = 1 + throw(throw(8) ? 4 : 40);
+	size_t used = 0;
 
 	to[0] = '\0';
 	for (unsigned i = 0; i < count; i++) {
 		const char *piece = pieces[throw(ARRAY_COUNT(pieces))];
 
-		if (strlen(to) + strlen(piece) + 1 < to_bytes)
-			strcat(to, piece);
+		if (used + strlen(piece) < to_bytes)
+			used += (size_t)snprintf(to + used, to_bytes - used, "%s", piece);
 	}
 }
 
