@@ -45,7 +45,7 @@ struct box_map_target {
 	bool utf8;		 /* names in UTF-8 (IMAP4rev2, RFC 9755); else modified UTF-7 */
 	bool create_special_use; /* CREATE takes USE (RFC 6154 section 3) */
 	bool inbox_is_leaf;	 /* \Noinferiors: the children of INBOX are put beside it */
-	bool merge;		 /* two that would become one become one, by whichever rule */
+	bool merge;		 /* two of the source that would become one do */
 	/* Of a name as it is said; 0: 255 (as long as a file's name), BOX_NAME_BYTES_MAX. */
 	size_t level_bytes_max, name_bytes_max;
 };

@@ -132,15 +132,14 @@ TEST(a_dovecot_with_slashes_keeps_names_of_its_kind)
 					   { "quote\"back\\slash", 0, "quote\"back\\slash", 0 },
 					   { "{curly}", 0, "{curly}", 0 },
 					   { "R&D", 0, "R&D", 0 },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(levels_are_joined_as_the_destination_does)
 {
 	check_map(&dovecot, NULL, '.',
-		  (const struct folder[]){ { "a", 0, "a", 0 },
-					   { "a.b.c", 0, "a/b/c", BOX_WHY_SEPARATOR },
-					   { NULL } });
+		  (const struct folder[]){
+			  { "a", 0, "a", 0 }, { "a.b.c", 0, "a/b/c", BOX_WHY_SEPARATOR }, { 0 } });
 }
 
 TEST(a_separator_of_the_destination_in_a_level_is_replaced)
@@ -148,10 +147,10 @@ TEST(a_separator_of_the_destination_in_a_level_is_replaced)
 	check_map(&dovecot, NULL, '.',
 		  (const struct folder[]){ { "a/b", 0, "a_b", BOX_WHY_REPLACED },
 					   { "x.a/b.y", 0, "x/a_b/y", BOX_WHY_REPLACED },
-					   { NULL } });
+					   { 0 } });
 	check_map(&courier, NULL, '/',
 		  (const struct folder[]){ { "v1.0/x", 0, "INBOX.v1_0.x", BOX_WHY_REPLACED },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(top_level_folders_come_below_the_prefix_and_inbox_does_not)
@@ -161,7 +160,7 @@ TEST(top_level_folders_come_below_the_prefix_and_inbox_does_not)
 					   { "Work", 0, "INBOX.Work", BOX_WHY_PREFIX },
 					   { "Work/2020", 0, "INBOX.Work.2020", BOX_WHY_PREFIX },
 					   { "INBOX/kids", 0, "INBOX.kids", BOX_WHY_PREFIX },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(below_the_prefix_a_child_of_inbox_and_a_folder_of_its_name_are_two)
@@ -171,7 +170,7 @@ TEST(below_the_prefix_a_child_of_inbox_and_a_folder_of_its_name_are_two)
 					   { "X", 0, "INBOX.X", BOX_WHY_PREFIX },
 					   { "INBOX/X", 0, "INBOX.X (2)", BOX_WHY_CLASH },
 					   { "INBOX/X/y", 0, "INBOX.X (2).y", BOX_WHY_PARENT },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(a_prefix_that_is_not_inbox_has_inbox_as_a_level)
@@ -183,7 +182,7 @@ TEST(a_prefix_that_is_not_inbox_has_inbox_as_a_level)
 		  (const struct folder[]){ { "INBOX", 0, "INBOX", BOX_WHY_NONE },
 					   { "INBOX/a", 0, "mail/INBOX/a", BOX_WHY_PREFIX },
 					   { "a", 0, "mail/a", BOX_WHY_PREFIX },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(children_of_inbox_stay_children)
@@ -192,13 +191,13 @@ TEST(children_of_inbox_stay_children)
 		  (const struct folder[]){ { "INBOX", 0, "INBOX", BOX_WHY_NONE },
 					   { "INBOX.a", 0, "INBOX/a", BOX_WHY_SEPARATOR },
 					   { "inbox.b", 0, "INBOX/b", BOX_WHY_SEPARATOR },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(without_inbox_in_the_list_its_children_are_still_its_own)
 {
 	check_map(&dovecot, NULL, '/',
-		  (const struct folder[]){ { "Inbox/a", 0, "INBOX/a", BOX_WHY_NONE }, { NULL } });
+		  (const struct folder[]){ { "Inbox/a", 0, "INBOX/a", BOX_WHY_NONE }, { 0 } });
 }
 
 TEST(the_prefix_of_the_source_is_taken_off)
@@ -212,13 +211,13 @@ TEST(the_prefix_of_the_source_is_taken_off)
 					   { "INBOX.Work.a", 0, "Work/a", BOX_WHY_PREFIX },
 					   { "INBOX.INBOX", 0, "INBOX (2)", BOX_WHY_INBOX },
 					   { "INBOX.INBOX.a", 0, "INBOX (2)/a", BOX_WHY_PARENT },
-					   { NULL } });
+					   { 0 } });
 	target = courier;
 	target.source_prefix = "INBOX.";
 	check_map(&target, NULL, '.',
 		  (const struct folder[]){ { "INBOX", 0, "INBOX", BOX_WHY_NONE },
 					   { "INBOX.Work.a", 0, "INBOX.Work.a", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(where_inbox_can_have_no_children_they_stand_beside_it)
@@ -229,7 +228,7 @@ TEST(where_inbox_can_have_no_children_they_stand_beside_it)
 					   { "INBOX/b/c", 0, "b (2)/c", BOX_WHY_PARENT },
 					   { "b", 0, "b", BOX_WHY_NONE },
 					   { "INBOX/b", 0, "b (2)", BOX_WHY_CLASH },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(a_cyrus_of_the_netnews_kind_refuses_slashes_too)
@@ -237,7 +236,7 @@ TEST(a_cyrus_of_the_netnews_kind_refuses_slashes_too)
 	check_map(&netnews, NULL, '\\',
 		  (const struct folder[]){ { "in/out", 0, "INBOX.in_out", BOX_WHY_REPLACED },
 					   { "a\\b", 0, "INBOX.a.b", BOX_WHY_PREFIX },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(a_flat_source_has_folders_of_one_level)
@@ -245,7 +244,7 @@ TEST(a_flat_source_has_folders_of_one_level)
 	check_map(&dovecot, NULL, '\0',
 		  (const struct folder[]){ { "a.b", 0, "a.b", BOX_WHY_NONE },
 					   { "a/b", 0, "a_b", BOX_WHY_REPLACED },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(a_flat_destination_gets_the_levels_in_one_name)
@@ -259,7 +258,7 @@ TEST(a_flat_destination_gets_the_levels_in_one_name)
 					   { "b", 0, "b", BOX_WHY_NONE },
 					   { "b/c", 0, "b_c (2)", BOX_WHY_CLASH },
 					   { "b_c", 0, "b_c", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(a_separator_that_cannot_be_one_is_refused)
@@ -304,7 +303,7 @@ TEST(wildcards_and_control_characters_are_replaced)
 					 { "c1\xc2\x85z", 0, "c1_z", BOX_WHY_REPLACED },
 					 { "\xc2\xa0z", 0, "\xc2\xa0z", BOX_WHY_NONE },
 					 { "bad\xffutf8", 0, "bad_utf8", BOX_WHY_REPLACED },
-					 { NULL } });
+					 { 0 } });
 }
 
 TEST(what_the_server_forbids_is_replaced)
@@ -318,7 +317,7 @@ TEST(what_the_server_forbids_is_replaced)
 					   { " a ", 0, "-a--(2)", BOX_WHY_CLASH },
 					   { "-a-", 0, "-a-", BOX_WHY_NONE },
 					   { "_a_", 0, "-a--(3)", BOX_WHY_CLASH },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(empty_levels_and_dots_are_no_names)
@@ -329,7 +328,7 @@ TEST(empty_levels_and_dots_are_no_names)
 					   { ".", 0, "_", BOX_WHY_REPLACED },
 					   { "...", 0, "...", BOX_WHY_NONE },
 					   { ".hidden", 0, ".hidden", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(names_are_said_in_utf8_where_the_server_takes_it)
@@ -355,7 +354,7 @@ TEST(a_use_goes_to_the_destinations_folder_of_that_use)
 	static const struct folder there[] = { { .name = "INBOX" },
 					       { .name = "Gesendet", .use = BOX_USE_SENT },
 					       { .name = "Papierkorb", .use = BOX_USE_TRASH },
-					       { NULL } };
+					       { 0 } };
 
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){
@@ -364,19 +363,19 @@ TEST(a_use_goes_to_the_destinations_folder_of_that_use)
 			  { "[Gmail]/Drafts", BOX_USE_DRAFTS, "[Gmail]/Drafts", BOX_WHY_NONE },
 			  { "[Gmail]/All Mail", BOX_USE_ALL, "[Gmail]/All Mail", BOX_WHY_NONE },
 			  { "[Gmail]/Starred", BOX_USE_FLAGGED, "[Gmail]/Starred", BOX_WHY_NONE },
-			  { NULL } });
+			  { 0 } });
 }
 
 TEST(a_folder_in_one_with_a_use_goes_along)
 {
-	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { NULL } };
+	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { 0 } };
 
 	check_map(&dovecot, there, '.',
 		  (const struct folder[]){
 			  { "Gesendet", BOX_USE_SENT, "Sent", BOX_WHY_USE },
 			  { "Gesendet.2020", 0, "Sent/2020", BOX_WHY_PARENT },
 			  { "Gesendet.2020.Mai", 0, "Sent/2020/Mai", BOX_WHY_PARENT },
-			  { NULL } });
+			  { 0 } });
 }
 
 TEST(names_of_exchange_are_known_in_common_languages)
@@ -386,7 +385,7 @@ TEST(names_of_exchange_are_known_in_common_languages)
 					       { .name = "Trash", .use = BOX_USE_TRASH },
 					       { .name = "Junk", .use = BOX_USE_JUNK },
 					       { .name = "Archive", .use = BOX_USE_ARCHIVE },
-					       { NULL } };
+					       { 0 } };
 	static const char *const names[][5] = {
 		{ "Sent Items", "Drafts", "Deleted Items", "Junk E-mail", "Archive" },
 		{ "Gesendete Elemente", "Entwürfe", "Gelöschte Elemente", "Junk-E-Mail", "Archiv" },
@@ -421,14 +420,13 @@ TEST(names_of_exchange_are_known_in_common_languages)
 
 TEST(a_well_known_name_counts_at_the_top_and_in_inbox_alone)
 {
-	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { NULL } };
+	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { 0 } };
 
 	check_map(&dovecot, there, '.',
 		  (const struct folder[]){
-			  { "Kunde.Gesendet", 0, "Kunde/Gesendet", BOX_WHY_SEPARATOR }, { NULL } });
-	check_map(
-		&dovecot, there, '.',
-		(const struct folder[]){ { "INBOX.Gesendet", 0, "Sent", BOX_WHY_USE }, { NULL } });
+			  { "Kunde.Gesendet", 0, "Kunde/Gesendet", BOX_WHY_SEPARATOR }, { 0 } });
+	check_map(&dovecot, there, '.',
+		  (const struct folder[]){ { "INBOX.Gesendet", 0, "Sent", BOX_WHY_USE }, { 0 } });
 }
 
 TEST(a_destination_that_declares_no_use_is_known_by_names)
@@ -437,48 +435,48 @@ TEST(a_destination_that_declares_no_use_is_known_by_names)
 					       { .name = "Sent Items" },
 					       { .name = "Deleted Items" },
 					       { .name = "Kunde/Drafts" },
-					       { NULL } };
+					       { 0 } };
 
 	check_map(&exchange, there, '.',
 		  (const struct folder[]){ { "INBOX.Sent", 0, "Sent Items", BOX_WHY_USE },
 					   { "Trash", BOX_USE_TRASH, "Deleted Items", BOX_WHY_USE },
 					   { "Drafts", BOX_USE_DRAFTS, "Drafts", BOX_WHY_NONE },
-					   { NULL } });
-	check_map(&courier, (const struct folder[]){ { .name = "INBOX.Sent" }, { NULL } }, '/',
+					   { 0 } });
+	check_map(&courier, (const struct folder[]){ { .name = "INBOX.Sent" }, { 0 } }, '/',
 		  (const struct folder[]){ { "Gesendet", BOX_USE_SENT, "INBOX.Sent", BOX_WHY_USE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(of_two_sent_folders_the_declared_one_is_it)
 {
-	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { NULL } };
+	static const struct folder there[] = { { .name = "Sent", .use = BOX_USE_SENT }, { 0 } };
 
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "Gesendet", 0, "Gesendet", BOX_WHY_NONE },
 					   { "Meine Post", BOX_USE_SENT, "Sent", BOX_WHY_USE },
-					   { NULL } });
+					   { 0 } });
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "Sent", 0, "Sent (2)", BOX_WHY_CLASH },
 					   { "Sent Items", BOX_USE_SENT, "Sent", BOX_WHY_USE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(of_two_with_equal_right_the_one_that_is_called_so_is_it)
 {
-	static const struct folder there[] = { { .name = "Spam", .use = BOX_USE_JUNK }, { NULL } };
+	static const struct folder there[] = { { .name = "Spam", .use = BOX_USE_JUNK }, { 0 } };
 
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "Junk", 0, "Junk", BOX_WHY_NONE },
 					   { "Spam", 0, "Spam", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "Junk E-mail", 0, "Junk E-mail", BOX_WHY_NONE },
 					   { "Junk", 0, "Spam", BOX_WHY_USE },
-					   { NULL } });
+					   { 0 } });
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "B", BOX_USE_JUNK, "B", BOX_WHY_NONE },
 					   { "A", BOX_USE_JUNK, "Spam", BOX_WHY_USE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(of_two_sent_folders_at_the_destination_the_lower_name_is_it)
@@ -486,11 +484,10 @@ TEST(of_two_sent_folders_at_the_destination_the_lower_name_is_it)
 	static const struct folder there[] = { { .name = "b", .use = BOX_USE_SENT },
 					       { .name = "a", .use = BOX_USE_SENT },
 					       { .name = "Sent" },
-					       { NULL } };
+					       { 0 } };
 
 	check_map(&dovecot, there, '/',
-		  (const struct folder[]){ { "Gesendet", BOX_USE_SENT, "a", BOX_WHY_USE },
-					   { NULL } });
+		  (const struct folder[]){ { "Gesendet", BOX_USE_SENT, "a", BOX_WHY_USE }, { 0 } });
 }
 
 TEST(a_use_the_destination_lacks_is_created_once)
@@ -530,14 +527,14 @@ TEST(a_folder_never_becomes_the_destinations_folder_of_another_use)
 	static const struct folder there[] = { { .name = "Viagra", .use = BOX_USE_JUNK },
 					       { .name = "All", .use = BOX_USE_ALL },
 					       { .name = "Sent", .use = BOX_USE_SENT },
-					       { NULL } };
+					       { 0 } };
 
 	check_map(
 		&dovecot, there, '/',
 		(const struct folder[]){ { "Viagra", 0, "Viagra (2)", BOX_WHY_USE_TAKEN },
 					 { "All", BOX_USE_ALL, "All (2)", BOX_WHY_USE_TAKEN },
 					 { "Sent", BOX_USE_ARCHIVE, "Sent (2)", BOX_WHY_USE_TAKEN },
-					 { NULL } });
+					 { 0 } });
 }
 
 /* ---- clashes ---- */
@@ -549,12 +546,12 @@ TEST(there_is_one_inbox)
 					   { "Inbox", 0, "INBOX (2)", BOX_WHY_INBOX },
 					   { "Inbox/a", 0, "INBOX (2)/a", BOX_WHY_PARENT },
 					   { "Posteingang/a", 0, "INBOX/a", BOX_WHY_PREFIX },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(sent_and_SENT_are_two_folders_on_a_server_that_folds_case)
 {
-	static const struct folder there[] = { { .name = "kunden" }, { NULL } };
+	static const struct folder there[] = { { .name = "kunden" }, { 0 } };
 
 	check_map(&exchange, there, '/',
 		  (const struct folder[]){ { "Kunden", 0, "Kunden (2)", BOX_WHY_CASE },
@@ -563,19 +560,19 @@ TEST(sent_and_SENT_are_two_folders_on_a_server_that_folds_case)
 					   { "kunden/a", 0, "kunden/a", BOX_WHY_NONE },
 					   { "ÄHRE", 0, "ÄHRE", BOX_WHY_NONE },
 					   { "Ähre", 0, "Ähre (2)", BOX_WHY_CASE },
-					   { NULL } });
+					   { 0 } });
 	check_map(&dovecot, there, '/',
 		  (const struct folder[]){ { "Kunden", 0, "Kunden", BOX_WHY_NONE },
 					   { "kunden", 0, "kunden", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(the_destinations_spelling_is_used_where_case_does_not_count)
 {
-	static const struct folder there[] = { { .name = "KUNDEN" }, { NULL } };
+	static const struct folder there[] = { { .name = "KUNDEN" }, { 0 } };
 
 	check_map(&exchange, there, '/',
-		  (const struct folder[]){ { "Kunden", 0, "KUNDEN", BOX_WHY_CASE }, { NULL } });
+		  (const struct folder[]){ { "Kunden", 0, "KUNDEN", BOX_WHY_CASE }, { 0 } });
 }
 
 TEST(the_name_that_needs_no_change_keeps_it)
@@ -585,7 +582,7 @@ TEST(the_name_that_needs_no_change_keeps_it)
 					   { "a_b", 0, "a_b", BOX_WHY_NONE },
 					   { "a%b", 0, "a_b (3)", BOX_WHY_CLASH },
 					   { "a_b (2)", 0, "a_b (2)", BOX_WHY_NONE },
-					   { NULL } });
+					   { 0 } });
 }
 
 TEST(merged_on_demand_two_become_one_and_say_so)
