@@ -28,6 +28,7 @@ struct imap_session {
 	struct imap_wire *wire;
 	struct peer peer;
 	unsigned capabilities;
+	uint64_t append_limit;
 	struct buffer reply;
 	uint64_t heard; /* bytes of replies since the last command */
 	unsigned heard_tag;
@@ -43,6 +44,11 @@ struct imap_wire *imap_session_wire(struct imap_session *imap)
 unsigned imap_session_capabilities(const struct imap_session *imap)
 {
 	return imap->capabilities;
+}
+
+uint64_t imap_session_append_limit(const struct imap_session *imap)
+{
+	return imap->append_limit;
 }
 
 const struct account *imap_session_account(const struct imap_session *imap)
@@ -200,10 +206,14 @@ static enum err on_capability(struct imap_session *imap, const struct imap_reply
 			      void *context)
 {
 	struct imap_scan scan = imap_scan_of(reply->text);
+	uint64_t limit;
 
 	(void)context;
-	if (imap_scan_word(&scan, "CAPABILITY"))
-		imap->capabilities |= imap_parse_capability(imap_scan_rest(&scan));
+	if (!imap_scan_word(&scan, "CAPABILITY"))
+		return OK;
+	imap->capabilities |= imap_parse_capability(imap_scan_rest(&scan));
+	if (imap_parse_append_limit(imap_scan_rest(&scan), &limit))
+		imap->append_limit = min_u64(imap->append_limit, limit);
 	return OK;
 }
 
@@ -214,6 +224,7 @@ static enum err ask_capabilities(struct imap_session *imap)
 	enum err e;
 
 	imap->capabilities = 0;
+	imap->append_limit = IMAP_APPEND_LIMIT_UNKNOWN;
 	if ((e = simple(imap, "CAPABILITY", on_capability, ERR_SOURCE_FOREIGN)))
 		return e;
 	if (!(imap->capabilities & (IMAP_REV1 | IMAP_REV2)))
