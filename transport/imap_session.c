@@ -329,7 +329,7 @@ static enum err set_up(struct imap_session *imap, bool secure_first)
 	return identify(imap);
 }
 
-static enum err connect_and_set_up(struct imap_session *imap, nsec until)
+static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool to_change)
 {
 	bool secure_first = strcmp(imap->account->scheme, "imap") == 0;
 	struct imap_port port;
@@ -345,7 +345,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until)
 	imap->wire->until = until;
 	e = set_up(imap, secure_first);
 	imap->wire->until = DEADLINE_NEVER;
-	return e;
+	return e || !to_change ? e : imap_wire_allow_changes(imap->wire);
 }
 
 /* Whom we met, whether or not it went well: TLS facts and what the server says it is. */
@@ -360,7 +360,8 @@ static void meet(struct imap_session *imap)
 	imap->account->met(imap->account->met_context, &peer);
 }
 
-enum err imap_session_open(const struct account *account, nsec until, struct imap_session **out)
+static enum err open_session(const struct account *account, nsec until, bool to_change,
+			     struct imap_session **out)
 {
 	struct imap_session *imap = calloc(1, sizeof *imap);
 	enum err e;
@@ -371,12 +372,23 @@ enum err imap_session_open(const struct account *account, nsec until, struct ima
 	imap->account = account;
 	imap->quiet = *account;
 	imap->quiet.met = NULL;
-	e = connect_and_set_up(imap, until);
+	e = connect_and_set_up(imap, until, to_change);
 	meet(imap);
 	if (e)
 		imap_session_close(&imap);
 	*out = imap;
 	return e;
+}
+
+enum err imap_session_open(const struct account *account, nsec until, struct imap_session **out)
+{
+	return open_session(account, until, false, out);
+}
+
+enum err imap_session_open_to_change(const struct account *account, nsec until,
+				     struct imap_session **out)
+{
+	return open_session(account, until, true, out);
 }
 
 void imap_session_close(struct imap_session **imap)

@@ -16,6 +16,10 @@ struct imap_session;
 /* Connect, greet, secure, log in, ask capabilities again, exchange IDs. `account` is borrowed until
  * close. ERR_NET_*, ERR_TLS_*, ERR_IMAP_*, ERR_SOURCE_FOREIGN. Suspends. */
 enum err imap_session_open(const struct account *, nsec until, struct imap_session **) MUST_CHECK;
+/* The same with a destination: only such a session may send what changes the server
+ * (imap_wire_allow_changes()). */
+enum err imap_session_open_to_change(const struct account *, nsec until,
+				     struct imap_session **) MUST_CHECK;
 void imap_session_close(struct imap_session **);
 /* LOGOUT and its answer; a server that is gone already is no error. Suspends. */
 enum err imap_session_finish(struct imap_session *, nsec until) MUST_CHECK;
