@@ -33,7 +33,7 @@ const char *bytes_why_name(enum bytes_why why)
 {
 	static const char *const names[BYTES_WHY_COUNT] = {
 		[BYTES_META] = "meta",	 [BYTES_LINE_TAIL] = "line-tail", [BYTES_FRAME] = "frame",
-		[BYTES_STORE] = "store", [BYTES_EXTRACT] = "extract",
+		[BYTES_STORE] = "store", [BYTES_EXTRACT] = "extract",	  [BYTES_RECORD] = "record",
 	};
 
 	must((unsigned)why < BYTES_WHY_COUNT);

@@ -3,6 +3,7 @@
 #include "engine/mail.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* A reader of short fixed forms: every call takes its bytes and says whether they were there. */
 struct scan {
@@ -87,6 +88,8 @@ enum {
 	DAYS_PER_ERA = 146097, /* 400 years of the Gregorian calendar */
 	DAYS_TO_1970 = 719468, /* from 0000-03-01 */
 	SECONDS_PER_DAY = 24 * 3600,
+	/* The widest that is in use: +14 in Kiribati, -12 at sea. */
+	ZONE_MINUTES_MAX = 14 * 60,
 };
 
 /* Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that
@@ -191,26 +194,49 @@ bool mail_date_parse(struct text text, struct mail_date *out)
 	       mail_date_set(out, &civil, zone_minutes);
 }
 
-char *mail_date_rfc3339(char to[40], const struct mail_date *date)
+/* What a clock in the date's zone shows; false where none can: not known, or beyond all years. */
+static bool civil_of(const struct mail_date *date, struct civil *civil)
+{
+	int64_t local, days;
+	int rest;
+
+	if (!date->known ||
+	    __builtin_add_overflow(date->seconds, (int64_t)date->zone_minutes * 60, &local))
+		return false;
+	days = local / SECONDS_PER_DAY - (local % SECONDS_PER_DAY < 0);
+	if (!civil_from_days(days, civil))
+		return false;
+	rest = (int)(local - days * SECONDS_PER_DAY);
+	must(rest >= 0 && rest < SECONDS_PER_DAY);
+	civil->hour = rest / 3600;
+	civil->minute = rest / 60 % 60;
+	civil->second = rest % 60;
+	return true;
+}
+
+char *mail_date_imap(char to[40], const struct mail_date *date)
 {
 	int zone = date->zone_minutes;
-	int64_t local, days, rest;
 	struct civil civil;
 
 	to[0] = '\0';
-	if (!date->known || zone <= -24 * 60 || zone >= 24 * 60)
-		return to;
-	if (__builtin_add_overflow(date->seconds, (int64_t)zone * 60, &local))
-		return to;
-	days = local / SECONDS_PER_DAY - (local % SECONDS_PER_DAY < 0);
-	if (!civil_from_days(days, &civil))
-		return to;
-	rest = local - days * SECONDS_PER_DAY;
-	must(rest >= 0 && rest < SECONDS_PER_DAY);
-	snprintf(to, 40, "%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", civil.year, civil.month,
-		 civil.day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60),
-		 zone < 0 ? '-' : '+', (zone < 0 ? -zone : zone) / 60,
-		 (zone < 0 ? -zone : zone) % 60);
+	if (zone >= -ZONE_MINUTES_MAX && zone <= ZONE_MINUTES_MAX && civil_of(date, &civil))
+		snprintf(to, 40, "%2d-%s-%04d %02d:%02d:%02d %c%02d%02d", civil.day,
+			 month_names[civil.month - 1], civil.year, civil.hour, civil.minute,
+			 civil.second, zone < 0 ? '-' : '+', abs(zone) / 60, abs(zone) % 60);
+	return to;
+}
+
+char *mail_date_rfc3339(char to[40], const struct mail_date *date)
+{
+	int zone = date->zone_minutes;
+	struct civil civil;
+
+	to[0] = '\0';
+	if (zone > -24 * 60 && zone < 24 * 60 && civil_of(date, &civil))
+		snprintf(to, 40, "%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", civil.year,
+			 civil.month, civil.day, civil.hour, civil.minute, civil.second,
+			 zone < 0 ? '-' : '+', abs(zone) / 60, abs(zone) % 60);
 	return to;
 }
 

@@ -183,16 +183,16 @@ static const struct {
 	unsigned bits;
 } known_capabilities[] = {
 	{ "IMAP4rev1", IMAP_REV1 },
-	/* RFC 9051 appendix E: what the revision brings with it. */
+	/* RFC 9051 appendix E: what the revision brings with it (of BINARY only the reading). */
 	{ "IMAP4rev2", IMAP_REV2 | IMAP_HAS_SASL_IR | IMAP_HAS_NAMESPACE | IMAP_HAS_LITERAL_PLUS |
 			       IMAP_HAS_LIST_EXTENDED | IMAP_HAS_LIST_STATUS |
-			       IMAP_HAS_SPECIAL_USE | IMAP_HAS_STATUS_SIZE },
+			       IMAP_HAS_SPECIAL_USE | IMAP_HAS_STATUS_SIZE | IMAP_HAS_UIDPLUS },
 	{ "STARTTLS", IMAP_HAS_STARTTLS },
 	{ "LOGINDISABLED", IMAP_HAS_LOGINDISABLED },
 	{ "SASL-IR", IMAP_HAS_SASL_IR },
 	{ "ID", IMAP_HAS_ID },
 	{ "NAMESPACE", IMAP_HAS_NAMESPACE },
-	{ "LITERAL+", IMAP_HAS_LITERAL_PLUS },
+	{ "LITERAL+", IMAP_HAS_LITERAL_PLUS | IMAP_HAS_LITERAL_PLUS_LARGE },
 	{ "LITERAL-", IMAP_HAS_LITERAL_PLUS },
 	{ "LIST-EXTENDED", IMAP_HAS_LIST_EXTENDED },
 	{ "LIST-STATUS", IMAP_HAS_LIST_STATUS },
@@ -204,30 +204,68 @@ static const struct {
 	/* RFC 7162 section 3.2: who has it has CONDSTORE, and ENABLE. */
 	{ "QRESYNC", IMAP_HAS_QRESYNC | IMAP_HAS_CONDSTORE },
 	{ "OBJECTID", IMAP_HAS_OBJECTID },
+	{ "MULTIAPPEND", IMAP_HAS_MULTIAPPEND },
+	{ "UIDPLUS", IMAP_HAS_UIDPLUS },
+	{ "BINARY", IMAP_HAS_BINARY },
+	{ "APPENDLIMIT", IMAP_HAS_APPENDLIMIT },
+	{ "CREATE-SPECIAL-USE", IMAP_HAS_CREATE_SPECIAL_USE },
 };
 
-static unsigned capability_bits(struct text name)
+/* "APPENDLIMIT=35651584" */
+static bool append_limit(struct text word, uint64_t *bytes_max)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(known_capabilities); i++)
-		if (imap_text_is(name, known_capabilities[i].name))
-			return known_capabilities[i].bits;
-	return 0;
+	static const char name[] = "APPENDLIMIT=";
+	size_t bytes = sizeof name - 1;
+	struct imap_scan scan;
+
+	if (word.bytes <= bytes || !imap_text_is((struct text){ word.at, bytes }, name))
+		return false;
+	scan = imap_scan_of((struct text){ word.at + bytes, word.bytes - bytes });
+	return imap_scan_number(&scan, UINT64_MAX, bytes_max) && imap_scan_at_end(&scan);
 }
 
-/* Words between spaces, read by ourselves: libetpan gives up on the whole list at one word that is
- * no atom, and takes the word behind an empty "AUTH=" for its method. */
+static unsigned capability_bits(struct text word)
+{
+	uint64_t unused;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(known_capabilities); i++)
+		if (imap_text_is(word, known_capabilities[i].name))
+			return known_capabilities[i].bits;
+	return append_limit(word, &unused) ? IMAP_HAS_APPENDLIMIT : 0;
+}
+
+/* The next of the words between spaces, read by ourselves: libetpan gives up on the whole list at
+ * one word that is no atom, and takes the word behind an empty "AUTH=" for its method. */
+static bool next_word(struct text *list, struct text *word)
+{
+	*word = (struct text){ list->at, 0 };
+	if (list->bytes == 0)
+		return false;
+	while (word->bytes < list->bytes && !strchr(" \t", word->at[word->bytes]))
+		word->bytes++;
+	list->at += min_u64(word->bytes + 1, list->bytes);
+	list->bytes -= min_u64(word->bytes + 1, list->bytes);
+	return true;
+}
+
 unsigned imap_parse_capability(struct text list)
 {
 	struct text word;
 	unsigned bits = 0;
 
-	for (size_t at = 0; at < list.bytes; at += word.bytes + 1) {
-		word = (struct text){ list.at + at, 0 };
-		while (at + word.bytes < list.bytes && !strchr(" \t", word.at[word.bytes]))
-			word.bytes++;
+	while (next_word(&list, &word))
 		bits |= capability_bits(word);
-	}
 	return bits;
+}
+
+bool imap_parse_append_limit(struct text list, uint64_t *bytes_max)
+{
+	struct text word;
+
+	while (next_word(&list, &word))
+		if (append_limit(word, bytes_max))
+			return true;
+	return false;
 }
 
 /* What an extension's reply came to; NULL if there is none of that extension. */

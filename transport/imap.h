@@ -27,8 +27,9 @@ enum imap_capability {
 	IMAP_HAS_AUTH_XOAUTH2 = 1 << 6,
 	IMAP_HAS_ID = 1 << 7,
 	IMAP_HAS_NAMESPACE = 1 << 8,
-	IMAP_HAS_LITERAL_PLUS =
-		1 << 9, /* LITERAL- too: our literals are names, far below 4096 bytes */
+	/* LITERAL+ or LITERAL-: a literal of at most IMAP_LITERAL_MINUS_BYTES_MAX need not be
+	 * waited for; all of ours are, but for messages. */
+	IMAP_HAS_LITERAL_PLUS = 1 << 9,
 	IMAP_HAS_LIST_EXTENDED = 1 << 10,
 	IMAP_HAS_LIST_STATUS = 1 << 11,
 	IMAP_HAS_SPECIAL_USE = 1 << 12,
@@ -36,10 +37,22 @@ enum imap_capability {
 	IMAP_HAS_CONDSTORE = 1 << 14,
 	IMAP_HAS_QRESYNC = 1 << 15,
 	IMAP_HAS_OBJECTID = 1 << 16,
+	IMAP_HAS_LITERAL_PLUS_LARGE = 1 << 17, /* LITERAL+: of any length */
+	IMAP_HAS_MULTIAPPEND = 1 << 18,	       /* RFC 3502 */
+	IMAP_HAS_UIDPLUS = 1 << 19,	       /* RFC 4315 */
+	IMAP_HAS_BINARY = 1 << 20,	       /* RFC 3516 */
+	/* RFC 7889, with the server's value (imap_parse_append_limit()) or, where there is none,
+	 * with one of each folder, which STATUS tells. */
+	IMAP_HAS_APPENDLIMIT = 1 << 21,
+	IMAP_HAS_CREATE_SPECIAL_USE = 1 << 22, /* RFC 6154 */
 };
+enum { IMAP_LITERAL_MINUS_BYTES_MAX = 4096 }; /* RFC 7888 section 5 */
 
 /* The bits of what stands behind "CAPABILITY". */
 unsigned imap_parse_capability(struct text list);
+/* The "n" of its "APPENDLIMIT=n": the largest message that any folder of the server takes. False
+ * where none stands there. */
+bool imap_parse_append_limit(struct text list, uint64_t *bytes_max) MUST_CHECK;
 /* "name" and "version" of an ID reply (RFC 2971) as one text, escaped, cut to fit; untouched if
  * there is none. */
 void imap_parse_id(struct imap_grammar *, struct text reply, char *to, size_t to_bytes);

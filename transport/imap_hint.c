@@ -1,12 +1,15 @@
-/* Two tables: response codes, and texts of servers that have no code for it. */
+/* Two tables: response codes, and texts of servers that have no code for it. A pair more for what
+ * is said of storing a message. */
 #include "transport/imap_hint.h"
+
+struct code_row {
+	const char *code;
+	enum err error;
+};
 
 /* RFC 5530, RFC 9051 section 7.1, and THROTTLED and OVERQUOTA as Gmail uses them on reading. NOPERM
  * and what is not here mean what NO means for the command. */
-static const struct {
-	const char *code;
-	enum err error;
-} codes[] = {
+static const struct code_row codes[] = {
 	{ "NONEXISTENT", ERR_IMAP_BOX_GONE },	   { "UNAVAILABLE", ERR_IMAP_UNAVAILABLE },
 	{ "INUSE", ERR_IMAP_UNAVAILABLE },	   { "SERVERBUG", ERR_IMAP_UNAVAILABLE },
 	{ "CONTACTADMIN", ERR_IMAP_UNAVAILABLE },  { "LIMIT", ERR_IMAP_THROTTLED },
@@ -16,11 +19,21 @@ static const struct {
 	{ "PRIVACYREQUIRED", ERR_IMAP_LOGIN },
 };
 
-/* The first that the text holds counts, whether it comes with NO, BAD or BYE. */
-static const struct {
+/* Of APPEND, RFC 9051 section 6.3.12 and RFC 7889 section 4. */
+static const struct code_row codes_of_storing[] = {
+	{ "TOOBIG", ERR_SINK_TOOBIG },
+	{ "OVERQUOTA", ERR_SINK_QUOTA },
+	{ "TRYCREATE", ERR_IMAP_BOX_GONE },
+	{ "NONEXISTENT", ERR_IMAP_BOX_GONE },
+};
+
+struct text_row {
 	const char *part;
 	struct imap_hint hint;
-} texts[] = {
+};
+
+/* The first that the text holds counts, whether it comes with NO, BAD or BYE. */
+static const struct text_row texts[] = {
 	/* Gmail: "[OVERQUOTA] Account exceeded command or bandwidth limits." Ends after some hours,
 	 * at most a day (imapsync FAQ.Gmail); asking once an hour is our own choice. */
 	{ "command or bandwidth limits",
@@ -46,6 +59,13 @@ static const struct {
 	/* Refusals of a login that are none: Gmail, and Dovecot when its user database is down. */
 	{ "Temporary System Problem", { ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 } },
 	{ "Temporary authentication failure", { ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 } },
+};
+
+static const struct text_row texts_of_storing[] = {
+	/* Exchange Online has no code for it. */
+	{ "Maximum size of appendable message", { ERR_SINK_TOOBIG, ERR_OF_MAILBOX, 0 } },
+	/* Courier: imap/imapd.c, "[ALERT] You exceeded your mail quota." */
+	{ "You exceeded your mail quota", { ERR_SINK_QUOTA, ERR_OF_MAILBOX, 0 } },
 };
 
 /* The text behind `part`, spaces skipped; false where it does not stand. */
@@ -91,19 +111,29 @@ static bool host_is_full(struct text text)
 	       imap_scan_word(&scan, "from") && count >= limit;
 }
 
-static bool hint_of_text(struct text text, struct imap_hint *hint)
+static const struct text_row *find_text(const struct text_row *rows, unsigned count,
+					struct text text)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++) {
-		if (!imap_text_holds(text, texts[i].part))
-			continue;
-		*hint = texts[i].hint;
-		if (host_is_full(text))
-			hint->scope = ERR_OF_HOST;
-		if (suggested(text))
-			hint->retry_after = suggested(text);
-		return true;
-	}
-	return false;
+	for (unsigned i = 0; i < count; i++)
+		if (imap_text_holds(text, rows[i].part))
+			return &rows[i];
+	return NULL;
+}
+
+static bool hint_of_text(struct text text, enum err refused, struct imap_hint *hint)
+{
+	const struct text_row *row = find_text(texts, ARRAY_COUNT(texts), text);
+
+	if (!row && refused == ERR_SINK_REFUSED)
+		row = find_text(texts_of_storing, ARRAY_COUNT(texts_of_storing), text);
+	if (!row)
+		return false;
+	*hint = row->hint;
+	if (host_is_full(text))
+		hint->scope = ERR_OF_HOST;
+	if (suggested(text))
+		hint->retry_after = suggested(text);
+	return true;
 }
 
 /* Whether a code may mean this where `refused` is what a refusal means: of a folder only where one
@@ -114,18 +144,31 @@ static bool is_meant(enum err said, enum err refused)
 	bool of_message = refused == ERR_IMAP_MSG_REFUSED;
 	bool of_folder = refused == ERR_IMAP_REFUSED || of_message;
 
-	return said == ERR_IMAP_MSG_GONE   ? of_message
-	       : said == ERR_IMAP_BOX_GONE ? of_folder
-					   : said != ERR_IMAP_LOGIN || !of_folder;
+	return said == ERR_IMAP_MSG_GONE ? of_message
+	       : said == ERR_IMAP_BOX_GONE
+		       ? of_folder
+		       : said != ERR_IMAP_LOGIN || (!of_folder && refused != ERR_SINK_REFUSED);
+}
+
+static enum err find_code(const struct code_row *rows, unsigned count, struct text code)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (imap_text_is(code, rows[i].code))
+			return rows[i].error;
+	return OK;
 }
 
 /* Of the code; OK: it says nothing, and the refusal is one like any other. */
 static enum err error_of_code(struct text code, enum err refused)
 {
-	for (unsigned i = 0; i < ARRAY_COUNT(codes); i++)
-		if (imap_text_is(code, codes[i].code))
-			return is_meant(codes[i].error, refused) ? codes[i].error : OK;
-	return OK;
+	enum err e = OK;
+
+	if (refused == ERR_SINK_REFUSED)
+		e = find_code(codes_of_storing, ARRAY_COUNT(codes_of_storing), code);
+	if (e)
+		return e;
+	e = find_code(codes, ARRAY_COUNT(codes), code);
+	return is_meant(e, refused) ? e : OK;
 }
 
 /* Folder and message codes concern what was asked for; everything else the account that asked. */
@@ -144,10 +187,11 @@ struct imap_hint imap_hint(const struct imap_status *status, enum err refused)
 	if (status->state == IMAP_OK || status->state == IMAP_PREAUTH)
 		return plain(OK);
 	/* A code that says more than "not now" is final. For the others the text knows better:
-	 * Dovecot says UNAVAILABLE and Gmail ALERT for too many connections. */
-	if (e && err_retry_class(e) != RETRY_BACKOFF)
+	 * Dovecot says UNAVAILABLE and Gmail ALERT for too many connections, and Gmail OVERQUOTA
+	 * for too many bytes a day. */
+	if (e && err_retry_class(e) != RETRY_BACKOFF && e != ERR_SINK_QUOTA)
 		return plain(e);
-	if (hint_of_text(status->text, &hint))
+	if (hint_of_text(status->text, refused, &hint))
 		return hint;
 	if (e)
 		return plain(e);

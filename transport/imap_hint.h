@@ -13,7 +13,8 @@ struct imap_hint {
 };
 
 /* refused  what NO means where neither code nor text say more: ERR_IMAP_LOGIN for a login,
- *          ERR_IMAP_REFUSED for a folder... BAD is ERR_IMAP_BAD then, and BYE ERR_IMAP_BYE. */
+ *          ERR_IMAP_REFUSED for a folder, ERR_SINK_REFUSED for a message that was to be stored...
+ *          BAD is ERR_IMAP_BAD then, and BYE ERR_IMAP_BYE. */
 struct imap_hint imap_hint(const struct imap_status *, enum err refused);
 /* Raise it with scope and time: "<what>: the server says NO [CODE] "text"". OK where that is OK. */
 enum err imap_status_raise(const struct imap_status *, enum err refused,

@@ -28,6 +28,7 @@ struct imap_session {
 	struct imap_wire *wire;
 	struct peer peer;
 	unsigned capabilities;
+	uint64_t append_limit;
 	struct buffer reply;
 	uint64_t heard; /* bytes of replies since the last command */
 	unsigned heard_tag;
@@ -43,6 +44,11 @@ struct imap_wire *imap_session_wire(struct imap_session *imap)
 unsigned imap_session_capabilities(const struct imap_session *imap)
 {
 	return imap->capabilities;
+}
+
+uint64_t imap_session_append_limit(const struct imap_session *imap)
+{
+	return imap->append_limit;
 }
 
 const struct account *imap_session_account(const struct imap_session *imap)
@@ -200,10 +206,14 @@ static enum err on_capability(struct imap_session *imap, const struct imap_reply
 			      void *context)
 {
 	struct imap_scan scan = imap_scan_of(reply->text);
+	uint64_t limit;
 
 	(void)context;
-	if (imap_scan_word(&scan, "CAPABILITY"))
-		imap->capabilities |= imap_parse_capability(imap_scan_rest(&scan));
+	if (!imap_scan_word(&scan, "CAPABILITY"))
+		return OK;
+	imap->capabilities |= imap_parse_capability(imap_scan_rest(&scan));
+	if (imap_parse_append_limit(imap_scan_rest(&scan), &limit))
+		imap->append_limit = min_u64(imap->append_limit, limit);
 	return OK;
 }
 
@@ -214,6 +224,7 @@ static enum err ask_capabilities(struct imap_session *imap)
 	enum err e;
 
 	imap->capabilities = 0;
+	imap->append_limit = IMAP_APPEND_LIMIT_UNKNOWN;
 	if ((e = simple(imap, "CAPABILITY", on_capability, ERR_SOURCE_FOREIGN)))
 		return e;
 	if (!(imap->capabilities & (IMAP_REV1 | IMAP_REV2)))
@@ -318,7 +329,7 @@ static enum err set_up(struct imap_session *imap, bool secure_first)
 	return identify(imap);
 }
 
-static enum err connect_and_set_up(struct imap_session *imap, nsec until)
+static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool to_change)
 {
 	bool secure_first = strcmp(imap->account->scheme, "imap") == 0;
 	struct imap_port port;
@@ -334,7 +345,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until)
 	imap->wire->until = until;
 	e = set_up(imap, secure_first);
 	imap->wire->until = DEADLINE_NEVER;
-	return e;
+	return e || !to_change ? e : imap_wire_allow_changes(imap->wire);
 }
 
 /* Whom we met, whether or not it went well: TLS facts and what the server says it is. */
@@ -349,7 +360,8 @@ static void meet(struct imap_session *imap)
 	imap->account->met(imap->account->met_context, &peer);
 }
 
-enum err imap_session_open(const struct account *account, nsec until, struct imap_session **out)
+static enum err open_session(const struct account *account, nsec until, bool to_change,
+			     struct imap_session **out)
 {
 	struct imap_session *imap = calloc(1, sizeof *imap);
 	enum err e;
@@ -360,12 +372,23 @@ enum err imap_session_open(const struct account *account, nsec until, struct ima
 	imap->account = account;
 	imap->quiet = *account;
 	imap->quiet.met = NULL;
-	e = connect_and_set_up(imap, until);
+	e = connect_and_set_up(imap, until, to_change);
 	meet(imap);
 	if (e)
 		imap_session_close(&imap);
 	*out = imap;
 	return e;
+}
+
+enum err imap_session_open(const struct account *account, nsec until, struct imap_session **out)
+{
+	return open_session(account, until, false, out);
+}
+
+enum err imap_session_open_to_change(const struct account *account, nsec until,
+				     struct imap_session **out)
+{
+	return open_session(account, until, true, out);
 }
 
 void imap_session_close(struct imap_session **imap)

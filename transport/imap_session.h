@@ -11,15 +11,24 @@
 
 struct imap_session;
 
+#define IMAP_APPEND_LIMIT_UNKNOWN UINT64_MAX
+
 /* Connect, greet, secure, log in, ask capabilities again, exchange IDs. `account` is borrowed until
  * close. ERR_NET_*, ERR_TLS_*, ERR_IMAP_*, ERR_SOURCE_FOREIGN. Suspends. */
 enum err imap_session_open(const struct account *, nsec until, struct imap_session **) MUST_CHECK;
+/* The same with a destination: only such a session may send what changes the server
+ * (imap_wire_allow_changes()). */
+enum err imap_session_open_to_change(const struct account *, nsec until,
+				     struct imap_session **) MUST_CHECK;
 void imap_session_close(struct imap_session **);
 /* LOGOUT and its answer; a server that is gone already is no error. Suspends. */
 enum err imap_session_finish(struct imap_session *, nsec until) MUST_CHECK;
 
 struct imap_wire *imap_session_wire(struct imap_session *);
 unsigned imap_session_capabilities(const struct imap_session *);
+/* The largest message that any of the server's folders takes, RFC 7889; IMAP_APPEND_LIMIT_UNKNOWN
+ * where it did not say. */
+uint64_t imap_session_append_limit(const struct imap_session *);
 const struct account *imap_session_account(const struct imap_session *);
 struct imap_grammar *imap_session_grammar(struct imap_session *);
 

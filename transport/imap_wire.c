@@ -56,6 +56,7 @@ void imap_wire_close(struct imap_wire **wire)
 	if (!*wire)
 		return;
 	buffer_free(&(*wire)->command);
+	free((*wire)->gathered);
 	free(*wire);
 	*wire = NULL;
 }
@@ -264,22 +265,75 @@ size_t imap_wire_left(const struct imap_wire *wire)
 
 /* ---- commands ---- */
 
-/* All that mailhaul ever says to a source. Nothing here changes a mailbox: EXAMINE opens read-only,
- * and BODY.PEEK does not set \Seen. */
+/* All that mailhaul ever says to a source, and in a dry run. Nothing here changes a mailbox:
+ * EXAMINE opens read-only, and BODY.PEEK does not set \Seen. */
 static const char *const verbs[] = {
 	"AUTHENTICATE", "CAPABILITY", "ENABLE",	   "EXAMINE", "ID",	  "LIST",   "LOGIN",
 	"LOGOUT",	"LSUB",	      "NAMESPACE", "NOOP",    "STARTTLS", "STATUS", "UID FETCH",
 };
 
+/* And to a destination, where nothing is ever deleted. */
+static const char *const changing_verbs[] = { "APPEND", "CREATE", "SUBSCRIBE" };
+
+static bool begins_with_one(struct text command, const char *const *words, unsigned count)
+{
+	struct imap_scan scan = imap_scan_of(command);
+
+	for (unsigned i = 0; i < count; i++)
+		if (imap_scan_word(&scan, words[i]))
+			return true;
+	return false;
+}
+
 static bool is_harmless(struct text command)
 {
 	struct imap_scan scan = imap_scan_of(command);
 
-	for (unsigned i = 0; i < ARRAY_COUNT(verbs); i++)
-		if (imap_scan_word(&scan, verbs[i]))
-			return strcmp(verbs[i], "UID FETCH") != 0 ||
-			       !imap_text_holds(command, "BODY[");
-	return false;
+	return begins_with_one(command, verbs, ARRAY_COUNT(verbs)) &&
+	       (!imap_scan_word(&scan, "UID FETCH") || !imap_text_holds(command, "BODY["));
+}
+
+static bool is_allowed(const struct imap_wire *wire)
+{
+	struct text command = { wire->command.at, wire->command.bytes };
+
+	return is_harmless(command) ||
+	       (wire->may_change &&
+		begins_with_one(command, changing_verbs, ARRAY_COUNT(changing_verbs)));
+}
+
+enum err imap_wire_allow_changes(struct imap_wire *wire)
+{
+	must(!wire->may_change);
+	if (!(wire->gathered = malloc(IMAP_GATHER_BYTES_MAX)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "gathering what is sent to a destination");
+	wire->may_change = true;
+	return OK;
+}
+
+static enum err write_gathered(struct imap_wire *wire)
+{
+	size_t bytes = wire->gathered_bytes;
+
+	wire->gathered_bytes = 0;
+	return bytes ? conn_write(wire->conn, wire->gathered, bytes) : OK;
+}
+
+/* All that is sent goes through here, so it stays in order. */
+static enum err write_out(struct imap_wire *wire, const void *from, size_t bytes,
+			  enum bytes_why why)
+{
+	bool is_large = !wire->gathered || bytes > IMAP_GATHER_PIECE_BYTES_MAX;
+	enum err e;
+
+	if ((is_large || wire->gathered_bytes + bytes > IMAP_GATHER_BYTES_MAX) &&
+	    (e = write_gathered(wire)))
+		return e;
+	if (is_large)
+		return conn_write(wire->conn, from, bytes);
+	bytes_copy(wire->gathered + wire->gathered_bytes, from, bytes, why);
+	wire->gathered_bytes += bytes;
+	return OK;
 }
 
 unsigned imap_wire_begin(struct imap_wire *wire)
@@ -298,7 +352,7 @@ static enum err write_command(struct imap_wire *wire)
 		e = RAISE(ERR_INPUT_FILE, "an IMAP command would be longer than %d bytes",
 			  IMAP_COMMAND_BYTES_MAX);
 	else
-		e = conn_write(wire->conn, command->at, command->bytes);
+		e = write_out(wire, command->at, command->bytes, BYTES_META);
 	secret_wipe(command->at, command->failed ? command->room : command->bytes);
 	command->failed = false;
 	buffer_reset(command);
@@ -311,9 +365,9 @@ enum err imap_wire_send(struct imap_wire *wire)
 	int n = snprintf(tag, sizeof tag, "a%u ", wire->tag);
 	enum err e;
 
-	must(is_harmless((struct text){ wire->command.at, wire->command.bytes }));
+	must(is_allowed(wire));
 	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
-	if ((e = conn_write(wire->conn, tag, (size_t)n)))
+	if ((e = write_out(wire, tag, (size_t)n, BYTES_META)))
 		return e;
 	return write_command(wire);
 }
@@ -324,13 +378,21 @@ enum err imap_wire_send_more(struct imap_wire *wire)
 	return write_command(wire);
 }
 
+enum err imap_wire_send_bytes(struct imap_wire *wire, const void *from, size_t bytes)
+{
+	must(wire->may_change);
+	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
+	return write_out(wire, from, bytes, BYTES_RECORD);
+}
+
 enum err imap_wire_flush(struct imap_wire *wire)
 {
 	bool had_note = err_note()->error != OK;
 	enum err e;
 
 	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
-	e = conn_flush(wire->conn);
+	if ((e = write_gathered(wire)) == OK)
+		e = conn_flush(wire->conn);
 	if (e != ERR_NET_RESET && e != ERR_NET_CLOSED)
 		return e;
 	if (!had_note)

@@ -28,6 +28,11 @@ enum {
 	IMAP_REPLY_TIMEOUTS = 10,
 	/* Longest command: two names or a secret, with their escapes. */
 	IMAP_COMMAND_BYTES_MAX = 24 * 1024,
+	/* Where messages are sent, what is small gathers until it fills a TLS record: command,
+	 * message and end of several small ones are one. Larger pieces are sent from where they
+	 * lie. */
+	IMAP_GATHER_BYTES_MAX = 16 * 1024,
+	IMAP_GATHER_PIECE_BYTES_MAX = 4 * 1024,
 };
 /* Largest literal taken: 1 TiB. Far above any message, far below overflow. */
 #define IMAP_LITERAL_BYTES_MAX ((uint64_t)1 << 40)
@@ -52,7 +57,10 @@ struct imap_wire {
 	int64_t pace_bytes; /* still to come within it */
 	bool resp_text;	    /* the present line is a status response: no literals in it */
 	struct buffer command;
-	unsigned tag; /* of the last command begun */
+	unsigned tag;	   /* of the last command begun */
+	bool may_change;   /* see imap_wire_allow_changes() */
+	uint8_t *gathered; /* not handed to `conn` yet; NULL: nothing ever gathers */
+	size_t gathered_bytes;
 	char line[IMAP_LINE_BYTES_MAX + IMAP_READ_BYTES_COLD];
 };
 
@@ -88,11 +96,20 @@ size_t imap_wire_left(const struct imap_wire *);
 /* Begin a command; its text without tag and CRLF is then added to wire->command. Returns the tag's
  * number. */
 unsigned imap_wire_begin(struct imap_wire *);
-/* Check the verb against the table of those that change nothing at the server, and write. The
- * command's memory is wiped. Goes out at imap_wire_flush(). */
+/* From now on this conversation may send commands that change the server, and small pieces gather.
+ * Nothing deletes even then. To be called when no secret is sent any more: what gathers is not
+ * wiped. */
+enum err imap_wire_allow_changes(struct imap_wire *) MUST_CHECK;
+/* Check the verb against the table of those that change nothing at the server (or of those allowed
+ * by imap_wire_allow_changes()), and write. The command's memory is wiped. Goes out at
+ * imap_wire_flush(). May suspend. */
 enum err imap_wire_send(struct imap_wire *) MUST_CHECK;
-/* The same for what the server asked for with "+": a SASL message or a literal's bytes. */
+/* The same for what goes on with a command: a SASL message that the server asked for with "+", or
+ * what stands behind a literal. */
 enum err imap_wire_send_more(struct imap_wire *) MUST_CHECK;
+/* Bytes of a message, as they are; only behind imap_wire_allow_changes(). Whoever sends 128 KiB of
+ * them waits until the server has taken as much, io_timeout at most. May suspend. */
+enum err imap_wire_send_bytes(struct imap_wire *, const void *from, size_t bytes) MUST_CHECK;
 /* OK also where the server has gone meanwhile: why it went ("* BYE [UNAVAILABLE] ...") may be there
  * to be read, and where it is not, reading meets the failure again. So an answer must be read. */
 enum err imap_wire_flush(struct imap_wire *) MUST_CHECK;

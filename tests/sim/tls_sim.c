@@ -14,6 +14,7 @@
 enum { CONTEXT_MAGIC = 0x5c75a1e0, TLS_MAGIC = 0x5715a1e1 };
 
 size_t (*tls_sim_piece)(size_t max);
+size_t tls_sim_records;
 
 struct tls_context {
 	uint32_t magic;
@@ -92,6 +93,7 @@ enum err tls_write(struct tls *tls, const void *from, size_t bytes, bool *sealed
 {
 	MAGIC_CHECK(tls, TLS_MAGIC);
 	must(tls->is_done);
+	tls_sim_records++;
 	*sealed = true;
 	if (!tls->wire.give(tls->wire.owner, from, bytes))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sending %zu bytes", bytes);

@@ -65,6 +65,50 @@ TEST(response_codes_of_a_refused_login)
 	check_all(said, ARRAY_COUNT(said), ERR_IMAP_LOGIN);
 }
 
+TEST(response_codes_of_a_message_that_was_to_be_stored)
+{
+	static const struct said said[] = {
+		{ "NO [TOOBIG] no", ERR_SINK_TOOBIG, ERR_OF_MAILBOX, 0 },
+		{ "NO Maximum size of appendable message has been exceeded", ERR_SINK_TOOBIG,
+		  ERR_OF_MAILBOX, 0 },
+		{ "NO [OVERQUOTA] Quota exceeded (mailbox for user is full)", ERR_SINK_QUOTA,
+		  ERR_OF_MAILBOX, 0 },
+		{ "NO [ALERT] You exceeded your mail quota.", ERR_SINK_QUOTA, ERR_OF_MAILBOX, 0 },
+		{ "NO [OVERQUOTA] Account exceeded command or bandwidth limits.",
+		  ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 3600 * NSEC_SECOND },
+		{ "NO [TRYCREATE] none", ERR_IMAP_BOX_GONE, ERR_OF_MAILBOX, 0 },
+		{ "NO [NONEXISTENT] none", ERR_IMAP_BOX_GONE, ERR_OF_MAILBOX, 0 },
+		{ "NO [LIMIT] enough", ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 },
+		{ "NO [THROTTLED] slow", ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 },
+		{ "NO [UNAVAILABLE] later", ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 },
+		{ "NO [INUSE] locked", ERR_IMAP_UNAVAILABLE, ERR_OF_ACCOUNT, 0 },
+		{ "BAD Request is throttled. Suggested Backoff Time: 2000 milliseconds",
+		  ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 2 * NSEC_SECOND },
+		{ "NO [NOPERM] no", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [CANNOT] no", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [AUTHORIZATIONFAILED] no", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [EXPUNGEISSUED] gone", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [UNKNOWN-CTE] what", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO Message contains NUL characters", ERR_SINK_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "BAD what", ERR_IMAP_BAD, ERR_OF_MAILBOX, 0 },
+		{ "OK [APPENDUID 1 2] done", OK, ERR_OF_MAILBOX, 0 },
+	};
+
+	check_all(said, ARRAY_COUNT(said), ERR_SINK_REFUSED);
+}
+
+TEST(what_is_said_of_storing_means_nothing_where_something_is_read)
+{
+	static const struct said said[] = {
+		{ "NO [TOOBIG] no", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [TRYCREATE] none", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [ALERT] You exceeded your mail quota.", ERR_IMAP_REFUSED, ERR_OF_MAILBOX, 0 },
+		{ "NO [OVERQUOTA] enough", ERR_IMAP_THROTTLED, ERR_OF_ACCOUNT, 0 },
+	};
+
+	check_all(said, ARRAY_COUNT(said), ERR_IMAP_REFUSED);
+}
+
 TEST(response_codes_of_a_refused_folder)
 {
 	static const struct said said[] = {

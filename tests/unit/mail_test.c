@@ -163,6 +163,63 @@ TEST(a_date_that_is_not_known_or_beyond_all_years_is_written_as_nothing)
 	CHECK_TEXT(mail_date_rfc3339(text, &(struct mail_date){ 253402300800, 0, true }), "");
 }
 
+static void check_imap(int64_t seconds, int zone_minutes, const char *imap)
+{
+	struct mail_date date = { seconds, zone_minutes, true }, back = { 0 };
+	char text[40];
+
+	CHECK_TEXT(mail_date_imap(text, &date), imap);
+	CHECK(mail_date_parse(text_of(text), &back));
+	CHECK(back.known && back.seconds == seconds && back.zone_minutes == zone_minutes);
+}
+
+TEST(a_date_written_for_imap_is_read_as_the_same)
+{
+	check_imap(0, 0, " 1-Jan-1970 00:00:00 +0000");
+	check_imap(0, 345, " 1-Jan-1970 05:45:00 +0545");
+	check_imap(0, -570, "31-Dec-1969 14:30:00 -0930");
+	check_imap(0, 840, " 1-Jan-1970 14:00:00 +1400");
+	check_imap(-1, 0, "31-Dec-1969 23:59:59 +0000");
+	check_imap(-86401, -1, "30-Dec-1969 23:58:59 -0001");
+	check_imap(2208988800, 0, " 1-Jan-2040 00:00:00 +0000");
+	check_imap(2208988799, -840, "31-Dec-2039 09:59:59 -1400");
+	check_imap(1393657200, 60, " 1-Mar-2014 08:00:00 +0100");
+	check_imap(837596665, -420, "17-Jul-1996 02:44:25 -0700");
+	check_imap(951825600, 0, "29-Feb-2000 12:00:00 +0000");
+	check_imap(-62135647200, 840, " 1-Jan-0001 00:00:00 +1400");
+	check_imap(253402300799, 0, "31-Dec-9999 23:59:59 +0000");
+}
+
+TEST(every_day_of_a_year_is_written_for_imap_in_every_zone_that_is_in_use)
+{
+	struct mail_date date = { .known = true }, back;
+	char text[40];
+
+	for (int zone = -14 * 60; zone <= 14 * 60; zone += 15)
+		for (int day = 0; day < 366; day++) {
+			date.seconds = 1704067200 + (int64_t)day * 86400 + zone;
+			date.zone_minutes = zone;
+			REQUIRE(strlen(mail_date_imap(text, &date)) == 26);
+			REQUIRE(mail_date_parse(text_of(text), &back));
+			REQUIRE(back.seconds == date.seconds && back.zone_minutes == zone);
+		}
+}
+
+TEST(a_date_that_imap_cannot_say_is_written_as_nothing)
+{
+	char text[40];
+
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 0 }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 0, 841, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 0, -841, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 0, INT32_MIN, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ INT64_MAX, 60, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ INT64_MIN, -60, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 253402300800, 0, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ 253402300799, 1, true }), "");
+	CHECK_TEXT(mail_date_imap(text, &(struct mail_date){ -62135596801, 0, true }), "");
+}
+
 /* ---- names ---- */
 
 TEST(uses_have_names_that_lead_back)

@@ -51,7 +51,7 @@ TEST(what_no_message_is_skipped_for_is_refused_with_what_may_be)
 		CHECK_ERR(parse(rows[i], &said), ERR_INPUT_USAGE);
 		CHECK(strstr(err_note()->text,
 			     "may be skipped (IMAP_MSG_GONE, IMAP_MSG_REFUSED, "));
-		CHECK(strstr(err_note()->text, "SINK_REFUSED), or all, not \""));
+		CHECK(strstr(err_note()->text, "SINK_REFUSED, SINK_TOOBIG), or all, not \""));
 		CHECK(!strchr(err_note()->text, '\x1b'));
 		CHECK_TEXT(said, "untouched");
 		err_note_clear();

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdarg.h>
@@ -377,6 +378,73 @@ static bool expect_line(struct wire_server *server, const struct wire_line *line
 	return true;
 }
 
+/* So many bytes of the client, whatever they are. */
+static bool hear_bytes(struct wire_server *server, const struct wire_line *line, uint8_t *to,
+		       size_t n)
+{
+	while (n) {
+		ssize_t got = recv(server->fd, to, n, MSG_WAITALL);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return fail(server, line, "the client ended (%s) before \"%s\"",
+				    got ? strerror(errno) : "orderly", line->text);
+		to += got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
+static bool expect_bytes(struct wire_server *server, const struct wire_line *line, const char *text)
+{
+	char *wanted = strdup(text);
+	size_t n = wire_unescape(wanted);
+	uint8_t *heard = malloc(n + 1);
+	bool good;
+
+	must(heard);
+	good = hear_bytes(server, line, heard, n);
+	if (good && memcmp(heard, wanted, n) != 0)
+		good = fail(server, line, "the client said \"%.*s\"", (int)n, (char *)heard);
+	free(heard);
+	free(wanted);
+	return good;
+}
+
+static bool expect_literal(struct wire_server *server, const struct wire_line *line,
+			   const char *text)
+{
+	uint8_t heard[1024], wanted[sizeof heard];
+	struct wire_bytes bytes;
+	unsigned long long n;
+	unsigned seed;
+
+	if (sscanf(text, "%llu seed %u", &n, &seed) != 2)
+		return fail(server, line, "C-literal N seed K");
+	bytes = wire_bytes_of(seed);
+	while (n) {
+		size_t now = n < sizeof heard ? (size_t)n : sizeof heard;
+
+		wire_bytes_next(&bytes, wanted, now);
+		if (!hear_bytes(server, line, heard, now))
+			return false;
+		if (memcmp(heard, wanted, now) != 0)
+			return fail(server, line, "other bytes, %llu before the end or later", n);
+		n -= now;
+	}
+	return true;
+}
+
+/* The test says when: a client whose bytes nobody reads cannot even say that it has gone. */
+static bool wait_deaf(struct wire_server *server, const struct wire_line *line)
+{
+	struct pollfd stopped = { .fd = server->listener, .events = POLLIN };
+
+	return poll(&stopped, 1, SILENCE_SECONDS * 1000) == 1 ||
+	       fail(server, line, "the client waits for ever");
+}
+
 static bool wait_for_end(struct wire_server *server, const struct wire_line *line)
 {
 	char nothing[512];
@@ -415,6 +483,14 @@ static bool play_line(struct wire_server *server, const struct wire_line *line, 
 		return expect_line(server, line, text + 3);
 	if (strncmp(text, "C+", 2) == 0)
 		return expect_raw(server, line, text + 2 + (text[2] == ' '));
+	if (strncmp(text, "C-raw ", 6) == 0)
+		return expect_bytes(server, line, text + 6);
+	if (strncmp(text, "C-literal ", 10) == 0)
+		return expect_literal(server, line, text + 10);
+	if (strcmp(text, "deaf") == 0) {
+		*ended = true;
+		return wait_deaf(server, line);
+	}
 	if (strncmp(text, "drip ", 5) == 0)
 		server->pause_ms = (unsigned)strtoul(text + 5, NULL, 10);
 	*ended = strcmp(text, "close") == 0;

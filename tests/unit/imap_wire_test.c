@@ -1,0 +1,97 @@
+/* Which commands may leave the process: a conversation with a source can change nothing, whatever
+ * mistake is made above it, and one with a destination can delete nothing. */
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "transport/imap_wire.h"
+
+static enum err nothing_to_read(void *owner, void *to, size_t max, nsec until, size_t *got)
+{
+	(void)owner, (void)to, (void)max, (void)until;
+	*got = 0;
+	return ERR_NET_CLOSED;
+}
+
+static void send_command(const char *command, bool to_change)
+{
+	const struct imap_port port = { .read = nothing_to_read };
+	struct imap_wire *wire;
+
+	must(imap_wire_open(&port, NULL, NSEC_SECOND, &wire) == OK);
+	must(!to_change || imap_wire_allow_changes(wire) == OK);
+	imap_wire_begin(wire);
+	buffer_add_text(&wire->command, command);
+	_exit(imap_wire_send(wire) ? 1 : 0);
+}
+
+/* There is no connection, so a command that is not refused ends the child too: which promise was
+ * broken is what it says. */
+static bool is_refused(const char *command, bool to_change)
+{
+	struct rlimit none = { 0, 0 };
+	FILE *said = tmpfile();
+	char text[400] = "";
+	pid_t child;
+
+	must(said);
+	fflush(NULL);
+	if ((child = fork()) == 0) {
+		setrlimit(RLIMIT_CORE, &none);
+		must(dup2(fileno(said), STDERR_FILENO) >= 0);
+		send_command(command, to_change);
+	}
+	must(child > 0 && waitpid(child, NULL, 0) == child);
+	rewind(said);
+	must(fread(text, 1, sizeof text - 1, said) > 0);
+	fclose(said);
+	return strstr(text, "is_allowed(wire)");
+}
+
+TEST(a_conversation_that_was_not_opened_to_change_refuses_what_would)
+{
+	static const char *const changing[] = { "APPEND \"INBOX\" {3+}", "CREATE \"x\"",
+						"SUBSCRIBE \"x\"", "append \"INBOX\" {3+}" };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(changing); i++) {
+		CHECK(is_refused(changing[i], false));
+		CHECK(!is_refused(changing[i], true));
+	}
+}
+
+TEST(nothing_is_deleted_or_changed_in_place_even_where_changes_are_allowed)
+{
+	static const char *const never[] = { "DELETE \"x\"",
+					     "RENAME \"x\" \"y\"",
+					     "UNSUBSCRIBE \"x\"",
+					     "SELECT \"INBOX\"",
+					     "STORE 1 +FLAGS (\\Deleted)",
+					     "UID STORE 1 +FLAGS (\\Deleted)",
+					     "EXPUNGE",
+					     "UID EXPUNGE 1",
+					     "CLOSE",
+					     "MOVE 1 \"x\"",
+					     "UID MOVE 1 \"x\"",
+					     "REPLACE 1 \"x\" {3+}",
+					     "UID FETCH 1 (BODY[])",
+					     "APPENDX \"INBOX\"",
+					     "CREATED",
+					     "" };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(never); i++) {
+		CHECK(is_refused(never[i], false));
+		CHECK(is_refused(never[i], true));
+	}
+}
+
+TEST(what_changes_nothing_may_be_said_in_both)
+{
+	CHECK(!is_refused("NOOP", false));
+	CHECK(!is_refused("UID FETCH 1 (BODY.PEEK[])", false));
+	CHECK(!is_refused("NOOP", true));
+	CHECK(!is_refused("STATUS \"INBOX\" (APPENDLIMIT)", true));
+}
