@@ -25,11 +25,11 @@
  * tricks. */
 #include "tests/sim/tls_sim.h"
 #include "tests/test.h"
+#include "tests/wire/conversations.h"
 #include "tests/wire/event.h"
 #include "tests/wire/trick.h"
 #include "tests/wire/wire.h"
 
-#include <dirent.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -40,7 +40,7 @@
 #include "transport/conn.h"
 #include "transport/imap_append.h"
 
-enum { EVENTS_MAX = 100, EVENT_BYTES = 1200, ACTS_MAX = 40, CONVERSATIONS_MAX = 128 };
+enum { EVENTS_MAX = 100, EVENT_BYTES = 1200, ACTS_MAX = 40 };
 
 struct act {
 	char name[12];
@@ -540,37 +540,11 @@ static void run_conversation(void)
 	conn_thread_cleanup();
 }
 
-static char names[CONVERSATIONS_MAX][200];
 static unsigned conversations_count;
 
-static int is_conversation(const struct dirent *entry)
-{
-	size_t n = strlen(entry->d_name);
-
-	return n > 5 && strcmp(entry->d_name + n - 5, ".wire") == 0;
-}
-
-/* One test per file, in the order of their names. */
 __attribute__((constructor)) static void add_conversations(void)
 {
-	static struct test rows[CONVERSATIONS_MAX];
-	struct dirent **entries = NULL;
-	int count = scandir("tests/wire/append", &entries, is_conversation, alphasort);
-
-	for (int i = 0; i < count; i++) {
-		unsigned n = conversations_count;
-
-		must(n < CONVERSATIONS_MAX);
-		snprintf(names[n], sizeof names[n], "%.*s", (int)strlen(entries[i]->d_name) - 5,
-			 entries[i]->d_name);
-		rows[n] = (struct test){ .name = names[n],
-					 .run = run_conversation,
-					 .in_fiber = true };
-		test_add(&rows[n]);
-		conversations_count++;
-		free(entries[i]);
-	}
-	free(entries);
+	conversations_count = conversations_add("tests/wire/append", run_conversation);
 }
 
 /* A wrong working directory must not look like success. */

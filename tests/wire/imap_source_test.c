@@ -19,11 +19,11 @@
  * and in pieces that the dice of SEED choose, but for whole=yes. Where tricks=yes, then with every
  * trick of trick.c at every reply. */
 #include "tests/test.h"
+#include "tests/wire/conversations.h"
 #include "tests/wire/event.h"
 #include "tests/wire/trick.h"
 #include "tests/wire/wire.h"
 
-#include <dirent.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -35,7 +35,7 @@
 #include "transport/conn.h"
 #include "transport/imap_source.h"
 
-enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64, CONVERSATIONS_MAX = 512 };
+enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64 };
 
 struct play {
 	struct wire_script script;
@@ -545,7 +545,6 @@ static bool play_once(const char *path, struct wire_way *way)
 	return fits_there;
 }
 
-static char names[CONVERSATIONS_MAX][200];
 static unsigned conversations_count;
 
 static void run_tricks(const char *path)
@@ -580,34 +579,9 @@ static void run_conversation(void)
 	conn_thread_cleanup();
 }
 
-static int is_conversation(const struct dirent *entry)
-{
-	size_t n = strlen(entry->d_name);
-
-	return n > 5 && strcmp(entry->d_name + n - 5, ".wire") == 0;
-}
-
-/* One test per file, in the order of their names. */
 __attribute__((constructor)) static void add_conversations(void)
 {
-	static struct test rows[CONVERSATIONS_MAX];
-	struct dirent **entries = NULL;
-	int count = scandir("tests/wire", &entries, is_conversation, alphasort);
-
-	for (int i = 0; i < count; i++) {
-		unsigned n = conversations_count;
-
-		must(n < CONVERSATIONS_MAX);
-		snprintf(names[n], sizeof names[n], "%.*s", (int)strlen(entries[i]->d_name) - 5,
-			 entries[i]->d_name);
-		rows[n] = (struct test){ .name = names[n],
-					 .run = run_conversation,
-					 .in_fiber = true };
-		test_add(&rows[n]);
-		conversations_count++;
-		free(entries[i]);
-	}
-	free(entries);
+	conversations_count = conversations_add("tests/wire", run_conversation);
 }
 
 /* A wrong working directory must not look like success. */

@@ -1,0 +1,12 @@
+/* A folder of conversations as tests: one a file NAME.wire, called NAME. */
+#ifndef MAILHAUL_TESTS_CONVERSATIONS_H
+#define MAILHAUL_TESTS_CONVERSATIONS_H
+
+#include "tests/test.h"
+
+/* In the order of their names, each run in a fiber by `run`, which finds the file by test_name().
+ * Before main(), once in a program. Returns how many there are: none in a wrong working directory,
+ * which must not look like success. */
+unsigned conversations_add(const char *folder, void (*run)(void));
+
+#endif
