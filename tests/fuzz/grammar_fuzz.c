@@ -50,11 +50,14 @@ static void parse(struct imap_grammar *grammar, struct text reply)
 	struct imap_scan scan = imap_scan_of(reply);
 	struct imap_listed listed;
 	char software[128] = "";
+	uint64_t bytes_max;
 	unsigned bits = 0;
 
 	if (imap_scan_word(&scan, "CAPABILITY")) {
 		bits |= imap_parse_capability(imap_scan_rest(&scan));
-		must(bits < IMAP_HAS_OBJECTID << 1);
+		must((bits & ~(unsigned)IMAP_CAPABILITIES_ALL) == 0);
+		if (imap_parse_append_limit(imap_scan_rest(&scan), &bytes_max))
+			must(bits & IMAP_HAS_APPENDLIMIT);
 	} else if (imap_scan_word(&scan, "ID")) {
 		imap_parse_id(grammar, reply, software, sizeof software);
 		must(memchr(software, '\0', sizeof software));
