@@ -60,3 +60,24 @@ bool wire_event_fits(const char *event, const char *expected)
 	free(expected_text);
 	return good;
 }
+
+const struct wire_line *wire_next_expected(const struct wire_script *script, unsigned *at)
+{
+	while (*at < script->count) {
+		const struct wire_line *line = &script->lines[(*at)++];
+
+		if (strncmp(line->text, "expect ", 7) == 0)
+			return line;
+	}
+	return NULL;
+}
+
+bool wire_is_expected(const struct wire_script *script, const char *event)
+{
+	const struct wire_line *line;
+
+	for (unsigned at = 0; (line = wire_next_expected(script, &at)) != NULL;)
+		if (wire_event_fits(event, line->text + 7))
+			return true;
+	return false;
+}

@@ -11,4 +11,9 @@ uint64_t wire_hash_more(uint64_t hash, const uint8_t *at, size_t n);
 /* `expected` may say seed= or text= for the event's hash=, and a part of its note=. */
 bool wire_event_fits(const char *event, const char *expected);
 
+/* The script's next "expect" line from *at on, which moves behind it; NULL: there is none. */
+const struct wire_line *wire_next_expected(const struct wire_script *, unsigned *at);
+/* Whether any of them fits. */
+bool wire_is_expected(const struct wire_script *, const char *event);
+
 #endif

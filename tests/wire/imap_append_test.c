@@ -359,17 +359,6 @@ static enum err converse(struct play *play)
 
 /* ---- the judge ---- */
 
-static const struct wire_line *next_expected(const struct play *play, unsigned *at)
-{
-	while (*at < play->script.count) {
-		const struct wire_line *line = &play->script.lines[(*at)++];
-
-		if (strncmp(line->text, "expect ", 7) == 0)
-			return line;
-	}
-	return NULL;
-}
-
 static void judge(const struct play *play)
 {
 	const struct wire_line *line;
@@ -377,7 +366,7 @@ static void judge(const struct play *play)
 	char how[300];
 
 	for (unsigned i = 0; i < play->count; i++) {
-		line = next_expected(play, &at);
+		line = wire_next_expected(&play->script, &at);
 		if (line && wire_event_fits(play->events[i], line->text + 7))
 			continue;
 		test_failed(line ? line->file : play->script.path, line ? (int)line->number : 0,
@@ -385,19 +374,9 @@ static void judge(const struct play *play)
 			    wire_way_words(play->way, &play->script, how));
 		return;
 	}
-	if ((line = next_expected(play, &at)) != NULL)
+	if ((line = wire_next_expected(&play->script, &at)) != NULL)
 		test_failed(line->file, (int)line->number, "did not come (%s)",
 			    wire_way_words(play->way, &play->script, how));
-}
-
-static bool is_expected(const struct play *play, const char *event)
-{
-	const struct wire_line *line;
-
-	for (unsigned at = 0; (line = next_expected(play, &at)) != NULL;)
-		if (wire_event_fits(event, line->text + 7))
-			return true;
-	return false;
 }
 
 /* A conversation with a trick in it ends as the trick says, or well where LOGOUT was sent already;
@@ -416,7 +395,8 @@ static void judge_tricked(const struct play *play)
 			    wire_way_words(play->way, &play->script, how));
 	for (unsigned i = 0; i < play->count; i++)
 		if (strncmp(play->events[i], "answer ", 7) == 0 &&
-		    strstr(play->events[i], " granted=yes") && !is_expected(play, play->events[i]))
+		    strstr(play->events[i], " granted=yes") &&
+		    !wire_is_expected(&play->script, play->events[i]))
 			test_failed(play->script.path, 0, "got %s (%s)", play->events[i],
 				    wire_way_words(play->way, &play->script, how));
 }
@@ -509,34 +489,9 @@ static bool play_once(const char *path, struct wire_way *way)
 	return fits_there;
 }
 
-static void run_tricks(const char *path)
-{
-	unsigned lines = wire_lines_for_tricks(path), plays = 0;
-
-	for (unsigned t = 0; t < wire_tricks_count; t++)
-		for (unsigned at = 0; at < lines; at++)
-			plays += play_once(
-				path, &(struct wire_way){ .trick = &wire_tricks[t], .at = at });
-	CHECK(!lines || plays > lines);
-	if (plays)
-		printf("  %u plays with a trick in them\n", plays);
-}
-
 static void run_conversation(void)
 {
-	const char *seed = getenv("SEED");
-	bool more = true;
-	char path[300];
-
-	snprintf(path, sizeof path, "tests/wire/append/%.250s.wire", test_name());
-	for (unsigned n = 0; more; n++)
-		more = play_once(path, &(struct wire_way){ .each = n }) &&
-		       play_once(path, &(struct wire_way){ .each = n, .piece = 1 }) &&
-		       play_once(path, &(struct wire_way){
-					       .each = n,
-					       .seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1,
-				       });
-	run_tricks(path);
+	conversation_play("tests/wire/append", play_once);
 	conn_thread_cleanup();
 }
 
