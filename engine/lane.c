@@ -403,8 +403,7 @@ static enum err copy(struct lane *lane)
 {
 	enum err e;
 
-	if ((e = open_ledger_mailbox(lane)) ||
-	    (e = plan_open(lane->config->ledger, &lane->plan)))
+	if ((e = open_ledger_mailbox(lane)) || (e = plan_open(lane->config->ledger, &lane->plan)))
 		return e;
 	e = finish(lane, copy_all(lane));
 	if (lane->plan) {

@@ -90,8 +90,8 @@ enum err lane_sink_refuses_box(struct lane *, uint64_t box_no, enum err fate) MU
 
 /* engine/lane_sink.c. Suspend. */
 
-/* The sink is open and its receipt fiber runs, unless that is so already. From the lane's own fiber,
- * which joins that one. */
+/* The sink is open and its receipt fiber runs, unless that is so already. From the lane's own
+ * fiber, which joins that one. */
 enum err lane_sink_open(struct lane *) MUST_CHECK;
 /* What became of all that was sealed before this sink was opened is in the ledger. */
 enum err lane_sink_recover(struct lane *) MUST_CHECK;

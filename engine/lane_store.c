@@ -116,7 +116,7 @@ static void returned(struct lane *lane, const struct receipt *receipt)
 
 static enum ledger_state state_of(enum receipt_kind kind)
 {
-	return kind == RECEIPT_STORED	? LEDGER_MOVED
+	return kind == RECEIPT_STORED	  ? LEDGER_MOVED
 	       : kind == RECEIPT_DOUBTFUL ? LEDGER_DOUBTFUL
 					  : LEDGER_SKIPPED;
 }

@@ -53,7 +53,8 @@ static const char *const texts[SQL_COUNT] = {
 			   " '' END, former = 0 WHERE box_no = ?1",
 	[SQL_BOX_CURSOR] = "UPDATE box SET cursor = ?2 WHERE box_no = ?1",
 	[SQL_BOX_TARGET] = "UPDATE box SET target = ?3, target_epoch = ?2 WHERE box_no = ?1",
-	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch FROM box INDEXED BY box_of_mailbox"
+	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch FROM box "
+			 "INDEXED BY box_of_mailbox"
 			 " WHERE mailbox_no = ?1 AND box_no > ?2"
 			 " ORDER BY box_no LIMIT 1",
 	[SQL_BOX_AFTER] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"

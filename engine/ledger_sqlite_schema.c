@@ -138,5 +138,5 @@ static const char schema_1_views[] =
 	" 0 AS throttled_permille, 0 AS window_closes_s, '{}' AS errors FROM main.run;";
 static const char schema_2_views[] =
 	"CREATE TEMP VIEW box AS SELECT *, 0 AS former, 0 AS vanished FROM main.box;";
-const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views,
-								schema_2_views, "" };
+const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views, schema_2_views,
+								"" };

@@ -81,7 +81,7 @@ struct box {
 	struct cursor before;	       /* of the last scan; set by ledger_box() */
 	/* What the names of all top-level folders but INBOX begin with; mostly empty. */
 	char prefix[BOX_PREFIX_BYTES_MAX + 1];
-	bool renamed;		       /* known by another name before; set by ledger_box() */
+	bool renamed; /* known by another name before; set by ledger_box() */
 };
 
 enum { DIGEST_BYTES = 32 };

@@ -6,12 +6,12 @@
 #include "engine/source.h"
 
 enum receipt_kind {
-	RECEIPT_STORED,	 /* box_no, no, size, digest: it is there, durably */
+	RECEIPT_STORED,	  /* box_no, no, size, digest: it is there, durably */
 	RECEIPT_DOUBTFUL, /* the same, why: it is there, but not as it was sent */
-	RECEIPT_REFUSED, /* box_no, no, why: it will not be stored */
+	RECEIPT_REFUSED,  /* box_no, no, why: it will not be stored */
 	RECEIPT_RETURNED, /* box_no, no: it is not there, and may be put again */
-	RECEIPT_SEALED,	 /* seal_no, seal: make this durable in the ledger, then call
-			    publish(seal_no) */
+	RECEIPT_SEALED,	  /* seal_no, seal: make this durable in the ledger, then call
+			     publish(seal_no) */
 	RECEIPT_SETTLED, /* seal_no: every message of that seal was receipted; the ledger may forget
 			    it */
 	RECEIPT_PLACED,	 /* box_no, target, target_epoch: which folder of the target it becomes;
@@ -29,7 +29,7 @@ struct receipt {
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;
-	struct text seal; /* borrowed until the next receipt() */
+	struct text seal;   /* borrowed until the next receipt() */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;
@@ -74,8 +74,8 @@ struct sink_config {
 	bool dry_run;
 	/* ---- of a target that is somebody else's server ---- */
 	struct reserve *reserve; /* for reading back; the lane's, while it does not read */
-	unsigned connections; /* at most; 0: as few as do */
-	nsec settle; /* how long a target must be still before what it shows is believed */
+	unsigned connections;	 /* at most; 0: as few as do */
+	nsec settle;	   /* how long a target must be still before what it shows is believed */
 	const char *spool; /* directory for messages too large for memory; borrowed */
 };
 

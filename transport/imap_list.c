@@ -35,7 +35,7 @@ struct imap_list {
 	uint32_t count, room, page_at;
 	uint32_t *table; /* index + 1 of folders; 0: free; table_size a power of two */
 	uint32_t table_size;
-	struct buffer others[OTHERS_MAX]; /* prefixes of other users' folders */
+	struct buffer others[OTHERS_MAX];      /* prefixes of other users' folders */
 	char prefix[BOX_PREFIX_BYTES_MAX + 1]; /* of the user's own */
 	bool has_prefix;
 	unsigned others_count, left_out, unreadable;
