@@ -36,7 +36,11 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	return e || !lane->sink ? e : lane->sink->type->prepare(lane->sink, box);
+	if (e || !lane->sink)
+		return e;
+	e = lane->sink->type->prepare(lane->sink, box);
+	lane->sink_failed |= e && e != ERR_FIBER_CANCELED;
+	return e;
 }
 
 static enum err list_boxes(struct lane *lane, nsec until)
@@ -309,6 +313,16 @@ static enum err report_short_boxes(struct lane *lane)
 	return e;
 }
 
+/* Folders that the destination has no room for: its owner must act before the next run. */
+static enum err report_no_room(struct lane *lane)
+{
+	if (!lane->no_room)
+		return OK;
+	return RAISE(ERR_SINK_QUOTA,
+		     "%u folders are not complete; make room and run again to go on",
+		     lane->no_room);
+}
+
 /* Attempt after attempt. The lane comes back here also when all went well but ranges were refused
  * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
@@ -323,7 +337,9 @@ static enum err copy_all(struct lane *lane)
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
-			return (e = report_short_boxes(lane)) ? e : lane_seek_end(lane);
+			return (e = report_short_boxes(lane)) || (e = lane_seek_end(lane))
+				       ? e
+				       : report_no_room(lane);
 		stuck = e == OK && !lane->settled && !plan_advanced(lane->plan);
 		if (stuck)
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");

@@ -59,7 +59,8 @@ struct lane {
 	bool planning;		     /* a reader is in plan_next(), */
 	struct wait_queue plan_free; /* others wait for their turn */
 	bool sink_failed;
-	bool recovered; /* nothing is sealed that this sink does not know of */
+	unsigned no_room; /* folders that the sink refused for want of room */
+	bool recovered;	  /* nothing is sealed that this sink does not know of */
 	bool writing, receiving;
 	struct err_note later; /* a folder is to be asked for again later: why */
 	enum err body_end;     /* why the source ended a body that passes through the pipe */

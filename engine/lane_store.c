@@ -103,6 +103,7 @@ enum err lane_sink_refuses_box(struct lane *lane, uint64_t box_no, enum err fate
 		return OK;
 	}
 	plan_leave_out(lane->plan, box_no);
+	lane->no_room += fate == ERR_SINK_QUOTA;
 	return lane_refuse_box(lane, box_no, fate);
 }
 

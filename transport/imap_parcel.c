@@ -33,6 +33,7 @@ void imap_parcel_reset(struct imap_parcel *parcel)
 	parcel->place = NULL;
 	parcel->state = IMAP_PARCEL_FREE;
 	parcel->seal_no = 0;
+	parcel->is_checked = false;
 	parcel->count = parcel->next_receipt = parcel->open = 0;
 	parcel->used = 0;
 	buffer_reset(&parcel->keywords);

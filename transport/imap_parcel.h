@@ -49,7 +49,8 @@ struct imap_parcel {
 	} state;
 	struct imap_message messages[IMAP_PARCEL_MESSAGES_MAX];
 	unsigned count, next_receipt;
-	unsigned open; /* messages without a fate */
+	unsigned open;	 /* messages without a fate */
+	bool is_checked; /* what the server made of it is known */
 	uint8_t *bytes;
 	size_t used, room;
 	struct buffer keywords;

@@ -275,7 +275,7 @@ static enum err imap_sink_put(struct sink *base, struct item *item)
 	place = imap_places_find(sink->places, item->box_no);
 	must(place);
 	if (place->fate)
-		return RAISE(ERR_SINK_BOX, "%s", place->why);
+		return RAISE(ERR_SINK_BOX, "%s", place->why); /* the receipt says why */
 	if ((uint64_t)item->size_bytes > sink->append_limit)
 		return RAISE(ERR_SINK_TOOBIG, "a message of %lld bytes: the destination takes %llu",
 			     (long long)item->size_bytes, (unsigned long long)sink->append_limit);
@@ -455,7 +455,7 @@ static bool tell_answered(struct imap_sink *sink, struct receipt *receipt)
 		struct imap_group *group = parcel->place->owner;
 
 		next = parcel->next;
-		if (parcel->state != IMAP_PARCEL_ANSWERED)
+		if (parcel->state != IMAP_PARCEL_ANSWERED || !parcel->is_checked)
 			continue;
 		if (tell_fates(sink, parcel, receipt))
 			return true;
@@ -494,6 +494,17 @@ static void give_up(struct imap_parcel *parcel)
 	for (unsigned i = 0; i < parcel->count; i++)
 		imap_parcel_settle(parcel, i, IMAP_MESSAGE_RETURNED, OK);
 	parcel->state = IMAP_PARCEL_ANSWERED;
+	parcel->is_checked = true; /* nothing of it is there */
+}
+
+static enum err check_answered(struct imap_sink *sink)
+{
+	enum err e = OK;
+
+	for (struct imap_parcel *parcel = sink->queue; parcel && !e; parcel = parcel->next)
+		if (parcel->state == IMAP_PARCEL_ANSWERED && !parcel->is_checked)
+			e = imap_recover_check(sink, parcel);
+	return e;
 }
 
 static enum err join(struct imap_sink *sink, struct imap_parcel *parcel, struct receipt *receipt)
@@ -554,10 +565,12 @@ static bool is_anybody_busy(const struct imap_sink *sink)
 static void clear_up(struct imap_sink *sink)
 {
 	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next) {
-		if (parcel->state == IMAP_PARCEL_SENDING)
-			parcel->state = IMAP_PARCEL_LOST;
-		else if (parcel->state < IMAP_PARCEL_SENDING)
+		if (parcel->state < IMAP_PARCEL_SENDING) {
 			give_up(parcel);
+		} else if (!parcel->is_checked && parcel->state != IMAP_PARCEL_LOST) {
+			parcel->state = IMAP_PARCEL_LOST;
+			imap_recover_uncheck(sink, parcel);
+		}
 	}
 	for (struct imap_group *group = sink->groups; group; group = group->next)
 		group->is_closed = true;
@@ -619,6 +632,11 @@ static enum err next_receipt(struct imap_sink *sink, struct receipt *receipt, bo
 {
 	bool is_dead = sink->broken.error && !is_anybody_busy(sink);
 
+	enum err e = sink->broken.error ? OK : check_answered(sink);
+
+	*told = false;
+	if (e)
+		return e;
 	if (is_dead)
 		clear_up(sink);
 	*told = tell_news(sink, receipt) || tell_answered(sink, receipt) ||

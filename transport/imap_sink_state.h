@@ -123,6 +123,11 @@ void imap_sink_give_back(struct imap_sink *);
 void imap_sink_refuse(struct imap_sink *, struct imap_place *, enum err fate, const char *why);
 /* A conversation for reading back, opened at its first use. */
 enum err imap_sink_look(struct imap_sink *, struct imap_look **) MUST_CHECK;
+/* Messages of an answered parcel that some servers alter are read back, until it is known that this
+ * one does not. Suspends. */
+enum err imap_recover_check(struct imap_sink *, struct imap_parcel *) MUST_CHECK;
+/* The answers to those count as lost, because they were not read back. */
+void imap_recover_uncheck(const struct imap_sink *, struct imap_parcel *);
 
 /* ---- imap_link.c ---- */
 
