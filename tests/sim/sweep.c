@@ -43,8 +43,17 @@ uint64_t sweep_before(uint64_t k)
 
 bool sweep_is_harmless(const struct world *world)
 {
-	const struct imap_model_counts *imap = &world->result->imap;
+	const struct imap_model_counts *imap = &world->result->imap,
+				       *target = &world->result->target;
+	const struct imap_store_counts *store = &world->result->store;
 
+	if (target->changes || target->unknown || store->broken) {
+		printf("  the destination got %u commands that it should not, %u unknown ones "
+		       "(\"%s\"), %u against its rules (\"%s\")\n",
+		       target->changes, target->unknown, target->unknown_line, store->broken,
+		       store->broken_what);
+		return false;
+	}
 	if (imap->changes == 0 && imap->unknown == 0 && world->result->open_files == 0)
 		return true;
 	printf("  the server got %u commands that change it, %u unknown ones (\"%s\"); %u files "
@@ -65,10 +74,17 @@ bool sweep_completes(struct world *world, const char *what)
 
 bool sweep_has_nothing_to_do(struct world *world)
 {
+	const struct imap_store_counts *store = &world->result->store;
 	uint64_t before = disk_fingerprint(world->disk, world_archive_path);
 
 	if (!sweep_completes(world, "the run with nothing to do"))
 		return false;
+	if (store->appends || store->creates || store->subscribes) {
+		printf("  with nothing to do, the destination got %u APPEND, %u CREATE, %u "
+		       "SUBSCRIBE commands\n",
+		       store->appends, store->creates, store->subscribes);
+		return false;
+	}
 	if (world->result->imap.fetches == 0 &&
 	    disk_fingerprint(world->disk, world_archive_path) == before)
 		return true;
