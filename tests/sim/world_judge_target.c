@@ -2,6 +2,7 @@
  * message is there once, in its folder, with its bytes, flags, keywords and date, or the ledger
  * tells why not, with a reason that the scenario excuses; nothing is there that nobody put there.
  * What a server was still working on counts as stored. */
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +252,81 @@ static void judge_surplus(struct judge *judge)
 		      foreign);
 }
 
+/* ---- where the ledger says that they lie ---- */
+
+static const struct imap_model_message *source_message(const struct world *world, const char *name,
+						       uint64_t uid)
+{
+	for (unsigned b = 0; b < world->imap.boxes_count; b++) {
+		const struct imap_model_box *box = &world->imap.boxes[b];
+
+		for (unsigned m = 0; m < box->messages_count; m++)
+			if (strcmp(box->name, name) == 0 && box->messages[m].uid == uid)
+				return &box->messages[m];
+	}
+	return NULL;
+}
+
+static const struct imap_model_message *target_message(const struct world *world, const char *raw,
+						       uint64_t epoch, uint64_t uid)
+{
+	for (unsigned b = 0; b < world->target->boxes_count; b++) {
+		const struct imap_model_box *box = &world->target->boxes[b];
+
+		for (unsigned m = 0; m < box->messages_count; m++)
+			if (strcmp(box->raw, raw) == 0 && box->epoch == epoch &&
+			    box->messages[m].uid == uid)
+				return &box->messages[m];
+	}
+	return NULL;
+}
+
+/* A row: box, no, state, target_box, target_epoch, target_no. Another message of the same bytes is
+ * as good. Without UIDPLUS nobody may know. */
+static void judge_row(struct judge *judge, sqlite3_stmt *row)
+{
+	const char *name = (const char *)sqlite3_column_text(row, 0),
+		   *state = (const char *)sqlite3_column_text(row, 2),
+		   *raw = (const char *)sqlite3_column_text(row, 3);
+	uint64_t no = (uint64_t)sqlite3_column_int64(row, 1),
+		 epoch = (uint64_t)sqlite3_column_int64(row, 4),
+		 uid = (uint64_t)sqlite3_column_int64(row, 5);
+	const struct imap_model_message *message = source_message(judge->world, name, no),
+					*copy = target_message(judge->world, raw, epoch, uid);
+
+	if (uid == 0 && !judge->world->target->store->uidplus)
+		return;
+	if (!message || !copy ||
+	    !is_like(judge->world, message, copy,
+		     strcmp(state, "moved") == 0 ? SAME_BYTES : ALTERED))
+		fault(judge,
+		      "the ledger says that message %llu of \"%s\" is number %llu of \"%s\" "
+		      "(%llu)",
+		      (unsigned long long)no, name, (unsigned long long)uid, raw,
+		      (unsigned long long)epoch);
+}
+
+static void judge_places(struct judge *judge)
+{
+	char path[WORLD_PATH_BYTES_MAX];
+	sqlite3_stmt *row = NULL;
+	sqlite3 *db = NULL;
+
+	snprintf(path, sizeof path, "%s/ledger.db", world_state_path);
+	if (sqlite3_open(path, &db) ||
+	    sqlite3_prepare_v2(db,
+			       "SELECT box, no, state, target_box, target_epoch, target_no"
+			       " FROM message WHERE state IN ('moved', 'doubtful')",
+			       -1, &row, NULL))
+		fault(judge, "reading the ledger's places: %s", sqlite3_errmsg(db));
+	while (row && sqlite3_step(row) == SQLITE_ROW)
+		judge_row(judge, row);
+	sqlite3_finalize(row);
+	sqlite3_close(db);
+}
+
+/* ---- */
+
 static void judge_boxes(struct judge *judge)
 {
 	const struct world *world = judge->world;
@@ -285,6 +361,7 @@ static enum err judge_all(void *argument)
 	judge_messages(judge);
 	judge_missing(judge);
 	judge_surplus(judge);
+	judge_places(judge);
 	judge_totals(judge, &totals);
 	return OK;
 }
