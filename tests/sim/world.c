@@ -30,7 +30,7 @@ enum {
 #define WORLD_PAUSE_MAX (90 * NSEC_SECOND)
 
 const char world_archive_path[] = "/mail/archive", world_state_path[] = "/state/mailhaul",
-	   world_source_shown[] = "imaps://alice@127.0.0.1/",
+	   world_spool_path[] = "/state", world_source_shown[] = "imaps://alice@127.0.0.1/",
 	   world_target_shown[] = "imaps://bob@127.0.0.2:994/";
 
 /* One value a process, so that two runs from one seed write the same bytes. */

@@ -140,8 +140,8 @@ struct world_mark world_mark(const struct world *);
 void world_back(struct world *, const struct world_mark *);
 void world_mark_free(struct world_mark *);
 
-extern const char world_archive_path[], world_state_path[], world_source_shown[],
-	world_target_shown[];
+extern const char world_archive_path[], world_state_path[], world_spool_path[],
+	world_source_shown[], world_target_shown[];
 /* The archive as an account. */
 struct account world_archive_account(void);
 /* The second server; its password is "open sesame" too. The secret is borrowed. */

@@ -126,6 +126,8 @@ static enum err run_lane(struct copy *copy)
 						     .digest = copy->digest->type,
 						     .digest_of_store = copy->store_digest,
 						     .zstd_level = 1,
+						     .settle = 30 * NSEC_SECOND,
+						     .spool = world_spool_path,
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,
 				    .digest = copy->digest,
