@@ -516,15 +516,17 @@ class Haul:
         target.login(target_user).logout()
         self.before, self.began = Dump(target, target_user), datetime.datetime.now(datetime.timezone.utc)
 
-    def command(self, source_port=None, target_port=None):
-        return [MAILHAUL, 'copy', '--source-password-file', self.source.password, '--destination-password-file', self.target.password, '--ca-file', self.dir + '/ca.pem',
-                '--state', self.dir + '/state', '--settle', self.settle, '--json', 'imaps://%s@localhost:%d/' % (self.users[0], source_port or self.source.port),
-                'imaps://%s@localhost:%d/' % (self.users[1], target_port or self.target.port)]
+        self.port = target.port  # of the target as the product knows it: with another it would be another mailbox
 
-    def start(self, **ports):
+    def command(self):
+        return [MAILHAUL, 'copy', '--source-password-file', self.source.password, '--destination-password-file', self.target.password, '--ca-file', self.dir + '/ca.pem',
+                '--state', self.dir + '/state', '--settle', self.settle, '--json', 'imaps://%s@localhost:%d/' % (self.users[0], self.source.port),
+                'imaps://%s@localhost:%d/' % (self.users[1], self.port)]
+
+    def start(self):
         self.runs += 1
         with open(self.dir + '/out', 'w') as out, open(self.dir + '/err', 'w') as err:
-            return subprocess.Popen(self.command(**ports), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
     def end(self, child, ok):
         """Its exit code, which must be one of `ok`; it may not take for ever."""
@@ -540,7 +542,7 @@ class Haul:
     def said(self):
         return open(self.dir + '/err').read() + open(self.dir + '/out').read()[-1500:]
 
-    def run(self, ok, **ports):
+    def run(self, ok):
         """Its report."""
-        self.end(self.start(**ports), ok)
+        self.end(self.start(), ok)
         return json.load(open(self.dir + '/out'))
