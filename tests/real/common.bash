@@ -1,4 +1,4 @@
-# What the servers of our own (dovecot, cyrus) have in common; sourced, not run. Their packages are
+# What the servers of our own (dovecot, cyrus, courier) have in common; sourced, not run. Their packages are
 # unpacked below build/ and never installed. Sets `here`, `top`.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
