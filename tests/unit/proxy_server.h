@@ -42,6 +42,18 @@ static inline void proxy_says(struct proxy_server *proxy, const void *bytes, siz
 	}
 }
 
+/* With what the target says already, all at once. */
+static inline void proxy_agrees(struct proxy_server *proxy, const char *answer, size_t bytes)
+{
+	char all[512];
+	size_t early = proxy->early ? strlen(proxy->early) : 0;
+
+	must(bytes + early <= sizeof all);
+	for (size_t i = 0; i < bytes + early; i++)
+		all[i] = i < bytes ? answer[i] : proxy->early[i - bytes];
+	proxy_says(proxy, all, bytes + early);
+}
+
 /* The next `count` bytes; zeros where the client has gone. */
 static inline void proxy_hears(struct proxy_server *proxy, void *to, size_t count)
 {
@@ -61,14 +73,14 @@ static inline void proxy_counted(struct proxy_server *proxy, char *to)
 
 static inline bool proxy_socks_login(struct proxy_server *proxy)
 {
-	char version, *login = proxy->login;
+	char version, user[256], password[256];
 
 	proxy_says(proxy, "\5\2", 2);
 	proxy_hears(proxy, &version, 1);
-	proxy_counted(proxy, login);
-	strcat(login, ":");
-	proxy_counted(proxy, login + strlen(login));
-	if (strcmp(login, "ann:open sesame") == 0) {
+	proxy_counted(proxy, user);
+	proxy_counted(proxy, password);
+	snprintf(proxy->login, sizeof proxy->login, "%s:%s", user, password);
+	if (strcmp(proxy->login, "ann:open sesame") == 0) {
 		proxy_says(proxy, "\1\0", 2);
 		return true;
 	}
@@ -107,7 +119,7 @@ static inline bool proxy_socks(struct proxy_server *proxy)
 		proxy_says(proxy, proxy->answer, proxy->answer_bytes);
 		return false;
 	}
-	proxy_says(proxy, "\5\0\0\3\7example\0\1", 14);
+	proxy_agrees(proxy, "\5\0\0\3\7example\0\1", 14);
 	return true;
 }
 
@@ -134,7 +146,7 @@ static inline bool proxy_http(struct proxy_server *proxy)
 		proxy_says(proxy, proxy->answer, proxy->answer_bytes);
 		return false;
 	}
-	proxy_says(proxy, right, strlen(right));
+	proxy_agrees(proxy, right, strlen(right));
 	return true;
 }
 
@@ -182,12 +194,13 @@ static inline void *proxy_main(void *argument)
 	if (proxy->fd >= 0) {
 		must(!setsockopt(proxy->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
 		if (proxy->is_http ? proxy_http(proxy) : proxy_socks(proxy)) {
-			if (proxy->early)
-				proxy_says(proxy, proxy->early, strlen(proxy->early));
 			if (proxy->target_port)
 				proxy_tunnel(proxy);
+			else
+				proxy_waits(proxy);
+		} else {
+			proxy_waits(proxy);
 		}
-		proxy_waits(proxy);
 		if (proxy->resets)
 			must(!setsockopt(proxy->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now));
 		close(proxy->fd);
