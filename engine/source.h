@@ -16,12 +16,14 @@ struct peer {
 	char tls_version[16], tls_cipher[64];
 	char certificate_sha256[65]; /* hexadecimal */
 	char software[128];	     /* what it says it is; may be empty */
-	char through[320];	     /* who connects us, whose `address` it then is; or empty */
+	/* Who connects us, whose `address` it then is; the route's text. NULL: nobody. */
+	const char *through;
 };
 
 /* What a connection was like, told when it ends. */
 struct path {
-	const char *host, *through; /* as of struct peer; borrowed until return */
+	const char *host;    /* borrowed until return */
+	const char *through; /* as of struct peer; borrowed for the route's life */
 	uint16_t port;
 	/* As far as the kernel told them, else 0; where somebody connects us, of the way there. */
 	nsec round_trip, round_trip_min;

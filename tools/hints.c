@@ -46,7 +46,7 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_NET_CLOSED] = RUN_AGAIN,
 	[ERR_NET_RESET] = RUN_AGAIN,
 	[ERR_NET_LOCAL] = "Give --bind-address (in a job: source.bind_address, "
-			  "target.bind_address) an address that ip address shows here",
+			  "target.bind_address) one of this machine's (see: ip address)",
 	[ERR_PROXY_SYNTAX] = "Check host, port and scheme of --proxy (in a job: source.proxy, "
 			     "target.proxy): socks5:// or http://",
 	[ERR_PROXY_LOGIN] = "Check the user in the proxy's URL and --proxy-password-file (in a "

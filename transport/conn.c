@@ -338,7 +338,7 @@ static enum err connect_host(struct conn *conn, uint16_t port)
 		return e;
 	used = strlen(conn->shown);
 	snprintf(conn->shown + used, sizeof conn->shown - used, " (%s%s)",
-		 *through ? "through " : "", *through ? through : conn->peer.address);
+		 through ? "through " : "", through ? through : conn->peer.address);
 	return OK;
 }
 
@@ -378,8 +378,7 @@ static enum err conn_prepare(const struct account *account, struct conn **out)
 	conn->send[0].bytes_max = conn->send[1].bytes_max = SEND_BYTES_MAX;
 	snprintf(conn->peer.host, sizeof conn->peer.host, "%s", account->host);
 	if (is_proxied(account))
-		snprintf(conn->peer.through, sizeof conn->peer.through, "%s",
-			 account->route->shown);
+		conn->peer.through = account->route->shown;
 	return trust_find(account->ca_file, &conn->trust);
 }
 

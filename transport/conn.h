@@ -20,8 +20,8 @@ enum conn_tls {
 /* Resolve account->host, try each address in turn (RFC 8305 order, a share of the time each),
  * connect (by account->route), shake hands. `default_port` where account->port is 0. Calls
  * account->met. Errors: ERR_NET_*, ERR_TLS_* with host, address and reason in the note. With
- * CONN_TLS_LATER the account is borrowed until conn_start_tls() returns, its route until this does.
- * The deadline is then `until`. Suspends. */
+ * CONN_TLS_LATER the account is borrowed until conn_start_tls() returns; its route outlives the
+ * connection, and whom `met` and `parted` tell. The deadline is then `until`. Suspends. */
 enum err conn_open(const struct account *, uint16_t default_port, enum conn_tls, nsec until,
 		   struct conn **) MUST_CHECK;
 /* Begin TLS on a plaintext connection. Bytes already received beyond the server's OK are an
