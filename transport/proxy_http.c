@@ -61,26 +61,38 @@ static unsigned status_of(const char *line)
 	return line[12] == '\0' || line[12] == ' ' ? status : 0;
 }
 
+/* What it answers, from byte `from` of its status line on, at most `bytes` of it. One that was told
+ * a password might repeat it, so of its words nothing but the number of the status is shown then.
+ */
+static const char *answer_shown(const struct proxy_talk *talk, size_t from, size_t bytes,
+				char to[2 * PROXY_LINE_BYTES_MAX])
+{
+	struct text line = { talk->line + from, min_u64(talk->line_bytes - from, bytes) };
+
+	if (*talk->route->user && bytes > 3)
+		return "words that may be our password";
+	return err_quote(to, 2 * PROXY_LINE_BYTES_MAX, line);
+}
+
 static enum err judge_status(struct proxy_talk *talk)
 {
-	char shown[PROXY_LINE_BYTES_MAX * 2];
+	char shown[2 * PROXY_LINE_BYTES_MAX];
 	unsigned status = status_of(talk->line);
-	struct text line = { talk->line, talk->line_bytes };
+	size_t words_bytes = *talk->route->user ? 3 : sizeof talk->line;
 
 	if (status < 100 || status > 599)
 		return RAISE(ERR_PROXY_SYNTAX, "%s: it answers \"%s\", which is no HTTP",
-			     talk->shown, err_quote(shown, sizeof shown, line));
+			     talk->shown, answer_shown(talk, 0, sizeof talk->line, shown));
 	/* 101 is for who asked to change the protocol. */
 	talk->interim = status < 200 && status != 101;
 	if (talk->interim || (status >= 200 && status < 300))
 		return OK;
-	line.at += 9; /* "403 Forbidden" */
-	line.bytes -= 9;
-	err_quote(shown, sizeof shown, line);
-	if (status == 407)
-		return RAISE(ERR_PROXY_LOGIN, "%s: it answers \"%s\" to %s", talk->shown, shown,
-			     *talk->route->user ? "our user and password" : "nobody's login");
-	return RAISE(ERR_PROXY_REFUSED, "%s: it answers \"%s\"", talk->shown, shown);
+	/* "403 Forbidden" */
+	return RAISE(status == 407 ? ERR_PROXY_LOGIN : ERR_PROXY_REFUSED, "%s: it answers \"%s\"%s",
+		     talk->shown, answer_shown(talk, 9, words_bytes, shown),
+		     status != 407	  ? ""
+		     : *talk->route->user ? " to our user and password"
+					  : " to nobody's login");
 }
 
 /* A line of a head has ended. The first is the status line; an empty one ends the head, and behind

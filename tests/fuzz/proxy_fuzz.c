@@ -42,7 +42,7 @@ static struct outcome hear(const struct route *route, const char *at, size_t byt
 	must(outcome.error == OK || err_note()->error == outcome.error);
 	must(outcome.error == OK || outcome.error == ERR_PROXY_SYNTAX ||
 	     outcome.error == ERR_PROXY_LOGIN || outcome.error == ERR_PROXY_REFUSED);
-	must(!strstr(err_note()->text, "sesame"));
+	must(!*route->user || !strstr(err_note()->text, "sesame"));
 	proxy_talk_end(&talk);
 	err_note_clear();
 	return outcome;

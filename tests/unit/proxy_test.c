@@ -261,6 +261,28 @@ TEST_FIBER(what_an_http_proxy_refuses_is_told_with_its_status)
 	}
 }
 
+TEST_FIBER(what_a_proxy_says_after_a_login_is_not_repeated)
+{
+	static const struct {
+		const char *answer;
+		enum err error;
+		const char *says;
+	} rows[] = {
+		{ "HTTP/1.1 407 not ann:sesame\r\n\r\n", ERR_PROXY_LOGIN, "\"407\" to our user" },
+		{ "HTTP/1.1 503 sesame\r\n\r\n", ERR_PROXY_REFUSED, "\"503\"" },
+		{ "HTTP/1.1sesame\r\n\r\n", ERR_PROXY_SYNTAX, "no HTTP" },
+	};
+	struct proxy_server proxy;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		proxy = (struct proxy_server){ .is_http = true,
+					       .wants_login = true,
+					       .answer = rows[i].answer,
+					       .answer_bytes = strlen(rows[i].answer) };
+		check_refusal(&proxy, 20 * NSEC_SECOND, rows[i].error, rows[i].says);
+	}
+}
+
 TEST_FIBER(a_head_without_end_ends_at_its_bound)
 {
 	static char head[64 * 1024];
