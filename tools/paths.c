@@ -78,7 +78,7 @@ static double milliseconds(nsec duration)
 	return (double)duration / (double)NSEC_MILLISECOND;
 }
 
-static nsec mean_round_trip(const struct paths_host *host)
+nsec paths_round_trip(const struct paths_host *host)
 {
 	return host->measured ? host->round_trip / (nsec)host->measured : 0;
 }
@@ -86,7 +86,7 @@ static nsec mean_round_trip(const struct paths_host *host)
 static void text_measured(const struct paths_host *host, FILE *to)
 {
 	if (host->measured)
-		fprintf(to, ", round trip %.2f ms", milliseconds(mean_round_trip(host)));
+		fprintf(to, ", round trip %.2f ms", milliseconds(paths_round_trip(host)));
 	if (host->measured && host->round_trip_least)
 		fprintf(to, " (least %.2f ms)", milliseconds(host->round_trip_least));
 	if (host->mtu_least)
@@ -144,7 +144,7 @@ static void json_host(const struct paths_host *host, struct json_out *json)
 	else
 		json_null(json, "through");
 	json_number(json, "connections", host->connections);
-	json_milliseconds(json, "round_trip_ms", mean_round_trip(host));
+	json_milliseconds(json, "round_trip_ms", paths_round_trip(host));
 	json_milliseconds(json, "round_trip_min_ms", host->round_trip_least);
 	if (host->mtu_least)
 		json_number(json, "path_mtu", host->mtu_least);

@@ -37,6 +37,8 @@ void paths_add(void *paths, const struct path *);
 /* What another thread gathered. */
 void paths_merge(struct paths *, const struct paths *);
 
+/* The mean of the connections'; 0: not known. */
+nsec paths_round_trip(const struct paths_host *);
 /* A line for each host; none where there was none. */
 void paths_text(const struct paths *, FILE *);
 /* "paths": [{host, port, through (or null), connections, round_trip_ms, round_trip_min_ms,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/test.h"
-#include "tools/batch_report.h"
+#include "tools/batch_html.h"
 
 static struct paths paths, others; /* too large for a frame */
 
@@ -162,6 +162,27 @@ TEST(json_has_numbers_in_units_of_their_names)
 	CHECK(json_number_value(json_object_get(path, "received_per_second")) == 3000000.0);
 	CHECK(json_number_value(json_object_get(path, "sent_per_second")) == 1000.0);
 	json_decref(json);
+}
+
+TEST(the_page_has_a_table_of_them_with_every_text_escaped)
+{
+	static struct batch_counts counts;
+	struct batch_report report = { .name = "night", .counts = &counts, .paths = &paths };
+	char *text = NULL;
+	size_t bytes;
+	FILE *to = open_memstream(&text, &bytes);
+
+	begin();
+	must(to);
+	paths_add(&paths, &first);
+	paths_add(&paths, &(struct path){ .host = "<b>", .through = "socks5://\"x:1080" });
+	batch_html_paths(&report, to);
+	must(fclose(to) == 0);
+	CHECK(strstr(text, "mail.example.com:993</th>") != NULL);
+	CHECK(strstr(text, ">12.00 ms</td>") != NULL && strstr(text, ">1500</td>") != NULL);
+	CHECK(strstr(text, ">3.0 MB (3.0 MB/s)</td>") != NULL);
+	CHECK(!strstr(text, "<b>") && strstr(text, "&lt;b&gt;:0") != NULL);
+	free(text);
 }
 
 TEST(there_are_no_more_than_the_table_holds_and_workers_are_one)
