@@ -110,6 +110,26 @@ bool bytes_from_hex(uint8_t *to, size_t n, struct text from)
 	return true;
 }
 
+void bytes_to_base64(char *to, const uint8_t *from, size_t n)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t group = (uint32_t)from[i] << 16;
+
+		if (i + 1 < n)
+			group |= (uint32_t)from[i + 1] << 8;
+		if (i + 2 < n)
+			group |= from[i + 2];
+		*to++ = digits[group >> 18];
+		*to++ = digits[group >> 12 & 63];
+		*to++ = i + 1 < n ? digits[group >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? digits[group & 63] : '=';
+	}
+	*to = '\0';
+}
+
 /* The smallest code point that needs so many bytes; a smaller one in as many is "overlong" and
  * refused, as are the surrogates (RFC 3629 section 3). */
 size_t bytes_utf8_length(const void *from, size_t n)

@@ -33,6 +33,12 @@ uint64_t bytes_get_le64(const uint8_t from[8]);
 void bytes_to_hex(char *to, const uint8_t *from, size_t n);
 /* False unless `from` is exactly 2n hexadecimal digits. */
 bool bytes_from_hex(uint8_t *to, size_t n, struct text from);
+/* RFC 4648 section 4, with padding; `to` holds bytes_base64_room(n). */
+void bytes_to_base64(char *to, const uint8_t *from, size_t n);
+static inline size_t bytes_base64_room(size_t n)
+{
+	return (n + 2) / 3 * 4 + 1;
+}
 /* Bytes of the UTF-8 character that starts here (RFC 3629); 0 if none does. */
 size_t bytes_utf8_length(const void *from, size_t n);
 

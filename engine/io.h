@@ -57,6 +57,10 @@ enum err io_write_wait(struct io_write_act *, nsec until) MUST_CHECK;
 
 /* Sockets. */
 enum err io_connect(const struct sockaddr *, socklen_t, nsec until, int *fd) MUST_CHECK;
+/* The same from an address of this machine (its port 0), which must be of the same family.
+ * ERR_NET_LOCAL: this machine does not have it. */
+enum err io_connect_from(const struct sockaddr *from, const struct sockaddr *, socklen_t,
+			 nsec until, int *fd) MUST_CHECK;
 /* Sends all of it. */
 enum err io_send(int fd, const void *from, size_t length, nsec until) MUST_CHECK;
 

@@ -77,18 +77,41 @@ static enum err socket_judge(enum err e, int32_t result, const char *doing, cons
 	return OK;
 }
 
+/* Where the socket could not be made because of the address it shall connect from. */
+static enum err judge_from(const struct sockaddr *from, int32_t result)
+{
+	char place[IO_PLACE_BYTES];
+
+	if (!from || (result != -EADDRNOTAVAIL && result != -EINVAL && result != -ENODEV))
+		return OK;
+	return RAISE_ERRNO(ERR_NET_LOCAL, -result, "connecting from %s",
+			   address_place(from, place));
+}
+
 enum err io_connect(const struct sockaddr *address, socklen_t address_bytes, nsec until, int *fd)
 {
-	struct io_call make = { .op = { .verb = RING_SOCKET, .flags = address->sa_family } };
+	return io_connect_from(NULL, address, address_bytes, until, fd);
+}
+
+enum err io_connect_from(const struct sockaddr *from, const struct sockaddr *address,
+			 socklen_t address_bytes, nsec until, int *fd)
+{
+	struct io_call make = { .op = { .verb = RING_SOCKET,
+					.flags = address->sa_family,
+					.address = from,
+					.address_bytes = from ? address_bytes : 0 } };
 	struct io_call call = { .op = { .verb = RING_CONNECT, .address = address } };
 	char place[IO_PLACE_BYTES];
 	enum err e;
 
 	*fd = -1;
+	must(!from || from->sa_family == address->sa_family);
 	(void)address_place(address, place);
 	e = io_call_run(&make, until);
 	if (make.op.result >= 0)
 		*fd = make.op.result;
+	else if (!e && (e = judge_from(from, make.op.result)))
+		goto out;
 	if ((e = socket_judge(e, make.op.result, "opening a socket for", place)))
 		goto out;
 	call.op.fd = *fd;

@@ -27,7 +27,8 @@ enum ring_verb {
 	RING_STAT,     /* path                       -> stat (size, is_dir) */
 	RING_LIST,     /* path -> `names`, NUL-separated, no '.' and '..'; -ENOBUFS: too many */
 	RING_LOCK,     /* fd: exclusive, at once or -EWOULDBLOCK; gone when the fd closes */
-	RING_SOCKET,   /* flags = family             -> fd (stream, close-on-exec, TCP_NODELAY) */
+	RING_SOCKET,   /* flags = family             -> fd (stream, close-on-exec, TCP_NODELAY);
+			  bound to address where there is one */
 	RING_CONNECT,  /* fd, address, address_bytes */
 	RING_SEND,     /* fd, data, length           -> bytes */
 	RING_SHUTDOWN, /* fd: both ways */
@@ -102,6 +103,18 @@ void ring_wake(struct ring *);
 /* `woken(context)` is called inside ring_turn() after each wake (several may become one call). One
  * per ring: offload.c collects finished jobs with it. In tests/sim it has no user. */
 void ring_on_wake(struct ring *, void (*woken)(void *context), void *context);
+
+/* What the kernel knows of the way a connected socket takes. */
+struct ring_path {
+	nsec round_trip, round_trip_min; /* smoothed, and the least of late */
+	uint64_t segments_resent;
+	uint32_t mtu_bytes; /* of the path, as far as it is known */
+};
+/* At once, without an operation. False: it does not tell. */
+bool ring_path_of(int fd, struct ring_path *);
+/* Whether sockets could be bound to the address: 0, or -errno (-EADDRNOTAVAIL: it is none of this
+ * machine). At once, and without a ring. */
+int ring_address_check(const struct sockaddr *, socklen_t);
 
 /* ---- receiving: one multishot receive per socket, into buffers the ring provides ---- */
 

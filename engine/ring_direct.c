@@ -1,11 +1,11 @@
-/* ring_direct.h: truncate, lock, socket; and reading a directory. */
+/* ring_direct.h: truncate, lock, socket; reading a directory; what a socket's way is like. */
 #include "engine/ring_direct.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -51,13 +51,52 @@ int ring_direct_list(struct ring_op *op, int fd)
 
 static int direct_socket(struct ring_op *op)
 {
-	int on = 1, fd = socket(op->flags, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1, result, fd = socket(op->flags, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	/* What we send is large, or somebody waits for it. No such option on AF_UNIX. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	return fd;
+	if (!op->address)
+		return fd;
+	/* The port is chosen when it connects, so that one is enough for many peers. */
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+	if (bind(fd, op->address, op->address_bytes) == 0)
+		return fd;
+	result = -errno;
+	close(fd);
+	return result;
+}
+
+int ring_address_check(const struct sockaddr *address, socklen_t address_bytes)
+{
+	struct ring_op op = { .verb = RING_SOCKET,
+			      .flags = address->sa_family,
+			      .address = address,
+			      .address_bytes = address_bytes };
+	int fd = direct_socket(&op);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+bool ring_path_of(int fd, struct ring_path *path)
+{
+	struct tcp_info info = { 0 };
+	socklen_t bytes = sizeof info;
+
+	*path = (struct ring_path){ 0 };
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0 ||
+	    bytes < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt)
+		return false;
+	path->round_trip = info.tcpi_rtt * NSEC_MICROSECOND;
+	if (info.tcpi_min_rtt != UINT32_MAX) /* not measured yet */
+		path->round_trip_min = info.tcpi_min_rtt * NSEC_MICROSECOND;
+	path->segments_resent = info.tcpi_total_retrans;
+	path->mtu_bytes = info.tcpi_pmtu;
+	return true;
 }
 
 static direct_verb *const direct[RING_VERB_COUNT] = {

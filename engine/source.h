@@ -6,6 +6,7 @@
 #include "engine/mail.h"
 
 struct secret; /* crypto/secret.h */
+struct route;  /* transport/route.h */
 struct opt_values;
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
@@ -15,6 +16,21 @@ struct peer {
 	char tls_version[16], tls_cipher[64];
 	char certificate_sha256[65]; /* hexadecimal */
 	char software[128];	     /* what it says it is; may be empty */
+	/* Who connects us, whose `address` it then is; the route's text. NULL: nobody. */
+	const char *through;
+};
+
+/* What a connection was like, told when it ends. */
+struct path {
+	const char *host;    /* borrowed until return */
+	const char *through; /* as of struct peer; borrowed for the route's life */
+	uint16_t port;
+	/* As far as the kernel told them, else 0; where somebody connects us, of the way there. */
+	nsec round_trip, round_trip_min;
+	uint32_t mtu_bytes;
+	uint64_t segments_resent;
+	uint64_t bytes_received, bytes_sent; /* of plaintext */
+	nsec active; /* the time in which they moved: longer silences are left out */
 };
 
 struct account {
@@ -31,6 +47,11 @@ struct account {
 	void (*met)(void *context,
 		    const struct peer *); /* called once per connection; may be NULL */
 	void *met_context;
+	const struct route *route; /* how to get there; NULL: as the kernel would */
+	/* Called once per connection, when it ends, from where nothing may suspend; may be NULL.
+	 * The context outlives all connections. */
+	void (*parted)(void *context, const struct path *);
+	void *parted_context;
 };
 
 /* A page of folders, the caller's. */

@@ -355,6 +355,7 @@ void batch_html(const struct batch_report *report, FILE *to)
 	write_states(report->counts, to);
 	batch_html_plots(report, to);
 	write_errors(report->counts, to);
+	batch_html_paths(report, to);
 	write_table(report, to);
 	fprintf(to, "</main>\n<footer><p class=soft>Exit code %d. mailhaul ", report->exit_code);
 	batch_html_text(to, program_version);

@@ -24,5 +24,9 @@ void batch_html_plots(const struct batch_report *, FILE *);
 /* ---- batch_html_style.c ---- */
 
 extern const char batch_html_style[], batch_html_script[];
+/* ---- batch_html_paths.c ---- */
+
+/* A table of the ways to hosts, where there were any. */
+void batch_html_paths(const struct batch_report *, FILE *);
 
 #endif

@@ -11,6 +11,7 @@
 #include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
+#include "tools/paths.h"
 #include "tools/terminal.h"
 
 /* ---- what the forms share ---- */
@@ -235,6 +236,8 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 	json_bool(&json, "dry_run", report->dry_run);
 	confinement_json(&json);
 	json_totals(&json, counts);
+	if (report->paths)
+		paths_json(report->paths, &json);
 	json_array_begin(&json, "mailboxes");
 	for (size_t i = 0; i < report->rows.count; i++)
 		if (report->rows.next(report->rows.context, i, &mailbox))

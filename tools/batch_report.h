@@ -19,6 +19,7 @@ struct batch_rows {
 
 struct counters; /* tools/counters.h */
 struct series;	 /* tools/series.h */
+struct paths;	 /* tools/paths.h */
 
 struct batch_report {
 	const char *name; /* of the batch */
@@ -28,6 +29,7 @@ struct batch_report {
 	bool dry_run;	   /* it only looked: told is what would be moved */
 	const struct batch_counts *counts; /* all borrowed */
 	const struct series *series;	   /* for the page's plots; may be NULL */
+	const struct paths *paths;	   /* of its connections; may be NULL */
 	const struct counters *counters;   /* for the JSON form; NULL: not asked for */
 	struct batch_rows rows;
 };
@@ -50,6 +52,7 @@ batch_report_writer batch_report_text;
  *   mailboxes: [{source, target, wave, line, state, exit_code, error (NAME or null), reason, note,
  *     next_step, attempts, duration_s, messages: {known, moved, before, skipped, doubtful},
  *     bytes: {known, moved}, folders_skipped}]
+ *   paths: as paths_json() (tools/paths.h) writes it
  *   stats: with --stats only: counters; memory: {per part: {high, bound}, high, bound, promised} */
 batch_report_writer batch_report_json;
 

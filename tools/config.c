@@ -247,6 +247,17 @@ static void show_options(struct writer *to, const struct job_options *options)
 	end(to);
 }
 
+static void show_route(struct writer *to, const char *side, const struct job_route *route)
+{
+	if (!*route->bind_address && !*route->proxy)
+		return;
+	begin(to, side);
+	put_text(to, "bind_address", route->bind_address);
+	put_text(to, "proxy", route->proxy);
+	put_secret(to, "proxy_password", &route->proxy_password);
+	end(to);
+}
+
 static void show_outputs(struct writer *to, const struct job_outputs *outputs)
 {
 	put_text(to, "state", outputs->state);
@@ -279,6 +290,8 @@ static void show_job(const struct job *job, bool json)
 		json_object_begin(&to.json, NULL);
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
+	show_route(&to, "source", &job->source_route);
+	show_route(&to, "target", &job->target_route);
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_options(&to, &job->options);

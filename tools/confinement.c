@@ -25,7 +25,8 @@ enum err confinement_prepare(const char *name)
 
 static size_t count_programs(const struct job *job)
 {
-	size_t count = 0;
+	size_t count = (job->source_route.proxy_password.kind == SECRET_REF_EXEC) +
+		       (job->target_route.proxy_password.kind == SECRET_REF_EXEC);
 
 	for (size_t i = 0; i < job->mailboxes_count; i++)
 		count += (job->mailboxes[i].source_secret.kind == SECRET_REF_EXEC) +
@@ -39,6 +40,10 @@ static enum err allow_programs(const struct job *job)
 
 	if (count > 0 && !(commands = calloc(count, sizeof *commands)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "listing the programs that give secrets");
+	if (count > 0 && job->source_route.proxy_password.kind == SECRET_REF_EXEC)
+		commands[n++] = job->source_route.proxy_password.text;
+	if (count > 0 && job->target_route.proxy_password.kind == SECRET_REF_EXEC)
+		commands[n++] = job->target_route.proxy_password.text;
 	for (size_t i = 0; n < count; i++) {
 		const struct job_mailbox *mailbox = &job->mailboxes[i];
 

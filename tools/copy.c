@@ -21,6 +21,7 @@
 #include "tools/hints.h"
 #include "tools/progress.h"
 #include "tools/report.h"
+#include "tools/routes.h"
 #include "tools/signals.h"
 #include "tools/skip_reason.h"
 #include "tools/terminal.h"
@@ -39,6 +40,7 @@ struct copy_options {
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats;
+	struct route_options routes;
 };
 
 struct copy {
@@ -59,6 +61,8 @@ struct copy {
 	struct progress progress;
 	struct ledger_run run;
 	struct report report;
+	struct routes routes;
+	struct paths paths;
 	struct counters counters;
 };
 
@@ -155,6 +159,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	    (e = open_log(&copy->options)) || (e = confinement_begin(NULL)) ||
 	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
 	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
+	    (e = routes_open(&copy->options.routes, &copy->routes)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
 		return e;
@@ -163,6 +168,10 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
+	copy->source_account.route = &copy->routes.source;
+	copy->target_account.route = &copy->routes.destination;
+	copy->source_account.parted = copy->target_account.parted = paths_add;
+	copy->source_account.parted_context = copy->target_account.parted_context = &copy->paths;
 	return OK;
 }
 
@@ -396,6 +405,7 @@ static void copy_close(struct copy **taken)
 		(void)!remove_scratch(copy->scratch_directory);
 	secret_close(&copy->source_password);
 	secret_close(&copy->target_password);
+	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
 	if (copy->store_digest)
@@ -441,6 +451,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.digest = copy->options.digest;
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
+	copy->report.paths = &copy->paths;
 	signals_setup();
 	if (copy->options.dry_run && (e = make_scratch(copy)))
 		return hint_fail("copy", e);
@@ -563,6 +574,7 @@ static const struct opt options[] = {
 	  .min = NSEC_SECOND / 10,
 	  .max = 3600 * NSEC_SECOND,
 	  .help = "How long a connection may take, name lookup and TLS included." },
+	ROUTES_OPTIONS(struct copy_options, routes),
 	{ .name = "log",
 	  OPT_STORES_FILE(struct copy_options, log),
 	  .value = "FILE",

@@ -45,6 +45,14 @@ static const char *const hints[ERR_COUNT] = {
 	"options.connect_timeout)",
 	[ERR_NET_CLOSED] = RUN_AGAIN,
 	[ERR_NET_RESET] = RUN_AGAIN,
+	[ERR_NET_LOCAL] = "Give --bind-address (in a job: source.bind_address, "
+			  "target.bind_address) one of this machine's (see: ip address)",
+	[ERR_PROXY_SYNTAX] = "Check host, port and scheme of --proxy (in a job: source.proxy, "
+			     "target.proxy): socks5:// or http://",
+	[ERR_PROXY_LOGIN] = "Check the user in the proxy's URL and --proxy-password-file (in a "
+			    "job: proxy_password)",
+	[ERR_PROXY_REFUSED] = "Check what the proxy says, and whether it may connect to that host "
+			      "and port",
 	[ERR_TLS_HANDSHAKE] = "Check that the port speaks TLS 1.2 or 1.3 (imaps:// is 993, imap:// "
 			      "with STARTTLS is 143)",
 	[ERR_TLS_UNTRUSTED] =

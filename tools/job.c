@@ -260,6 +260,38 @@ static enum err find_directory(struct job_make *make)
 					     "looking for the directory of %s", path);
 }
 
+/* One side's way there, refused here as it would be when the run begins. */
+static void make_route(struct job_make *make, enum job_key_id from, enum job_key_id proxy,
+		       enum job_key_id password, struct job_route *to)
+{
+	const char *from_text = job_file_text(make->file, from);
+	const char *proxy_text = job_file_text(make->file, proxy);
+	const char *password_text = job_file_text(make->file, password);
+	struct route route = { 0 };
+	enum err e;
+
+	to->bind_address = keep_text(make, from_text);
+	to->proxy = keep_text(make, proxy_text);
+	if (from_text && (e = route_set_from(&route, "this", from_text)))
+		job_fault_raised(&make->faults, job_file_line(make->file, from),
+				 job_keys[from].path, e);
+	if (proxy_text && (e = routes_set_proxy(&route, "this", proxy_text)))
+		job_fault_raised(&make->faults, job_file_line(make->file, proxy),
+				 job_keys[proxy].path, e);
+	job_secret_shared(make, password, &to->proxy_password);
+	if (password_text && strstr(password_text, "{user}"))
+		job_fault(&make->faults, job_file_line(make->file, password),
+			  job_keys[password].path,
+			  "has {user} in it, and the proxy is the same for all mailboxes");
+	if (*route.user && !password_text)
+		job_fault(&make->faults, job_file_line(make->file, proxy), job_keys[proxy].path,
+			  "names a user; %s is missing", job_keys[password].path);
+	else if (!*route.user && password_text)
+		job_fault(&make->faults, job_file_line(make->file, password),
+			  job_keys[password].path, "is of no use: %s names no user",
+			  job_keys[proxy].path);
+}
+
 static enum err make_job(struct job_make *make)
 {
 	struct job *job = &make->owner->job;
@@ -275,6 +307,10 @@ static enum err make_job(struct job_make *make)
 	make_options(make);
 	make_outputs(make);
 	make_waves(make);
+	make_route(make, JOB_KEY_SOURCE_BIND, JOB_KEY_SOURCE_PROXY, JOB_KEY_SOURCE_PROXY_PASSWORD,
+		   &job->source_route);
+	make_route(make, JOB_KEY_TARGET_BIND, JOB_KEY_TARGET_PROXY, JOB_KEY_TARGET_PROXY_PASSWORD,
+		   &job->target_route);
 	if ((e = make_window(make)))
 		return e;
 	make->ca_file = ca_file ? job_resolve_path(make, ca_file) : "";

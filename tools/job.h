@@ -6,6 +6,7 @@
 #define MAILHAUL_TOOLS_JOB_H
 
 #include "engine/window.h"
+#include "tools/routes.h"
 #include "tools/secret_ref.h"
 
 /* One row of the mailbox list, defaults filled in. Strings are never NULL. */
@@ -56,6 +57,7 @@ struct job {
 	struct job_limits limits;
 	struct job_options options;
 	struct job_outputs outputs;
+	struct job_route source_route, target_route;
 	struct window *window;	     /* NULL: always open */
 	const char *window_texts[3]; /* as window_open() took them; "": none */
 	const char *const *waves;    /* in their order; mailboxes of no wave come last */

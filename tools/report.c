@@ -118,10 +118,11 @@ static void text_peers(const struct report *report, FILE *to)
 		const struct peer *peer = &report->peers[i].peer;
 
 		fprintf(to,
-			"Endpoint     %s %s, %s %s, certificate SHA-256 %s%s%s, %llu "
+			"Endpoint     %s %s%s, %s %s, certificate SHA-256 %s%s%s, %llu "
 			"connection%s\n",
-			peer->host, peer->address, peer->tls_version, peer->tls_cipher,
-			peer->certificate_sha256, *peer->software ? ", " : "",
+			peer->host, peer->through ? "through " : "",
+			peer->through ? peer->through : peer->address, peer->tls_version,
+			peer->tls_cipher, peer->certificate_sha256, *peer->software ? ", " : "",
 			terminal_text(software, sizeof software, peer->software),
 			(unsigned long long)report->peers[i].connections,
 			units_plural(report->peers[i].connections));
@@ -267,6 +268,8 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 		units_duration(took, report->duration), digest_shown(report));
 	confinement_text(to);
 	text_peers(report, to);
+	if (report->paths)
+		paths_text(report->paths, to);
 	text_moved(report, to);
 	text_kinds(report, to);
 	e = text_exceptions(report, ledger, to);
@@ -291,6 +294,10 @@ static void json_peers(const struct report *report, struct json_out *json)
 		json_object_begin(json, NULL);
 		json_text(json, "host", peer->host);
 		json_text(json, "address", peer->address);
+		if (peer->through)
+			json_text(json, "through", peer->through);
+		else
+			json_null(json, "through");
 		json_text(json, "tls_version", peer->tls_version);
 		json_text(json, "tls_cipher", peer->tls_cipher);
 		json_text(json, "certificate_sha256", peer->certificate_sha256);
@@ -409,6 +416,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_number_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
 	confinement_json(&json);
 	json_peers(report, &json);
+	if (report->paths)
+		paths_json(report->paths, &json);
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);

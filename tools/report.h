@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/lane.h"
+#include "tools/paths.h"
 
 enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
 
@@ -28,6 +29,7 @@ struct report {
 		uint64_t connections;
 	} peers[REPORT_PEERS_MAX];
 	unsigned peers_count;
+	const struct paths *paths;	 /* NULL: not known; borrowed */
 	const struct counters *counters; /* for the JSON form; NULL: not asked for; borrowed */
 };
 

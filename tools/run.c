@@ -276,7 +276,9 @@ static enum err prepare(struct run *run, const char *path)
 							? run->window.changes_at_s
 							: INT64_MAX);
 	offload_limit(OFFLOAD_THREADS + run->workers_count);
-	return confinement_begin(run->job);
+	if ((e = confinement_begin(run->job)))
+		return e;
+	return routes_open_job(&run->job->source_route, &run->job->target_route, &run->routes);
 }
 
 /* ---- the run, in the main thread's first fiber ---- */
@@ -413,6 +415,8 @@ static enum err run_fiber(void *argument)
 	counters_take(&run->counters);
 	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
 		counters_add(&run->counters, &run->workers[i].counters);
+	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
+		paths_merge(&run->paths, &run->workers[i].paths);
 	return e;
 }
 
@@ -444,6 +448,7 @@ static void run_close(struct run **run_at)
 	batch_close(&run->batch);
 	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
 	confinement_end();
+	routes_close(&run->routes);
 	job_close(&run->job);
 	topology_close(&run->topology);
 	pace_close(&run->pace);

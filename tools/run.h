@@ -17,6 +17,8 @@
 #include "tools/job.h"
 #include "tools/log_ids.h"
 #include "tools/metrics.h"
+#include "tools/paths.h"
+#include "tools/routes.h"
 #include "tools/series.h"
 #include "tools/skip_reason.h"
 
@@ -34,14 +36,15 @@ struct run_worker {
 	unsigned no;
 	pthread_t thread;
 	bool started;
-	struct ledger *ledger;	       /* its own front */
-	struct run_mailbox *mailboxes; /* at work; only this thread looks at it */
+	struct ledger *ledger;		       /* its own front */
+	struct run_mailbox *mailboxes;	       /* at work; only this thread looks at it */
 	unsigned mailboxes_count, connections; /* under way, and granted to them */
-	struct wait_queue changed; /* one has ended */
+	struct wait_queue changed;	       /* one has ended */
 	bool bound;
 	char not_bound[TOPOLOGY_WHY_BYTES];
 	nsec cpu;
 	struct counters counters; /* of its shard, at its end */
+	struct paths paths;	  /* of its connections */
 };
 
 struct run {
@@ -64,6 +67,8 @@ struct run {
 	 * nothing is asked for again. */
 	bool *retried;
 	struct series series;
+	struct routes routes;
+	struct paths paths; /* of all workers, at their end */
 	struct batch_view view;
 	struct run_worker *workers;
 	unsigned workers_count, mailboxes_per_worker, connections_most;
@@ -72,7 +77,7 @@ struct run {
 	_Atomic int64_t window_closes_wall_s;
 	int64_t started_wall_s;
 	nsec started;
-	_Atomic nsec elapsed; /* the thread of the metrics looks at it */
+	_Atomic nsec elapsed;	  /* the thread of the metrics looks at it */
 	struct counters counters; /* of the main thread, then of all */
 	bool window_is_closing;	  /* why it drains */
 	bool begun;		  /* workers were started: there is something to report */

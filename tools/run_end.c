@@ -95,6 +95,7 @@ int run_conclude(struct run *run)
 		.counts = &counts,
 		.dry_run = run->options.dry_run,
 		.series = &run->series,
+		.paths = &run->paths,
 		.rows = { report_row, run, batch_size(run->batch) },
 	};
 

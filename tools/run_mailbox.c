@@ -47,7 +47,7 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	free(mailbox);
 }
 
-static enum err resolve(const struct secret_ref *ref, struct secret **secret)
+static enum err resolve_secret(const struct secret_ref *ref, struct secret **secret)
 {
 	return ref->kind == SECRET_REF_NONE
 		       ? OK
@@ -76,14 +76,18 @@ static enum err prepare(struct run_mailbox *mailbox)
 
 	if ((e = url_parse("source", asked->source, "password", &mailbox->source_url)) ||
 	    (e = url_parse("target", asked->target, "password", &mailbox->target_url)) ||
-	    (e = resolve(&asked->source_secret, &mailbox->source_secret)) ||
-	    (e = resolve(&asked->target_secret, &mailbox->target_secret)) ||
+	    (e = resolve_secret(&asked->source_secret, &mailbox->source_secret)) ||
+	    (e = resolve_secret(&asked->target_secret, &mailbox->target_secret)) ||
 	    (e = digest_open(digest, &mailbox->digest)) ||
 	    (e = digest_open(digest, &mailbox->store_digest)))
 		return e;
 	mailbox->source = account(mailbox, &mailbox->source_url, mailbox->source_secret);
 	mailbox->target = account(mailbox, &mailbox->target_url, mailbox->target_secret);
 	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
+	mailbox->source.route = &mailbox->worker->run->routes.source;
+	mailbox->target.route = &mailbox->worker->run->routes.destination;
+	mailbox->source.parted = mailbox->target.parted = paths_add;
+	mailbox->source.parted_context = mailbox->target.parted_context = &mailbox->worker->paths;
 	return OK;
 }
 

@@ -12,7 +12,9 @@
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/io.h"
+#include "transport/conn_path.h"
 #include "transport/dial.h"
+#include "transport/proxy.h"
 #include "transport/tls.h"
 
 enum {
@@ -36,6 +38,7 @@ struct conn {
 	char shown[220]; /* for texts: "imap.example.com:993 (192.0.2.1:993)" */
 	struct peer peer;
 	struct conn_counts counts;
+	struct conn_path path;
 
 	struct io_receiver *receiver;
 	struct ring_bytes arrived; /* being used up, while `holding` */
@@ -95,6 +98,7 @@ static enum err receive(struct conn *conn, nsec until)
 	wake_all(&conn->received);
 	if (e)
 		return name_peer(conn, e, had_note, "waiting for");
+	conn_path_moved(&conn->path);
 	conn->ended = conn->arrived.length == 0;
 	conn->holding = !conn->ended;
 	conn->arrived_used = 0;
@@ -169,6 +173,7 @@ static enum err send_gathered(struct conn *conn)
 	conn->sending = true;
 	e = io_send(conn->fd, going->at, going->bytes, conn->until);
 	conn->sending = false;
+	conn_path_moved(&conn->path);
 	buffer_reset(going);
 	wake_all(&conn->sent);
 	if (!e)
@@ -322,16 +327,41 @@ bool conn_is_secure(const struct conn *conn)
 
 static enum err connect_host(struct conn *conn, uint16_t port)
 {
+	const char *through = conn->peer.through;
 	size_t used;
 	enum err e;
 
 	dial_show(conn->account->host, port, conn->shown, sizeof conn->shown);
-	e = dial(conn->account->host, port, conn->until, &conn->fd, conn->peer.address);
+	e = dial(conn->account->route, conn->account->host, port, conn->until, &conn->fd,
+		 conn->peer.address);
 	if (e || strcmp(conn->shown, conn->peer.address) == 0)
 		return e;
 	used = strlen(conn->shown);
-	snprintf(conn->shown + used, sizeof conn->shown - used, " (%s)", conn->peer.address);
+	snprintf(conn->shown + used, sizeof conn->shown - used, " (%s%s)",
+		 through ? "through " : "", through ? through : conn->peer.address);
 	return OK;
+}
+
+/* The proxy's word ends where the target's begins, which may have come with it. */
+static enum err connect_through(struct conn *conn, uint16_t port, enum conn_tls when)
+{
+	const struct account *account = conn->account;
+	enum err e;
+
+	e = proxy_connect(account->route, account->host, port, conn->fd, conn->receiver,
+			  conn->until, &conn->arrived, &conn->arrived_used);
+	conn->holding = conn->arrived.length > 0;
+	if (e || !conn->holding || when == CONN_TLS_LATER)
+		return e;
+	return RAISE(ERR_PROXY_SYNTAX,
+		     "connecting to %s: %u bytes came before TLS was begun, in which nobody speaks "
+		     "before we do",
+		     conn->shown, conn->arrived.length - conn->arrived_used);
+}
+
+static bool is_proxied(const struct account *account)
+{
+	return account->route && account->route->kind != ROUTE_STRAIGHT;
 }
 
 static enum err conn_prepare(const struct account *account, struct conn **out)
@@ -347,6 +377,8 @@ static enum err conn_prepare(const struct account *account, struct conn **out)
 	conn->account = account;
 	conn->send[0].bytes_max = conn->send[1].bytes_max = SEND_BYTES_MAX;
 	snprintf(conn->peer.host, sizeof conn->peer.host, "%s", account->host);
+	if (is_proxied(account))
+		conn->peer.through = account->route->shown;
 	return trust_find(account->ca_file, &conn->trust);
 }
 
@@ -363,8 +395,10 @@ enum err conn_open(const struct account *account, uint16_t default_port, enum co
 	conn->until = until;
 	if (account->connect_timeout > 0)
 		conn->until = min_nsec(until, clock_after(account->connect_timeout));
-	if ((e = connect_host(conn, port)) || (e = io_receiver_open(conn->fd, &conn->receiver)))
+	if ((e = connect_host(conn, port)) || (e = io_receiver_open(conn->fd, &conn->receiver)) ||
+	    (is_proxied(account) && (e = connect_through(conn, port, when))))
 		goto out;
+	conn_path_begin(&conn->path, account, port);
 	if (when == CONN_TLS_NOW)
 		e = secure(conn);
 	conn->until = until;
@@ -383,6 +417,9 @@ void conn_close(struct conn **closing)
 		return;
 	MAGIC_CHECK(conn, CONN_MAGIC);
 	must(!conn->receiving && !conn->sending);
+	if (conn_is_secure(conn))
+		conn_path_end(&conn->path, conn->fd, &conn->peer, conn->counts.bytes_received,
+			      conn->counts.bytes_sent);
 	tls_close(&conn->tls);
 	if (conn->holding)
 		io_release(conn->receiver, &conn->arrived);

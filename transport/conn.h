@@ -18,9 +18,10 @@ enum conn_tls {
 };
 
 /* Resolve account->host, try each address in turn (RFC 8305 order, a share of the time each),
- * connect, shake hands. `default_port` where account->port is 0. Calls account->met. Errors:
- * ERR_NET_*, ERR_TLS_* with host, address and reason in the note. With CONN_TLS_LATER the account
- * is borrowed until conn_start_tls() returns. The deadline is then `until`. Suspends. */
+ * connect (by account->route), shake hands. `default_port` where account->port is 0. Calls
+ * account->met. Errors: ERR_NET_*, ERR_TLS_* with host, address and reason in the note. With
+ * CONN_TLS_LATER the account is borrowed until conn_start_tls() returns; its route outlives the
+ * connection, and whom `met` and `parted` tell. The deadline is then `until`. Suspends. */
 enum err conn_open(const struct account *, uint16_t default_port, enum conn_tls, nsec until,
 		   struct conn **) MUST_CHECK;
 /* Begin TLS on a plaintext connection. Bytes already received beyond the server's OK are an
@@ -45,6 +46,7 @@ enum err conn_write(struct conn *, const void *from, size_t bytes) MUST_CHECK;
 enum err conn_flush(struct conn *) MUST_CHECK;
 /* close_notify, and for a moment wait for the peer's end. Suspends, at most until the deadline. */
 enum err conn_finish(struct conn *) MUST_CHECK;
+/* Tells account->parted what the connection was like, if TLS was ever begun. */
 void conn_close(struct conn **);
 
 const struct peer *conn_peer(const struct conn *);

@@ -45,8 +45,8 @@ static void attempt_failed(struct attempts *attempts, const char *address, enum 
 
 /* Each address gets an even share of the time that is left, but at least SHARE_MIN; what one does
  * not use is the others'. */
-static enum err dial_any(const struct resolve_list *list, nsec until, struct attempts *attempts,
-			 int *fd, char address[RESOLVE_SHOWN_BYTES])
+static enum err dial_any(const struct resolve_list *list, const struct sockaddr *from, nsec until,
+			 struct attempts *attempts, int *fd, char address[RESOLVE_SHOWN_BYTES])
 {
 	nsec share;
 	enum err e;
@@ -57,8 +57,8 @@ static enum err dial_any(const struct resolve_list *list, nsec until, struct att
 		resolve_show(at, address);
 		share = (until - clock_now()) / (list->count - i);
 		share = share < SHARE_MIN ? SHARE_MIN : share;
-		e = io_connect(&at->any, resolve_address_bytes(at),
-			       min_nsec(until, clock_after(share)), fd);
+		e = io_connect_from(from, &at->any, resolve_address_bytes(at),
+				    min_nsec(until, clock_after(share)), fd);
 		if (!is_of_address(e))
 			return e; /* connected, or nothing that another address would mend */
 		attempt_failed(attempts, address, e);
@@ -66,14 +66,15 @@ static enum err dial_any(const struct resolve_list *list, nsec until, struct att
 	return attempts->error ? attempts->error : ERR_NET_TIMEOUT;
 }
 
-enum err dial_list(const char *shown, const struct resolve_list *list, nsec until, int *fd,
-		   char address[RESOLVE_SHOWN_BYTES])
+static enum err dial_list_from(const char *shown, const struct resolve_list *list,
+			       const struct sockaddr *from, nsec until, int *fd,
+			       char address[RESOLVE_SHOWN_BYTES])
 {
 	struct attempts attempts = { .had_note = err_note()->error != OK };
 	enum err e;
 
 	*fd = -1;
-	e = dial_any(list, until, &attempts, fd, address);
+	e = dial_any(list, from, until, &attempts, fd, address);
 	must((e == OK) == (*fd >= 0));
 	if (is_of_address(e) && attempts.text.bytes == 0)
 		e = RAISE(e, "connecting to %s: no time was left", shown);
@@ -84,16 +85,69 @@ enum err dial_list(const char *shown, const struct resolve_list *list, nsec unti
 	return e;
 }
 
-enum err dial(const char *host, uint16_t port, nsec until, int *fd,
-	      char address[RESOLVE_SHOWN_BYTES])
+enum err dial_list(const char *shown, const struct resolve_list *list, nsec until, int *fd,
+		   char address[RESOLVE_SHOWN_BYTES])
 {
-	char shown[RESOLVE_HOST_BYTES_MAX];
+	return dial_list_from(shown, list, NULL, until, fd, address);
+}
+
+/* Only addresses that can be reached from `from`. */
+static enum err keep_family(struct resolve_list *list, const struct route *route, const char *shown)
+{
+	bool is_v6 = route->from.any.sa_family == AF_INET6;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < list->count; i++)
+		if (list->addresses[i].any.sa_family == route->from.any.sa_family)
+			list->addresses[kept++] = list->addresses[i];
+	list->count = kept;
+	return kept ? OK
+		    : RAISE(ERR_NET_UNREACHABLE,
+			    "connecting to %s from %s: it has no IPv%d address", shown,
+			    route->from_shown, is_v6 ? 6 : 4);
+}
+
+static enum err dial_host(const struct route *route, const char *shown, const char *host,
+			  uint16_t port, nsec until, int *fd, char address[RESOLVE_SHOWN_BYTES])
+{
+	bool has_from = route && route->has_from;
 	struct resolve_list list;
 	enum err e;
 
-	*fd = -1;
-	dial_show(host, port, shown, sizeof shown);
 	if ((e = resolve(host, port, until, &list)))
 		return e;
-	return dial_list(shown, &list, until, fd, address);
+	if (has_from && (e = keep_family(&list, route, shown)))
+		return e;
+	return dial_list_from(shown, &list, has_from ? &route->from.any : NULL, until, fd, address);
+}
+
+/* What went wrong on the way to the proxy does not say where the proxy should have led. */
+static enum err name_target(enum err e, bool had_note, const char *shown)
+{
+	struct err_note *note = err_note();
+	char text[ERR_NOTE_BYTES_MAX];
+	int errno_value = note->errno_value;
+
+	if (!e || had_note || note->error != e || strstr(note->text, shown))
+		return e;
+	snprintf(text, sizeof text, "%s", note->text);
+	err_note_clear();
+	return errno_value ? RAISE_ERRNO(e, errno_value, "%s: %s", shown, text)
+			   : RAISE(e, "%s: %s", shown, text);
+}
+
+enum err dial(const struct route *route, const char *host, uint16_t port, nsec until, int *fd,
+	      char address[RESOLVE_SHOWN_BYTES])
+{
+	bool had_note = err_note()->error != OK;
+	char target[RESOLVE_HOST_BYTES_MAX], shown[ERR_NOTE_BYTES_MAX / 2 + 100];
+	enum err e;
+
+	*fd = -1;
+	dial_show(host, port, target, sizeof target);
+	if (!route || route->kind == ROUTE_STRAIGHT)
+		return dial_host(route, target, host, port, until, fd, address);
+	snprintf(shown, sizeof shown, "the proxy %.140s towards %.120s", route->shown, target);
+	e = dial_host(route, shown, route->host, route->port, until, fd, address);
+	return name_target(e, had_note, shown);
 }

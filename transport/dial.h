@@ -3,11 +3,13 @@
 #ifndef MAILHAUL_DIAL_H
 #define MAILHAUL_DIAL_H
 
-#include "transport/resolve.h"
+#include "transport/route.h"
 
 /* Tries each address in turn (RFC 8305 order, a share of the time each). `address` tells which one
- * answered. ERR_NET_* with every address that was tried and its reason in the note. Suspends. */
-enum err dial(const char *host, uint16_t port, nsec until, int *fd,
+ * answered. With a route (may be NULL): from its address, to addresses of its family; where it
+ * has a proxy, to that, and the host is not looked up. ERR_NET_* with every address that was tried
+ * and its reason in the note. Suspends. */
+enum err dial(const struct route *, const char *host, uint16_t port, nsec until, int *fd,
 	      char address[RESOLVE_SHOWN_BYTES]) MUST_CHECK;
 
 /* The same for addresses that are known; `shown` names the host in texts. */

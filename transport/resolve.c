@@ -56,7 +56,7 @@ static bool parse_v6(const char *host, struct in6_addr *to, uint32_t *zone)
 	       (!end || (*end == '\0' && end > host + bytes + 1));
 }
 
-static bool parse_literal(const char *host, uint16_t port, union resolve_address *to)
+bool resolve_literal(const char *host, uint16_t port, union resolve_address *to)
 {
 	struct in6_addr v6;
 	struct in_addr v4;
@@ -220,7 +220,7 @@ enum err resolve(const char *host, uint16_t port, nsec until, struct resolve_lis
 	enum err e;
 
 	*out = (struct resolve_list){ .count = 1 };
-	if (parse_literal(host, port, &out->addresses[0]))
+	if (resolve_literal(host, port, &out->addresses[0]))
 		return OK;
 	if (!host[0] || strlen(host) > RESOLVE_HOST_BYTES_MAX)
 		return RAISE(ERR_NET_NAME, "a host name of %zu bytes cannot be looked up",

@@ -29,6 +29,9 @@ struct resolve_list {
  * for names, not for literals. */
 enum err resolve(const char *host, uint16_t port, nsec until, struct resolve_list *) MUST_CHECK;
 
+/* False: `host` is a name, or nothing at all. */
+bool resolve_literal(const char *host, uint16_t port, union resolve_address *) MUST_CHECK;
+
 /* What the helper is started with. */
 extern const struct helper_call resolve_call;
 

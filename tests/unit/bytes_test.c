@@ -50,6 +50,28 @@ TEST(hexadecimal_goes_both_ways_and_refuses_everything_else)
 	CHECK(bytes_from_hex(back, 0, text_of("")));
 }
 
+TEST(base64_is_as_its_rfc_has_it)
+{
+	/* RFC 4648 section 10. */
+	static const char *const rows[][2] = { { "", "" },
+					       { "f", "Zg==" },
+					       { "fo", "Zm8=" },
+					       { "foo", "Zm9v" },
+					       { "foob", "Zm9vYg==" },
+					       { "fooba", "Zm9vYmE=" },
+					       { "foobar", "Zm9vYmFy" } };
+	static const uint8_t ends[] = { 0xff, 0xff, 0xfe, 0xfb };
+	char to[16];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		bytes_to_base64(to, (const uint8_t *)rows[i][0], strlen(rows[i][0]));
+		CHECK_TEXT(to, rows[i][1]);
+		CHECK_EQ(strlen(to) + 1, bytes_base64_room(strlen(rows[i][0])));
+	}
+	bytes_to_base64(to, ends, sizeof ends);
+	CHECK_TEXT(to, "///++w==");
+}
+
 TEST(utf8_is_told_from_what_only_looks_like_it)
 {
 	static const struct {

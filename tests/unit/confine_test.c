@@ -83,6 +83,15 @@ static long any_connect(void)
 	return connect(0, (struct sockaddr *)&address, sizeof address);
 }
 
+/* What any socket can be asked for. */
+static long any_option(void)
+{
+	int kind;
+	socklen_t bytes = sizeof kind;
+
+	return getsockopt(0, SOL_SOCKET, SO_TYPE, &kind, &bytes);
+}
+
 /* ---- what a worker may not ---- */
 
 static int worker_is_refused(int unused)
@@ -103,6 +112,7 @@ static int worker_is_refused(int unused)
 			       is_refused(socket(AF_NETLINK, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
 			       is_refused(syscall(SYS_io_uring_setup, 8, NULL)) &&
 			       is_refused(sendto(0, "", 1, 0, NULL, 0)) &&
+			       is_refused(listen(0, 1)) && is_refused(any_option()) &&
 			       is_refused(kill(getppid(), 0)) && is_refused(fork()) &&
 			       is_refused((long)mprotect((void *)&worker_is_refused, 1,
 							 PROT_EXEC | PROT_READ)) &&

@@ -499,6 +499,29 @@ TEST(files_that_are_named_must_be_there)
 	check_one_fault(MINIMAL "log: .\n", 4, "log.file", "is a directory");
 }
 
+TEST(ways_there_are_checked_before_anything_begins)
+{
+	static const char *const ways[][3] = {
+		{ "bind_address: eth0", "source.bind_address", "no IPv4 or IPv6 address" },
+		{ "proxy: \"https://p:443\"", "source.proxy", "only socks5:// and http://" },
+		{ "proxy: \"http://p\"", "source.proxy", "names no port" },
+		{ "proxy: \"socks5://a:b@p\"", "source.proxy", "has a password in it" },
+		{ "proxy: \"socks5://a@p\"", "source.proxy", "source.proxy_password is missing" },
+		{ "proxy_password: env:JOB_TEST", "source.proxy_password", "names no user" },
+		{ "proxy: \"socks5://a@p\", proxy_password: \"env:{user}\"",
+		  "source.proxy_password", "has {user} in it" },
+	};
+	char text[400];
+
+	for (size_t i = 0; i < ARRAY_COUNT(ways); i++) {
+		snprintf(
+			text, sizeof text,
+			"source: {url: \"imaps://h/\", password: env:JOB_TEST,\n %s}\n" TARGET LIST,
+			ways[i][0]);
+		check_one_fault(text, 2, ways[i][1], ways[i][2]);
+	}
+}
+
 TEST(metrics_are_for_this_machine_only)
 {
 	check_one_fault(MINIMAL "metrics: 0.0.0.0:9469\n", 4, "metrics.listen", "loopback");

@@ -147,6 +147,29 @@ TEST(each_endpoint_is_told_once_with_its_tls_facts)
 	CHECK_EQ(report.peers_count, REPORT_PEERS_MAX);
 }
 
+TEST(who_connected_us_and_the_way_there_are_told)
+{
+	static struct paths paths; /* too large for a frame */
+	struct peer peer = somebody;
+	char *text;
+
+	begin();
+	peer.through = "socks5://proxy.example:1080";
+	report_met(&report, &peer);
+	paths_add(&paths, &(struct path){ .host = "mail.example.com",
+					  .port = 993,
+					  .round_trip = 7 * NSEC_MILLISECOND });
+	report.paths = &paths;
+	text = told(NULL, report_text);
+	shows(text, "Endpoint     mail.example.com through socks5://proxy.example:1080, TLSv1.3 ");
+	shows(text, "Path         mail.example.com:993, round trip 7.00 ms, ");
+	free(text);
+	text = told(NULL, report_json);
+	shows(text, "\"through\":\"socks5://proxy.example:1080\"");
+	shows(text, "\"round_trip_ms\":7");
+	free(text);
+}
+
 TEST(the_text_tells_what_moved_how_fast_and_which_mail_was_sealed)
 {
 	char *text;
