@@ -105,6 +105,12 @@ enum err lane_look_for_missing(struct lane *lane, struct lane_listed *listed)
 		    bsearch(&known.box_no, listed->box_nos, listed->count,
 			    sizeof listed->box_nos[0], compare_numbers))
 			continue;
+		if (lane_is_left_out(listed,
+				     &known)) { /* and no failure of an earlier run counts */
+			if ((e = ledger_box_fate(ledger, known.box_no, OK, "")))
+				break;
+			continue;
+		}
 		log_event(LOG_INFO, "lane.box_missing", "box=%llu",
 			  (unsigned long long)known.box_no);
 		if ((e = ledger_box_former(ledger, known.box_no, LEDGER_SOUGHT)))
