@@ -108,6 +108,8 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	lane->progress->boxes_failed = lane->progress->boxes_left_out = 0;
 	if (e == OK && lane->config->ledger)
 		e = plan_open(lane->config->ledger, &lane->plan);
+	if (e == OK && lane->plan && lane->config->newest_first)
+		plan_newest_first(lane->plan);
 	while (e == OK) {
 		if ((e = source->type->list(source, page, until)))
 			break;

@@ -48,6 +48,7 @@ struct lane_config {
 	unsigned chunks, chunks_most; /* of the arena: its own, with a loan; 0: lane_chunks() */
 	struct pace *pace;	      /* bandwidth shared by all lanes; NULL: unbounded */
 	bool backoff_is_elsewhere;    /* see engine/retry.h */
+	bool newest_first;	      /* within each folder, from the highest number down */
 	bool flags_never; /* where a source cannot tell what changed, leave flags alone */
 	/* Ask again for messages that were skipped for this reason, see ledger_forget_skipped();
 	 * NULL: for none. */

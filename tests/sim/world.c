@@ -268,8 +268,9 @@ struct world_mark world_mark(const struct world *world)
 
 	must(imap);
 	*imap = world->imap;
-	return (struct world_mark){ disk_save(world->disk), imap, world->process_no,
-				    world->retry_skipped, world->wall_s };
+	return (struct world_mark){ disk_save(world->disk), imap,
+				    world->process_no,	    world->retry_skipped,
+				    world->newest_first,    world->wall_s };
 }
 
 void world_back(struct world *world, const struct world_mark *mark)
@@ -278,6 +279,7 @@ void world_back(struct world *world, const struct world_mark *mark)
 	world->imap = *mark->imap;
 	world->process_no = mark->process_no;
 	world->retry_skipped = mark->retry_skipped;
+	world->newest_first = mark->newest_first;
 	world->wall_s = mark->wall_s;
 }
 

@@ -115,6 +115,7 @@ static enum err run_lane(struct copy *copy)
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,
 				    .digest = copy->digest,
+				    .newest_first = world->newest_first,
 				    .retry_skipped = world->retry_skipped,
 				    .finish_timeout = FINISH_TIMEOUT };
 
