@@ -13,12 +13,14 @@ struct filter_options {
 	bool newest_first;
 };
 
+#define FILTER_PATTERN_HELP                                                                        \
+	"Levels are separated by /; * stands for anything within a level, ** across levels, ? "    \
+	"for one character: INBOX, 'Work/**' (Work and all below it), '*'. @sent, @drafts, "       \
+	"@trash, @junk, @archive, @all, @flagged, @important or @inbox is the folder of that "     \
+	"use, as the source says or by its name. \\ takes the meaning from the next character."
 #define FILTER_INCLUDE_HELP                                                                        \
-	"Copy only folders that PATTERN matches; may be given more than once. Levels are "         \
-	"separated by /; * stands for anything within a level, ** across levels, ? for one "       \
-	"character: INBOX, 'Work/**' (Work and all below it), '*'. @sent, @drafts, @trash, "       \
-	"@junk, @archive, @all, @flagged, @important or @inbox is the folder of that use, as "     \
-	"the source says or by its name. \\ takes the meaning from the next character."
+	"Copy only folders that PATTERN matches; may be given more than "                          \
+	"once. " FILTER_PATTERN_HELP
 #define FILTER_EXCLUDE_HELP                                                                        \
 	"Leave out folders that PATTERN matches, as --include-folder has them; may be given more " \
 	"than once, and goes before it. What earlier runs copied of them stays as it is."
