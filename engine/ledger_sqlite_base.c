@@ -91,7 +91,7 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_SETTLED_WALK] = "SELECT no FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
 			     " ORDER BY no LIMIT ?4",
 	[SQL_SKIPPED_BOX] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
-			    " AND box_no > ?2 AND former = 0 AND skipped > 0"
+			    " AND box_no > ?2 AND (former = 0 OR ?3) AND skipped > 0"
 			    " ORDER BY box_no LIMIT 1",
 	/* The first of the conditions makes SQLite take the index of exceptions. */
 	[SQL_SKIPPED_PAGE] = "SELECT no FROM settled INDEXED BY settled_exception WHERE box_no = ?1"

@@ -136,8 +136,8 @@ static enum err forget_in_box(struct ledger_store *store, struct forgetting *f)
 enum err ledger_sqlite_forget(struct ledger_store *store, struct ledger_call *call)
 {
 	struct forgetting f = { 0 };
+	bool found = true, of_filter;
 	uint64_t code;
-	bool found = true;
 	enum err e = OK;
 
 	if (strcmp(call->note, LEDGER_ANY_REASON) != 0) {
@@ -145,9 +145,11 @@ enum err ledger_sqlite_forget(struct ledger_store *store, struct ledger_call *ca
 			return e; /* nothing was ever skipped for it */
 		f.fate = code << FATE_STATE_BITS | LEDGER_SKIPPED;
 	}
+	/* A former folder may come back, and nobody would judge its messages by the new filter. */
+	of_filter = f.fate && f.fate == ledger_sqlite_filtered(store);
 	while (!(e = ledger_sqlite_query(store, SQL_SKIPPED_BOX,
-					 NUMBERS(call->mailbox_no, f.box_no), &f.box_no, 1,
-					 &found)) &&
+					 NUMBERS(call->mailbox_no, f.box_no, of_filter), &f.box_no,
+					 1, &found)) &&
 	       found) {
 		if ((e = forget_in_box(store, &f)))
 			return e;

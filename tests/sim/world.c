@@ -268,9 +268,14 @@ struct world_mark world_mark(const struct world *world)
 
 	must(imap);
 	*imap = world->imap;
-	return (struct world_mark){ disk_save(world->disk), imap,
-				    world->process_no,	    world->retry_skipped,
-				    world->newest_first,    world->wall_s };
+	return (struct world_mark){ .disk = disk_save(world->disk),
+				    .imap = imap,
+				    .process_no = world->process_no,
+				    .retry_skipped = world->retry_skipped,
+				    .newest_first = world->newest_first,
+				    .max_bytes = world->max_bytes,
+				    .left_out_box = world->left_out_box,
+				    .wall_s = world->wall_s };
 }
 
 void world_back(struct world *world, const struct world_mark *mark)
@@ -280,6 +285,8 @@ void world_back(struct world *world, const struct world_mark *mark)
 	world->process_no = mark->process_no;
 	world->retry_skipped = mark->retry_skipped;
 	world->newest_first = mark->newest_first;
+	world->max_bytes = mark->max_bytes;
+	world->left_out_box = mark->left_out_box;
 	world->wall_s = mark->wall_s;
 }
 

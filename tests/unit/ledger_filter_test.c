@@ -119,6 +119,21 @@ TEST_FIBER(who_wants_everything_tried_again_does_not_mean_what_was_left_out)
 	CHECK_OK(world_finish(&w));
 }
 
+TEST_FIBER(a_folder_that_is_gone_and_comes_back_is_judged_by_the_new_filter)
+{
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_EQ(filter(&w, "max=9 "), 0);
+	fill(&w);
+	CHECK_OK(ledger_box_former(w.ledger, w.box_no, LEDGER_OVER));
+	CHECK_EQ(filter(&w, "max=99 "), 5);
+	CHECK_OK(world_finish(&w));
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_TEXT(rows(), "1m 2sIMAP_MSG_REFUSED");
+	CHECK_OK(world_finish(&w));
+}
+
 TEST_FIBER(open_ranges_are_found_from_above_too)
 {
 	struct ledger_range range;
