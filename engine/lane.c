@@ -123,6 +123,7 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	lane_listed_free(&listed);
 	free(page);
 	lane->listed = lane->seek_stale = e == OK;
+	lane_filter_listed(lane);
 	return e;
 }
 

@@ -78,6 +78,16 @@ enum err lane_filter_box(struct lane *lane, struct lane_listed *listed, struct b
 	return OK;
 }
 
+/* Most likely a pattern that was mistyped, and the exit code would not tell. */
+void lane_filter_listed(const struct lane *lane)
+{
+	const struct lane_progress *progress = lane->progress;
+
+	if (progress->boxes_left_out && !progress->boxes_known)
+		log_event(LOG_WARN, "lane.nothing_wanted", "folders_left_out=%llu",
+			  (unsigned long long)progress->boxes_left_out);
+}
+
 /* The same name, or the same epoch: where the source gave it another name, that is what is left of
  * it. A folder that is taken for another is not sought in this run, and that is all. */
 bool lane_is_left_out(const struct lane_listed *listed, const struct ledger_known_box *known)

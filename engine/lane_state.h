@@ -119,6 +119,8 @@ enum err lane_filter_begin(struct lane *) MUST_CHECK;
  * fate. */
 enum err lane_filter_box(struct lane *, struct lane_listed *, struct box *,
 			 bool *left_out) MUST_CHECK;
+/* All folders were listed: says so where not one is wanted. */
+void lane_filter_listed(const struct lane *);
 /* A folder that was copied before is left out now: it is not missing. */
 bool lane_is_left_out(const struct lane_listed *, const struct ledger_known_box *);
 /* An unwanted message loses its body and has its fate. */
