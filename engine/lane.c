@@ -16,8 +16,11 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 {
 	struct lane_progress *progress = lane->progress;
 	uint64_t epoch, next_no;
-	enum err e;
+	bool left_out;
+	enum err e = lane_filter_box(lane, listed, box, &left_out);
 
+	if (e || left_out)
+		return e;
 	progress->boxes_known += box->selectable || box->fate;
 	progress->messages_known += box->messages;
 	progress->bytes_known += box->bytes;
@@ -56,9 +59,11 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	plan_close(&lane->plan);
 	lane->progress->boxes_known = lane->progress->messages_known = lane->progress->bytes_known =
 		0;
-	lane->progress->boxes_failed = 0;
+	lane->progress->boxes_failed = lane->progress->boxes_left_out = 0;
 	if (e == OK && lane->config->ledger)
 		e = plan_open(lane->config->ledger, &lane->plan);
+	if (e == OK && lane->plan && lane->config->newest_first)
+		plan_newest_first(lane->plan);
 	while (e == OK) {
 		if ((e = source->type->list(source, page, until)))
 			break;
@@ -69,9 +74,10 @@ static enum err list_boxes(struct lane *lane, nsec until)
 	}
 	if (e == OK && lane->config->ledger)
 		e = lane_look_for_missing(lane, &listed);
-	free(listed.box_nos);
+	lane_listed_free(&listed);
 	free(page);
 	lane->listed = lane->seek_stale = e == OK;
+	lane_filter_listed(lane);
 	return e;
 }
 
@@ -369,13 +375,15 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	enum err e = ledger_mailbox(lane->config->ledger, lane->config->source_account->shown,
 				    lane->config->sink_account->shown, digest, &lane->mailbox);
 
-	if (e || (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))
+	if (e || (e = lane_filter_begin(lane)) ||
+	    (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))
 		return e;
 	if (strcmp(lane->mailbox.digest, digest) != 0)
 		return RAISE(ERR_SINK_DIGEST,
 			     "%s was begun with the digest %s, this run asks for %s",
 			     lane->config->sink_account->shown, lane->mailbox.digest, digest);
 	lane->progress->mailbox_no = lane->mailbox.mailbox_no;
+	lane->progress->messages_filtered = totals.filtered;
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		lane->progress->messages_before += totals.messages[state];
 	lane->progress->messages_before -=

@@ -19,6 +19,9 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
+	/* Left out by the filter (account.filter): folders, in none of the other counts; messages,
+	 * in all runs as long as the filter is the same. */
+	uint64_t boxes_left_out, messages_filtered;
 	uint64_t messages_retried; /* skipped by earlier runs, and asked for again, */
 	bool retry_begun;	   /* as the configuration says */
 	struct batch_changes changes;
@@ -43,14 +46,15 @@ struct lane_config {
 	struct tap *digest;   /* the lane's own, for message bytes */
 	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
 	unsigned chunks, chunks_most; /* of the arena: its own, with a loan; 0: lane_chunks() */
-	struct pace *pace;    /* bandwidth shared by all lanes; NULL: unbounded */
-	bool backoff_is_elsewhere; /* see engine/retry.h */
-	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
+	struct pace *pace;	      /* bandwidth shared by all lanes; NULL: unbounded */
+	bool backoff_is_elsewhere;    /* see engine/retry.h */
+	bool newest_first;	      /* within each folder, from the highest number down */
+	bool flags_never; /* where a source cannot tell what changed, leave flags alone */
 	/* Ask again for messages that were skipped for this reason, see ledger_forget_skipped();
 	 * NULL: for none. */
 	const char *retry_skipped;
-	bool dry_run; /* list and count; without a sink, and `ledger` is a copy or NULL */
-	nsec finish_timeout;	   /* for LOGOUT and the like */
+	bool dry_run;	     /* list and count; without a sink, and `ledger` is a copy or NULL */
+	nsec finish_timeout; /* for LOGOUT and the like */
 };
 
 /* Chunks of the worker's arena that a lane with so many conversations holds while it runs. */

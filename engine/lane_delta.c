@@ -89,6 +89,13 @@ static int compare_numbers(const void *left, const void *right)
 	return (*a > *b) - (*a < *b);
 }
 
+/* There may be none at all, where all are left out by the filter. */
+static bool was_listed(const struct lane_listed *listed, uint64_t box_no)
+{
+	return listed->count && bsearch(&box_no, listed->box_nos, listed->count,
+					sizeof listed->box_nos[0], compare_numbers);
+}
+
 /* A listing without a single folder is a server in trouble, and no reason to believe that all are
  * deleted: INBOX at least is always there. */
 enum err lane_look_for_missing(struct lane *lane, struct lane_listed *listed)
@@ -99,12 +106,17 @@ enum err lane_look_for_missing(struct lane *lane, struct lane_listed *listed)
 
 	if (!listed->any)
 		return OK;
-	qsort(listed->box_nos, listed->count, sizeof listed->box_nos[0], compare_numbers);
+	if (listed->count)
+		qsort(listed->box_nos, listed->count, sizeof listed->box_nos[0], compare_numbers);
 	while ((e = ledger_box_next(ledger, lane->mailbox.mailbox_no, &known)) == OK) {
-		if (known.former != LEDGER_PRESENT ||
-		    bsearch(&known.box_no, listed->box_nos, listed->count,
-			    sizeof listed->box_nos[0], compare_numbers))
+		if (known.former != LEDGER_PRESENT || was_listed(listed, known.box_no))
 			continue;
+		if (lane_is_left_out(listed,
+				     &known)) { /* and no failure of an earlier run counts */
+			if ((e = ledger_box_fate(ledger, known.box_no, OK, "")))
+				break;
+			continue;
+		}
 		log_event(LOG_INFO, "lane.box_missing", "box=%llu",
 			  (unsigned long long)known.box_no);
 		if ((e = ledger_box_former(ledger, known.box_no, LEDGER_SOUGHT)))

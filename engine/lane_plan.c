@@ -24,6 +24,12 @@ enum err plan_open(struct ledger *ledger, struct plan **out)
 	return OK;
 }
 
+void plan_newest_first(struct plan *plan)
+{
+	must(plan->boxes_count == 0);
+	plan->newest_first = true;
+}
+
 void plan_close(struct plan **plan)
 {
 	struct plan *p = *plan;
@@ -193,6 +199,37 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 	return ERR_PIPE_ENDED;
 }
 
+/* Of a range that was left open, which may be as wide as the folder. */
+static enum err next_open_piece(struct plan *plan, struct plan_box *box, uint64_t first)
+{
+	box->after = min_u64(box->open_to, first + box->width - 1);
+	return range_open(plan, box, first, box->after, false);
+}
+
+/* From above: what is new is intended as one range, and taken up with what was left open, a piece
+ * at a time. A piece is judged as a range of its own; what of it is done the ledger cuts off. */
+static enum err next_range_down(struct plan *plan, struct plan_box *box)
+{
+	struct ledger_range open;
+	uint64_t first;
+	enum err e;
+
+	if (box->planned_to < box->next_no) {
+		e = ledger_intend(plan->ledger, box->box_no, box->planned_to, box->next_no - 1);
+		if (e)
+			return e;
+		box->planned_to = box->below = box->next_no;
+	}
+	e = ledger_open_range_below(plan->ledger, box->box_no, box->below, &open);
+	if (e) {
+		box->below = e == ERR_PIPE_ENDED ? 0 : box->below;
+		return e;
+	}
+	first = open.last - open.first < box->width ? open.first : open.last - box->width + 1;
+	box->below = first;
+	return range_open(plan, box, first, open.last, false);
+}
+
 /* Open the next range of a box: one left open before, else a new one. ERR_PIPE_ENDED: none is left.
  */
 static enum err next_range(struct plan *plan, struct plan_box *box)
@@ -201,11 +238,15 @@ static enum err next_range(struct plan *plan, struct plan_box *box)
 	uint64_t first = box->planned_to, last;
 	enum err e;
 
+	if (plan->newest_first)
+		return next_range_down(plan, box);
+	if (box->after < box->open_to)
+		return next_open_piece(plan, box, box->after + 1);
 	if (box->after < box->open_before) {
 		e = ledger_open_range(plan->ledger, box->box_no, box->after, &open);
 		if (e == OK && open.first < box->open_before) {
-			box->after = open.last;
-			return range_open(plan, box, open.first, open.last, false);
+			box->open_to = open.last;
+			return next_open_piece(plan, box, open.first);
 		}
 		if (e && e != ERR_PIPE_ENDED)
 			return e;
@@ -235,8 +276,11 @@ static bool is_walked(const struct plan *plan, const struct plan_box *box)
 {
 	if (plan->current)
 		return false;
-	return box->left_out || box->rests ||
-	       (box->planned_to >= box->next_no && box->after >= box->open_before);
+	if (box->left_out || box->rests)
+		return true;
+	if (plan->newest_first)
+		return box->planned_to >= box->next_no && box->below <= 1;
+	return box->planned_to >= box->next_no && box->after >= box->open_before;
 }
 
 enum err plan_next(struct plan *plan, unsigned reader, struct box *box, uint64_t *first,
@@ -422,7 +466,9 @@ void plan_restart(struct plan *plan)
 		box->rests = false;
 		box->again = false;
 		box->after = box->walked ? box->after : 0;
+		box->open_to = 0;
 		box->open_before = box->planned_to;
+		box->below = box->walked ? box->below : box->planned_to;
 	}
 	suspects_next_attempt(&plan->suspects);
 }

@@ -11,6 +11,9 @@ struct plan;
 /* `ledger` is borrowed until close. */
 enum err plan_open(struct ledger *, struct plan **) MUST_CHECK;
 void plan_close(struct plan **);
+/* Before any folder: new ranges are asked for from the highest number down. The whole of a folder
+ * is intended at once then, so the ledger's first number never planned is true whenever it ends. */
+void plan_newest_first(struct plan *);
 
 /* A folder to copy (selectable, fate OK): enters it in the ledger and sets box->box_no. One with
  * another epoch than before is a new folder. `flags`: see source.h's scan(). Suspends. */

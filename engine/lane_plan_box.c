@@ -147,6 +147,7 @@ enum err plan_add_box(struct plan *plan, uint64_t mailbox_no, struct box *box, b
 		.planned_to = max_u64(planned_to, 1),
 		.open_before = max_u64(planned_to, 1),
 		.after = planned_to <= 1 ? 1 : 0, /* a new folder has nothing open */
+		.below = max_u64(planned_to, 1),
 		.width = first_width(box),
 		.announced = box->messages,
 		.settled = box->settled,

@@ -22,7 +22,9 @@ struct plan_box {
 	uint64_t box_no, epoch, next_no;
 	uint64_t planned_to;  /* first number not covered by a range yet */
 	uint64_t open_before; /* ranges below this were open when the attempt began */
-	uint64_t after;	      /* of these, the last one taken up */
+	uint64_t after;	      /* of these, taken up to here, */
+	uint64_t open_to;     /* in a range that ends here, */
+	uint64_t below;	      /* or with the newest first: those from here on were taken up */
 	uint64_t width;	      /* of the next new range */
 	uint64_t announced;   /* messages in it, says the source */
 	uint64_t settled;     /* of them, in all runs */
@@ -50,6 +52,7 @@ enum { PLAN_ASKS_MAX = 64 };
 
 struct plan {
 	struct ledger *ledger;
+	bool newest_first;
 	struct plan_box *boxes;
 	size_t boxes_count, boxes_room;
 	size_t at;    /* box being walked */

@@ -159,7 +159,10 @@ static enum err read_fate(struct lane *lane, const struct item *item)
 	if (err_retry_class(item->fate) != RETRY_SKIP_MSG)
 		return RAISE(item->fate, "message %llu", (unsigned long long)item->no);
 	plan_taken(lane->plan, item->box_no, item->no);
-	lane->progress->messages_skipped++;
+	if (item->fate == ERR_SOURCE_FILTERED)
+		lane->progress->messages_filtered++;
+	else
+		lane->progress->messages_skipped++;
 	lane->settled++;
 	if ((e = ledger_settle(lane->config->ledger, &row)))
 		return e;
@@ -280,6 +283,8 @@ static enum err read_loop(struct lane_reader *reader)
 			break;
 		if ((e = reader->source->type->next(reader->source, item)))
 			break;
+		if (item->kind == ITEM_MESSAGE)
+			lane_filter_item(lane, item);
 		if (item->kind == ITEM_RANGE_DONE) {
 			reader->asked--;
 			e = read_answered(reader, item);

@@ -266,14 +266,14 @@ enum err lane_seek_count(struct lane *lane, uint64_t *stored)
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
-/* A folder that was refused in this run, or came short, may hold what is sought. */
+/* A folder that was refused in this run, came short or was left out may hold what is sought. */
 enum err lane_seek_end(struct lane *lane)
 {
 	struct ledger_known_box known = { 0 };
 	struct ledger_seen *seen;
 	enum err e;
 
-	if (!lane->seek || lane->progress->boxes_failed)
+	if (!lane->seek || lane->progress->boxes_failed || lane_filter_may_hide(lane))
 		return OK;
 	seen = calloc(SCAN_MESSAGES, sizeof *seen);
 	if (!seen)

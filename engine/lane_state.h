@@ -113,7 +113,14 @@ struct lane_listed {
 	uint64_t *box_nos;
 	size_t count, room;
 	bool any; /* a folder that can be read */
+	/* Folders that are there, and left out by the filter. */
+	struct lane_left_out {
+		char *name;
+		uint64_t epoch;
+	} * left_out;
+	size_t left_out_count, left_out_room;
 };
+void lane_listed_free(struct lane_listed *);
 enum err lane_listed_add(struct lane_listed *, const struct box *) MUST_CHECK;
 /* Folders that were there before and are not any more are sought from now on. */
 enum err lane_look_for_missing(struct lane *, struct lane_listed *) MUST_CHECK;
@@ -122,6 +129,24 @@ enum err lane_delta(struct lane *) MUST_CHECK;
 /* ERR_SOURCE_EPOCH of a folder: list again, ERR_SOURCE_AGAIN; or, when that was done often enough,
  * the same error, which costs the folder. */
 enum err lane_replaced(struct lane *, enum err) MUST_CHECK;
+
+/* engine/lane_filter.c: what account.filter leaves out. */
+
+/* Where an earlier run's filter asked something else of messages, what it left out is to be judged
+ * anew. After the mailbox is known, before anything is planned. Suspends. */
+enum err lane_filter_begin(struct lane *) MUST_CHECK;
+/* A folder as it is listed: left out, or given its name here; a name that is impossible is its
+ * fate. */
+enum err lane_filter_box(struct lane *, struct lane_listed *, struct box *,
+			 bool *left_out) MUST_CHECK;
+/* All folders were listed: says so where not one is wanted. */
+void lane_filter_listed(const struct lane *);
+/* A folder that was copied before is left out now: it is not missing. */
+bool lane_is_left_out(const struct lane_listed *, const struct ledger_known_box *);
+/* An unwanted message loses its body and has its fate. */
+void lane_filter_item(struct lane *, struct item *);
+/* What is not found in this run may be in what was left out. */
+bool lane_filter_may_hide(const struct lane *);
 
 /* engine/lane_seek.c: messages that are stored already and turn up under another number. Suspend,
  * but for the closer. */

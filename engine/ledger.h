@@ -125,6 +125,10 @@ struct ledger_range {
 };
 enum err ledger_open_range(struct ledger *, uint64_t box_no, uint64_t after,
 			   struct ledger_range *) MUST_CHECK;
+/* Of the ranges that are not done, the last one that begins below key `below`, up to there. As
+ * above. */
+enum err ledger_open_range_below(struct ledger *, uint64_t box_no, uint64_t below,
+				 struct ledger_range *) MUST_CHECK;
 /* The next run of keys in [from, last] that has no settled row; ERR_PIPE_ENDED when there is none.
  * Suspends. */
 enum err ledger_unsettled(struct ledger *, uint64_t box_no, uint64_t from, uint64_t last,
@@ -169,6 +173,12 @@ enum err ledger_range_again(struct ledger *, uint64_t box_no, uint64_t first,
 #define LEDGER_ANY_REASON "all"
 enum err ledger_forget_skipped(struct ledger *, uint64_t mailbox_no, const char *reason,
 			       uint64_t *count) MUST_CHECK;
+/* What this run's filter asks of messages (filter_text(); "": nothing). Where that is not what the
+ * mailbox's last run asked, the messages that were skipped as ERR_SOURCE_FILTERED are forgotten as
+ * above, so that they are judged anew, *count of them, and the text is kept: one transaction,
+ * durable on return. LEDGER_ANY_REASON above does not stand for that reason. Suspends. */
+enum err ledger_filter(struct ledger *, uint64_t mailbox_no, const char *text,
+		       uint64_t *count) MUST_CHECK;
 
 /* ---- what became of settled messages in the source afterwards ---- */
 
@@ -239,15 +249,16 @@ struct ledger_reason {
 };
 struct ledger_totals {
 	uint64_t boxes, boxes_skipped;
-	uint64_t messages[5]; /* by enum ledger_state */
+	uint64_t messages[5]; /* by enum ledger_state; skipped ones without */
+	uint64_t filtered;    /* those that the filter left out, as asked */
 	uint64_t bytes_moved, vanished;
 	uint64_t ranges_open, seals_open;
 	struct ledger_reason skipped_for[LEDGER_REASONS_MAX]; /* the most frequent ones first */
 };
 enum err ledger_totals(struct ledger *, uint64_t mailbox_no, struct ledger_totals *) MUST_CHECK;
 
-/* Folders that were refused (no 0) and messages skipped or doubtful, in order; start with *after
- * zeroed. ERR_PIPE_ENDED at the end. Suspends. */
+/* Folders that were refused (no 0) and messages skipped or doubtful, in order, without those that
+ * the filter left out; start with *after zeroed. ERR_PIPE_ENDED at the end. Suspends. */
 struct ledger_exception {
 	uint64_t box_no, no;
 	enum ledger_state state;

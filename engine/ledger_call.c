@@ -131,6 +131,18 @@ enum err ledger_open_range(struct ledger *ledger, uint64_t box_no, uint64_t afte
 	return e || call.found ? e : ERR_PIPE_ENDED;
 }
 
+enum err ledger_open_range_below(struct ledger *ledger, uint64_t box_no, uint64_t below,
+				 struct ledger_range *range)
+{
+	struct ledger_call call = { .run = ledger_sqlite_open_range_below,
+				    .box_no = box_no,
+				    .last = below };
+	enum err e = ledger_act(ledger, &call);
+
+	*range = call.range;
+	return e || call.found ? e : ERR_PIPE_ENDED;
+}
+
 enum err ledger_unsettled(struct ledger *ledger, uint64_t box_no, uint64_t from, uint64_t last,
 			  struct ledger_range *gap)
 {
@@ -230,6 +242,18 @@ enum err ledger_forget_skipped(struct ledger *ledger, uint64_t mailbox_no, const
 				    .writes = true,
 				    .mailbox_no = mailbox_no,
 				    .note = reason };
+	enum err e = ledger_act(ledger, &call);
+
+	*count = e ? 0 : call.count;
+	return e;
+}
+
+enum err ledger_filter(struct ledger *ledger, uint64_t mailbox_no, const char *text,
+		       uint64_t *count)
+{
+	struct ledger_call call = {
+		.run = ledger_sqlite_filter, .writes = true, .mailbox_no = mailbox_no, .note = text
+	};
 	enum err e = ledger_act(ledger, &call);
 
 	*count = e ? 0 : call.count;

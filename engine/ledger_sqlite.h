@@ -109,15 +109,17 @@ ledger_call_run ledger_sqlite_seal;	   /* mailbox_no seal_no seal */
 ledger_call_run ledger_sqlite_seal_drop;   /* mailbox_no seal_no */
 ledger_call_run ledger_sqlite_lesson_set;  /* lesson */
 ledger_call_run ledger_sqlite_forget;	   /* mailbox_no note -> count */
+ledger_call_run ledger_sqlite_filter;	   /* mailbox_no note -> count */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
 ledger_call_run ledger_sqlite_box_next; /* mailbox_no known -> found known */
 ledger_call_run ledger_sqlite_seen;	/* box_no first last seen max -> seen count */
 ledger_call_run ledger_sqlite_sought; /* mailbox_no sought apart count renumber -> renumber name */
-ledger_call_run ledger_sqlite_open_range; /* box_no first -> found range */
-ledger_call_run ledger_sqlite_seal_next;  /* mailbox_no seal_no -> found seal_no blob */
-ledger_call_run ledger_sqlite_totals;	  /* mailbox_no -> totals */
-ledger_call_run ledger_sqlite_exception;  /* mailbox_no exception -> found exception */
-ledger_call_run ledger_sqlite_lesson;	  /* lesson -> found lesson */
+ledger_call_run ledger_sqlite_open_range;	/* box_no first -> found range */
+ledger_call_run ledger_sqlite_open_range_below; /* box_no last -> found range */
+ledger_call_run ledger_sqlite_seal_next;	/* mailbox_no seal_no -> found seal_no blob */
+ledger_call_run ledger_sqlite_totals;		/* mailbox_no -> totals */
+ledger_call_run ledger_sqlite_exception;	/* mailbox_no exception -> found exception */
+ledger_call_run ledger_sqlite_lesson;		/* lesson -> found lesson */
 /* Looks at a bounded number of rows; when all of them are settled, `found` is false and `first` has
  * moved behind them. */
 ledger_call_run ledger_sqlite_unsettled; /* box_no first last -> found range first */

@@ -69,6 +69,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_RANGE_LAST] = "SELECT last FROM range WHERE box_no = ?1 ORDER BY first DESC LIMIT 1",
 	[SQL_RANGE_OPEN] = "SELECT first, last FROM range WHERE box_no = ?1 AND first > ?2"
 			   " AND state <> 'done' ORDER BY first LIMIT 1",
+	[SQL_RANGE_OPEN_BELOW] = "SELECT first, last FROM range WHERE box_no = ?1 AND first < ?2"
+				 " AND state <> 'done' ORDER BY first DESC LIMIT 1",
 	[SQL_RANGE_NEW] = "INSERT INTO range SELECT box_no, ?2, ?3, CASE ?4 WHEN 1 THEN 'done'"
 			  " ELSE 'intended' END FROM box WHERE box_no = ?1",
 	[SQL_RANGE_CUT] = "UPDATE range SET last = ?3 WHERE box_no = ?1 AND first = ?2",
@@ -92,14 +94,18 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_SETTLED_WALK] = "SELECT no FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
 			     " ORDER BY no LIMIT ?4",
 	[SQL_SKIPPED_BOX] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
-			    " AND box_no > ?2 AND former = 0 AND skipped > 0"
+			    " AND box_no > ?2 AND (former = 0 OR ?3) AND skipped > 0"
 			    " ORDER BY box_no LIMIT 1",
 	/* The first of the conditions makes SQLite take the index of exceptions. */
 	[SQL_SKIPPED_PAGE] = "SELECT no FROM settled INDEXED BY settled_exception WHERE box_no = ?1"
 			     " AND no > ?2 AND fate <> 1 AND fate & 7 = 2"
-			     " AND (?3 = 0 OR fate = ?3) ORDER BY no LIMIT ?4",
+			     " AND (?3 = 0 AND fate <> ?5 OR fate = ?3) ORDER BY no LIMIT ?4",
 	[SQL_SKIPPED_FORGET] = "DELETE FROM settled WHERE box_no = ?1 AND no >= ?2 AND no <= ?3"
-			       " AND fate & 7 = 2 AND (?4 = 0 OR fate = ?4)",
+			       " AND fate & 7 = 2 AND (?4 = 0 AND fate <> ?5 OR fate = ?4)",
+	[SQL_FILTER] = "SELECT value FROM meta WHERE key = 'filter ' || ?1",
+	[SQL_FILTER_SET] = "INSERT INTO meta VALUES('filter ' || ?1, ?2)"
+			   " ON CONFLICT DO UPDATE SET value = ?2",
+	[SQL_FILTER_DROP] = "DELETE FROM meta WHERE key = 'filter ' || ?1",
 	/* Moved without a reason: what was stored and is what was sent. */
 	[SQL_SOUGHT_FILL] = "INSERT OR IGNORE INTO sought(mailbox_no, digest, box_no, no)"
 			    " SELECT ?1, digest, box_no, no FROM settled WHERE box_no = ?2"
@@ -166,15 +172,16 @@ static const char *const texts[SQL_COUNT] = {
 			       " INDEXED BY settled_exception USING (box_no)"
 			       " LEFT JOIN reason r ON r.code = s.fate >> 3 WHERE mailbox_no = ?1"
 			       " AND former = 0 AND skipped > 0 AND s.fate <> 1 AND s.fate & 7 = 2"
-			       " GROUP BY s.fate ORDER BY messages DESC, r.name LIMIT ?2",
+			       " GROUP BY s.fate ORDER BY r.name IS ?3 DESC, messages DESC, r.name"
+			       " LIMIT ?2 + 1",
 	[SQL_EXCEPTION] = "SELECT s.no, s.fate, r.name, b.name"
 			  " FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
 			  " LEFT JOIN reason r ON r.code = s.fate >> 3"
-			  " WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1"
+			  " WHERE s.box_no = ?1 AND s.no > ?2 AND s.fate <> 1 AND s.fate <> ?3"
 			  " AND (s.fate & 7 = 3 OR (s.fate & 7 = 2 AND b.former = 0))"
 			  " ORDER BY s.no LIMIT 1",
 	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''"
-			      " AND former = 0",
+			      " AND former = 0 AND ?3 NOT NULL",
 	[SQL_SNAPSHOT] = "VACUUM INTO ?1",
 	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target, ended_s, state, error, note"
 			  " FROM mailbox WHERE mailbox_no > ?1 ORDER BY mailbox_no LIMIT 1",

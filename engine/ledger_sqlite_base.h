@@ -47,6 +47,7 @@ enum ledger_statement {
 	SQL_RANGE_AT,
 	SQL_RANGE_LAST,
 	SQL_RANGE_OPEN,
+	SQL_RANGE_OPEN_BELOW,
 	SQL_RANGE_NEW,
 	SQL_RANGE_CUT,
 	SQL_RANGE_DROP,
@@ -62,6 +63,9 @@ enum ledger_statement {
 	SQL_SKIPPED_BOX,
 	SQL_SKIPPED_PAGE,
 	SQL_SKIPPED_FORGET,
+	SQL_FILTER,
+	SQL_FILTER_SET,
+	SQL_FILTER_DROP,
 	SQL_SOUGHT_FILL,
 	SQL_SOUGHT_PAGE,
 	SQL_SOUGHT,
@@ -158,6 +162,8 @@ enum err ledger_sqlite_change(struct ledger_store *, const struct ledger_entry *
 /* Add to a folder's sums. */
 enum err ledger_sqlite_count(struct ledger_store *, uint64_t box_no, const int64_t messages[5],
 			     int64_t bytes_moved, int64_t vanished) MUST_CHECK;
+/* The fate of messages that the filter left out: 0 while there never was one. */
+uint64_t ledger_sqlite_filtered(const struct ledger_store *);
 /* A seal leaves the table. */
 enum err ledger_sqlite_seal_gone(struct ledger_store *, uint64_t mailbox_no,
 				 uint64_t seal_no) MUST_CHECK;

@@ -18,6 +18,16 @@ enum err ledger_sqlite_open_range(struct ledger_store *store, struct ledger_call
 	return e;
 }
 
+enum err ledger_sqlite_open_range_below(struct ledger_store *store, struct ledger_call *call)
+{
+	uint64_t range[2];
+	enum err e = ledger_sqlite_query(store, SQL_RANGE_OPEN_BELOW,
+					 NUMBERS(call->box_no, call->last), range, 2, &call->found);
+
+	call->range = (struct ledger_range){ range[0], min_u64(range[1], call->last - 1) };
+	return e;
+}
+
 /* Rows looked at in one job: about 10 ms of one thread, so that others come to their turn. */
 enum { WALK_ROWS_MAX = 65536 };
 
@@ -67,10 +77,12 @@ enum err ledger_sqlite_seal_next(struct ledger_store *store, struct ledger_call 
 	return e;
 }
 
-/* Nothing is looked at where nothing was skipped. */
+/* Nothing is looked at where nothing was skipped. What the filter left out comes first, and is
+ * counted apart: nobody waits for it. */
 static enum err read_reasons(struct ledger_store *store, uint64_t mailbox_no,
 			     struct ledger_totals *totals)
 {
+	const char *filtered = err_name(ERR_SOURCE_FILTERED);
 	struct ledger_reason *reason = totals->skipped_for;
 	sqlite3_stmt *row;
 	bool found = true;
@@ -82,11 +94,19 @@ static enum err read_reasons(struct ledger_store *store, uint64_t mailbox_no,
 			       &row);
 	if (e)
 		return e;
-	for (; !(e = ledger_sqlite_step(store, row, &found)) && found; reason++) {
-		ledger_sqlite_text(row, 0, reason->name, sizeof reason->name);
-		reason->messages = (uint64_t)sqlite3_column_int64(row, 1);
+	ledger_sqlite_bind_text(row, 3, filtered);
+	while (!(e = ledger_sqlite_step(store, row, &found)) && found) {
+		struct ledger_reason one = { .messages = (uint64_t)sqlite3_column_int64(row, 1) };
+
+		ledger_sqlite_text(row, 0, one.name, sizeof one.name);
+		if (strcmp(one.name, filtered) == 0)
+			totals->filtered = one.messages;
+		else if (reason < totals->skipped_for + LEDGER_REASONS_MAX)
+			*reason++ = one;
 	}
 	sqlite3_reset(row);
+	totals->messages[LEDGER_SKIPPED] -=
+		min_u64(totals->filtered, totals->messages[LEDGER_SKIPPED]);
 	return e;
 }
 
@@ -119,7 +139,9 @@ static enum err exception_row(struct ledger_store *store, enum ledger_statement 
 			      uint64_t number, struct ledger_exception *exception, bool *found)
 {
 	sqlite3_stmt *statement;
-	enum err e = ledger_sqlite_bind(store, sql, NUMBERS(exception->box_no, number), &statement);
+	enum err e = ledger_sqlite_bind(
+		store, sql, NUMBERS(exception->box_no, number, ledger_sqlite_filtered(store)),
+		&statement);
 
 	if (e)
 		return e;

@@ -11,7 +11,8 @@ enum { PAGE_MESSAGES = 256 };
  * for nothing, which costs less than a range for each: every second one of 64,000 took 12 s. */
 enum { TOGETHER_NUMBERS = 64 };
 
-/* What is forgotten of one folder; fate 0: whatever the reason. */
+/* What is forgotten of one folder; fate 0: whatever the reason, but for the filter's, which asks
+ * for its messages itself (ledger_sqlite_filter.c). */
 struct forgetting {
 	uint64_t box_no, fate;
 	uint64_t after; /* which number the next page begins */
@@ -39,8 +40,10 @@ static enum err read_page(struct ledger_store *store, struct forgetting *f)
 {
 	sqlite3_stmt *row;
 	bool found = true;
-	enum err e = ledger_sqlite_bind(store, SQL_SKIPPED_PAGE,
-					NUMBERS(f->box_no, f->after, f->fate, PAGE_MESSAGES), &row);
+	enum err e = ledger_sqlite_bind(
+		store, SQL_SKIPPED_PAGE,
+		NUMBERS(f->box_no, f->after, f->fate, PAGE_MESSAGES, ledger_sqlite_filtered(store)),
+		&row);
 
 	if (e)
 		return e;
@@ -77,7 +80,8 @@ static enum err delete_page(struct ledger_store *store, const struct forgetting 
 {
 	uint64_t changes = 0;
 	enum err e = ledger_sqlite_do(store, SQL_SKIPPED_FORGET,
-				      NUMBERS(f->box_no, f->no[0], f->no[f->count - 1], f->fate),
+				      NUMBERS(f->box_no, f->no[0], f->no[f->count - 1], f->fate,
+					      ledger_sqlite_filtered(store)),
 				      &changes);
 
 	if (!e && changes != f->count)
@@ -132,8 +136,8 @@ static enum err forget_in_box(struct ledger_store *store, struct forgetting *f)
 enum err ledger_sqlite_forget(struct ledger_store *store, struct ledger_call *call)
 {
 	struct forgetting f = { 0 };
+	bool found = true, of_filter;
 	uint64_t code;
-	bool found = true;
 	enum err e = OK;
 
 	if (strcmp(call->note, LEDGER_ANY_REASON) != 0) {
@@ -141,9 +145,11 @@ enum err ledger_sqlite_forget(struct ledger_store *store, struct ledger_call *ca
 			return e; /* nothing was ever skipped for it */
 		f.fate = code << FATE_STATE_BITS | LEDGER_SKIPPED;
 	}
+	/* A former folder may come back, and nobody would judge its messages by the new filter. */
+	of_filter = f.fate && f.fate == ledger_sqlite_filtered(store);
 	while (!(e = ledger_sqlite_query(store, SQL_SKIPPED_BOX,
-					 NUMBERS(call->mailbox_no, f.box_no), &f.box_no, 1,
-					 &found)) &&
+					 NUMBERS(call->mailbox_no, f.box_no, of_filter), &f.box_no,
+					 1, &found)) &&
 	       found) {
 		if ((e = forget_in_box(store, &f)))
 			return e;

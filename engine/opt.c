@@ -151,6 +151,17 @@ static enum err store_scalar(const struct opt *opt, const char *text, void *at)
 	return OK;
 }
 
+static enum err store_item(const struct opt *opt, const char *text, struct opt_list *list)
+{
+	if (!*text)
+		return RAISE(ERR_INPUT_USAGE, "--%s is given an empty %s", opt->name, opt->value);
+	if (list->count == OPT_LIST_MAX)
+		return RAISE(ERR_INPUT_USAGE, "--%s is given more than %d times", opt->name,
+			     OPT_LIST_MAX);
+	list->at[list->count++] = text;
+	return OK;
+}
+
 static enum err store(const struct opt *opt, const char *text, void *values)
 {
 	void *at = (char *)values + opt->offset;
@@ -168,6 +179,8 @@ static enum err store(const struct opt *opt, const char *text, void *values)
 		return OK;
 	case OPT_CHOICE:
 		return store_choice(opt, text, at);
+	case OPT_LIST:
+		return store_item(opt, text, at);
 	case OPT_NUMBER:
 	case OPT_SIZE:
 	case OPT_DURATION:

@@ -16,6 +16,13 @@ enum opt_kind {
 	OPT_SIZE,     /* uint64_t bytes: "64MiB", "500kB", "4096" */
 	OPT_DURATION, /* nsec: "30s", "250ms", "5m", "2h"; a bare number is seconds */
 	OPT_CHOICE,   /* const char *: one of `choices` */
+	OPT_LIST,     /* struct opt_list: texts; the option may be given more than once */
+};
+
+enum { OPT_LIST_MAX = 64 };
+struct opt_list {
+	const char *at[OPT_LIST_MAX]; /* borrowed from the command line, in order */
+	unsigned count;
 };
 
 struct opt {
@@ -46,6 +53,7 @@ struct opt {
 #define OPT_STORES_SIZE(holder, field)	   OPT_STORES(OPT_SIZE, uint64_t, holder, field)
 #define OPT_STORES_DURATION(holder, field) OPT_STORES(OPT_DURATION, nsec, holder, field)
 #define OPT_STORES_CHOICE(holder, field)   OPT_STORES(OPT_CHOICE, const char *, holder, field)
+#define OPT_STORES_LIST(holder, field)	   OPT_STORES(OPT_LIST, struct opt_list, holder, field)
 
 /* More text for --help and the man page. Lines that begin with two spaces are kept as they are, the
  * others are filled into paragraphs; an empty line ends a paragraph. */

@@ -8,6 +8,7 @@
 struct secret; /* crypto/secret.h */
 struct route;  /* transport/route.h */
 struct opt_values;
+struct filter; /* engine/filter.h */
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
 struct peer {
@@ -52,6 +53,10 @@ struct account {
 	 * The context outlives all connections. */
 	void (*parted)(void *context, const struct path *);
 	void *parted_context;
+	/* Of a source: what of it is wanted; NULL: everything. A source that knows a message before
+	 * it asks for its body need not ask, and hands it out with the fate ERR_SOURCE_FILTERED;
+	 * whatever comes all the same is judged by the lane, which also judges folders. */
+	const struct filter *filter;
 };
 
 /* A page of folders, the caller's. */

@@ -241,6 +241,7 @@ static void show_options(struct writer *to, const struct job_options *options)
 	put_unit(to, "pack_size", options->pack_bytes, "B");
 	put_text(to, "flags", options->flags_never ? "never" : "auto");
 	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
+	put_bool(to, "newest_first", options->newest_first);
 	put_unit(to, "io_timeout", (uint64_t)(options->io_timeout / NSEC_MILLISECOND), "ms");
 	put_unit(to, "connect_timeout", (uint64_t)(options->connect_timeout / NSEC_MILLISECOND),
 		 "ms");
@@ -255,6 +256,44 @@ static void show_route(struct writer *to, const char *side, const struct job_rou
 	put_text(to, "bind_address", route->bind_address);
 	put_text(to, "proxy", route->proxy);
 	put_secret(to, "proxy_password", &route->proxy_password);
+	end(to);
+}
+
+static void show_texts(struct writer *to, const char *key, const struct job_texts *texts)
+{
+	if (!texts->count)
+		return;
+	if (to->yaml)
+		yaml_key(to, key);
+	else
+		json_array_begin(&to->json, key);
+	for (size_t i = 0; i < texts->count; i++) {
+		struct json_out alone = { .file = to->json.file };
+
+		if (to->yaml)
+			fputs("\n    - ", to->json.file);
+		json_text(to->yaml ? &alone : &to->json, NULL, texts->at[i]);
+	}
+	if (to->yaml)
+		fputc('\n', to->json.file);
+	else
+		json_array_end(&to->json);
+}
+
+static void show_filter(struct writer *to, const struct job_filter *filter)
+{
+	if (!filter->filter)
+		return;
+	begin(to, "filter");
+	show_texts(to, "include_folders", &filter->include);
+	show_texts(to, "exclude_folders", &filter->exclude);
+	show_texts(to, "rename_folders", &filter->rename);
+	put_text(to, "since", filter->since);
+	put_text(to, "before", filter->before);
+	if (filter->min_bytes)
+		put_unit(to, "min_size", filter->min_bytes, "B");
+	if (filter->max_bytes)
+		put_unit(to, "max_size", filter->max_bytes, "B");
 	end(to);
 }
 
@@ -294,6 +333,7 @@ static void show_job(const struct job *job, bool json)
 	show_route(&to, "target", &job->target_route);
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
+	show_filter(&to, &job->filter);
 	show_options(&to, &job->options);
 	show_waves(&to, job);
 	show_mailboxes(&to, job);

@@ -18,6 +18,7 @@
 #include "tools/confinement.h"
 #include "tools/counters.h"
 #include "tools/drivers.h"
+#include "tools/filters.h"
 #include "tools/hints.h"
 #include "tools/progress.h"
 #include "tools/report.h"
@@ -41,6 +42,7 @@ struct copy_options {
 	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats;
 	struct route_options routes;
+	struct filter_options filter;
 };
 
 struct copy {
@@ -51,6 +53,7 @@ struct copy {
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
+	struct filter *filter;	/* NULL: everything is wanted */
 	struct ledger *ledger;	/* NULL in a dry run */
 	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
 	bool has_scratch;
@@ -153,6 +156,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	enum err e;
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
+	    (e = filters_open(&copy->options.filter, &copy->filter)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
@@ -165,6 +169,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 		return e;
 	copy->source_account = account(copy, &copy->source_url, copy->source_password);
 	copy->target_account = account(copy, &copy->target_url, copy->target_password);
+	copy->source_account.filter = copy->filter;
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
@@ -328,6 +333,7 @@ static void configure_lane(struct copy *copy)
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
 		.flags_never = strcmp(copy->options.flags, "never") == 0,
+		.newest_first = copy->options.filter.newest_first,
 		.retry_skipped = *copy->retry_skipped ? copy->retry_skipped : NULL,
 		.dry_run = copy->options.dry_run,
 		.finish_timeout = FINISH_TIMEOUT,
@@ -403,6 +409,7 @@ static void copy_close(struct copy **taken)
 	confinement_end();
 	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
 		(void)!remove_scratch(copy->scratch_directory);
+	filter_close(&copy->filter);
 	secret_close(&copy->source_password);
 	secret_close(&copy->target_password);
 	routes_close(&copy->routes);
@@ -543,6 +550,7 @@ static const struct opt options[] = {
 	  OPT_STORES_TEXT(struct copy_options, retry_skipped),
 	  .value = "REASON",
 	  .help = RETRY_SKIPPED_HELP },
+	FILTER_OPTION_ROWS(struct copy_options, filter),
 	{ .name = "connections",
 	  OPT_STORES_NUMBER(struct copy_options, connections),
 	  .value = "N",

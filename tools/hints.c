@@ -81,6 +81,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_IMAP_MSG_REFUSED] = "Open the message on the server; it may be damaged there",
 	[ERR_IMAP_BAD] = "Please report it with a log of level debug",
 	[ERR_SOURCE_POISON] = "Open the message on the server; it may be damaged there",
+	[ERR_SOURCE_NAME] = "Give it a shorter name with --rename-folder (in a job: "
+			    "filter.rename_folders)",
+	[ERR_SOURCE_FILTERED] = "Nothing is wrong: the filter is to leave it out",
 	[ERR_SOURCE_SIZE] = "Move this message by other means",
 	[ERR_SOURCE_STUCK] = RUN_AGAIN "; the report names the folders",
 	[ERR_SOURCE_EPOCH] = RUN_AGAIN "; the server replaced the folder while it was read",

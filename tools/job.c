@@ -135,6 +135,7 @@ static void make_options(struct job_make *make)
 		.pack_bytes = job_file_value(make->file, JOB_KEY_PACK_SIZE),
 		.flags_never = strcmp(choice(make, JOB_KEY_FLAGS), "never") == 0,
 		.settle = (nsec)job_file_value(make->file, JOB_KEY_SETTLE),
+		.newest_first = job_file_value(make->file, JOB_KEY_NEWEST_FIRST),
 		.io_timeout = (nsec)job_file_value(make->file, JOB_KEY_IO_TIMEOUT),
 		.connect_timeout = (nsec)job_file_value(make->file, JOB_KEY_CONNECT_TIMEOUT),
 	};
@@ -311,7 +312,7 @@ static enum err make_job(struct job_make *make)
 		   &job->source_route);
 	make_route(make, JOB_KEY_TARGET_BIND, JOB_KEY_TARGET_PROXY, JOB_KEY_TARGET_PROXY_PASSWORD,
 		   &job->target_route);
-	if ((e = make_window(make)))
+	if ((e = make_window(make)) || (e = job_make_filter(make)))
 		return e;
 	make->ca_file = ca_file ? job_resolve_path(make, ca_file) : "";
 	if (ca_file)
@@ -366,6 +367,7 @@ void job_close(struct job **taken)
 		return;
 	owner = CONTAINER_OF(*taken, struct job_owner, job);
 	window_close(&owner->job.window);
+	filter_close(&owner->job.filter.filter);
 	for (size_t i = 0; i < owner->lists_count; i++)
 		mailbox_csv_close(&owner->lists[i]);
 	free(owner->lists);

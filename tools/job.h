@@ -5,6 +5,7 @@
 #ifndef MAILHAUL_TOOLS_JOB_H
 #define MAILHAUL_TOOLS_JOB_H
 
+#include "engine/filter.h"
 #include "engine/window.h"
 #include "tools/routes.h"
 #include "tools/secret_ref.h"
@@ -37,8 +38,20 @@ struct job_options {
 	const char *digest;
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
-	bool flags_never;
+	bool flags_never, newest_first;
 	nsec io_timeout, connect_timeout, settle;
+};
+
+/* What of each mailbox is wanted. */
+struct job_texts {
+	const char *at[FILTER_PATTERNS_MAX];
+	size_t count;
+};
+struct job_filter {
+	struct filter *filter;			   /* NULL: everything */
+	struct job_texts include, exclude, rename; /* as written, to be shown */
+	const char *since, *before;		   /* "": none */
+	uint64_t min_bytes, max_bytes;		   /* 0: none */
 };
 
 struct job_outputs {
@@ -56,6 +69,7 @@ struct job {
 	size_t mailboxes_count;
 	struct job_limits limits;
 	struct job_options options;
+	struct job_filter filter;
 	struct job_outputs outputs;
 	struct job_route source_route, target_route;
 	struct window *window;	     /* NULL: always open */

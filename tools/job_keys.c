@@ -5,6 +5,7 @@
 #include "engine/bytes.h"
 #include "engine/limits.h"
 #include "tools/commands.h"
+#include "tools/filters.h"
 
 const struct job_key job_keys[JOB_KEYS] = {
 #define KEY(id, key_path, kind_word, ...)                                                          \
@@ -240,6 +241,7 @@ static bool parse_option(const struct opt *opt, const char *text, uint64_t *out)
 	case OPT_FLAG:
 	case OPT_TEXT:
 	case OPT_FILE:
+	case OPT_LIST:
 		break;
 	}
 	must(false); /* an option of a kind that no key borrows */

@@ -67,6 +67,8 @@ void job_secret_shared(struct job_make *, enum job_key_id, struct secret_ref *ou
 void job_secret_default(struct job_make *, const struct job_mailbox *, enum job_key_id,
 			const char *user, struct secret_ref *out);
 
+/* What of them is wanted. */
+enum err job_make_filter(struct job_make *) MUST_CHECK;
 /* All mailboxes, of the job file and of its lists. */
 void job_make_mailboxes(struct job_make *);
 

@@ -18,7 +18,7 @@ STEPS = [
     'ring topology topology_quota confine helper',
     'deadline stack fiber shard offload chunk io',
     'stream',
-    'mail source sink pipe',
+    'mail source sink pipe filter',
     'job batch batch_show batch_state backoff lane suspect retry ledger',
 ]
 STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.split()}

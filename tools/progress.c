@@ -38,7 +38,7 @@ static void eta(const struct progress *progress, nsec now, char *to, size_t to_b
 {
 	const struct lane_progress *lane = progress->lane;
 	double rate = units_rate(lane->messages_read, now - progress->started);
-	uint64_t gone = lane->messages_read + lane->messages_before;
+	uint64_t gone = lane->messages_read + lane->messages_before + lane->messages_filtered;
 	char time[UNITS_TEXT_BYTES];
 	double left;
 

@@ -157,6 +157,22 @@ void report_text_changes(const struct batch_changes *changes, FILE *to)
 			(unsigned long long)changes->renumbered);
 }
 
+static uint64_t left_out(const struct report *report)
+{
+	return report->totals_known ? report->totals.filtered : report->progress->messages_filtered;
+}
+
+/* On purpose, so this is no part of what was not moved. */
+static void text_left_out(const struct report *report, FILE *to)
+{
+	uint64_t boxes = report->progress->boxes_left_out, messages = left_out(report);
+
+	if (boxes || messages)
+		fprintf(to, "Left out     %llu folder%s and %llu message%s by the filter\n",
+			(unsigned long long)boxes, units_plural(boxes),
+			(unsigned long long)messages, units_plural(messages));
+}
+
 static void text_retried(const struct report *report, FILE *to)
 {
 	uint64_t retried = report->progress->messages_retried;
@@ -185,6 +201,7 @@ static void text_moved(const struct report *report, FILE *to)
 				(unsigned long long)done->messages_before,
 				units_plural(done->messages_before),
 				(unsigned long long)done->messages_new);
+		text_left_out(report, to);
 		text_retried(report, to);
 		report_text_changes(&done->changes, to);
 		if (done->messages_sought)
@@ -205,6 +222,7 @@ static void text_moved(const struct report *report, FILE *to)
 		fprintf(to, "Before       %llu message%s by earlier runs\n",
 			(unsigned long long)done->messages_before,
 			units_plural(done->messages_before));
+	text_left_out(report, to);
 	text_retried(report, to);
 	report_text_changes(&done->changes, to);
 	fprintf(to, "Folders      %llu of %llu done\n", (unsigned long long)done->boxes_done,
@@ -322,6 +340,8 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "bytes_moved", done->bytes_moved);
 	json_number(json, "messages_before", done->messages_before);
 	json_number(json, "messages_skipped", done->messages_skipped);
+	json_number(json, "folders_left_out", done->boxes_left_out);
+	json_number(json, "messages_left_out", left_out(report));
 	json_number(json, "messages_retried", done->messages_retried);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
 	json_number(json, "messages_reflagged", done->changes.reflagged);

@@ -83,6 +83,7 @@ static enum err prepare(struct run_mailbox *mailbox)
 		return e;
 	mailbox->source = account(mailbox, &mailbox->source_url, mailbox->source_secret);
 	mailbox->target = account(mailbox, &mailbox->target_url, mailbox->target_secret);
+	mailbox->source.filter = mailbox->worker->run->job->filter.filter;
 	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
 	mailbox->source.route = &mailbox->worker->run->routes.source;
 	mailbox->target.route = &mailbox->worker->run->routes.destination;
@@ -117,6 +118,7 @@ static enum err haul(struct run_mailbox *mailbox)
 		.pace = run->pace,
 		.backoff_is_elsewhere = true,
 		.flags_never = run->job->options.flags_never,
+		.newest_first = run->job->options.newest_first,
 		.retry_skipped = run->retried && !run->retried[mailbox->no] ? run->retry_skipped
 									  : NULL,
 		.dry_run = run->options.dry_run,

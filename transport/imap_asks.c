@@ -126,6 +126,11 @@ static void refuse(struct imap_ask *ask, uint32_t uid, const char *why)
 		 (unsigned long long)ask->last, why, message);
 }
 
+void imap_ask_crowded(struct imap_ask *ask)
+{
+	refuse(ask, 0, "named more messages than can be judged at once");
+}
+
 void imap_ask_check(struct imap_ask *ask)
 {
 	if (ask->large_full)

@@ -46,6 +46,8 @@ void imap_ask_unnamed(struct imap_ask *);
 void imap_ask_large(struct imap_ask *, uint32_t uid);
 /* A FETCH of it was answered. The first cause of a fate stays. */
 void imap_ask_status(struct imap_ask *, const struct imap_status *);
+/* There are more messages in it than can be judged at once: smaller pieces, please. */
+void imap_ask_crowded(struct imap_ask *);
 /* Its first FETCH was granted in full: were all its messages handed over or put aside? If not, the
  * fate says so, which makes the lane ask for smaller pieces. */
 void imap_ask_check(struct imap_ask *);

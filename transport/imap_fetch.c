@@ -27,6 +27,7 @@ struct imap_fetch {
 	struct mail_meta meta;
 	enum { BODY_ABSENT, BODY_NIL, BODY_STAGED, BODY_LITERAL } body_is;
 	uint64_t size_bytes;
+	int64_t told_bytes;
 	bool tail_pending; /* the reply goes on behind its body */
 	uint32_t expected_uid;
 	struct mail_meta expected_meta;
@@ -187,7 +188,7 @@ static enum err take_uid(struct imap_fetch *fetch)
 	return OK;
 }
 
-/* A value nobody asked for (MODSEQ, RFC822.SIZE, X-GM-LABELS ...): over it, literals included. */
+/* A value nobody asked for (MODSEQ, X-GM-LABELS ...): over it, literals included. */
 static enum err skip_value(struct imap_fetch *fetch)
 {
 	struct imap_scan *scan = &fetch->scan;
@@ -266,6 +267,7 @@ static bool scan_item_name(struct imap_scan *scan, struct text *name)
 
 static enum err take_item(struct imap_fetch *fetch)
 {
+	uint64_t told_bytes;
 	struct text name;
 
 	if (!scan_item_name(&fetch->scan, &name))
@@ -282,6 +284,11 @@ static enum err take_item(struct imap_fetch *fetch)
 	}
 	if (imap_text_is(name, "BODY[]"))
 		return take_body(fetch);
+	if (imap_text_is(name, "RFC822.SIZE") &&
+	    imap_scan_number(&fetch->scan, INT64_MAX, &told_bytes)) {
+		fetch->told_bytes = (int64_t)told_bytes;
+		return OK;
+	}
 	if (name.bytes > 5 && imap_text_is((struct text){ name.at, 5 }, "BODY["))
 		return RAISE(ERR_IMAP_SYNTAX, "FETCH: the server sends a part of a message, which "
 					      "nobody asked for");
@@ -342,6 +349,7 @@ static void begin_message(struct imap_fetch *fetch)
 	fetch->known = 0;
 	fetch->uid = 0;
 	fetch->size_bytes = 0;
+	fetch->told_bytes = SIZE_UNKNOWN;
 	fetch->body_is = BODY_ABSENT;
 	fetch->meta.flags = 0;
 	fetch->meta.keywords_bytes = fetch->meta.keywords_dropped = 0;
@@ -390,6 +398,7 @@ static enum err take_message(struct imap_fetch *fetch, struct imap_event *event)
 	event->meta = &fetch->meta;
 	event->has_flags = fetch->known & KNOWN_FLAGS;
 	event->size_bytes = (int64_t)fetch->size_bytes;
+	event->told_bytes = fetch->told_bytes;
 	event->no_body = fetch->body_is == BODY_NIL;
 	if (fetch->body_is >= BODY_STAGED && !event->too_large)
 		event->body = imap_body_open(&fetch->body);

@@ -34,6 +34,7 @@ struct imap_event {
 	bool no_body;	/* the server has nothing to give for this message (NIL) */
 	bool too_large; /* see above */
 	int64_t size_bytes;
+	int64_t told_bytes; /* RFC822.SIZE, which need not be true; SIZE_UNKNOWN: not told */
 	const struct mail_meta *meta; /* borrowed until the next event */
 	struct stream *body; /* NULL where there is none; not read to its end: skipped silently */
 };

@@ -12,11 +12,13 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "engine/filter.h"
 #include "engine/log.h"
 #include "transport/imap_asks.h"
 #include "transport/imap_delta.h"
 #include "transport/imap_fetch.h"
 #include "transport/imap_list.h"
+#include "transport/imap_survey.h"
 
 enum {
 	SOURCE_MAGIC = 0x1a4a9005,
@@ -30,9 +32,10 @@ enum {
 
 enum command_kind {
 	COMMAND_EXAMINE,
-	COMMAND_RANGE, /* everything of a range */
-	COMMAND_FACTS, /* of one large message: its flags and date, */
-	COMMAND_LARGE, /* then its body */
+	COMMAND_SURVEY, /* what the filter wants to know of a range's messages */
+	COMMAND_RANGE,	/* everything of a range, or of what is wanted of it */
+	COMMAND_FACTS,	/* of one large message: its flags and date, */
+	COMMAND_LARGE,	/* then its body */
 };
 struct command {
 	enum command_kind kind;
@@ -50,7 +53,9 @@ struct imap_source {
 	struct imap_list *list;
 	struct imap_delta *delta;
 	struct imap_fetch *fetch;
-	enum err failed; /* the conversation is over; said again and again */
+	enum err failed;	     /* the conversation is over; said again and again */
+	const struct filter *filter; /* NULL: it judges no messages */
+	struct imap_survey *surveys; /* one for each of the asks */
 	struct imap_ask asks[ASKS_MAX];
 	unsigned asks_head, asks_count;
 	struct command commands[COMMANDS_MAX];
@@ -83,9 +88,19 @@ static void source_close(struct source **base)
 	imap_delta_close(&source->delta);
 	imap_fetch_close(&source->fetch);
 	imap_session_close(&source->session);
+	free(source->surveys);
 	source->magic = 0;
 	free(source);
 	*base = NULL;
+}
+
+static enum err open_surveys(struct imap_source *source, const struct filter *filter)
+{
+	if (!filter_judges_messages(filter))
+		return OK;
+	source->filter = filter;
+	source->surveys = calloc(ASKS_MAX, sizeof *source->surveys);
+	return source->surveys ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP source");
 }
 
 static enum err source_open(struct source **out, const struct account *account,
@@ -101,7 +116,9 @@ static enum err source_open(struct source **out, const struct account *account,
 	source->magic = SOURCE_MAGIC;
 	source->reserve = reserve;
 	*out = &source->base;
-	e = imap_session_open(account, until, &source->session);
+	e = open_surveys(source, account->filter);
+	if (e == OK)
+		e = imap_session_open(account, until, &source->session);
 	if (e == OK) {
 		source->wire = imap_session_wire(source->session);
 		e = imap_fetch_open(source->wire, reserve, &source->fetch);
@@ -190,6 +207,12 @@ static enum err send_command(struct imap_source *source, enum command_kind kind,
 	return imap_wire_send(source->wire);
 }
 
+static struct imap_survey *survey_of(struct imap_source *source, const struct imap_ask *ask)
+{
+	must(source->surveys);
+	return &source->surveys[ask - source->asks];
+}
+
 /* Read-only, and never waited for. */
 static enum err send_examine(struct imap_source *source, struct imap_ask *ask)
 {
@@ -227,6 +250,47 @@ static enum err send_range(struct imap_source *source, struct imap_ask *ask)
 	if ((e = send_command(source, COMMAND_RANGE, ask, 0)))
 		return e;
 	return imap_wire_flush(source->wire);
+}
+
+/* Where messages are judged, they are asked what the filter wants to know of them, and no more:
+ * some servers read a message whose size is asked for. Bodies are asked of the wanted ones then. */
+static enum err send_survey(struct imap_source *source, struct imap_ask *ask)
+{
+	enum err e;
+
+	imap_survey_begin(survey_of(source, ask));
+	if ((e = send_examine(source, ask)) || ask->answered)
+		return e;
+	imap_wire_begin(source->wire);
+	buffer_addf(&source->wire->command, "UID FETCH %llu:%llu (UID%s%s)",
+		    (unsigned long long)ask->first, (unsigned long long)ask->last,
+		    filter_wants_dates(source->filter) ? " INTERNALDATE" : "",
+		    filter_wants_sizes(source->filter) ? " RFC822.SIZE" : "");
+	if ((e = send_command(source, COMMAND_SURVEY, ask, 0)))
+		return e;
+	return imap_wire_flush(source->wire);
+}
+
+/* The next set of wanted messages; *more is false when there was none. */
+static enum err send_wanted(struct imap_source *source, struct imap_ask *ask, bool *more)
+{
+	struct buffer set = { 0 };
+	enum err e = OK;
+
+	buffer_add_text(&set, "UID FETCH ");
+	*more = imap_survey_set(survey_of(source, ask), ask->first, ask->last, &set);
+	buffer_add_text(&set, " (UID FLAGS INTERNALDATE BODY.PEEK[])");
+	if (set.failed)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
+	if (e || !*more || (e = send_examine(source, ask)) || ask->answered)
+		goto out;
+	imap_wire_begin(source->wire);
+	buffer_add(&source->wire->command, set.at, set.bytes);
+	if ((e = send_command(source, COMMAND_RANGE, ask, 0)) == OK)
+		e = imap_wire_flush(source->wire);
+out:
+	buffer_free(&set);
+	return e;
 }
 
 /* A message whose facts came behind a body too large to hold: first the facts, and when they are
@@ -280,7 +344,7 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 	ask = &source->asks[(source->asks_head + source->asks_count++) % ASKS_MAX];
 	imap_ask_begin(ask, box, first, last);
 	source->wire->read_bytes = IMAP_READ_BYTES_HOT;
-	source->failed = send_range(source, ask);
+	source->failed = source->filter ? send_survey(source, ask) : send_range(source, ask);
 	return source->failed;
 }
 
@@ -363,6 +427,11 @@ static void end_fetch(struct imap_source *source, const struct command *command,
 	imap_ask_status(ask, status);
 	if (command->kind == COMMAND_RANGE)
 		imap_ask_check(ask);
+	if (command->kind == COMMAND_SURVEY && !ask->fate) {
+		imap_survey_end(survey_of(source, ask));
+		if (survey_of(source, ask)->full)
+			imap_ask_crowded(ask);
+	}
 	if (command->kind == COMMAND_LARGE && command->uid)
 		imap_ask_large_missing(ask);
 }
@@ -371,7 +440,13 @@ static void end_fetch(struct imap_source *source, const struct command *command,
 static enum err after_fetch(struct imap_source *source, const struct command *command)
 {
 	struct imap_ask *ask = command->ask;
+	bool more;
+	enum err e;
 
+	if (!ask->fate && source->filter &&
+	    (command->kind == COMMAND_SURVEY || command->kind == COMMAND_RANGE) &&
+	    ((e = send_wanted(source, ask, &more)) || more))
+		return e;
 	if (command->kind == COMMAND_LARGE)
 		ask->large_at++;
 	if (!ask->fate && command->kind == COMMAND_FACTS)
@@ -506,6 +581,36 @@ static enum err take_message(struct imap_source *source, const struct imap_event
 	return OK;
 }
 
+/* What the filter wanted to know. Not in doubt: a message whose facts are missing is asked for, and
+ * judged when it comes. */
+static enum err take_surveyed(struct imap_source *source, const struct imap_event *event,
+			      struct item *item, bool *taken)
+{
+	unsigned at_work = commands_at_work(source);
+	struct imap_ask *ask = NULL;
+	enum err e;
+
+	for (unsigned i = 0; i < at_work && event->uid && !source->box_fate; i++)
+		if (command_at(source, i)->kind == COMMAND_SURVEY &&
+		    event->uid >= command_at(source, i)->ask->first &&
+		    event->uid <= command_at(source, i)->ask->last)
+			ask = command_at(source, i)->ask;
+	if (!ask)
+		return OK;
+	if (filter_takes_message(source->filter, &event->meta->date, event->told_bytes)) {
+		imap_survey_note(survey_of(source, ask), event->uid, true);
+		return OK;
+	}
+	imap_survey_note(survey_of(source, ask), event->uid, false);
+	if ((e = imap_ask_body(ask, event->uid, taken)) || !*taken)
+		return e;
+	note_progress(source);
+	fill_item(ask, event, item);
+	item->fate = ERR_SOURCE_FILTERED;
+	item->size_bytes = event->told_bytes;
+	return OK;
+}
+
 /* Facts that were asked for; or flags that changed, or a message whose body is left out, which
  * look the same. */
 static void take_facts(struct imap_source *source, const struct imap_event *event)
@@ -528,7 +633,7 @@ static enum err take_event(struct imap_source *source, const struct imap_event *
 		return take_message(source, event, item, taken);
 	case IMAP_EVENT_FACTS:
 		take_facts(source, event);
-		return OK;
+		return source->filter ? take_surveyed(source, event, item, taken) : OK;
 	case IMAP_EVENT_TAGGED:
 		note_progress(source);
 		return take_tagged(source, event);

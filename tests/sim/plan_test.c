@@ -19,6 +19,7 @@ enum {
 struct folder {
 	struct world *world;
 	uint64_t uids, messages; /* the last number, and how many there are */
+	bool newest_first;
 	struct ledger *ledger;
 	struct plan *plan;
 	struct box box;
@@ -40,6 +41,8 @@ static enum err begin(struct folder *folder)
 	    (e = ledger_mailbox(folder->ledger, "imaps://a@b/", "file:///c", "blake3", &mailbox)) ||
 	    (e = plan_open(folder->ledger, &folder->plan)))
 		return e;
+	if (folder->newest_first)
+		plan_newest_first(folder->plan);
 	return plan_add_box(folder->plan, mailbox.mailbox_no, &folder->box, false);
 }
 
@@ -63,10 +66,12 @@ static enum err plan_all(struct folder *folder)
 	static struct box box;
 	struct lane_progress *progress = &folder->world->result->progress;
 	size_t before = mallinfo2().uordblks;
-	uint64_t first, last;
+	uint64_t first, last, above = folder->uids + 1;
 	enum err e;
 
 	while ((e = plan_next(folder->plan, 0, &box, &first, &last)) == OK) {
+		must(!folder->newest_first || last < above);
+		above = first;
 		progress->messages_known += last - first + 1; /* asked for */
 		progress->boxes_known++;		      /* ranges */
 		if ((e = answer(folder, first, last)))
@@ -99,15 +104,17 @@ static enum err plan_body(struct world *world, void *argument)
 }
 
 /* Cut in the middle of it, taken up again, and looked at once more. */
-static void plan_and_resume(uint64_t uids, uint64_t messages, uint64_t cut_at)
+static void plan_and_resume(uint64_t uids, uint64_t messages, uint64_t cut_at, bool newest_first,
+			    bool resumed_newest_first)
 {
-	struct folder folder = { .uids = uids, .messages = messages };
+	struct folder folder = { .uids = uids, .messages = messages, .newest_first = newest_first };
 	struct world *world = world_open(world_seed(SEED_USUAL));
 	const struct lane_progress *progress = &world->result->progress;
 	uint64_t asked, ranges;
 
 	world_cut_at(world, cut_at);
 	CHECK_EQ(world_process(world, plan_body, &folder)->end, WORLD_CUT);
+	folder.newest_first = resumed_newest_first;
 	asked = progress->messages_known;
 	ranges = progress->boxes_known;
 	CHECK(asked > 0 && asked < uids);
@@ -135,11 +142,26 @@ TEST(a_dense_folder_of_millions_is_planned_and_taken_up_again_in_bounded_memory)
 	uint64_t uids = sweep_asked("SIM_ALL") ? UIDS : UIDS_USUAL;
 
 	ONLY_FOR("");
-	plan_and_resume(uids, uids, uids / 256);
+	plan_and_resume(uids, uids, uids / 256, false, false);
 }
 
 TEST(a_sparse_folder_of_forty_million_numbers_is_planned_and_taken_up_again)
 {
 	ONLY_FOR("");
-	plan_and_resume(UIDS, UIDS / 1000, 400);
+	plan_and_resume(UIDS, UIDS / 1000, 400, false, false);
+}
+
+TEST(a_folder_is_planned_from_its_newest_message_down_and_taken_up_again)
+{
+	ONLY_FOR("");
+	plan_and_resume(UIDS_USUAL / 4, UIDS_USUAL / 4, UIDS_USUAL / 4 / 256, true, true);
+	plan_and_resume(UIDS, UIDS / 1000, 400, true, true);
+}
+
+TEST(a_folder_begun_at_one_end_is_taken_up_at_the_other)
+{
+	ONLY_FOR("");
+	plan_and_resume(UIDS_USUAL / 4, UIDS_USUAL / 4, UIDS_USUAL / 4 / 256, true, false);
+	plan_and_resume(UIDS, UIDS / 1000, 400, true, false);
+	plan_and_resume(UIDS, UIDS / 1000, 400, false, true);
 }

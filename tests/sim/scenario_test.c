@@ -74,6 +74,20 @@ static void fill_shared(struct world *world)
 	}
 }
 
+static void fill_newest_first(struct world *world)
+{
+	fill_shared(world);
+	world->newest_first = true;
+}
+
+/* Of which more than half is left out, and a folder. */
+static void fill_filtered(struct world *world)
+{
+	fill_shared(world);
+	world->max_bytes = 310;
+	world->left_out_box = "B";
+}
+
 /* Identical in bytes, flags and date; packs so small that a cut falls between them. */
 static void fill_triplets(struct world *world)
 {
@@ -156,6 +170,17 @@ static void ask_no_more(struct world *world)
 		world->retry_skipped = NULL;
 }
 
+static void want_everything(struct world *world)
+{
+	world->max_bytes = 0;
+	world->left_out_box = NULL;
+}
+
+static void other_way_round(struct world *world)
+{
+	world->newest_first = !world->newest_first;
+}
+
 /* ---- what else goes wrong in the run that is cut ---- */
 
 static void trouble_full_disk(struct world *world, uint64_t k)
@@ -229,6 +254,11 @@ SCENARIO(large_messages, .fill = fill_large)
 SCENARIO(several_folders, .fill = fill_folders)
 SCENARIO(triplets, .fill = fill_triplets)
 SCENARIO(two_conversations, .fill = fill_shared)
+SCENARIO(newest_first, .fill = fill_newest_first)
+SCENARIO(newest_first_with_new_mail, .fill = fill_newest_first, .meanwhile = deliver)
+SCENARIO(newest_first_then_oldest, .fill = fill_newest_first, .between = other_way_round)
+SCENARIO(oldest_first_then_newest, .fill = fill_small, .between = other_way_round)
+SCENARIO(filtered_then_all, .fill = fill_filtered, .between = want_everything)
 SCENARIO(throttled_server, .fill = fill_throttled)
 SCENARIO(expunged_meanwhile, .fill = world_fill, .meanwhile = expunge)
 SCENARIO(expunged_between, .fill = fill_small, .between = expunge)

@@ -288,6 +288,9 @@ struct world_mark world_mark(const struct world *world)
 				    .target = world->target ? imap_store_save(world->target) : NULL,
 				    .process_no = world->process_no,
 				    .retry_skipped = world->retry_skipped,
+				    .newest_first = world->newest_first,
+				    .max_bytes = world->max_bytes,
+				    .left_out_box = world->left_out_box,
 				    .wall_s = world->wall_s };
 }
 
@@ -299,6 +302,9 @@ void world_back(struct world *world, const struct world_mark *mark)
 		imap_store_restore(world->target, mark->target);
 	world->process_no = mark->process_no;
 	world->retry_skipped = mark->retry_skipped;
+	world->newest_first = mark->newest_first;
+	world->max_bytes = mark->max_bytes;
+	world->left_out_box = mark->left_out_box;
 	world->wall_s = mark->wall_s;
 }
 

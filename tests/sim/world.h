@@ -80,7 +80,10 @@ struct world {
 	unsigned connections;		/* conversations with the source at once */
 	bool cuts_kill; /* the process alone, always; else the dice say so now and then */
 	const char *retry_skipped; /* see struct lane_config */
-	unsigned drain_after;	   /* ask for an orderly end after so many steps; 0: never */
+	bool newest_first;
+	uint64_t max_bytes;	  /* larger messages are left out; 0: none */
+	const char *left_out_box; /* a pattern of folders; NULL: none */
+	unsigned drain_after;	  /* ask for an orderly end after so many steps; 0: never */
 	struct world_faults faults;
 	int64_t wall_s; /* what the wall clock is off by */
 	/* What people do to the mailbox while the next process is at this step; 0: nothing. */
@@ -134,6 +137,9 @@ struct world_mark {
 	struct imap_store_image *target; /* NULL: there is none */
 	unsigned process_no;
 	const char *retry_skipped;
+	bool newest_first;
+	uint64_t max_bytes;
+	const char *left_out_box;
 	int64_t wall_s;
 };
 struct world_mark world_mark(const struct world *);

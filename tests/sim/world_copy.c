@@ -5,6 +5,7 @@
 
 #include "crypto/digest.h"
 #include "crypto/secret.h"
+#include "engine/filter.h"
 #include "engine/clock.h"
 #include "engine/shard.h"
 #include "tests/sim/sim.h"
@@ -103,9 +104,25 @@ struct account world_target_account(const struct secret *password)
 				 .connect_timeout = 30 * NSEC_SECOND };
 }
 
+/* What the world wants only part of. */
+static enum err make_filter(const struct world *world, struct filter **filter)
+{
+	enum err e = OK;
+
+	*filter = NULL;
+	if (!world->max_bytes && !world->left_out_box)
+		return OK;
+	if ((e = filter_open(NULL, filter)))
+		return e;
+	filter_sizes(*filter, 0, world->max_bytes);
+	return world->left_out_box ? filter_exclude_folder(*filter, world->left_out_box) : OK;
+}
+
 static enum err run_lane(struct copy *copy)
 {
 	struct world *world = copy->world;
+	struct filter *filter = NULL;
+	enum err e = make_filter(world, &filter);
 	struct account source = { .scheme = "imaps",
 				  .user = world->imap.user,
 				  .host = "127.0.0.1",
@@ -131,10 +148,14 @@ static enum err run_lane(struct copy *copy)
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,
 				    .digest = copy->digest,
+				    .newest_first = world->newest_first,
 				    .retry_skipped = world->retry_skipped,
 				    .finish_timeout = FINISH_TIMEOUT };
 
-	return lane_run(&lane, &world->result->progress);
+	source.filter = filter;
+	e = e ? e : lane_run(&lane, &world->result->progress);
+	filter_close(&filter);
+	return e;
 }
 
 static enum err copy_fiber(void *argument)

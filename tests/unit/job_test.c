@@ -486,6 +486,36 @@ TEST(each_text_of_a_window_is_told_at_its_own_line)
 			"Nowhere");
 }
 
+TEST(what_a_filter_asks_is_told_where_it_is_wrong)
+{
+	check_one_fault(MINIMAL "filter:\n  exclude_folders: [a, '/b', c]\n", 5,
+			"filter.exclude_folders", "empty level");
+	check_one_fault(MINIMAL "filter:\n  include_folders:\n    - a\n    - '@x'\n", 7,
+			"filter.include_folders", "behind @");
+	check_one_fault(MINIMAL "filter: {rename_folders: [A=B, C=B]}\n", 4,
+			"filter.rename_folders", "cannot become one");
+	check_one_fault(MINIMAL "filter: {since: 2024-02-30}\n", 4, "filter.since", "no date");
+	check_one_fault(MINIMAL "filter:\n  since: 2024-02-02\n  before: 2024-02-01\n", 6,
+			"filter.before", "no message");
+	check_one_fault(MINIMAL "filter: {min_size: 2kB,\n  max_size: 1kB}\n", 5, "filter.max_size",
+			"no message");
+	check_one_fault(MINIMAL "filter: {min_size: much}\n", 4, "filter.min_size", "a size");
+}
+
+TEST(without_a_filter_there_is_none)
+{
+	struct job *job = NULL;
+
+	REQUIRE(open_text(MINIMAL "filter:\n", &job) == OK);
+	CHECK(!job->filter.filter && !job->options.newest_first);
+	job_close(&job);
+	REQUIRE(open_text(MINIMAL "filter: {max_size: 5MiB}\noptions: {newest_first: true}\n",
+			  &job) == OK);
+	CHECK(filter_wants_sizes(job->filter.filter) && !filter_wants_dates(job->filter.filter));
+	CHECK(job->options.newest_first);
+	job_close(&job);
+}
+
 TEST(files_that_are_named_must_be_there)
 {
 	check_one_fault("source: {url: \"imaps://h/\", password: env:JOB_TEST,\n"

@@ -9,6 +9,7 @@ struct sample {
 	uint64_t number, level, size;
 	nsec wait;
 	bool loud;
+	struct opt_list list;
 };
 
 static const char *const choices[] = { "red", "green", NULL };
@@ -43,6 +44,7 @@ static const struct opt rows[] = {
 	  .initial = "30s",
 	  .min = NSEC_SECOND,
 	  .help = "Long." },
+	{ .name = "each", OPT_STORES_LIST(struct sample, list), .value = "X", .help = "All." },
 	{ .name = "loud", OPT_STORES_FLAG(struct sample, loud), .help = "Loud." },
 };
 static const struct opt_section sections[] = {
@@ -96,6 +98,31 @@ TEST(values_come_after_a_space_or_an_equals_sign)
 	CHECK_TEXT(sample.file, "a=b");
 	CHECK_EQ(sample.level, 0);
 	CHECK_EQ(sample.wait, 300 * NSEC_SECOND);
+}
+
+TEST(a_list_takes_each_value_in_order)
+{
+	static struct sample sample;
+	static char *many[2 * OPT_LIST_MAX + 1];
+	struct opt_words words;
+	char a[] = "--each=1", b[] = "--each", c[] = "two", d[] = "--each=", x[] = "x";
+
+	CHECK_OK(PARSE(&sample, &words, a, x, b, c));
+	REQUIRE(sample.list.count == 2);
+	CHECK_TEXT(sample.list.at[0], "1");
+	CHECK_TEXT(sample.list.at[1], "two");
+	CHECK_ERR(PARSE(&sample, &words, x, d), ERR_INPUT_USAGE);
+	err_note_clear();
+	for (unsigned i = 0; i < OPT_LIST_MAX; i++) {
+		many[2 * i] = b;
+		many[2 * i + 1] = c;
+	}
+	many[2 * OPT_LIST_MAX] = x;
+	sample.list.count = 0;
+	CHECK_OK(opt_parse(&command, 2 * OPT_LIST_MAX + 1, many, &sample, &words));
+	sample.list.count = 1;
+	CHECK_ERR(opt_parse(&command, 2 * OPT_LIST_MAX + 1, many, &sample, &words),
+		  ERR_INPUT_USAGE);
 }
 
 TEST(two_dashes_end_the_options)

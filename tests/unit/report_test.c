@@ -70,6 +70,26 @@ TEST(of_several_causes_the_gravest_decides)
 	CHECK_EQ(report_exit_code(&report), EXIT_MISMATCH);
 }
 
+TEST(what_the_filter_left_out_is_told_and_no_failure)
+{
+	char *text;
+
+	begin();
+	text = told(NULL, report_text);
+	CHECK(!strstr(text, "Left out"));
+	free(text);
+	done.boxes_left_out = 1;
+	done.messages_filtered = 2;
+	CHECK_EQ(report_exit_code(&report), EXIT_ALL_MOVED);
+	text = told(NULL, report_text);
+	shows(text, "Left out     1 folder and 2 messages by the filter\n");
+	CHECK(!strstr(text, "Not moved"));
+	free(text);
+	text = told(NULL, report_json);
+	shows(text, "\"folders_left_out\":1,\"messages_left_out\":2,");
+	free(text);
+}
+
 TEST(each_kind_of_error_has_the_exit_code_users_were_promised)
 {
 	static const struct {

@@ -15,9 +15,9 @@
  *
  * Words left out are not compared; box, boxes, done and peer are compared only where the file has
  * one. account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one
- * pull). Each is played three times: as the script sends it, read in pieces of piece= bytes (1),
- * and in pieces that the dice of SEED choose, but for whole=yes. Where tricks=yes, then with every
- * trick of trick.c at every reply. */
+ * pull) since= before= min= max= (a filter). Each is played three times: as the script sends it,
+ * read in pieces of piece= bytes (1), and in pieces that the dice of SEED choose, but for
+ * whole=yes. Where tricks=yes, then with every trick of trick.c at every reply. */
 #include "tests/test.h"
 #include "tests/wire/conversations.h"
 #include "tests/wire/event.h"
@@ -31,6 +31,7 @@
 #include "engine/bytes.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/filter.h"
 #include "engine/stack.h"
 #include "transport/conn.h"
 #include "transport/imap_source.h"
@@ -43,6 +44,7 @@ struct play {
 	struct wire_words options;
 	char *option_text;
 	struct account account;
+	struct filter *filter;
 	char (*events)[EVENT_BYTES];
 	unsigned count;
 	struct box *boxes;
@@ -411,6 +413,22 @@ static void judge_tricked(const struct play *play)
 
 /* ---- one conversation, in one of its ways ---- */
 
+static void read_filter(struct play *play)
+{
+	const char *since = wire_word(&play->options, "since", NULL);
+	const char *before = wire_word(&play->options, "before", NULL);
+
+	CHECK_OK(filter_open(NULL, &play->filter));
+	if (since)
+		CHECK_OK(filter_since(play->filter, since));
+	if (before)
+		CHECK_OK(filter_before(play->filter, before));
+	filter_sizes(play->filter, strtoul(wire_word(&play->options, "min", "0"), NULL, 10),
+		     strtoul(wire_word(&play->options, "max", "0"), NULL, 10));
+	CHECK_OK(filter_check(play->filter));
+	play->account.filter = play->filter;
+}
+
 static void read_options(struct play *play)
 {
 	struct account *account = &play->account;
@@ -432,6 +450,7 @@ static void read_options(struct play *play)
 	account->connect_timeout = 10 * NSEC_SECOND;
 	account->met = met;
 	account->met_context = play;
+	read_filter(play);
 }
 
 static void play_with(struct play *play, struct reserve *reserve)
@@ -517,6 +536,7 @@ static bool play_once(const char *path, struct wire_way *way)
 	if (fits_there && (!(way->piece || way->seed) || !wire_word(&play->options, "whole", NULL)))
 		converse_once(play);
 	wire_free(&play->script);
+	filter_close(&play->filter);
 	free(play->option_text);
 	free(play->events);
 	free(play->boxes);
