@@ -135,6 +135,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.seal_no = receipt->seal_no,
 		.mark = receipt->mark,
 		.target_no = receipt->target_no,
+		.unless_settled = receipt->was_sealed,
 	};
 	enum err e = ledger_settle(lane->config->ledger, &row);
 

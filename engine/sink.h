@@ -30,6 +30,7 @@ struct receipt {
 	enum err why;
 	uint64_t seal_no;
 	struct text seal;   /* borrowed until the next receipt() */
+	bool was_sealed; /* of an earlier sink: it may be settled already, and stays so then */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;

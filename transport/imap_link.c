@@ -59,7 +59,8 @@ static enum err send_message(struct imap_append_act *act, const struct imap_parc
 	enum err e;
 
 	imap_parcel_meta(parcel, message, meta);
-	e = imap_append_message(act, meta, message->record.size_bytes, message->has_nul, &left_out);
+	e = imap_append_message(act, meta, message->record.size_bytes,
+				message->oddities & LIKENESS_NUL, &left_out);
 	if (left_out.keywords || left_out.date)
 		log_event(LOG_WARN, "imap.left_out", "message=%llu keywords=%u date=%d",
 			  (unsigned long long)message->record.no, left_out.keywords, left_out.date);
@@ -120,7 +121,8 @@ static unsigned act_length(const struct imap_link *link, const struct imap_parce
  * says it takes. */
 static enum err is_hopeless(const struct imap_link *link, const struct imap_message *message)
 {
-	if (message->has_nul && !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
+	if ((message->oddities & LIKENESS_NUL) &&
+	    !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
 		return ERR_SINK_REFUSED;
 	return message->record.size_bytes > link->sink->append_limit ? ERR_SINK_TOOBIG : OK;
 }

@@ -348,6 +348,14 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 	return source->failed;
 }
 
+void imap_source_look_anew(struct source *base)
+{
+	struct imap_source *source = source_of(base);
+
+	must(source->asks_count == 0);
+	source->sent_raw[0] = '\0';
+}
+
 /* ---- answers ---- */
 
 /* An answer, or a message that was asked for: anything else is chatter. */
