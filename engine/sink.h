@@ -74,7 +74,6 @@ struct sink_config {
 	uint64_t pack_bytes;	  /* close a pack at about this many stored bytes */
 	bool dry_run;
 	/* ---- of a target that is somebody else's server ---- */
-	struct reserve *reserve; /* for reading back; the lane's, while it does not read */
 	unsigned connections;	 /* at most; 0: as few as do */
 	nsec settle;	   /* how long a target must be still before what it shows is believed */
 	const char *spool; /* directory for messages too large for memory; borrowed */

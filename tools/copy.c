@@ -442,6 +442,7 @@ static void set_budget(const struct copy *copy)
 		.connections = (unsigned)options->connections,
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
+		.to_servers = drivers_is_server(copy->target_url.shown),
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 	});

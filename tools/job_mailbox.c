@@ -90,16 +90,6 @@ static bool check_target(struct job_make *make, const struct job_spot *spot)
 	return !text;
 }
 
-/* Whether there is somebody to log in as. */
-static bool is_server(const char *target)
-{
-	char scheme[URL_SCHEME_BYTES_MAX + 1];
-	const struct sink_driver *sink;
-
-	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(target, ":"), target);
-	sink = drivers_sink(scheme);
-	return sink && sink->reopens;
-}
 
 /* source.url and target.url, once. */
 static void check_job_urls(struct job_make *make)
@@ -231,7 +221,7 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 		job_fault_at(make, &spot,
 			     "no password: give the job file a source.password, or the "
 			     "mailbox a password");
-	if (mailbox->target_secret.kind == SECRET_REF_NONE && is_server(mailbox->target) &&
+	if (mailbox->target_secret.kind == SECRET_REF_NONE && drivers_is_server(mailbox->target) &&
 	    !job_file_line(make->file, JOB_KEY_TARGET_PASSWORD))
 		job_fault_at(make, &spot,
 			     "no password for the target: give the job file a target.password, or "

@@ -171,6 +171,14 @@ static void fit_open_files(struct batch_limits *limits)
 		limits->connections);
 }
 
+static bool has_servers(const struct job *job)
+{
+	for (size_t i = 0; i < job->mailboxes_count; i++)
+		if (drivers_is_server(job->mailboxes[i].target))
+			return true;
+	return false;
+}
+
 static void set_budget(const struct run *run, const struct batch_limits *limits)
 {
 	/* Indexes are compressed even where packs are not. */
@@ -182,6 +190,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.connections = run->connections_most,
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
+		.to_servers = has_servers(run->job),
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
@@ -304,8 +313,8 @@ static enum err hold_targets(struct run *run)
 		struct account account;
 		struct archive_hold *hold;
 
-		if (is_held(run, target) || (e = url_parse("target", target, "password", url)) ||
-		    drivers_sink(url->scheme)->reopens)
+		if (drivers_is_server(target) || is_held(run, target) ||
+		    (e = url_parse("target", target, "password", url)))
 			continue; /* a server's mailbox is everybody's who may log in */
 		account = url_account(url);
 		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),

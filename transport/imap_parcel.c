@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/io.h"
 #include "transport/imap_place.h"
@@ -25,6 +26,7 @@ enum err imap_parcel_open(size_t room, struct imap_parcel **out)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "messages on their way to a destination");
 	}
 	parcel->room = room;
+	budget_take(BUDGET_WRITES, room);
 	return OK;
 }
 
@@ -48,6 +50,8 @@ void imap_parcel_close(struct imap_parcel **parcel)
 	io_close(&(*parcel)->file);
 	buffer_free(&(*parcel)->keywords);
 	buffer_free(&(*parcel)->seal);
+	if ((*parcel)->bytes)
+		budget_give(BUDGET_WRITES, (*parcel)->room);
 	free((*parcel)->bytes);
 	free(*parcel);
 	*parcel = NULL;

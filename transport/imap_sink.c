@@ -101,8 +101,11 @@ enum err imap_sink_look(struct imap_sink *sink, struct imap_look **look)
 	const struct account *account = sink->account;
 	enum err e = OK;
 
-	if (!sink->look)
-		e = imap_look_open(account, sink->config.reserve, sink->tap,
+	if (!sink->looking)
+		e = reserve_open(arena_current(), LANE_CHUNKS_LOOKING,
+				 clock_after(account->io_timeout), &sink->looking);
+	if (!e && !sink->look)
+		e = imap_look_open(account, sink->looking, sink->tap,
 				   clock_after(account->connect_timeout + account->io_timeout),
 				   &sink->look);
 	*look = sink->look;
@@ -131,6 +134,7 @@ static void imap_sink_close(struct sink **base)
 	}
 	imap_recover_close(sink);
 	imap_look_close(&sink->look);
+	reserve_close(&sink->looking);
 	imap_places_close(&sink->places);
 	if (sink->tap)
 		sink->tap->type->close(&sink->tap);
@@ -149,7 +153,7 @@ static enum err imap_sink_open(struct sink **out, const struct account *account,
 	*out = NULL;
 	if (!sink)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP destination");
-	must(!config->dry_run && config->reserve);
+	must(!config->dry_run);
 	sink->base.type = &imap_sink;
 	sink->magic = SINK_MAGIC;
 	sink->config = *config;

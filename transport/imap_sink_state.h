@@ -106,6 +106,7 @@ struct imap_sink {
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
+	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
 	struct imap_look *look; /* NULL: none */
 	unsigned quota_refusals;
 	uint64_t refused_box_no; /* whose refusal was told last */
