@@ -218,6 +218,16 @@ static enum err send_next(struct imap_link *link, struct imap_parcel *parcel)
 	return e;
 }
 
+/* One conversation keeps a server busy, but where it has to wait for "+" before each message. */
+static unsigned links_worth(const struct imap_sink *sink, const struct imap_session *session)
+{
+	unsigned most = sink->config.connections ? sink->config.connections : IMAP_LINKS_MAX;
+
+	if (imap_session_capabilities(session) & IMAP_HAS_LITERAL_PLUS_LARGE)
+		return 1;
+	return (unsigned)min_u64(most, IMAP_LINKS_MAX);
+}
+
 /* The first link lists the folders. */
 static enum err open_link(struct imap_link *link)
 {
@@ -227,6 +237,7 @@ static enum err open_link(struct imap_link *link)
 	enum err e = imap_session_open_to_change(account, until, &link->session);
 
 	if (!e && link == &sink->links[0]) {
+		sink->links_max = links_worth(sink, link->session);
 		sink->append_limit = imap_session_append_limit(link->session);
 		imap_session_wire(link->session)->until = clock_after(10 * account->io_timeout);
 		e = imap_places_open(link->session, &sink->places);
@@ -261,9 +272,16 @@ enum err imap_link_send(void *argument)
 	struct imap_link *link = argument;
 	enum err e = open_link(link);
 
-	if (!e)
+	/* A further one that the server does not grant is not missed. */
+	if (e && link != &link->sink->links[0] && !fiber_canceled()) {
+		log_error(LOG_INFO, "imap.fewer_connections", e);
+		err_note_clear();
+		link->sink->links_max = 1;
+		link->is_dead = true;
+	} else if (!e) {
 		e = send_loop(link);
-	if (e)
+	}
+	if (e && !link->is_dead)
 		no_more(link, e);
 	link->is_sending = false;
 	wake_all(&link->sink->changed);

@@ -657,6 +657,20 @@ static bool is_all_told(const struct imap_sink *sink)
 	return !sink->queue && !sink->filling && !sink->groups && !sink->broken.error;
 }
 
+/* A published parcel waits, and every link is at work. */
+static bool is_link_missed(const struct imap_sink *sink)
+{
+	if (sink->links_count >= sink->links_max || sink->broken.error || sink->is_paused)
+		return false;
+	for (unsigned i = 0; i < sink->links_count; i++)
+		if (!sink->links[i].busy)
+			return false;
+	for (const struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
+		if (parcel->state == IMAP_PARCEL_PUBLISHED)
+			return true;
+	return false;
+}
+
 static enum err imap_sink_receipt(struct sink *base, struct receipt *receipt)
 {
 	struct imap_sink *sink = sink_of(base);
@@ -664,7 +678,7 @@ static enum err imap_sink_receipt(struct sink *base, struct receipt *receipt)
 	enum err e;
 
 	*receipt = (struct receipt){ .kind = RECEIPT_STORED };
-	if ((e = begin(sink)))
+	if ((e = begin(sink)) || (is_link_missed(sink) && (e = begin_link(sink))))
 		return e;
 	while (!e && !told) {
 		bool was_broken = sink->broken.error;
