@@ -152,10 +152,12 @@ static void show_mailbox(struct writer *to, const struct job_mailbox *mailbox)
 	else
 		json_object_begin(&to->json, NULL);
 	put_text(to, "source", mailbox->source);
-	put_secret(to, "password", &mailbox->source_secret);
+	if (!mailbox->source_login)
+		put_secret(to, "password", &mailbox->source_secret);
 	put_text(to, "ca_file", mailbox->ca_file);
 	put_text(to, "target", mailbox->target);
-	put_secret(to, "target_password", &mailbox->target_secret);
+	if (!mailbox->target_login)
+		put_secret(to, "target_password", &mailbox->target_secret);
 	put_number(to, "priority", mailbox->priority);
 	put_text(to, "wave", mailbox->wave);
 	put_number(to, "connections", mailbox->connections);
@@ -180,6 +182,22 @@ static void show_mailboxes(struct writer *to, const struct job *job)
 	to->depth -= 2;
 	if (!to->yaml)
 		json_array_end(&to->json);
+	end(to);
+}
+
+static void show_login(struct writer *to, const char *side, const struct login *login)
+{
+	if (!login)
+		return;
+	begin(to, side);
+	begin(to, "oauth2");
+	put_text(to, login_credential_key(login->grant), login->credential);
+	put_secret(to, "client_secret", &login->client_secret);
+	put_text(to, "token_url", login->token_url);
+	put_text(to, "client_id", login->client_id);
+	put_text(to, "scope", login->scope);
+	put_text(to, "ca_file", login->ca_file);
+	end(to);
 	end(to);
 }
 
@@ -281,6 +299,8 @@ static void show_job(const struct job *job, bool json)
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_options(&to, &job->options);
+	show_login(&to, "source", job->source_login);
+	show_login(&to, "target", job->target_login);
 	show_waves(&to, job);
 	show_mailboxes(&to, job);
 	if (json) {
