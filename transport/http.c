@@ -16,6 +16,7 @@ enum {
 	INTERIM_MAX = 16,	     /* 1xx before an answer */
 	DRAIN_BYTES_MAX = 64 * 1024, /* cheaper than another handshake */
 	REQUEST_HEAD_BYTES_MAX = 64 * 1024,
+	HEAD_ROOM_BYTES = HTTP_HEAD_BYTES_MAX + READ_BYTES + 64,
 };
 
 struct http {
@@ -28,7 +29,7 @@ struct http {
 	struct text rest;      /* within `read` */
 	struct http_body body;
 	char read[READ_BYTES];
-	bool keeps_alive, broken, peer_ended;
+	bool asked, keeps_alive, broken, peer_ended;
 };
 
 /* ---- URLs ---- */
@@ -109,9 +110,14 @@ enum err http_open(const struct account *account, nsec until, struct http **out)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "an HTTP connection");
 	http->magic = HTTP_MAGIC;
 	http->account = account;
-	http->head.bytes_max = HTTP_HEAD_BYTES_MAX + READ_BYTES;
+	http->head.bytes_max = http->head.room = HEAD_ROOM_BYTES;
+	/* At once: growing would leave copies of what may be a secret in freed memory. */
+	if (!(http->head.at = malloc(http->head.room)))
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "an HTTP connection");
+	else
+		e = conn_open(account, HTTPS_PORT, CONN_TLS_NOW, until, &http->conn);
 	http->request.bytes_max = REQUEST_HEAD_BYTES_MAX;
-	if ((e = conn_open(account, HTTPS_PORT, CONN_TLS_NOW, until, &http->conn)))
+	if (e)
 		http_close(&http);
 	*out = http;
 	return e;
@@ -322,15 +328,14 @@ static enum err drain(struct http *http)
 enum err http_ask(struct http *http, const struct http_request *request, nsec until,
 		  struct http_head *head)
 {
-	bool is_first;
 	enum err e;
 
 	MAGIC_CHECK(http, HTTP_MAGIC);
 	must(request->first_byte > 0);
 	http->until = until;
-	is_first = http->head.at == NULL;
-	if (!is_first && (e = drain(http)))
+	if (http->asked && (e = drain(http)))
 		return e;
+	http->asked = true;
 	http->broken = true; /* until the answer's head is there */
 	http_parse_body_free(&http->body);
 	if ((e = send_request(http, request)) || (e = read_answer(http, request, head)))

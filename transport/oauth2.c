@@ -18,6 +18,7 @@ enum {
 	ANSWER_BYTES_MAX = 48 * 1024,
 	DESCRIPTION_BYTES = 512, /* of what an endpoint says, so much is looked at */
 	ENTRIES_MAX = 256,	 /* tokens kept; each is a page of locked memory */
+	ASKING_MAX = 4,		 /* requests of a thread at once, of some 200 KiB each */
 	LIFE_S_DEFAULT = 300,	 /* where the endpoint does not say */
 	LIFE_S_MAX = 24 * 3600,
 	ASSERTION_LIFE_S = 600, /* Microsoft's advice is five to ten minutes */
@@ -745,12 +746,33 @@ static enum err take_failure(struct entry *entry, enum err e)
 	return e;
 }
 
+/* Where each mailbox has a token of its own, a run begins with many at once. */
+static _Thread_local unsigned asking_count;
+static _Thread_local struct wait_queue asking_fewer;
+
+static enum err ask_in_turn(struct entry *entry, const struct oauth2_source *source, nsec until)
+{
+	enum err e = OK;
+
+	while (asking_count == ASKING_MAX && !e)
+		e = wait_on(&asking_fewer, until);
+	if (e)
+		return e == ERR_FIBER_TIMEOUT
+			       ? RAISE(ERR_NET_TIMEOUT, "waiting for other access tokens")
+			       : e;
+	asking_count++;
+	e = ask(entry, source, min_nsec(until, clock_after(REQUEST_TIME_MAX)));
+	asking_count--;
+	wake_all(&asking_fewer);
+	return e;
+}
+
 static enum err refresh(struct entry *entry, const struct oauth2_source *source, nsec until)
 {
 	enum err e;
 
 	entry->busy = true;
-	e = ask(entry, source, min_nsec(until, clock_after(REQUEST_TIME_MAX)));
+	e = ask_in_turn(entry, source, until);
 	entry->busy = false;
 	wake_all(&entry->changed);
 	return e ? take_failure(entry, e) : OK;

@@ -234,11 +234,12 @@ TEST_FIBER(answers_that_are_none_are_refused)
 
 TEST_FIBER(a_server_that_says_over_and_over_that_it_will_answer_is_left)
 {
-	char answer[40 * 32] = "";
+	struct buffer answer = { 0 };
 
 	for (unsigned i = 0; i < 30; i++)
-		strcat(answer, "HTTP/1.1 103 Early Hints\r\n\r\n");
-	check_answer(answer, ERR_HTTP_SYNTAX, OK);
+		buffer_add_text(&answer, "HTTP/1.1 103 Early Hints\r\n\r\n");
+	check_answer(answer.at, ERR_HTTP_SYNTAX, OK);
+	buffer_free(&answer);
 }
 
 static void answer_without_end(struct server *server)

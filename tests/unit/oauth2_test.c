@@ -258,6 +258,44 @@ TEST_FIBER(who_asks_while_one_is_asked_for_waits_for_it)
 	endpoint_close(&endpoint);
 }
 
+struct many {
+	struct endpoint *endpoint;
+	char subject[8];
+};
+
+static enum err want_own_token(void *argument)
+{
+	struct many *many = argument;
+	struct oauth2_source source = many->endpoint->source;
+	struct oauth2_token *token = NULL;
+
+	source.client_id = many->subject;
+	CHECK_OK(oauth2_token_get(&source, clock_after(60 * NSEC_SECOND), &token));
+	oauth2_token_put(&token);
+	return OK;
+}
+
+/* The endpoint serves one connection after the other, so that those at once wait for it. */
+TEST_FIBER(tokens_of_their_own_come_in_turn)
+{
+	struct many many[ANSWERS_MAX];
+	struct endpoint endpoint;
+	struct group *group;
+
+	for (unsigned i = 0; i < ANSWERS_MAX; i++)
+		answers[i] = "200 {\"access_token\":\"one\",\"expires_in\":3600}";
+	REQUIRE(endpoint_open(&endpoint, OAUTH2_CLIENT_SECRET, "s3cret"));
+	group = group_open();
+	for (unsigned i = 0; i < ANSWERS_MAX; i++) {
+		many[i].endpoint = &endpoint;
+		snprintf(many[i].subject, sizeof many[i].subject, "app%u", i);
+		CHECK_OK(group_spawn(group, "want", FIBER_STACK_LARGE, want_own_token, &many[i]));
+	}
+	CHECK_OK(group_join(&group));
+	CHECK_EQ(heard_count, ANSWERS_MAX);
+	endpoint_close(&endpoint);
+}
+
 TEST_FIBER(a_token_is_renewed_before_it_expires_and_when_it_was_refused)
 {
 	struct oauth2_token *token = NULL;
