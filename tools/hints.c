@@ -69,7 +69,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_IMAP_BYE] = RUN_AGAIN,
 	[ERR_IMAP_LOGIN] =
 		"Check the user and the password, and that the account may log in over IMAP",
-	[ERR_IMAP_NO_AUTH] = "Let the server offer PLAIN or LOGIN over TLS to this account",
+	[ERR_IMAP_NO_AUTH] =
+		"Let the server offer PLAIN or LOGIN over TLS to this account, or, where it takes "
+		"tokens, log in with OAuth2 (docs/OPERATING.md)",
 	[ERR_IMAP_THROTTLED] = "Wait a while, then run the same command again",
 	[ERR_IMAP_UNAVAILABLE] = "Wait a while, then run the same command again",
 	[ERR_IMAP_REFUSED] =

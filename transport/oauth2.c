@@ -395,7 +395,7 @@ static bool is_for_now(unsigned status, const char *error)
 /* RFC 6749 section 5.2. What it says is for people, but never what we sent it. */
 static enum err refused(const char *shown, unsigned status, struct text body, struct text hidden)
 {
-	struct error_answer said = { 0 };
+	struct error_answer said;
 	char error[120], description[240];
 	enum err e;
 
@@ -404,13 +404,16 @@ static enum err refused(const char *shown, unsigned status, struct text body, st
 			     "%s answers %u, that another address should be asked, which is not "
 			     "followed; correct the token URL",
 			     shown, status);
+	said.description[0] = '\0';
 	if (!json_read(body, error_fields, ARRAY_COUNT(error_fields), &said)) {
 		e = is_for_now(status, "") ? ERR_OAUTH2_UNAVAILABLE : ERR_OAUTH2_REFUSED;
 		return RAISE(e, "%s answers with status %u and no reason that can be read", shown,
 			     status);
 	}
-	if (hidden.bytes && memmem(body.at, body.bytes, hidden.at, hidden.bytes))
-		said = (struct error_answer){ .error = "(a text that repeats the credential)" };
+	if (hidden.bytes && memmem(body.at, body.bytes, hidden.at, hidden.bytes)) {
+		snprintf(said.error, sizeof said.error, "(a text that repeats the credential)");
+		said.description[0] = '\0';
+	}
 	e = is_for_now(status, said.error) ? ERR_OAUTH2_UNAVAILABLE : ERR_OAUTH2_REFUSED;
 	err_quote(error, sizeof error, text_of(said.error));
 	err_quote(description, sizeof description, text_of(said.description));

@@ -49,8 +49,8 @@ struct text oauth2_token_text(const struct oauth2_token *);
 
 /* A token that is good for some time yet. ERR_OAUTH2_REFUSED with what the endpoint says,
  * ERR_OAUTH2_UNAVAILABLE, ERR_HTTP_SYNTAX, ERR_NET_*, ERR_TLS_*, ERR_INPUT_SECRET. What failed is
- * not asked for again for some seconds (a refusal: a minute), but fails with the same words.
- * Suspends. */
+ * not asked for again for some seconds (a refusal: a minute), but fails with the same words. On a
+ * fiber with FIBER_STACK_LARGE. Suspends. */
 enum err oauth2_token_get(const struct oauth2_source *, nsec until,
 			  struct oauth2_token **) MUST_CHECK;
 void oauth2_token_put(struct oauth2_token **);

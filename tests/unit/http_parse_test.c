@@ -80,8 +80,7 @@ TEST(what_could_be_read_in_two_ways_is_refused)
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: \x0b"
-		"chunked\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: \013chunked\r\n\r\n",
 		"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"HTTP/1.1 204 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"HTTP/1.1 204 OK\r\nContent-Length: 5\r\n\r\n",
