@@ -258,6 +258,7 @@ static void show_options(struct writer *to, const struct job_options *options)
 		put_text(to, "zstd", "off");
 	put_unit(to, "pack_size", options->pack_bytes, "B");
 	put_text(to, "flags", options->flags_never ? "never" : "auto");
+	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
 	put_unit(to, "io_timeout", (uint64_t)(options->io_timeout / NSEC_MILLISECOND), "ms");
 	put_unit(to, "connect_timeout", (uint64_t)(options->connect_timeout / NSEC_MILLISECOND),
 		 "ms");

@@ -39,7 +39,7 @@ struct copy_options {
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
-	nsec io_timeout, connect_timeout;
+	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats;
 };
 
@@ -67,6 +67,20 @@ struct copy {
 
 /* ---- the command line ---- */
 
+/* A mailbox on a server is somebody's, all of it. */
+static enum err check_server(const char *which, const struct url *url)
+{
+	if (strcmp(url->path, "/") != 0)
+		return RAISE(ERR_INPUT_USAGE,
+			     "%s names a folder; whole mailboxes only are "
+			     "copied: end it after the host with a slash",
+			     which);
+	if (!*url->user)
+		return RAISE(ERR_INPUT_USAGE, "%s names no user: %s://user@%s/", which, url->scheme,
+			     url->host);
+	return OK;
+}
+
 static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 {
 	struct url *source = &copy->source_url, *target = &copy->target_url;
@@ -81,13 +95,26 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	if (!drivers_sink(target->scheme))
 		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
 			     target->scheme);
-	if (strcmp(source->path, "/") != 0)
-		return RAISE(ERR_INPUT_USAGE, "SOURCE names a folder; whole mailboxes only are "
-					      "copied: end it after the host with a slash");
-	if (!*source->user)
-		return RAISE(ERR_INPUT_USAGE, "SOURCE names no user: %s://user@%s/", source->scheme,
-			     source->host);
+	if ((e = check_server("SOURCE", source)) ||
+	    (drivers_sink(target->scheme)->reopens && (e = check_server("TARGET", target))))
+		return e;
+	if (strcmp(source->shown, target->shown) == 0)
+		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
+			     source->shown);
 	return OK;
+}
+
+/* Behind a password or a token. */
+static enum err check_login(const char *side, const struct url *url,
+			    const struct copy_login_options *options,
+			    const struct copy_login *planned)
+{
+	if (options->password_file || planned->login)
+		return OK;
+	return RAISE(ERR_INPUT_USAGE,
+		     "--%s-password-file FILE is missing: the password of %s (or a token: see "
+		     "--%s-token-file and --oauth2)",
+		     side, url->shown, side);
 }
 
 /* Faults of the file of --oauth2: the first one will do. */
@@ -108,12 +135,13 @@ static enum err plan_logins(struct copy *copy)
 	    (e = copy_login_plan("destination", &options->destination_login, of_file->target_login,
 				 &of_file->target_secret, &copy->target_login)))
 		return e;
-	if (!options->source_login.password_file && !copy->source_login.login)
-		return RAISE(ERR_INPUT_USAGE,
-			     "--source-password-file FILE is missing: the password of %s (or a "
-			     "token: see --source-token-file and --oauth2)",
-			     copy->source_url.shown);
-	return OK;
+	if ((e = check_login("source", &copy->source_url, &options->source_login,
+			     &copy->source_login)))
+		return e;
+	return drivers_sink(copy->target_url.scheme)->reopens
+		       ? check_login("destination", &copy->target_url, &options->destination_login,
+				     &copy->target_login)
+		       : OK;
 }
 
 static struct account account(const struct copy *copy, const struct url *url)
@@ -316,6 +344,8 @@ static void configure_lane(struct copy *copy)
 			.zstd_level = (int)copy->options.zstd,
 			.pack_bytes = copy->options.pack_size,
 			.dry_run = copy->options.dry_run,
+			.settle = copy->options.settle,
+			.spool = copy->state,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
@@ -566,6 +596,15 @@ static const struct opt options[] = {
 	  .max = LANE_READERS_MAX,
 	  .help = "Conversations with the source at once, each on messages of its own. A server "
 		  "that grants fewer is used with fewer." },
+	{ .name = "settle",
+	  OPT_STORES_DURATION(struct copy_options, settle),
+	  .value = "TIME",
+	  .initial = "30s",
+	  .min = 0,
+	  .max = 3600 * NSEC_SECOND,
+	  .help = "After a lost answer or a crash: how long the folders of an IMAP target must be "
+		  "still before what is in them is believed. Servers go on storing for a moment "
+		  "what a lost connection sent." },
 	{ .name = "io-timeout",
 	  OPT_STORES_DURATION(struct copy_options, io_timeout),
 	  .value = "TIME",
