@@ -234,7 +234,8 @@ static enum err attempt(struct lane *lane)
 {
 	enum err e, settled;
 
-	if ((e = lane_sink_open(lane)) || (e = connect_unless_drained(lane)) ||
+	if ((!lane->plan && (e = plan_open(lane->config->ledger, &lane->plan))) ||
+	    (e = lane_sink_open(lane)) || (e = connect_unless_drained(lane)) ||
 	    (e = pipe_open(&lane->pipe)))
 		return e;
 	e = read_and_write(lane);
@@ -419,7 +420,7 @@ static enum err copy(struct lane *lane)
 {
 	enum err e;
 
-	if ((e = open_ledger_mailbox(lane)) || (e = plan_open(lane->config->ledger, &lane->plan)))
+	if ((e = open_ledger_mailbox(lane)))
 		return e;
 	e = finish(lane, copy_all(lane));
 	if (lane->plan) {

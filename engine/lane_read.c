@@ -79,6 +79,7 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 	struct iolist none = { 0 };
 	enum err e;
 
+	lane->body_end = OK;
 	item->body = NULL;
 	if ((e = hand_over(lane, item, NULL))) {
 		plan_given_back(lane->plan, item->box_no, item->no);

@@ -145,6 +145,9 @@ void lane_sink_drop(struct lane *lane)
 		lane->sink->type->close(&lane->sink);
 	lane->owed = lane->seals_owed = 0;
 	lane->listed = false; /* a new one is told of all folders again */
+	/* What the old one had under way is not settled, so it is planned anew. */
+	lane->progress->messages_skipped += plan_skipped(lane->plan);
+	plan_close(&lane->plan);
 }
 
 enum err lane_sink_finish(struct lane *lane, nsec until, enum err e)

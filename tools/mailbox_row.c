@@ -367,7 +367,7 @@ static void make_target(struct mailbox_maker *maker)
 	if (!drivers_sink(maker->url.scheme))
 		FAULT(maker, SIDE_TARGET, url.bytes ? ROLE_URL : ROLE_HOST,
 		      "mailhaul cannot write to a destination of this kind in this version; give "
-		      "the job a `target` that is an archive (file:///...)");
+		      "the job a `target` that it can write to");
 	maker->row->target = keep(maker, NULL, text_of(maker->url.shown));
 	if (*maker->url.user)
 		maker->row->target_user = keep(maker, NULL, text_of(maker->url.user));

@@ -270,8 +270,8 @@ enum err imap_link_send(void *argument)
 
 /* ---- answers ---- */
 
-static void take_uids(struct imap_parcel *parcel, const struct imap_sent *sent,
-		      const struct imap_appended *answer)
+static void take_uids(struct imap_link *link, struct imap_parcel *parcel,
+		      const struct imap_sent *sent, const struct imap_appended *answer)
 {
 	struct imap_group *group = parcel->place->owner;
 
@@ -285,6 +285,7 @@ static void take_uids(struct imap_parcel *parcel, const struct imap_sent *sent,
 		if (message->uid > group->uid_top)
 			group->uid_top = message->uid;
 		imap_parcel_settle(parcel, sent->first + i, IMAP_MESSAGE_STORED, OK);
+		imap_recover_note_stored(link->sink, parcel->place, &message->record);
 	}
 }
 
@@ -372,7 +373,7 @@ static enum err hear_one(struct imap_link *link)
 	link->sent_head = (link->sent_head + 1) % IMAP_APPENDS_MAX;
 	link->sent_count--;
 	if (answer.granted)
-		take_uids(sent.parcel, &sent, &answer);
+		take_uids(link, sent.parcel, &sent, &answer);
 	else
 		e = take_refusal(link, &sent, &answer);
 	if (link->busy != sent.parcel)

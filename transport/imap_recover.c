@@ -35,6 +35,7 @@ void imap_recover_close(struct imap_sink *sink)
 		next = found->next;
 		buffer_free(&found->seal);
 		free(found->outcomes);
+		free(found->expected);
 		free(found);
 	}
 	sink->found = NULL;
@@ -115,8 +116,7 @@ static enum err wait_until_still(struct imap_sink *sink, struct still *stills, s
 /* ---- what is there ---- */
 
 /* The lowest mark of the folder's seals; all of its records in the order of the seals. */
-static enum err gather(struct imap_sink *sink, const struct imap_found *first,
-		       struct buffer *records, uint32_t *mark)
+static enum err gather(const struct imap_found *first, struct buffer *records, uint32_t *mark)
 {
 	*mark = first->view.uidnext;
 	for (const struct imap_found *found = first; found; found = found->next) {
@@ -126,7 +126,6 @@ static enum err gather(struct imap_sink *sink, const struct imap_found *first,
 		if (found->view.uidnext < *mark)
 			*mark = found->view.uidnext;
 	}
-	(void)sink;
 	return records->failed ? RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent") : OK;
 }
 
@@ -158,36 +157,128 @@ static enum err share_out(struct imap_found *first, const struct parcel_outcome 
 	return OK;
 }
 
-/* All seals of a folder together: they are all that is ours from the mark on. A folder that was
- * replaced has other UIDs, so all of it is looked at, and what is found in it is doubtful. */
+/* ---- how often ---- */
+
+static int by_digest(const void *a, const void *b)
+{
+	return memcmp(&((const struct imap_expected *)a)->digest,
+		      &((const struct imap_expected *)b)->digest, DIGEST_BYTES);
+}
+
+static struct imap_expected *find_expected(const struct imap_found *first,
+					   const struct digest *digest)
+{
+	const struct imap_expected key = { .digest = *digest };
+
+	return first->expected ? bsearch(&key, first->expected, first->expected_count, sizeof key,
+					 by_digest)
+			       : NULL;
+}
+
+/* All that may be there of what was in doubt, as often as it is there now. */
+static enum err expect(struct imap_found *first, struct text records,
+		       const struct parcel_found *there, size_t count)
+{
+	size_t n = records.bytes / PARCEL_RECORD_BYTES, kept = 0;
+	struct imap_expected *all = calloc(2 * n + 1, sizeof *all), *one;
+	struct parcel_record record;
+
+	if (!all)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	for (size_t i = 0; i < n; i++) {
+		parcel_record_get(records, i, &record);
+		all[2 * i].digest = record.digest;
+		all[2 * i + 1].digest = record.altered;
+	}
+	qsort(all, 2 * n, sizeof *all, by_digest);
+	for (size_t i = 0; i < 2 * n; i++)
+		if (kept == 0 || by_digest(&all[kept - 1], &all[i]) != 0)
+			all[kept++] = all[i];
+	first->expected = all;
+	first->expected_count = kept;
+	for (size_t i = 0; i < count; i++)
+		if ((one = find_expected(first, &there[i].digest)) != NULL)
+			one->copies++;
+	return OK;
+}
+
+void imap_recover_note_stored(struct imap_sink *sink, const struct imap_place *place,
+			      const struct parcel_record *record)
+{
+	for (struct imap_found *found = sink->found; found; found = found->next) {
+		struct imap_expected *one, *other;
+
+		if (!found->expected || !text_equal(found->view.raw, text_of(place->raw)))
+			continue;
+		one = find_expected(found, &record->digest);
+		other = find_expected(found, &record->altered);
+		if (one)
+			one->copies++;
+		if (other && other != one)
+			other->copies++;
+	}
+}
+
+static size_t count_surplus(const struct imap_found *first, const struct parcel_found *there,
+			    size_t count)
+{
+	size_t surplus = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct imap_expected *one = find_expected(first, &there[i].digest);
+
+		if (one && one->copies == 0)
+			surplus++;
+		else if (one)
+			one->copies--;
+	}
+	return surplus;
+}
+
+/* ---- matching ---- */
+
+/* All seals of a folder together: they are all that is ours from the mark on. */
+static enum err match(struct imap_found *first, struct text records, struct parcel_found *there,
+		      size_t count, enum err doubt, size_t *surplus)
+{
+	size_t n = records.bytes / PARCEL_RECORD_BYTES, found = 0;
+	struct parcel_outcome *outcomes = calloc(n + 1, sizeof *outcomes);
+	enum err e;
+
+	if (!outcomes)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	*surplus = parcel_match(records, there, count, outcomes);
+	for (size_t i = 0; i < n; i++)
+		found += outcomes[i].fate != PARCEL_ABSENT;
+	log_event(LOG_INFO, "imap.looked", "messages=%zu sealed=%zu found=%zu surplus=%zu", count,
+		  n, found, *surplus);
+	if ((e = share_out(first, outcomes, doubt)) == OK)
+		e = expect(first, records, there, count);
+	free(outcomes);
+	return e;
+}
+
+/* A folder that was replaced has other UIDs, so all of it is looked at, and what is found in it is
+ * doubtful. The second time only copies are counted. */
 static enum err match_folder(struct imap_sink *sink, struct imap_found *first,
 			     const struct still *still, size_t *surplus)
 {
 	bool replaced = still->place.uidvalidity != first->view.uidvalidity;
 	struct parcel_found *there = NULL;
-	struct parcel_outcome *outcomes = NULL;
 	struct buffer records = { 0 };
-	size_t count = 0, found = 0, i;
+	size_t count = 0;
 	uint32_t mark;
-	enum err e = gather(sink, first, &records, &mark);
+	enum err e = gather(first, &records, &mark);
 
 	*surplus = 0;
 	if (!e && !still->is_gone)
 		e = look_into(sink, still->place.raw, still->place.uidvalidity, replaced ? 1 : mark,
 			      &there, &count);
-	if (!e && !(outcomes = calloc(records.bytes / PARCEL_RECORD_BYTES + 1, sizeof *outcomes)))
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
-	if (!e) {
-		*surplus = parcel_match((struct text){ records.at, records.bytes }, there, count,
-					outcomes);
-		for (i = 0; i < records.bytes / PARCEL_RECORD_BYTES; i++)
-			found += outcomes[i].fate != PARCEL_ABSENT;
-		log_event(LOG_INFO, "imap.looked", "messages=%zu found=%zu sealed=%zu surplus=%zu",
-			  count, found, records.bytes / PARCEL_RECORD_BYTES, *surplus);
-	}
-	if (!e && !first->outcomes)
-		e = share_out(first, outcomes, replaced ? ERR_SOURCE_EPOCH : OK);
-	free(outcomes);
+	if (!e && first->expected)
+		*surplus = count_surplus(first, there, count);
+	else if (!e)
+		e = match(first, (struct text){ records.at, records.bytes }, there, count,
+			  replaced ? ERR_SOURCE_EPOCH : OK, surplus);
 	free(there);
 	buffer_free(&records);
 	return e;

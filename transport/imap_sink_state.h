@@ -72,6 +72,12 @@ struct imap_found {
 	struct parcel_outcome *outcomes; /* NULL: not known yet */
 	enum err doubt;			 /* why what is there is doubtful all the same */
 	size_t at;			 /* next to be receipted */
+	/* Of the first seal of a folder: how often messages that were in doubt should be there. */
+	struct imap_expected {
+		struct digest digest;
+		uint32_t copies;
+	} * expected; /* sorted */
+	size_t expected_count;
 	struct imap_found *next;
 };
 
@@ -145,6 +151,9 @@ enum err imap_recover_add(struct imap_sink *, uint64_t seal_no, struct text seal
 enum err imap_recover_look(struct imap_sink *) MUST_CHECK;
 /* The next receipt of one of them; false: there is none. */
 bool imap_recover_receipt(struct imap_sink *, struct receipt *);
+/* The server has stored one more. */
+void imap_recover_note_stored(struct imap_sink *, const struct imap_place *,
+			      const struct parcel_record *);
 /* Look once more. ERR_SINK_SURPLUS: there are more copies than were sent. Suspends. */
 enum err imap_recover_look_again(struct imap_sink *) MUST_CHECK;
 void imap_recover_close(struct imap_sink *);

@@ -49,6 +49,27 @@ TEST(synced_bytes_under_a_synced_name_survive_every_cut)
 	}
 }
 
+TEST(a_file_without_a_name_lives_as_long_as_somebody_holds_it)
+{
+	struct disk *disk = open_seeded(1);
+	uint64_t empty = disk_fingerprint(disk, "/");
+	int node;
+
+	for (unsigned i = 0; i < 1000; i++) { /* each takes the place of the one before */
+		node = disk_create_nameless(disk, 0600);
+		CHECK(node > 0);
+		disk_hold(disk, node);
+		CHECK_EQ(disk_write(disk, node, "abc", 3, 0), 3);
+		CHECK_EQ(byte_at(disk, node, 2), 'c');
+		if (i % 2)
+			disk_let_go(disk, node);
+		else
+			disk_power_cut(disk);
+	}
+	CHECK_EQ(disk_fingerprint(disk, "/"), empty);
+	disk_close(&disk);
+}
+
 /* A page whose sectors differ was torn. */
 static bool is_torn(struct disk *disk, int node, uint64_t at)
 {

@@ -250,6 +250,15 @@ int disk_create(struct disk *disk, const char *path, bool directory, uint32_t mo
 	return result;
 }
 
+int disk_create_nameless(struct disk *disk, uint32_t mode)
+{
+	int node = node_new(disk);
+
+	if (node > 0)
+		disk->nodes[node] = (struct disk_node){ .used = true, .mode = mode };
+	return node;
+}
+
 static bool has_entries(const struct disk *disk, int directory)
 {
 	for (unsigned i = 0; i < disk->now.count; i++)

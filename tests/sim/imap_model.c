@@ -7,8 +7,7 @@
 #include <strings.h>
 
 #include "tests/sim/imap_model_reply.h"
-
-enum { WORD_BYTES_MAX = 512 };
+#include "tests/sim/imap_model_store.h"
 
 const char imap_model_capabilities_plain[] = "IMAP4rev1 AUTH=PLAIN";
 const char imap_model_capabilities_extended[] =
@@ -32,7 +31,7 @@ static bool word_quoted(struct text *rest, char *to, size_t *n)
 {
 	size_t i = 1;
 
-	for (; i < rest->bytes && rest->at[i] != '"' && *n + 1 < WORD_BYTES_MAX; i++) {
+	for (; i < rest->bytes && rest->at[i] != '"' && *n + 1 < IMAP_MODEL_WORD_BYTES_MAX; i++) {
 		i += rest->at[i] == '\\' && i + 1 < rest->bytes;
 		to[(*n)++] = rest->at[i];
 	}
@@ -47,7 +46,7 @@ static bool word_literal(struct text *rest, char *to, size_t *n)
 	const char *start = memchr(rest->at, '\n', rest->bytes);
 	size_t head = start ? (size_t)(start + 1 - rest->at) : rest->bytes;
 
-	if (head + bytes > rest->bytes || bytes >= WORD_BYTES_MAX)
+	if (head + bytes > rest->bytes || bytes >= IMAP_MODEL_WORD_BYTES_MAX)
 		return false;
 	bytes_copy(to, rest->at + head, bytes, BYTES_META);
 	*n = bytes;
@@ -60,7 +59,8 @@ static bool word_plain(struct text *rest, char *to, size_t *n)
 	size_t i = 0;
 	int depth = 0;
 
-	for (; i < rest->bytes && (depth > 0 || rest->at[i] != ' ') && i + 1 < WORD_BYTES_MAX;
+	for (; i < rest->bytes && (depth > 0 || rest->at[i] != ' ') &&
+	       i + 1 < IMAP_MODEL_WORD_BYTES_MAX;
 	     i++) {
 		depth += (rest->at[i] == '(') - (rest->at[i] == ')');
 		to[i] = rest->at[i];
@@ -70,8 +70,7 @@ static bool word_plain(struct text *rest, char *to, size_t *n)
 	return i > 0;
 }
 
-/* The next word; false at the end. */
-static bool word(struct text *rest, char to[WORD_BYTES_MAX])
+bool imap_model_word(struct text *rest, char to[IMAP_MODEL_WORD_BYTES_MAX])
 {
 	size_t n = 0;
 	bool got;
@@ -134,11 +133,11 @@ static void log_in(struct imap_session *session, bool right)
 
 static void do_authenticate(struct imap_session *session, struct text rest)
 {
-	char mechanism[WORD_BYTES_MAX], response[WORD_BYTES_MAX];
+	char mechanism[IMAP_MODEL_WORD_BYTES_MAX], response[IMAP_MODEL_WORD_BYTES_MAX];
 
-	if (!word(&rest, mechanism) || strcasecmp(mechanism, "PLAIN") != 0) {
+	if (!imap_model_word(&rest, mechanism) || strcasecmp(mechanism, "PLAIN") != 0) {
 		imap_model_done(session, "NO Unsupported authentication mechanism");
-	} else if (word(&rest, response)) {
+	} else if (imap_model_word(&rest, response)) {
 		log_in(session, plain_is_right(session->model, response));
 	} else {
 		session->wants_response = true;
@@ -148,9 +147,9 @@ static void do_authenticate(struct imap_session *session, struct text rest)
 
 static void do_login(struct imap_session *session, struct text rest)
 {
-	char user[WORD_BYTES_MAX], password[WORD_BYTES_MAX];
+	char user[IMAP_MODEL_WORD_BYTES_MAX], password[IMAP_MODEL_WORD_BYTES_MAX];
 
-	log_in(session, word(&rest, user) && word(&rest, password) &&
+	log_in(session, imap_model_word(&rest, user) && imap_model_word(&rest, password) &&
 				strcmp(user, session->model->user) == 0 &&
 				strcmp(password, password_of(session->model)) == 0);
 }
@@ -158,25 +157,25 @@ static void do_login(struct imap_session *session, struct text rest)
 /* LIST [(selection)] reference pattern [RETURN (options)], RFC 5258. */
 static void do_list(struct imap_session *session, struct text rest, const char *verb)
 {
-	char reference[WORD_BYTES_MAX] = "", pattern[WORD_BYTES_MAX] = "",
-	     options[WORD_BYTES_MAX] = "";
+	char reference[IMAP_MODEL_WORD_BYTES_MAX] = "", pattern[IMAP_MODEL_WORD_BYTES_MAX] = "",
+	     options[IMAP_MODEL_WORD_BYTES_MAX] = "";
 
-	(void)word(&rest, reference);
+	(void)imap_model_word(&rest, reference);
 	if (reference[0] == '(')
-		(void)word(&rest, reference);
-	(void)word(&rest, pattern);
-	if (word(&rest, options))
-		(void)word(&rest, options);
+		(void)imap_model_word(&rest, reference);
+	(void)imap_model_word(&rest, pattern);
+	if (imap_model_word(&rest, options))
+		(void)imap_model_word(&rest, options);
 	imap_model_list(session, verb, pattern, options);
 	imap_model_done(session, "OK %s completed", verb);
 }
 
 static void do_status(struct imap_session *session, struct text rest)
 {
-	char name[WORD_BYTES_MAX], items[WORD_BYTES_MAX];
+	char name[IMAP_MODEL_WORD_BYTES_MAX], items[IMAP_MODEL_WORD_BYTES_MAX];
 	struct imap_model_box *box;
 
-	if (!word(&rest, name) || !word(&rest, items)) {
+	if (!imap_model_word(&rest, name) || !imap_model_word(&rest, items)) {
 		imap_model_done(session, "BAD Missing arguments");
 	} else if (!(box = imap_model_find(session->model, name))) {
 		imap_model_done(session, "NO [NONEXISTENT] Mailbox doesn't exist");
@@ -186,38 +185,48 @@ static void do_status(struct imap_session *session, struct text rest)
 	}
 }
 
-static void do_examine(struct imap_session *session, struct text rest)
+void imap_model_open_box(struct imap_session *session, struct text rest, bool to_change)
 {
-	char name[WORD_BYTES_MAX] = "";
+	bool keeps_keywords = session->model->store && !session->model->store->drops_keywords;
+
+	char name[IMAP_MODEL_WORD_BYTES_MAX] = "";
 	uint32_t next_uid;
 
 	if (++session->model->counts->examines == session->model->replace_at_examine)
 		imap_model_renew(&session->model->boxes[0], 70);
-	session->box = word(&rest, name) ? imap_model_find(session->model, name) : NULL;
+	session->box = imap_model_word(&rest, name) ? imap_model_find(session->model, name) : NULL;
 	if (!session->box || strstr(session->box->attributes, "\\Noselect")) {
 		session->box = NULL;
 		imap_model_done(session, "NO [NONEXISTENT] Mailbox doesn't exist: %s", name);
 		return;
 	}
 	imap_model_say(session, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n");
-	imap_model_say(session, "* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n");
+	if (to_change)
+		imap_model_say(session,
+			       "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen "
+			       "\\Draft%s)] Kept.\r\n",
+			       keeps_keywords ? " \\*" : "");
+	else
+		imap_model_say(session, "* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n");
 	imap_model_say(session, "* %u EXISTS\r\n* 0 RECENT\r\n",
 		       imap_model_messages(session->box, &next_uid));
 	imap_model_say(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", session->box->epoch);
 	imap_model_say(session, "* OK [UIDNEXT %u] Predicted next UID\r\n", next_uid);
-	imap_model_done(session, "OK [READ-ONLY] Examine completed");
+	imap_model_done(session, to_change ? "OK [READ-WRITE] Select completed"
+					   : "OK [READ-ONLY] Examine completed");
 }
 
 static void do_uid(struct imap_session *session, struct text rest)
 {
-	char verb[WORD_BYTES_MAX] = "", set[WORD_BYTES_MAX] = "", items[WORD_BYTES_MAX] = "",
-	     modifiers[WORD_BYTES_MAX] = "";
+	char verb[IMAP_MODEL_WORD_BYTES_MAX] = "", set[IMAP_MODEL_WORD_BYTES_MAX] = "",
+	     items[IMAP_MODEL_WORD_BYTES_MAX] = "", modifiers[IMAP_MODEL_WORD_BYTES_MAX] = "";
 	struct imap_model *model = session->model;
 
-	if (!word(&rest, verb) || strcasecmp(verb, "FETCH") != 0) {
+	if (!imap_model_word(&rest, verb) || strcasecmp(verb, "FETCH") != 0) {
 		model->counts->changes++; /* UID STORE, UID EXPUNGE, UID MOVE */
 		imap_model_done(session, "BAD Not here");
-	} else if (!session->box || !word(&rest, set) || !word(&rest, items)) {
+	} else if (!session->box || !imap_model_word(&rest, set) ||
+		   !imap_model_word(&rest, items)) {
 		imap_model_done(session, "BAD No mailbox selected");
 	} else if (model->refuse_fetches) {
 		model->refuse_fetches--;
@@ -226,7 +235,7 @@ static void do_uid(struct imap_session *session, struct text rest)
 		imap_model_done(session, "NO [SERVERBUG] A message in it cannot be read");
 	} else {
 		*(strcasestr(items, "BODY") ? &model->counts->fetches : &model->counts->looks) += 1;
-		(void)word(&rest, modifiers);
+		(void)imap_model_word(&rest, modifiers);
 		imap_model_fetch(session, set, items, modifiers);
 		imap_model_done(session, "OK Fetch completed");
 	}
@@ -294,36 +303,38 @@ static void do_after_login(struct imap_session *session, const char *verb, struc
 	} else if (strcasecmp(verb, "STATUS") == 0) {
 		do_status(session, rest);
 	} else if (strcasecmp(verb, "EXAMINE") == 0) {
-		do_examine(session, rest);
+		imap_model_open_box(session, rest, false);
 	} else if (strcasecmp(verb, "UNSELECT") == 0) {
 		session->box = NULL;
 		imap_model_done(session, "OK Unselect completed");
 	} else if (strcasecmp(verb, "UID") == 0) {
 		do_uid(session, rest);
-	} else {
+	} else if (!session->model->store || !imap_store_command(session, verb, rest)) {
 		do_unknown(session, verb, rest);
 	}
 }
 
 static void do_line(struct imap_session *session, struct text line)
 {
-	char verb[WORD_BYTES_MAX];
+	char verb[IMAP_MODEL_WORD_BYTES_MAX];
 
 	if (session->wants_response) {
-		char response[WORD_BYTES_MAX] = "";
+		char response[IMAP_MODEL_WORD_BYTES_MAX] = "";
 
 		session->wants_response = false;
-		(void)word(&line, response);
+		(void)imap_model_word(&line, response);
 		log_in(session, plain_is_right(session->model, response));
 		return;
 	}
+	if (session->model->store)
+		imap_store_time_passes(session->model);
 	snprintf(session->tag, sizeof session->tag, "*");
-	if (!word(&line, verb) || strlen(verb) >= sizeof session->tag) {
+	if (!imap_model_word(&line, verb) || strlen(verb) >= sizeof session->tag) {
 		imap_model_done(session, "BAD Tag?");
 		return;
 	}
 	bytes_copy(session->tag, verb, strlen(verb) + 1, BYTES_META);
-	if (!word(&line, verb))
+	if (!imap_model_word(&line, verb))
 		imap_model_done(session, "BAD Command?");
 	else if (!do_before_login(session, verb, line))
 		do_after_login(session, verb, line);
@@ -331,12 +342,36 @@ static void do_line(struct imap_session *session, struct text line)
 
 /* ---- bytes to commands ---- */
 
+/* The command is over before all of it is here. */
+static void forget_command(struct imap_session *session, size_t bytes)
+{
+	session->in.bytes -= bytes;
+	bytes_move(session->in.at, session->in.at + bytes, session->in.bytes);
+	session->asked_for = 0;
+}
+
+/* A literal that begins at `at` of the input: its client waits for "+", or does not. */
+static bool is_refused(struct imap_session *session, size_t at, uint64_t bytes, bool waits)
+{
+	if (session->asked_for >= at)
+		return false;
+	session->asked_for = at;
+	if (session->model->store &&
+	    imap_store_refuses(session, (struct text){ session->in.at, at - 2 }, bytes, waits)) {
+		forget_command(session, at);
+		return true;
+	}
+	if (waits)
+		imap_model_say(session, "+ OK\r\n");
+	return false;
+}
+
 /* Bytes of the first whole command, CRLF included; 0: not all of it is here. A line that ends in
  * "{n}" or "{n+}" goes on after n bytes, RFC 7888. */
 static size_t command_bytes(struct imap_session *session)
 {
 	const struct buffer *in = &session->in;
-	size_t at = 0;
+	size_t at = 0, literal;
 
 	for (;;) {
 		const char *end = memmem(in->at + at, in->bytes - at, "\r\n", 2);
@@ -350,31 +385,56 @@ static size_t command_bytes(struct imap_session *session)
 				: NULL;
 		if (!brace)
 			return line_end + 2;
-		if (in->at[line_end - 2] != '+' && session->asked_for < line_end + 2) {
-			session->asked_for = line_end + 2;
-			imap_model_say(session, "+ OK\r\n");
-		}
-		at = line_end + 2 + strtoul(brace + 1, NULL, 10);
+		literal = strtoul(brace + 1, NULL, 10);
+		if (is_refused(session, line_end + 2, literal, in->at[line_end - 2] != '+'))
+			return 0;
+		at = line_end + 2 + literal;
 		if (at > in->bytes)
 			return 0;
 	}
 }
 
+void imap_model_go_on(struct imap_session *session)
+{
+	size_t bytes;
+
+	while (!session->waits && !session->deaf && (bytes = command_bytes(session)) > 0) {
+		do_line(session, (struct text){ session->in.at, bytes - 2 });
+		forget_command(session, bytes);
+	}
+	imap_model_flush(session);
+}
+
+static void accident(struct imap_session *session)
+{
+	session->deaf = true;
+	imap_model_flush(session);
+	if (session->model->end_how == NET_RESETS)
+		net_reset(session->conn);
+	else if (session->model->end_how == NET_STALLS)
+		net_accident_after(session->conn, NET_STALLS, 0, 0);
+	else
+		net_hang_up(session->conn);
+	if (session->model->store)
+		imap_store_session_ended(session);
+}
+
 static void received(void *pointer, struct net_conn *conn, const void *from, size_t n)
 {
 	struct imap_session *session = pointer;
-	size_t bytes;
+	bool ends = session->ends_at && session->heard + n >= session->ends_at;
 
 	must(session->conn == conn);
+	if (session->deaf)
+		return;
+	if (ends)
+		n = (size_t)(session->ends_at - session->heard);
+	session->heard += n;
 	buffer_add(&session->in, from, n);
 	must(!session->in.failed);
-	while ((bytes = command_bytes(session)) > 0) {
-		do_line(session, (struct text){ session->in.at, bytes - 2 });
-		session->in.bytes -= bytes;
-		bytes_move(session->in.at, session->in.at + bytes, session->in.bytes);
-		session->asked_for = 0;
-	}
-	imap_model_flush(session);
+	imap_model_go_on(session);
+	if (ends)
+		accident(session);
 }
 
 static void *accepted(void *owner, struct net_conn *conn)
@@ -385,8 +445,11 @@ static void *accepted(void *owner, struct net_conn *conn)
 	must(session);
 	session->model = model;
 	session->conn = conn;
-	if (model->counts->connections++ < model->end_count)
-		net_accident_after(conn, model->end_how, model->end_after, 0);
+	if (model->counts->connections++ < model->end_count) {
+		session->ends_at = model->end_after_heard;
+		if (!session->ends_at)
+			net_accident_after(conn, model->end_how, model->end_after, 0);
+	}
 	net_throttle(conn, model->bytes_per_second);
 	imap_model_say(session, "* OK [CAPABILITY %s] Model ready.\r\n", model->capabilities);
 	imap_model_flush(session);
@@ -397,6 +460,8 @@ static void closed(void *pointer)
 {
 	struct imap_session *session = pointer;
 
+	if (session->model->store)
+		imap_store_session_ended(session);
 	buffer_free(&session->in);
 	buffer_free(&session->out);
 	free(session);
@@ -404,7 +469,10 @@ static void closed(void *pointer)
 
 void imap_model_listen(struct imap_model *model, uint16_t port)
 {
-	must(model->counts && model->user && model->password && model->capabilities);
+	must(model->counts && model->user && model->password);
+	if (model->store)
+		imap_store_process_begins(model);
+	must(model->capabilities);
 	net_listen(&(struct net_server){ .port = port,
 					 .accepted = accepted,
 					 .received = received,

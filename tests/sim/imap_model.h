@@ -1,6 +1,7 @@
 /* A model IMAP server: folders and messages in memory, the commands a reader needs, RFC 9051 and
  * 3501. It checks what it is asked: a command that could change something is counted, and a test
- * finds it. Not for: what real servers do differently (tests/wire, tests/real). */
+ * finds it. With a store (imap_model_store.h) it is a destination. Not for: what real servers do
+ * differently (tests/wire, tests/real). */
 #ifndef MAILHAUL_IMAP_MODEL_H
 #define MAILHAUL_IMAP_MODEL_H
 
@@ -15,8 +16,9 @@ struct imap_model_message {
 	uint64_t modseq;
 	const uint8_t *bytes;
 	size_t length;
-	bool gone; /* expunged: not there any more, and the judge knows what it was */
-	int was;   /* the message this one was before its folder was replaced: its index, or -1 */
+	bool gone;    /* expunged: not there any more, and the judge knows what it was */
+	bool foreign; /* at a destination: delivered by somebody else */
+	int was; /* the message this one was before its folder was replaced: its index, or -1 */
 };
 
 struct imap_model_box {
@@ -52,7 +54,9 @@ struct imap_model_counts {
 	char unknown_line[80];
 };
 
+struct imap_store;
 struct imap_model {
+	struct imap_store *store; /* it may be changed: imap_model_store.h; NULL: it may not */
 	const char *user, *password, *capabilities;
 	const char *password_wanted; /* NULL: `password`; else the client's is wrong */
 	unsigned boxes_count;
@@ -66,7 +70,9 @@ struct imap_model {
 	unsigned replace_at_examine; /* the first folder is made anew before that EXAMINE of a
 					process */
 	unsigned refuse_fetches;     /* so many FETCH commands get NO [UNAVAILABLE] */
-	uint64_t bytes_per_second;   /* 0: no limit */
+	/* The same connections end after so many bytes of the client instead; 0: not. */
+	uint64_t end_after_heard;
+	uint64_t bytes_per_second; /* 0: no limit */
 };
 
 extern const char imap_model_capabilities_plain[];     /* IMAP4rev1, little else */

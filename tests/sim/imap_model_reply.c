@@ -1,5 +1,6 @@
 /* The model IMAP server's replies, and the mailbox they speak of. */
 #include "tests/sim/imap_model_reply.h"
+#include "tests/sim/imap_model_store.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -205,10 +206,11 @@ void imap_model_call(struct imap_model_box *box, const char *raw, const char *na
 /* INBOX in any case of letters, RFC 9051 section 5.1. */
 struct imap_model_box *imap_model_find(struct imap_model *model, const char *raw)
 {
+	bool folds = strcasecmp(raw, "INBOX") == 0 || (model->store && model->store->folds_case);
+
 	for (unsigned i = 0; i < model->boxes_count; i++)
-		if (!model->boxes[i].gone &&
-		    (strcmp(model->boxes[i].raw, raw) == 0 ||
-		     (strcasecmp(raw, "INBOX") == 0 && strcasecmp(model->boxes[i].raw, raw) == 0)))
+		if (!model->boxes[i].gone && (strcmp(model->boxes[i].raw, raw) == 0 ||
+					      (folds && strcasecmp(model->boxes[i].raw, raw) == 0)))
 			return &model->boxes[i];
 	return NULL;
 }

@@ -13,6 +13,7 @@ enum {
 	LATENCY_NSEC_MAX = 400000,
 	/* Of the connections in bad weather so many are refused, or never made. */
 	REFUSED_ONE_IN = 8,
+	ALARMS_MAX = 64,
 };
 
 struct net_conn {
@@ -40,10 +41,18 @@ static struct {
 	nsec pause;
 } weather;
 
+static struct alarm {
+	nsec at;
+	net_alarm *call;
+	void *owner;
+} alarms[ALARMS_MAX];
+static unsigned alarms_count;
+
 void net_forget(void)
 {
 	servers_count = 0;
 	weather.count = 0;
+	alarms_count = 0;
 }
 
 void net_weather(unsigned count, uint64_t bytes, nsec pause)
@@ -78,6 +87,36 @@ static void server_lets_go(struct net_conn *conn)
 }
 
 /* ---- the server's side ---- */
+
+void net_at(nsec at, net_alarm *call, void *owner)
+{
+	must(alarms_count < ALARMS_MAX);
+	alarms[alarms_count++] = (struct alarm){ at, call, owner };
+}
+
+nsec net_alarm_at(void)
+{
+	nsec first = INT64_MAX;
+
+	for (unsigned i = 0; i < alarms_count; i++)
+		first = min_nsec(first, alarms[i].at);
+	return first;
+}
+
+void net_alarms(void)
+{
+	for (unsigned i = 0; i < alarms_count;) {
+		struct alarm due = alarms[i];
+
+		if (due.at > sim_now()) {
+			i++;
+			continue;
+		}
+		alarms[i] = alarms[--alarms_count];
+		due.call(due.owner);
+		i = 0; /* it may have asked again */
+	}
+}
 
 /* How much of the n bytes that are being said still comes through. */
 static size_t accident_happens(struct net_conn *conn, size_t n)

@@ -36,11 +36,18 @@ void net_accident_after(struct net_conn *, enum net_accident, uint64_t bytes, ns
 /* The next `count` connections meet accidents that the dice choose, also while they are made, and
  * then within their first `bytes` bytes; pauses last up to `pause`. */
 void net_weather(unsigned count, uint64_t bytes, nsec pause);
+/* Call back at that time, once. */
+typedef void net_alarm(void *owner);
+void net_at(nsec, net_alarm *, void *owner);
 /* Bytes a second the server's side delivers; 0: no limit. */
 void net_throttle(struct net_conn *, uint64_t bytes_per_second);
 
 /* ---- the client's side: for the ring ---- */
 struct net_conn *net_open(void);
+/* When a server has asked to be called back first; INT64_MAX: not. */
+nsec net_alarm_at(void);
+/* Call those back whose time it is. */
+void net_alarms(void);
 int net_connect(struct net_conn *, const struct sockaddr *, socklen_t);
 int64_t net_send(struct net_conn *, const void *, size_t);
 /* Nothing goes out any more: a send waits until it is called off. */

@@ -365,7 +365,7 @@ static void wait_for_event(struct ring *ring, nsec until)
 {
 	struct ring_op *op;
 	struct receiver *receiver;
-	nsec first = next_event(ring, &op, &receiver);
+	nsec first = min_nsec(next_event(ring, &op, &receiver), net_alarm_at());
 
 	if (first == INT64_MAX && until > sim_now() + NSEC_SECOND * 3600 * 24 * 365)
 		sim_stuck("deadlock: every fiber waits, nothing is in flight, no deadline is set "
@@ -386,6 +386,7 @@ unsigned ring_turn(struct ring *ring, nsec until)
 	sim_advance(sim_now() + NSEC_MICROSECOND);
 	if (!ring->woken)
 		wait_for_event(ring, until);
+	net_alarms();
 	if (ring->woken && ring->on_wake)
 		ring->on_wake(ring->on_wake_context);
 	ring->woken = false;

@@ -98,10 +98,15 @@ static int32_t do_open(const struct ring_op *op)
 {
 	struct disk *disk = disk_current();
 	struct file file = { .flags = op->flags };
+	bool is_nameless = (op->flags & O_TMPFILE) == O_TMPFILE; /* it holds O_DIRECTORY's bit */
 
 	file.node = disk_find(disk, op->path);
 	if (file.node > 0 && (op->flags & O_CREAT) && (op->flags & O_EXCL))
 		return -EEXIST;
+	if (is_nameless && file.node >= 0 && !disk_fact(disk, file.node).is_directory)
+		return -ENOTDIR;
+	if (is_nameless && file.node >= 0)
+		file.node = disk_create_nameless(disk, op->mode);
 	if (file.node == -ENOENT && (op->flags & O_CREAT))
 		file.node = disk_create(disk, op->path, false, op->mode);
 	if (file.node < 0)
@@ -109,7 +114,7 @@ static int32_t do_open(const struct ring_op *op)
 	if (disk_fact(disk, file.node).is_directory) {
 		if ((op->flags & O_ACCMODE) != O_RDONLY)
 			return -EISDIR;
-	} else if (op->flags & O_DIRECTORY) {
+	} else if ((op->flags & O_DIRECTORY) && !is_nameless) {
 		return -ENOTDIR;
 	}
 	if ((op->flags & O_TRUNC) && disk_truncate(disk, file.node, 0))

@@ -9,12 +9,7 @@
 #include "tests/sim/sweep.h"
 #include "tests/test.h"
 
-enum {
-	CUTS_USUAL = SANITIZED ? 6 : 24,
-	FIRST_CUTS_NESTED = SANITIZED ? 2 : 4,
-	SECOND_CUTS_USUAL = SANITIZED ? 1 : 3,
-	DAY_S = 86400,
-};
+enum { DAY_S = 86400 };
 
 /* ---- mailboxes ---- */
 
@@ -221,46 +216,13 @@ static void trouble_clock(struct world *world, uint64_t k)
 	world->faults.wall_jump_s = k % 2 ? -400 * DAY_S : 400 * DAY_S;
 }
 
-/* ---- the sweep ---- */
-
 /* What a run met that was not the mailbox's own ends with it. */
 static void back_to_normal(struct world *world)
 {
 	world->imap.end_count = 0;
 }
 
-static bool is_asked(const char *name)
-{
-	const char *asked = getenv("SCENARIO");
-
-	return asked && strcmp(asked, name) == 0;
-}
-
-static void run(const struct scenario *scenario)
-{
-	struct world *world;
-	struct sweep sweep;
-	uint64_t cuts;
-
-	if (!is_asked(scenario->name) && sweep_another_is_asked(""))
-		SKIP("another accident is to be repeated");
-	world = world_open(world_seed(SEED_USUAL));
-	scenario->fill(world);
-	sweep_open(&sweep, scenario, world, "CUT");
-	sweep_cuts(&sweep, CUTS_USUAL);
-	cuts = sweep.made;
-	sweep_second_cuts(&sweep, FIRST_CUTS_NESTED, SECOND_CUTS_USUAL);
-	printf("  %s: %llu of %llu cuts made, %llu second ones; SIM_ALL=1 makes all\n",
-	       scenario->name, (unsigned long long)cuts, (unsigned long long)sweep.steps,
-	       (unsigned long long)(sweep.made - cuts));
-	sweep_close(&sweep);
-}
-
-#define SCENARIO(scenario_name, ...)                                                               \
-	TEST(scenario_name)                                                                        \
-	{                                                                                          \
-		run(&(const struct scenario){ .name = #scenario_name, __VA_ARGS__ });              \
-	}
+/* ---- the table ---- */
 
 SCENARIO(small_messages, .fill = fill_small)
 SCENARIO(large_messages, .fill = fill_large)

@@ -1,7 +1,7 @@
 /* One scenario of the simulated world, cut at one step after another: the first run is cut, what
  * people do in between is done, the next run goes to its end, and then everything must hold that
  * world_judge.c wants, and a third run must find nothing to do. Not for: what is in the scenarios
- * (copy_test.c, scenario_test.c). */
+ * (copy_test.c, scenario_test.c, target_test.c). */
 #ifndef MAILHAUL_SWEEP_H
 #define MAILHAUL_SWEEP_H
 
@@ -47,6 +47,14 @@ void sweep_cuts(struct sweep *, uint64_t usual);
 /* About `firsts` cuts, each followed by about `seconds` cuts of the run that recovers from it;
  * SIM_ALL=1: eight times as many, each by every seventh. */
 void sweep_second_cuts(struct sweep *, uint64_t firsts, uint64_t seconds);
+
+/* A scenario of a table: filled, and swept by the usual cuts and second ones. */
+void sweep_scenario(const struct scenario *);
+#define SCENARIO(scenario_name, ...)                                                               \
+	TEST(scenario_name)                                                                        \
+	{                                                                                          \
+		sweep_scenario(&(const struct scenario){ .name = #scenario_name, __VA_ARGS__ });   \
+	}
 
 /* A step before step k, any of them, the same each time. */
 uint64_t sweep_before(uint64_t k);

@@ -30,7 +30,8 @@ enum {
 #define WORLD_PAUSE_MAX (90 * NSEC_SECOND)
 
 const char world_archive_path[] = "/mail/archive", world_state_path[] = "/state/mailhaul",
-	   world_source_shown[] = "imaps://alice@127.0.0.1/";
+	   world_spool_path[] = "/state", world_source_shown[] = "imaps://alice@127.0.0.1/",
+	   world_target_shown[] = "imaps://bob@127.0.0.2:994/";
 
 /* One value a process, so that two runs from one seed write the same bytes. */
 pid_t getpid(void)
@@ -74,12 +75,20 @@ struct world *world_open(uint64_t seed)
 	return world;
 }
 
+void world_add_target(struct world *world)
+{
+	must(!world->target);
+	world->target = imap_store_open("bob", world->imap.password, &world->result->target,
+					&world->result->store);
+}
+
 void world_close(struct world **world)
 {
 	if (!*world)
 		return;
 	MAGIC_CHECK(*world, WORLD_MAGIC);
 	imap_model_clear(&(*world)->imap);
+	imap_store_close(&(*world)->target);
 	disk_close(&(*world)->disk);
 	must(munmap((*world)->result, sizeof *(*world)->result) == 0);
 	free(*world);
@@ -111,6 +120,8 @@ static void cut(void *owner, const char *what)
 
 	(void)what;
 	keep_steps(world->result);
+	if (world->target)
+		imap_store_process_ended(world->target);
 	world->result->end = WORLD_CUT;
 	if (sim_one_in(SIM_DISK, KILL_ONE_IN) || world->cuts_kill)
 		disk_process_ended(world->disk);
@@ -185,6 +196,8 @@ static void live(struct world *world, world_body *body, void *argument)
 	net_forget();
 	arm(world);
 	imap_model_listen(&world->imap, WORLD_PORT);
+	if (world->target)
+		imap_model_listen(world->target, WORLD_TARGET_PORT);
 	result->error = body(world, argument);
 	snprintf(result->note, sizeof result->note, "%s", result->error ? err_note()->text : "");
 	conn_thread_cleanup();
@@ -192,6 +205,8 @@ static void live(struct world *world, world_body *body, void *argument)
 	result->open_files = ring_verb_open_files(true);
 	keep_steps(result);
 	result->end = WORLD_FINISHED;
+	if (world->target)
+		imap_store_process_ended(world->target);
 	disk_process_ended(world->disk);
 	leave();
 }
@@ -268,14 +283,20 @@ struct world_mark world_mark(const struct world *world)
 
 	must(imap);
 	*imap = world->imap;
-	return (struct world_mark){ disk_save(world->disk), imap, world->process_no,
-				    world->retry_skipped, world->wall_s };
+	return (struct world_mark){ .disk = disk_save(world->disk),
+				    .imap = imap,
+				    .target = world->target ? imap_store_save(world->target) : NULL,
+				    .process_no = world->process_no,
+				    .retry_skipped = world->retry_skipped,
+				    .wall_s = world->wall_s };
 }
 
 void world_back(struct world *world, const struct world_mark *mark)
 {
 	disk_restore(world->disk, mark->disk);
 	world->imap = *mark->imap;
+	if (mark->target)
+		imap_store_restore(world->target, mark->target);
 	world->process_no = mark->process_no;
 	world->retry_skipped = mark->retry_skipped;
 	world->wall_s = mark->wall_s;
@@ -285,5 +306,7 @@ void world_mark_free(struct world_mark *mark)
 {
 	disk_image_free(&mark->disk);
 	free(mark->imap);
+	free(mark->target);
 	mark->imap = NULL;
+	mark->target = NULL;
 }

@@ -1,6 +1,6 @@
-/* The simulated world: a disk, a mail server, and processes that live in it one after the other,
- * each a forked child of the test. A process runs the real engine over the simulated ring, clock
- * and disk; it ends by itself, or is cut before one of its counted operations (every operation
+/* The simulated world: a disk, a mail server (or two), and processes that live in it one after the
+ *other, each a forked child of the test. A process runs the real engine over the simulated ring,
+ *clock and disk; it ends by itself, or is cut before one of its counted operations (every operation
  * of the ring, every piece received, every write and sync of SQLite). The disk and the results
  * outlive it.
  *
@@ -17,9 +17,15 @@
 
 #include "engine/lane.h"
 #include "tests/sim/disk_sim.h"
-#include "tests/sim/imap_model.h"
+#include "tests/sim/imap_model_store.h"
 
-enum { WORLD_PORT = 993, WORLD_DISK_BYTES = 192 * 1024 * 1024, WORLD_PATH_BYTES_MAX = 256 };
+enum {
+	WORLD_PORT = 993,
+	WORLD_TARGET_PORT = 994,
+	WORLD_DISK_BYTES = 192 * 1024 * 1024,
+	WORLD_PATH_BYTES_MAX = 256
+};
+enum { WORLD_EXCUSED_MAX = 3 };
 
 enum world_end {
 	WORLD_FINISHED, /* to its end; see `error` */
@@ -39,6 +45,8 @@ struct world_result {
 	unsigned open_files; /* and sockets, left behind at the end */
 	unsigned faults;     /* the judge's */
 	struct imap_model_counts imap;
+	struct imap_model_counts target; /* of the other server, if there is one, */
+	struct imap_store_counts store;	 /* and what it was given */
 	struct lane_progress progress;
 };
 
@@ -61,6 +69,11 @@ struct world {
 	uint64_t cut_at;
 	struct disk *disk;
 	struct imap_model imap;
+	struct imap_model *target; /* the server that mail goes to; NULL: it goes to the archive */
+	/* Reasons why a message may be skipped or doubtful there, or a folder refused, by name. */
+	const char *excused[WORLD_EXCUSED_MAX];
+	/* The folder there that a source's folder becomes; NULL: the one of the same name. */
+	const char *(*place_of)(const char *raw);
 	struct world_result *result; /* of the last process */
 	uint64_t pack_bytes;
 	const struct sink_driver *sink; /* the archive, unless a test watches it */
@@ -80,6 +93,10 @@ struct world *world_open(uint64_t seed);
 void world_close(struct world **);
 /* $SEED, or `otherwise`. */
 uint64_t world_seed(uint64_t otherwise);
+
+/* Mail goes to a second server, which has nothing but INBOX and outlives the processes. Its
+ * `store` says what it offers and does wrong. `sink` must be one for it. */
+void world_add_target(struct world *);
 
 /* The standard mailbox: two folders with seven messages and an empty folder; twins, an empty
  * message, one too large to be staged, dates with zones, keywords. */
@@ -101,6 +118,11 @@ const struct world_result *world_process(struct world *, world_body *, void *arg
 const struct world_result *world_copy(struct world *);
 /* Everything that must hold after a run that went to its end; prints what does not. */
 bool world_judge(struct world *);
+/* The same where mail goes to a server (world_judge_target.c); world_judge() calls it. */
+bool world_judge_target(struct world *);
+/* What a model server's flags mean: system flags as bits, the rest, which comes last and begins
+ * with "$", as keywords. */
+void world_flags(const char *flags, struct mail_meta *);
 /* Print what the last process came to. */
 void world_show(const struct world *, const char *what);
 
@@ -109,6 +131,7 @@ void world_show(const struct world *, const char *what);
 struct world_mark {
 	struct disk_image *disk;
 	struct imap_model *imap;
+	struct imap_store_image *target; /* NULL: there is none */
 	unsigned process_no;
 	const char *retry_skipped;
 	int64_t wall_s;
@@ -117,9 +140,12 @@ struct world_mark world_mark(const struct world *);
 void world_back(struct world *, const struct world_mark *);
 void world_mark_free(struct world_mark *);
 
-extern const char world_archive_path[], world_state_path[], world_source_shown[];
+extern const char world_archive_path[], world_state_path[], world_spool_path[],
+	world_source_shown[], world_target_shown[];
 /* The archive as an account. */
 struct account world_archive_account(void);
+/* The second server; its password is "open sesame" too. The secret is borrowed. */
+struct account world_target_account(const struct secret *password);
 /* A name under which only unfinished things lie. */
 bool world_is_temporary(const char *path);
 

@@ -90,6 +90,19 @@ struct account world_archive_account(void)
 				 .connect_timeout = 30 * NSEC_SECOND };
 }
 
+struct account world_target_account(const struct secret *password)
+{
+	return (struct account){ .scheme = "imaps",
+				 .user = "bob",
+				 .host = "127.0.0.2",
+				 .port = WORLD_TARGET_PORT,
+				 .path = "/",
+				 .shown = world_target_shown,
+				 .password = password,
+				 .io_timeout = 60 * NSEC_SECOND,
+				 .connect_timeout = 30 * NSEC_SECOND };
+}
+
 static enum err run_lane(struct copy *copy)
 {
 	struct world *world = copy->world;
@@ -102,7 +115,8 @@ static enum err run_lane(struct copy *copy)
 				  .password = copy->password,
 				  .io_timeout = 60 * NSEC_SECOND,
 				  .connect_timeout = 30 * NSEC_SECOND };
-	struct account target = world_archive_account();
+	struct account target =
+		world->target ? world_target_account(copy->password) : world_archive_account();
 	struct lane_config lane = { .source = &imap_source,
 				    .connections = world->connections,
 				    .source_account = &source,
@@ -112,6 +126,8 @@ static enum err run_lane(struct copy *copy)
 						     .digest = copy->digest->type,
 						     .digest_of_store = copy->store_digest,
 						     .zstd_level = 1,
+						     .settle = 30 * NSEC_SECOND,
+						     .spool = world_spool_path,
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,
 				    .digest = copy->digest,
@@ -146,6 +162,7 @@ static enum err copy_body(struct world *world, void *argument)
 	enum err e;
 
 	(void)argument;
+	must(!world->target || world->sink);
 	if ((e = digest_open(blake3, &copy.digest)) ||
 	    (e = digest_open(blake3, &copy.store_digest)) ||
 	    (e = secret_from_bytes(world->imap.password, strlen(world->imap.password),

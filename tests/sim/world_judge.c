@@ -67,8 +67,7 @@ static enum err compare(void *context, const void *from, size_t n)
 	return OK;
 }
 
-/* What the server's flags mean: system flags as bits, the rest as keywords. */
-static void expected_flags(const char *flags, struct mail_meta *meta)
+void world_flags(const char *flags, struct mail_meta *meta)
 {
 	static const struct {
 		const char *name;
@@ -94,7 +93,7 @@ static void judge_meta(struct judge *judge, const struct archive_message *found,
 	const struct mail_meta *meta = &found->meta;
 
 	expected = (struct mail_meta){ 0 };
-	expected_flags(judge->message->flags, &expected);
+	world_flags(judge->message->flags, &expected);
 	if (meta->flags != expected.flags)
 		fault(judge, "%s has flags %x, not %x", what, meta->flags, expected.flags);
 	if (!text_equal((struct text){ meta->keywords, meta->keywords_bytes },
@@ -356,11 +355,15 @@ static enum err judge_body(struct world *world, void *argument)
 /* Looking changes nothing: the disk is put back as it was. */
 bool world_judge(struct world *world)
 {
-	struct judge *judge = calloc(1, sizeof *judge);
-	struct world_mark before = world_mark(world);
+	struct judge *judge;
+	struct world_mark before;
 	const struct world_result *result;
 	bool good;
 
+	if (world->target)
+		return world_judge_target(world);
+	judge = calloc(1, sizeof *judge);
+	before = world_mark(world);
 	must(judge);
 	result = world_process(world, judge_body, judge);
 	good = result->end == WORLD_FINISHED && !result->error && !result->faults &&

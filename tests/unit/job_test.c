@@ -428,8 +428,12 @@ TEST(urls_are_checked)
 	check_one_fault("source: {url: \"imaps://a:" MARKER
 			"@h/\", password: env:JOB_TEST}\n" TARGET LIST,
 			1, "source.url", "has a password in it");
-	check_one_fault(SOURCE "target: {url: \"imaps://h/\"}\n" LIST, 2, "target.url",
+	check_one_fault(SOURCE "target: {url: \"x://h/\"}\n" LIST, 2, "target.url",
 			"none of the targets");
+	check_one_fault(SOURCE "target: {url: \"imaps://h/a\", password: env:JOB_TEST}\n" LIST, 2,
+			"target.url", "names a folder");
+	check_one_fault(SOURCE "target: {url: \"imaps://h/\"}\n" LIST, 3, "",
+			"no password for the target");
 	check_one_fault(SOURCE TARGET "mailboxes:\n  list:\n    - {user: a, source: \"x://h/\"}\n",
 			5, "mailboxes.list[0].source", "none of the sources");
 }
