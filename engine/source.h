@@ -5,8 +5,9 @@
 
 #include "engine/mail.h"
 
-struct secret; /* crypto/secret.h */
-struct route;  /* transport/route.h */
+struct secret;	      /* crypto/secret.h */
+struct oauth2_source; /* transport/oauth2.h */
+struct route;	      /* transport/route.h */
 struct opt_values;
 struct filter; /* engine/filter.h */
 
@@ -42,8 +43,10 @@ struct account {
 	const char *path;	       /* decoded, with its leading slash */
 	const char *shown;	       /* the URL as it may be logged */
 	const struct secret *password; /* NULL: none given */
-	const char *ca_file;	       /* NULL: the system's */
-	nsec io_timeout;	       /* longest silence of a peer that is tolerated */
+	/* NULL: the password logs in. Else access tokens from here do, and nothing else. */
+	const struct oauth2_source *oauth2;
+	const char *ca_file; /* NULL: the system's */
+	nsec io_timeout;     /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;
 	void (*met)(void *context,
 		    const struct peer *); /* called once per connection; may be NULL */

@@ -16,6 +16,7 @@
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
+#include "tools/copy_login.h"
 #include "tools/counters.h"
 #include "tools/drivers.h"
 #include "tools/filters.h"
@@ -36,7 +37,8 @@
 enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
 
 struct copy_options {
-	const char *source_password_file, *destination_password_file, *ca_file, *state;
+	struct copy_login_options source_login, destination_login;
+	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
 	nsec io_timeout, connect_timeout, settle;
@@ -49,7 +51,8 @@ struct copy {
 	struct copy_options options;
 	struct url source_url, target_url;
 	struct account source_account, target_account;
-	struct secret *source_password, *target_password;
+	struct copy_login source_login, target_login;
+	struct job *logins; /* of --oauth2; NULL: none */
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
@@ -71,14 +74,8 @@ struct copy {
 
 /* ---- the command line ---- */
 
-static enum err read_password(const char *file, struct secret **out)
-{
-	return file ? secret_from_file(file, out) : OK;
-}
-
-/* A mailbox on a server is somebody's, all of it, behind a password. */
-static enum err check_server(const char *which, const struct url *url, const char *option,
-			     const char *password_file)
+/* A mailbox on a server is somebody's, all of it. */
+static enum err check_server(const char *which, const struct url *url)
 {
 	if (strcmp(url->path, "/") != 0)
 		return RAISE(ERR_INPUT_USAGE,
@@ -88,9 +85,6 @@ static enum err check_server(const char *which, const struct url *url, const cha
 	if (!*url->user)
 		return RAISE(ERR_INPUT_USAGE, "%s names no user: %s://user@%s/", which, url->scheme,
 			     url->host);
-	if (!password_file)
-		return RAISE(ERR_INPUT_USAGE, "--%s FILE is missing: the password of %s", option,
-			     url->shown);
 	return OK;
 }
 
@@ -108,11 +102,8 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	if (!drivers_sink(target->scheme))
 		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
 			     target->scheme);
-	if ((e = check_server("SOURCE", source, "source-password-file",
-			      copy->options.source_password_file)) ||
-	    (drivers_sink(target->scheme)->reopens &&
-	     (e = check_server("TARGET", target, "destination-password-file",
-			       copy->options.destination_password_file))))
+	if ((e = check_server("SOURCE", source)) ||
+	    (drivers_sink(target->scheme)->reopens && (e = check_server("TARGET", target))))
 		return e;
 	if (strcmp(source->shown, target->shown) == 0)
 		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
@@ -120,12 +111,50 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	return OK;
 }
 
-static struct account account(const struct copy *copy, const struct url *url,
-			      const struct secret *password)
+/* Behind a password or a token. */
+static enum err check_login(const char *side, const struct url *url,
+			    const struct copy_login_options *options,
+			    const struct copy_login *planned)
+{
+	if (options->password_file || planned->login)
+		return OK;
+	return RAISE(ERR_INPUT_USAGE,
+		     "--%s-password-file FILE is missing: the password of %s (or a token: see "
+		     "--%s-token-file and --oauth2)",
+		     side, url->shown, side);
+}
+
+/* Faults of the file of --oauth2: the first one will do. */
+static enum err plan_logins(struct copy *copy)
+{
+	const struct copy_options *options = &copy->options;
+	const struct job_mailbox none = { 0 }, *of_file = &none;
+	enum err e;
+
+	if (options->oauth2) {
+		if ((e = job_open_logins(options->oauth2, copy->source_url.user,
+					 copy->target_url.user, &copy->logins)))
+			return e;
+		of_file = copy->logins->mailboxes;
+	}
+	if ((e = copy_login_plan("source", &options->source_login, of_file->source_login,
+				 &of_file->source_secret, &copy->source_login)) ||
+	    (e = copy_login_plan("destination", &options->destination_login, of_file->target_login,
+				 &of_file->target_secret, &copy->target_login)))
+		return e;
+	if ((e = check_login("source", &copy->source_url, &options->source_login,
+			     &copy->source_login)))
+		return e;
+	return drivers_sink(copy->target_url.scheme)->reopens
+		       ? check_login("destination", &copy->target_url, &options->destination_login,
+				     &copy->target_login)
+		       : OK;
+}
+
+static struct account account(const struct copy *copy, const struct url *url)
 {
 	struct account made = url_account(url);
 
-	made.password = password;
 	made.ca_file = copy->options.ca_file;
 	made.io_timeout = copy->options.io_timeout;
 	made.connect_timeout = copy->options.connect_timeout;
@@ -157,18 +186,19 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
 	    (e = filters_open(&copy->options.filter, &copy->filter)) ||
+	    (e = plan_logins(copy)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
-	    (e = open_log(&copy->options)) || (e = confinement_begin(NULL)) ||
-	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
-	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
+	    (e = open_log(&copy->options)) || (e = confinement_begin(copy->logins)) ||
+	    (e = copy_login_open(&copy->options.source_login, &copy->source_login)) ||
+	    (e = copy_login_open(&copy->options.destination_login, &copy->target_login)) ||
 	    (e = routes_open(&copy->options.routes, &copy->routes)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
 		return e;
-	copy->source_account = account(copy, &copy->source_url, copy->source_password);
-	copy->target_account = account(copy, &copy->target_url, copy->target_password);
+	copy->source_account = account(copy, &copy->source_url);
+	copy->target_account = account(copy, &copy->target_url);
 	copy->source_account.filter = copy->filter;
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
@@ -177,6 +207,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->target_account.route = &copy->routes.destination;
 	copy->source_account.parted = copy->target_account.parted = paths_add;
 	copy->source_account.parted_context = copy->target_account.parted_context = &copy->paths;
+	copy_login_use(&copy->source_login, &copy->source_account);
+	copy_login_use(&copy->target_login, &copy->target_account);
 	return OK;
 }
 
@@ -410,8 +442,9 @@ static void copy_close(struct copy **taken)
 	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
 		(void)!remove_scratch(copy->scratch_directory);
 	filter_close(&copy->filter);
-	secret_close(&copy->source_password);
-	secret_close(&copy->target_password);
+	copy_login_close(&copy->source_login);
+	copy_login_close(&copy->target_login);
+	job_close(&copy->logins);
 	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
@@ -491,14 +524,37 @@ static const char *const flag_ways[] = { "auto", "never", NULL };
 
 static const struct opt options[] = {
 	{ .name = "source-password-file",
-	  OPT_STORES_FILE(struct copy_options, source_password_file),
+	  OPT_STORES_FILE(struct copy_options, source_login.password_file),
 	  .value = "FILE",
 	  .help = "The source's password is the first line of FILE, which nobody else may be able "
 		  "to read (mode 0600). Passwords are never taken from the command line." },
 	{ .name = "destination-password-file",
-	  OPT_STORES_FILE(struct copy_options, destination_password_file),
+	  OPT_STORES_FILE(struct copy_options, destination_login.password_file),
 	  .value = "FILE",
 	  .help = "The same for the target; not used where there is nothing to log in to." },
+	{ .name = "source-token-file",
+	  OPT_STORES_FILE(struct copy_options, source_login.token_file),
+	  .value = "FILE",
+	  .help = "Instead of a password: log in with the OAuth2 access token in FILE (mode 0600). "
+		  "Somebody else renews it; it is read again when it was refused, and every five "
+		  "minutes." },
+	{ .name = "source-token-command",
+	  OPT_STORES_TEXT(struct copy_options, source_login.token_command),
+	  .value = "COMMAND",
+	  .help = "The same with what COMMAND prints: a full path and arguments, no shell." },
+	{ .name = "destination-token-file",
+	  OPT_STORES_FILE(struct copy_options, destination_login.token_file),
+	  .value = "FILE",
+	  .help = "As --source-token-file, for the target." },
+	{ .name = "destination-token-command",
+	  OPT_STORES_TEXT(struct copy_options, destination_login.token_command),
+	  .value = "COMMAND",
+	  .help = "As --source-token-command, for the target." },
+	{ .name = "oauth2",
+	  OPT_STORES_FILE(struct copy_options, oauth2),
+	  .value = "FILE",
+	  .help = "Get access tokens as source.oauth2 and target.oauth2 of the job file FILE say "
+		  "(docs/JOBFILE.md); nothing else of it is used." },
 	{ .name = "ca-file",
 	  OPT_STORES_FILE(struct copy_options, ca_file),
 	  .value = "FILE",

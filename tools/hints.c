@@ -66,12 +66,20 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_TLS_CUT] = RUN_AGAIN,
 	[ERR_TLS_RECORD] = RUN_AGAIN,
 	[ERR_TLS_SETUP] = "Check --ca-file (in a job: source.ca_file) and OpenSSL's configuration",
+	[ERR_HTTP_SYNTAX] = "Check that the token endpoint's URL (oauth2.token_url) is right, and "
+			    "that no proxy answers in its place",
+	[ERR_OAUTH2_REFUSED] =
+		"Check client, secret and what the application was granted; what to set up is in "
+		"docs/OPERATING.md, \"OAuth2\"",
+	[ERR_OAUTH2_UNAVAILABLE] = RUN_AGAIN,
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
 	"; if it fails there each time, please report it with a log of level debug",
 	[ERR_IMAP_BYE] = RUN_AGAIN,
 	[ERR_IMAP_LOGIN] =
 		"Check the user and the password, and that the account may log in over IMAP",
-	[ERR_IMAP_NO_AUTH] = "Let the server offer PLAIN or LOGIN over TLS to this account",
+	[ERR_IMAP_NO_AUTH] =
+		"Let the server offer PLAIN or LOGIN over TLS to this account, or, where it takes "
+		"tokens, log in with OAuth2 (docs/OPERATING.md)",
 	[ERR_IMAP_THROTTLED] = "Wait a while, then run the same command again",
 	[ERR_IMAP_UNAVAILABLE] = "Wait a while, then run the same command again",
 	[ERR_IMAP_REFUSED] =

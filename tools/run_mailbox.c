@@ -26,6 +26,7 @@ struct run_mailbox {
 	struct url source_url, target_url;
 	struct account source, target;
 	struct secret *source_secret, *target_secret;
+	struct login_source source_login, target_login;
 	struct tap *digest, *store_digest;
 	char name[URL_PART_BYTES_MAX * 2 + 16], id[SALTED_ID_TEXT_BYTES];
 	struct lane_progress done;
@@ -47,9 +48,11 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	free(mailbox);
 }
 
-static enum err resolve_secret(const struct secret_ref *ref, struct secret **secret)
+/* What gets tokens is read when one is needed. */
+static enum err resolve_secret(const struct secret_ref *ref, const struct login *login,
+			       struct secret **secret)
 {
-	return ref->kind == SECRET_REF_NONE
+	return ref->kind == SECRET_REF_NONE || login
 		       ? OK
 		       : secret_ref_resolve(ref, clock_after(SECRET_TIMEOUT), secret);
 }
@@ -76,8 +79,10 @@ static enum err prepare(struct run_mailbox *mailbox)
 
 	if ((e = url_parse("source", asked->source, "password", &mailbox->source_url)) ||
 	    (e = url_parse("target", asked->target, "password", &mailbox->target_url)) ||
-	    (e = resolve_secret(&asked->source_secret, &mailbox->source_secret)) ||
-	    (e = resolve_secret(&asked->target_secret, &mailbox->target_secret)) ||
+	    (e = resolve_secret(&asked->source_secret, asked->source_login,
+				&mailbox->source_secret)) ||
+	    (e = resolve_secret(&asked->target_secret, asked->target_login,
+				&mailbox->target_secret)) ||
 	    (e = digest_open(digest, &mailbox->digest)) ||
 	    (e = digest_open(digest, &mailbox->store_digest)))
 		return e;
@@ -89,6 +94,12 @@ static enum err prepare(struct run_mailbox *mailbox)
 	mailbox->target.route = &mailbox->worker->run->routes.destination;
 	mailbox->source.parted = mailbox->target.parted = paths_add;
 	mailbox->source.parted_context = mailbox->target.parted_context = &mailbox->worker->paths;
+	if (asked->source_login)
+		login_use(asked->source_login, &asked->source_secret, &mailbox->source_login,
+			  &mailbox->source);
+	if (asked->target_login)
+		login_use(asked->target_login, &asked->target_secret, &mailbox->target_login,
+			  &mailbox->target);
 	return OK;
 }
 

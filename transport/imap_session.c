@@ -56,6 +56,16 @@ const struct account *imap_session_account(const struct imap_session *imap)
 	return imap->account;
 }
 
+static uint16_t default_port(const struct account *account)
+{
+	return strcmp(account->scheme, "imap") == 0 ? IMAP_PORT_STARTTLS : IMAP_PORT_TLS;
+}
+
+uint16_t imap_session_port(const struct imap_session *imap)
+{
+	return imap->account->port ? imap->account->port : default_port(imap->account);
+}
+
 struct imap_grammar *imap_session_grammar(struct imap_session *imap)
 {
 	return imap->grammar;
@@ -312,7 +322,7 @@ static enum err blame_host(enum err e)
 	return e;
 }
 
-static enum err set_up(struct imap_session *imap, bool secure_first)
+static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 {
 	bool is_in = false;
 	enum err e;
@@ -324,7 +334,7 @@ static enum err set_up(struct imap_session *imap, bool secure_first)
 	must(conn_is_secure(imap->conn)); /* nothing secret before this line */
 	if ((e = ask_capabilities(imap)))
 		return e;
-	if (!is_in && ((e = auth_login(imap)) || (e = ask_capabilities(imap))))
+	if (!is_in && ((e = auth_login(imap, until)) || (e = ask_capabilities(imap))))
 		return e;
 	return identify(imap);
 }
@@ -335,7 +345,9 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool t
 	struct imap_port port;
 	enum err e;
 
-	e = conn_open(&imap->quiet, secure_first ? IMAP_PORT_STARTTLS : IMAP_PORT_TLS,
+	if ((e = auth_prepare(imap->account, until)))
+		return e;
+	e = conn_open(&imap->quiet, default_port(imap->account),
 		      secure_first ? CONN_TLS_LATER : CONN_TLS_NOW, until, &imap->conn);
 	if (e)
 		return blame_host(e);
@@ -343,7 +355,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool t
 	if ((e = imap_wire_open(&port, imap->conn, imap->account->io_timeout, &imap->wire)))
 		return e;
 	imap->wire->until = until;
-	e = set_up(imap, secure_first);
+	e = set_up(imap, secure_first, until);
 	imap->wire->until = DEADLINE_NEVER;
 	return e || !to_change ? e : imap_wire_allow_changes(imap->wire);
 }

@@ -30,6 +30,7 @@ unsigned imap_session_capabilities(const struct imap_session *);
  * where it did not say. */
 uint64_t imap_session_append_limit(const struct imap_session *);
 const struct account *imap_session_account(const struct imap_session *);
+uint16_t imap_session_port(const struct imap_session *);
 struct imap_grammar *imap_session_grammar(struct imap_session *);
 
 /* ---- one reply at a time ---- */
