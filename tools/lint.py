@@ -19,7 +19,7 @@ STEPS = [
     'deadline stack fiber shard offload chunk io',
     'stream',
     'mail source sink pipe',
-    'job batch batch_show batch_state backoff lane suspect retry ledger',
+    'job batch batch_show batch_state backoff lane suspect retry rate ration govern ledger',
 ]
 STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.split()}
 
