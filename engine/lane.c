@@ -136,6 +136,8 @@ enum err lane_open_source(struct lane_reader *reader)
 	if (!reader->source) {
 		e = lane->config->source->open(&reader->source, account, lane->reserve, until);
 		lane->progress->connections += e == OK;
+		lane->connections_most =
+			max_u64(lane->connections_most, lane->progress->connections);
 	}
 	return e;
 }
@@ -287,13 +289,15 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 {
 	nsec at;
 
-	if (!lane->receiving || lane->sink_failed || lane_is_drained() || fiber_canceled())
+	if (!lane->receiving || lane->sink_failed || lane_is_drained() || fiber_canceled() ||
+	    e == ERR_LIMIT_DAY)
 		return false;
 	suspect_failed(lane);
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
 		retry_progress(retry);
 	if (!retry_again(retry, e, &at) ||
-	    (!lane->progress->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
+	    (!lane->progress->met && retry->failures >= LANE_FIRST_FAILURES_MAX) ||
+	    !lane_may_go_on(lane, e, &at))
 		return false;
 	log_error(LOG_WARN, "lane.reconnect", e);
 	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
@@ -342,7 +346,11 @@ static enum err copy_all(struct lane *lane)
 
 	for (;;) {
 		lane->settled = 0;
+		lane->began = clock_now();
+		lane->connections_most = lane->progress->connections;
+		lane->was_refused_a_further = false;
 		e = attempt(lane);
+		lane_tell_governor(lane, e);
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
@@ -471,7 +479,7 @@ static enum err copy(struct lane *lane)
 	struct group *receiving;
 	enum err e;
 
-	if ((e = open_ledger_mailbox(lane)) || (e = open_sink(lane)))
+	if ((e = open_ledger_mailbox(lane)) || (e = lane_may_begin(lane)) || (e = open_sink(lane)))
 		return e;
 	receiving = group_open();
 	lane->receiving = true;

@@ -7,6 +7,7 @@
 
 struct secret; /* crypto/secret.h */
 struct opt_values;
+struct govern; /* engine/govern.h */
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
 struct peer {
@@ -31,6 +32,9 @@ struct account {
 	void (*met)(void *context,
 		    const struct peer *); /* called once per connection; may be NULL */
 	void *met_context;
+	/* What paces this account; told by drivers when a server says "slow down" without refusing
+	 * anything. NULL: nobody paces it. */
+	struct govern *govern;
 };
 
 /* A page of folders, the caller's. */

@@ -82,7 +82,7 @@ static void list_commands(void)
 			i < ARRAY_COUNT(commands) ? commands[i]->usage : &help_usage;
 
 		used += (size_t)snprintf(commands_text + used, sizeof commands_text - used,
-					 "  %-9s%s\n", usage->name, usage->summary);
+					 "  %-11s%s\n", usage->name, usage->summary);
 		must(used < sizeof commands_text);
 	}
 }

@@ -34,10 +34,10 @@ struct run_worker {
 	unsigned no;
 	pthread_t thread;
 	bool started;
-	struct ledger *ledger;	       /* its own front */
-	struct run_mailbox *mailboxes; /* at work; only this thread looks at it */
+	struct ledger *ledger;		       /* its own front */
+	struct run_mailbox *mailboxes;	       /* at work; only this thread looks at it */
 	unsigned mailboxes_count, connections; /* under way, and granted to them */
-	struct wait_queue changed; /* one has ended */
+	struct wait_queue changed;	       /* one has ended */
 	bool bound;
 	char not_bound[TOPOLOGY_WHY_BYTES];
 	nsec cpu;
@@ -51,6 +51,7 @@ struct run {
 	struct topology *topology;
 	struct ledger *ledger; /* the main thread's front */
 	struct pace *pace;
+	struct governor *governor;
 	struct log_ids ids;
 	struct notify *notify;
 	struct metrics *metrics;
@@ -72,7 +73,7 @@ struct run {
 	_Atomic int64_t window_closes_wall_s;
 	int64_t started_wall_s;
 	nsec started;
-	_Atomic nsec elapsed; /* the thread of the metrics looks at it */
+	_Atomic nsec elapsed;	  /* the thread of the metrics looks at it */
 	struct counters counters; /* of the main thread, then of all */
 	bool window_is_closing;	  /* why it drains */
 	bool begun;		  /* workers were started: there is something to report */
