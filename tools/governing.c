@@ -46,7 +46,7 @@ enum err governing_open(struct governor *governor, const struct governing *asked
 
 enum err governing_check(const struct url *url)
 {
-	return provider_check_host(url->host);
+	return strncmp(url->scheme, "imap", 4) == 0 ? provider_check_host(url->host) : OK;
 }
 
 bool governing_tell_end(const char *command, const struct url *url)

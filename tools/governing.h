@@ -23,7 +23,7 @@ enum err governing_open(struct governor *, const struct governing *,
 enum { GOVERNING_HOST_BYTES = URL_PART_BYTES_MAX + 8 };
 void governing_host(const struct url *, char to[GOVERNING_HOST_BYTES]);
 
-/* A host where nothing can be meant (WorkMail in the European Sovereign Cloud) is refused. */
+/* An IMAP server where there can be none (WorkMail in the European Sovereign Cloud) is refused. */
 enum err governing_check(const struct url *) MUST_CHECK;
 /* A server that is going to be shut down is told of on stderr, with the days that are left. */
 bool governing_tell_end(const char *command, const struct url *);

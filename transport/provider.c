@@ -99,12 +99,18 @@ static bool is_sovereign(const char *host)
 	       matches_host("*.amazonwebservices.eu", host);
 }
 
+/* Machines and balancers of customers, who may run a mail server there. */
+static bool is_of_customer(const char *host)
+{
+	return strcasestr(host, ".compute.") || strcasestr(host, ".elb.");
+}
+
 enum err provider_check_host(const char *host)
 {
 	char shown[HOST_BYTES_MAX + 1];
 
 	err_quote(shown, sizeof shown, text_of(host));
-	if (is_sovereign(host))
+	if (is_sovereign(host) && !is_of_customer(host))
 		return RAISE(ERR_INPUT_USAGE,
 			     "%s lies in the AWS European Sovereign Cloud, for which AWS lists no "
 			     "WorkMail: WorkMail mailboxes are in us-east-1, us-west-2 and "

@@ -90,6 +90,9 @@ TEST(the_sovereign_cloud_lists_no_workmail_and_that_is_said)
 	CHECK(refused("workmail.eusc-de-east-1.amazonaws.eu", "lists no WorkMail"));
 	CHECK(refused("imap.EUSC-de-east-1.amazonaws.EU", "lists no WorkMail"));
 	CHECK(refused("mail.eusc-de-east-1.api.amazonwebservices.eu", "lists no WorkMail"));
+	/* A server of somebody's own is none of WorkMail's. */
+	CHECK_OK(provider_check_host("ec2-192-0-2-1.eusc-de-east-1.compute.amazonaws.eu"));
+	CHECK_OK(provider_check_host("mail-1.elb.eusc-de-east-1.amazonaws.eu"));
 }
 
 TEST(a_region_without_workmail_is_refused_with_those_that_have_it)
