@@ -32,8 +32,10 @@ uint64_t bytes_copied(enum bytes_why why)
 const char *bytes_why_name(enum bytes_why why)
 {
 	static const char *const names[BYTES_WHY_COUNT] = {
-		[BYTES_META] = "meta",	 [BYTES_LINE_TAIL] = "line-tail", [BYTES_FRAME] = "frame",
-		[BYTES_STORE] = "store", [BYTES_EXTRACT] = "extract",	  [BYTES_RECORD] = "record",
+		[BYTES_META] = "meta",	     [BYTES_LINE_TAIL] = "line-tail",
+		[BYTES_FRAME] = "frame",     [BYTES_STORE] = "store",
+		[BYTES_EXTRACT] = "extract", [BYTES_PARCEL] = "parcel",
+		[BYTES_RECORD] = "record",
 	};
 
 	must((unsigned)why < BYTES_WHY_COUNT);

@@ -12,6 +12,7 @@ enum bytes_why {
 	BYTES_FRAME,	 /* gathered into one span for the one-shot compressor */
 	BYTES_STORE,	 /* into the store's aligned write buffer */
 	BYTES_EXTRACT,	 /* reading an archive back */
+	BYTES_PARCEL,	 /* gathered until a parcel of messages is sealed */
 	BYTES_RECORD,	 /* small messages gathered into whole TLS records */
 	BYTES_WHY_COUNT
 };

@@ -10,56 +10,6 @@
 #include "engine/log.h"
 #include "engine/retry.h"
 
-/* ---- recovery ---- */
-
-/* Wait until every message put so far has its receipt. */
-static enum err wait_settled(struct lane *lane)
-{
-	nsec until = lane_stall_deadline();
-	uint64_t last = lane->settled;
-	enum err e = OK;
-
-	while ((lane->owed || lane->seals_owed) && lane->receiving && e == OK) {
-		e = wait_on(&lane->changed, min_nsec(until, clock_after(LANE_LOOK)));
-		if (e == ERR_FIBER_TIMEOUT && clock_now() < until)
-			e = OK;
-		if (lane->settled != last)
-			until = lane_stall_deadline();
-		last = lane->settled;
-	}
-	if (e == ERR_FIBER_TIMEOUT)
-		return RAISE(ERR_DISK_IO, "waiting for the destination to store %llu messages",
-			     (unsigned long long)lane->owed);
-	if (!lane->receiving && !e)
-		e = lane->receive_end; /* told by its join */
-	return e ? e : lane_make_durable(lane);
-}
-
-/* What an interrupted run had sealed: ask the sink what became of it. */
-static enum err recover(struct lane *lane)
-{
-	struct buffer blob = { 0 };
-	uint64_t no = 0;
-	enum seal_fate fate;
-	enum err e;
-
-	while ((e = ledger_seal_next(lane->config->ledger, lane->mailbox.mailbox_no, no, &no,
-				     &blob)) == OK) {
-		e = lane->sink->type->find(lane->sink, no, (struct text){ blob.at, blob.bytes },
-					   &fate);
-		if (e)
-			break;
-		log_event(LOG_INFO, "lane.recovered", "seal=%llu present=%d",
-			  (unsigned long long)no, fate == SEAL_PRESENT);
-		if (fate == SEAL_PRESENT)
-			lane->seals_owed++;
-		else if ((e = ledger_seal_drop(lane->config->ledger, lane->mailbox.mailbox_no, no)))
-			break;
-	}
-	buffer_free(&blob);
-	return e == ERR_PIPE_ENDED ? wait_settled(lane) : e;
-}
-
 /* ---- listing ---- */
 
 static enum err list_box(struct lane *lane, struct lane_listed *listed, struct box *box)
@@ -86,7 +36,11 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	return e || !lane->sink ? e : lane->sink->type->prepare(lane->sink, box);
+	if (e || !lane->sink)
+		return e;
+	e = lane->sink->type->prepare(lane->sink, box);
+	lane->sink_failed |= e && e != ERR_FIBER_CANCELED;
+	return e;
 }
 
 static enum err list_boxes(struct lane *lane, nsec until)
@@ -123,6 +77,26 @@ static enum err list_boxes(struct lane *lane, nsec until)
 
 /* ---- attempts ---- */
 
+/* Skipped messages that somebody wants tried again are not settled any more, before anything is
+ * planned. */
+static enum err retry_skipped(struct lane *lane)
+{
+	struct lane_progress *progress = lane->progress;
+	const char *reason = lane->config->retry_skipped;
+	enum err e;
+
+	if (!reason || !lane->config->ledger || progress->retry_begun)
+		return OK;
+	if ((e = ledger_forget_skipped(lane->config->ledger, lane->mailbox.mailbox_no, reason,
+				       &progress->messages_retried)))
+		return e;
+	progress->retry_begun = true;
+	progress->messages_before -= min_u64(progress->messages_before, progress->messages_retried);
+	log_event(LOG_INFO, "lane.retry_skipped", "reason=%s messages=%llu", reason,
+		  (unsigned long long)progress->messages_retried);
+	return OK;
+}
+
 /* A host that was never reached in this run is more likely misspelt than resting. */
 enum { LANE_FIRST_FAILURES_MAX = 3 };
 
@@ -154,9 +128,12 @@ static enum err connect_source(void *argument)
 {
 	struct lane *lane = argument;
 	const struct account *account = lane->config->source_account;
-	enum err e = lane_open_source(&lane->readers[0]);
+	enum err e = lane->config->dry_run ? OK : lane_sink_recover(lane);
 
-	lane->progress->met |= e == OK;
+	if (!e && (e = retry_skipped(lane)) == OK) {
+		e = lane_open_source(&lane->readers[0]);
+		lane->progress->met |= e == OK;
+	}
 	if (e == OK && !lane->listed)
 		e = list_boxes(lane, clock_after(10 * account->io_timeout));
 	if (e == OK && lane->config->ledger && (e = lane_delta(lane)) == OK &&
@@ -259,13 +236,14 @@ static enum err attempt(struct lane *lane)
 {
 	enum err e, settled;
 
-	if ((e = connect_unless_drained(lane)) || (e = pipe_open(&lane->pipe)))
+	if ((e = lane_sink_open(lane)) || (e = connect_unless_drained(lane)) ||
+	    (e = pipe_open(&lane->pipe)))
 		return e;
 	e = read_and_write(lane);
 	pipe_close(&lane->pipe);
 	if (lane->sink_failed)
 		return e;
-	settled = wait_settled(lane);
+	settled = lane_sink_settled(lane);
 	if (!settled && !e && lane->later.error) {
 		*err_note() = lane->later;
 		e = lane->later.error;
@@ -283,14 +261,15 @@ static void suspect_failed(struct lane *lane)
 	}
 }
 
-/* A failed attempt may be tried again on a new conversation, unless the sink or the ledger failed.
- */
+/* A failed attempt may be tried again on a new conversation, unless the ledger failed, or a sink
+ * that is not opened again. */
 static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 {
+	bool sink_failed = lane->sink_failed || !lane->receiving;
 	nsec at;
 
-	if (!lane->receiving || lane->sink_failed || lane_is_drained() || fiber_canceled() ||
-	    e == ERR_LIMIT_DAY)
+	if ((sink_failed && !lane->config->sink->reopens) || lane_is_drained() ||
+	    fiber_canceled() || e == ERR_LIMIT_DAY)
 		return false;
 	suspect_failed(lane);
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
@@ -302,6 +281,8 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 	log_error(LOG_WARN, "lane.reconnect", e);
 	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
 		close_source(&lane->readers[i]);
+	if (sink_failed)
+		lane_sink_drop(lane);
 	lane->progress->reconnects++;
 	while (clock_now() < at && !lane_is_drained())
 		if (fiber_sleep(min_nsec(at, clock_after(LANE_LOOK))))
@@ -336,6 +317,16 @@ static enum err report_short_boxes(struct lane *lane)
 	return e;
 }
 
+/* Folders that the destination has no room for: its owner must act before the next run. */
+static enum err report_no_room(struct lane *lane)
+{
+	if (!lane->no_room)
+		return OK;
+	return RAISE(ERR_SINK_QUOTA,
+		     "%u folders are not complete; make room and run again to go on",
+		     lane->no_room);
+}
+
 /* Attempt after attempt. The lane comes back here also when all went well but ranges were refused
  * in part (asked again in pieces) or too many were in flight to go on. */
 static enum err copy_all(struct lane *lane)
@@ -354,7 +345,9 @@ static enum err copy_all(struct lane *lane)
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
-			return (e = report_short_boxes(lane)) ? e : lane_seek_end(lane);
+			return (e = report_short_boxes(lane)) || (e = lane_seek_end(lane))
+				       ? e
+				       : report_no_room(lane);
 		stuck = e == OK && !lane->settled && !plan_advanced(lane->plan);
 		if (stuck)
 			e = RAISE(ERR_SOURCE_STUCK, "asking again for what was not answered");
@@ -374,18 +367,6 @@ static enum err copy_all(struct lane *lane)
 static enum err finish_source(struct lane_reader *reader, nsec until)
 {
 	return reader->source ? reader->source->type->finish(reader->source, until) : OK;
-}
-
-static enum err open_sink(struct lane *lane)
-{
-	struct sink_config config = lane->config->sink_config;
-	const struct account *account = lane->config->sink_account;
-
-	config.mailbox_no = lane->mailbox.mailbox_no;
-	config.next_seal_no = lane->mailbox.next_seal_no;
-	config.ledger_id = ledger_id(lane->config->ledger);
-	return lane->config->sink->open(&lane->sink, account, &config,
-					clock_after(account->io_timeout));
 }
 
 static enum err open_ledger_mailbox(struct lane *lane)
@@ -409,26 +390,6 @@ static enum err open_ledger_mailbox(struct lane *lane)
 	return OK;
 }
 
-/* Skipped messages that somebody wants tried again are not settled any more, before anything is
- * planned. */
-static enum err retry_skipped(struct lane *lane)
-{
-	struct lane_progress *progress = lane->progress;
-	const char *reason = lane->config->retry_skipped;
-	enum err e;
-
-	if (!reason || !lane->config->ledger)
-		return OK;
-	if ((e = ledger_forget_skipped(lane->config->ledger, lane->mailbox.mailbox_no, reason,
-				       &progress->messages_retried)))
-		return e;
-	progress->retry_begun = true;
-	progress->messages_before -= min_u64(progress->messages_before, progress->messages_retried);
-	log_event(LOG_INFO, "lane.retry_skipped", "reason=%s messages=%llu", reason,
-		  (unsigned long long)progress->messages_retried);
-	return OK;
-}
-
 /* What would be done: looked up in a copy of the ledger, where there is one. */
 static enum err dry_run(struct lane *lane)
 {
@@ -448,24 +409,12 @@ static enum err dry_run(struct lane *lane)
 	return e;
 }
 
-/* Let the receipt fiber answer everything, then the orderly ends. */
-static enum err finish(struct lane *lane, struct group **receiving, enum err e)
+static enum err finish(struct lane *lane, enum err e)
 {
 	nsec until = clock_after(lane->config->finish_timeout);
 	struct err_note cause = *err_note(); /* of `e`: what follows may note and clear */
-	enum err ended;
 
-	if (e && err_retry_class(e) == RETRY_STOP_JOB)
-		group_cancel(*receiving);
-	lane->sink->type->drain(lane->sink);
-	ended = group_join(receiving);
-	e = e ? e : ended;
-	if (!e || err_retry_class(e) != RETRY_STOP_JOB) {
-		fiber_shield();
-		ended = lane->sink->type->finish(lane->sink, until);
-		fiber_unshield();
-		e = e ? e : ended;
-	}
+	e = lane_sink_finish(lane, until, e);
 	for (unsigned i = 0; i < LANE_READERS_MAX && e == OK; i++)
 		if (finish_source(&lane->readers[i], until))
 			err_note_clear(); /* all is settled: a lost goodbye changes nothing */
@@ -476,21 +425,12 @@ static enum err finish(struct lane *lane, struct group **receiving, enum err e)
 
 static enum err copy(struct lane *lane)
 {
-	struct group *receiving;
 	enum err e;
 
-	if ((e = open_ledger_mailbox(lane)) || (e = lane_may_begin(lane)) || (e = open_sink(lane)))
+	if ((e = open_ledger_mailbox(lane)) || (e = lane_may_begin(lane)) ||
+	    (e = plan_open(lane->config->ledger, &lane->plan)))
 		return e;
-	receiving = group_open();
-	lane->receiving = true;
-	e = group_spawn(receiving, "receipt", FIBER_STACK_LARGE, lane_receive, lane);
-	if (e == OK && (e = plan_open(lane->config->ledger, &lane->plan)) == OK)
-		e = recover(lane);
-	if (e == OK)
-		e = retry_skipped(lane);
-	if (e == OK)
-		e = copy_all(lane);
-	e = finish(lane, &receiving, e);
+	e = finish(lane, copy_all(lane));
 	if (lane->plan) {
 		lane->progress->boxes_done = plan_boxes_done(lane->plan);
 		lane->progress->messages_skipped += plan_skipped(lane->plan);

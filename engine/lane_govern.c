@@ -136,8 +136,15 @@ bool lane_may_go_on(struct lane *lane, enum err e, nsec *at)
 	struct backoff *rest = lane->config->rest;
 	unsigned in_use = (unsigned)max_u64(1, lane->progress->connections);
 	nsec now = clock_now();
+	nsec suggested = min_nsec(err_note()->retry_after, BACKOFF_SUGGESTED_MAX);
 	uint64_t random;
 
+	if (lane->sink_failed ||
+	    !lane->receiving) { /* the sink's time, and nothing of the source */
+		if (now + suggested > *at)
+			*at = now + suggested;
+		return lane->config->backoff_is_elsewhere || *at - now <= REST_WAITED_FOR;
+	}
 	if (!rest)
 		return true;
 	if (is_complaint(e)) {

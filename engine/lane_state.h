@@ -43,6 +43,7 @@ struct lane {
 	unsigned readers_max; /* more are refused by the server, or not asked for */
 	unsigned reading;     /* read fibers at work */
 	struct sink *sink;
+	struct group *receiving_group; /* the receipt fiber; NULL: there is none */
 	struct pipe *pipe;
 	struct wait_queue changed; /* a fiber ended, or something was receipted */
 	uint64_t owed;		   /* messages put and not receipted */
@@ -58,6 +59,8 @@ struct lane {
 	bool planning;		     /* a reader is in plan_next(), */
 	struct wait_queue plan_free; /* others wait for their turn */
 	bool sink_failed;
+	unsigned no_room; /* folders that the sink refused for want of room */
+	bool recovered;	  /* nothing is sealed that this sink does not know of */
 	bool writing, receiving;
 	struct err_note later; /* a folder is to be asked for again later: why */
 	enum err body_end;     /* why the source ended a body that passes through the pipe */
@@ -86,6 +89,23 @@ enum err lane_receive(void *lane);
 enum err lane_open_source(struct lane_reader *) MUST_CHECK;
 /* A folder that the source refuses: on record, and never the end of the mailbox. Suspends. */
 enum err lane_refuse_box(struct lane *, uint64_t box_no, enum err fate) MUST_CHECK;
+/* A folder that the sink refuses: the same, with what err_note() says. Suspends. */
+enum err lane_sink_refuses_box(struct lane *, uint64_t box_no, enum err fate) MUST_CHECK;
+
+/* engine/lane_sink.c. Suspend. */
+
+/* The sink is open and its receipt fiber runs, unless that is so already. From the lane's own
+ * fiber, which joins that one. */
+enum err lane_sink_open(struct lane *) MUST_CHECK;
+/* What became of all that was sealed before this sink was opened is in the ledger. */
+enum err lane_sink_recover(struct lane *) MUST_CHECK;
+/* Everything put so far has its receipt, and that is durable. */
+enum err lane_sink_settled(struct lane *) MUST_CHECK;
+/* The sink failed, and the next attempt opens another. */
+void lane_sink_drop(struct lane *);
+/* No more is put: what is owed is answered, then the orderly end, unless `e` stops the job. */
+enum err lane_sink_finish(struct lane *, nsec until, enum err e) MUST_CHECK;
+
 /* What was said to be moved is durable now, and counted. Suspends. */
 enum err lane_make_durable(struct lane *) MUST_CHECK;
 

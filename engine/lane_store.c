@@ -4,6 +4,13 @@
 
 /* ---- the write fiber ---- */
 
+/* A body that failed on the source's side is the read fiber's story; here the message is only let
+ * go. */
+static bool is_source_failure(struct lane *lane, enum err e)
+{
+	return lane->body_end == e;
+}
+
 /* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does
  * not, the next attempt asks for it again. */
 static enum err write_message(struct lane *lane, struct item *item)
@@ -29,6 +36,10 @@ static enum err write_message(struct lane *lane, struct item *item)
 	lane->owed--;
 	if (e == ERR_SOURCE_KNOWN)
 		return lane_seek_take(lane, item);
+	if (err_retry_class(e) == RETRY_SKIP_BOX && !is_source_failure(lane, e)) {
+		plan_given_back(lane->plan, item->box_no, item->no);
+		return lane_sink_refuses_box(lane, item->box_no, e);
+	}
 	if (err_retry_class(e) != RETRY_SKIP_MSG)
 		return e;
 	err_note_clear();
@@ -40,13 +51,6 @@ static enum err write_message(struct lane *lane, struct item *item)
 	if ((e = ledger_settle(lane->config->ledger, &row)))
 		return e;
 	return plan_settled(lane->plan, item->box_no, item->no);
-}
-
-/* A body that failed on the source's side is the read fiber's story; here the message is only let
- * go. */
-static bool is_source_failure(struct lane *lane, enum err e)
-{
-	return lane->body_end == e;
 }
 
 static enum err write_loop(struct lane *lane)
@@ -95,18 +99,45 @@ enum err lane_make_durable(struct lane *lane)
 	return OK;
 }
 
+enum err lane_sink_refuses_box(struct lane *lane, uint64_t box_no, enum err fate)
+{
+	if (plan_is_left_out(lane->plan, box_no)) {
+		err_note_clear();
+		return OK;
+	}
+	plan_leave_out(lane->plan, box_no);
+	lane->no_room += fate == ERR_SINK_QUOTA;
+	return lane_refuse_box(lane, box_no, fate);
+}
+
+/* What comes later in this attempt is not asked for any more; the next one asks. */
+static void returned(struct lane *lane, const struct receipt *receipt)
+{
+	if (lane->owed > 0)
+		lane->owed--;
+	plan_given_back(lane->plan, receipt->box_no, receipt->no);
+}
+
+static enum ledger_state state_of(enum receipt_kind kind)
+{
+	return kind == RECEIPT_STORED	  ? LEDGER_MOVED
+	       : kind == RECEIPT_DOUBTFUL ? LEDGER_DOUBTFUL
+					  : LEDGER_SKIPPED;
+}
+
 static enum err settle(struct lane *lane, const struct receipt *receipt)
 {
 	bool stored = receipt->kind == RECEIPT_STORED;
 	struct ledger_row row = {
 		.box_no = receipt->box_no,
 		.no = receipt->no,
-		.state = stored ? LEDGER_MOVED : LEDGER_SKIPPED,
+		.state = state_of(receipt->kind),
 		.reason = stored ? OK : receipt->why,
 		.size_bytes = receipt->size_bytes,
 		.digest = receipt->digest,
 		.seal_no = receipt->seal_no,
 		.mark = receipt->mark,
+		.target_no = receipt->target_no,
 	};
 	enum err e = ledger_settle(lane->config->ledger, &row);
 
@@ -119,6 +150,8 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		lane->unsaid++;
 		lane->unsaid_bytes += receipt->size_bytes;
 		lane->progress->kinds[receipt->mail_kind]++;
+	} else if (receipt->kind == RECEIPT_DOUBTFUL) {
+		lane->progress->messages_doubtful++;
 	} else {
 		lane->progress->messages_skipped++;
 	}
@@ -152,8 +185,19 @@ static enum err receive_loop(struct lane *lane)
 	while ((e = lane->sink->type->receipt(lane->sink, &receipt)) == OK) {
 		switch (receipt.kind) {
 		case RECEIPT_STORED:
+		case RECEIPT_DOUBTFUL:
 		case RECEIPT_REFUSED:
 			e = settle(lane, &receipt);
+			break;
+		case RECEIPT_RETURNED:
+			returned(lane, &receipt);
+			break;
+		case RECEIPT_PLACED:
+			e = ledger_box_target(lane->config->ledger, receipt.box_no,
+					      receipt.target.at, receipt.target_epoch);
+			break;
+		case RECEIPT_BOX_REFUSED:
+			e = lane_sink_refuses_box(lane, receipt.box_no, receipt.why);
 			break;
 		case RECEIPT_SEALED:
 			e = seal(lane, &receipt);
@@ -175,6 +219,8 @@ enum err lane_receive(void *argument)
 	struct lane *lane = argument;
 
 	lane->receive_end = receive_loop(lane);
+	if (lane->sink->type->end_receipts)
+		lane->sink->type->end_receipts(lane->sink);
 	lane->receiving = false;
 	wake_all(&lane->changed);
 	return lane->receive_end;

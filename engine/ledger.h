@@ -96,6 +96,9 @@ struct ledger_known_box {
 	uint64_t box_no, epoch;
 	enum ledger_former former;
 	char name[BOX_NAME_BYTES_MAX + 1];
+	/* As ledger_box_target() said it; "" and 0: never. */
+	char target[BOX_NAME_BYTES_MAX + 1];
+	uint64_t target_epoch;
 };
 enum err ledger_box_next(struct ledger *, uint64_t mailbox_no,
 			 struct ledger_known_box *) MUST_CHECK;
@@ -104,6 +107,10 @@ enum err ledger_box_next(struct ledger *, uint64_t mailbox_no,
 enum err ledger_box_rename(struct ledger *, uint64_t mailbox_no, struct box *) MUST_CHECK;
 /* Durable on return. Suspends. */
 enum err ledger_box_former(struct ledger *, uint64_t box_no, enum ledger_former) MUST_CHECK;
+/* The folder's messages go to the target's folder of this name, in the target's own words, and
+ * their numbers there mean something with this epoch. Durable on return. Suspends. */
+enum err ledger_box_target(struct ledger *, uint64_t box_no, const char *target,
+			   uint64_t target_epoch) MUST_CHECK;
 /* Everything that changed in the folder up to this cursor is durable in sink and ledger. Durable on
  * return. Suspends. */
 enum err ledger_cursor(struct ledger *, uint64_t box_no, const struct cursor *) MUST_CHECK;
@@ -140,6 +147,7 @@ struct ledger_row {
 	struct digest digest; /* of moved and doubtful */
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
 	uint64_t mark;	      /* mail_mark(); 0: not known */
+	uint64_t target_no;   /* its number in the target's folder; 0: not known */
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
 /* Everything of [first, last] is settled or gone: the range, or that part of it, is done. Queued

@@ -86,6 +86,18 @@ enum err ledger_box_former(struct ledger *ledger, uint64_t box_no, enum ledger_f
 	return ledger_act(ledger, &call);
 }
 
+enum err ledger_box_target(struct ledger *ledger, uint64_t box_no, const char *target,
+			   uint64_t target_epoch)
+{
+	struct ledger_call call = { .run = ledger_sqlite_box_target,
+				    .writes = true,
+				    .box_no = box_no,
+				    .target = target,
+				    .epoch = target_epoch };
+
+	return ledger_act(ledger, &call);
+}
+
 enum err ledger_cursor(struct ledger *ledger, uint64_t box_no, const struct cursor *cursor)
 {
 	struct ledger_call call = {

@@ -52,6 +52,10 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_int64(statement, 7, (sqlite3_int64)row->mark);
 	else
 		sqlite3_bind_null(statement, 7);
+	if (row->target_no)
+		sqlite3_bind_int64(statement, 8, (sqlite3_int64)row->target_no);
+	else
+		sqlite3_bind_null(statement, 8);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;

@@ -100,6 +100,7 @@ ledger_call_run ledger_sqlite_box;	   /* mailbox_no box -> box, epoch, next_no *
 ledger_call_run ledger_sqlite_box_fate;	   /* box_no fate note */
 ledger_call_run ledger_sqlite_box_rename;  /* mailbox_no box */
 ledger_call_run ledger_sqlite_box_former;  /* box_no former */
+ledger_call_run ledger_sqlite_box_target;  /* box_no target epoch */
 ledger_call_run ledger_sqlite_cursor;	   /* box_no note */
 ledger_call_run ledger_sqlite_seek;	   /* mailbox_no box_no first -> found box_no first */
 ledger_call_run ledger_sqlite_seek_end;	   /* mailbox_no */

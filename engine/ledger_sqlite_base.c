@@ -52,7 +52,9 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_BOX_RENAME] = "UPDATE box SET name = ?2, cursor = CASE former WHEN 0 THEN cursor ELSE"
 			   " '' END, former = 0 WHERE box_no = ?1",
 	[SQL_BOX_CURSOR] = "UPDATE box SET cursor = ?2 WHERE box_no = ?1",
-	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name FROM box INDEXED BY box_of_mailbox"
+	[SQL_BOX_TARGET] = "UPDATE box SET target = ?3, target_epoch = ?2 WHERE box_no = ?1",
+	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch FROM box "
+			 "INDEXED BY box_of_mailbox"
 			 " WHERE mailbox_no = ?1 AND box_no > ?2"
 			 " ORDER BY box_no LIMIT 1",
 	[SQL_BOX_AFTER] = "SELECT box_no FROM box INDEXED BY box_of_mailbox WHERE mailbox_no = ?1"
@@ -73,8 +75,9 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_RANGE_DROP] = "DELETE FROM range WHERE box_no = ?1 AND first = ?2",
 	[SQL_RANGE_REOPEN] = "UPDATE range SET state = 'intended' WHERE box_no = ?1"
 			     " AND state = 'done'",
-	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark,"
+		       " target_no)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
@@ -119,7 +122,9 @@ static const char *const texts[SQL_COUNT] = {
 			     " WHERE box_no = ?1 AND no = ?2) AND box_no = ?1 AND no = ?2",
 	[SQL_SOUGHT_END] = "DELETE FROM sought WHERE mailbox_no = ?1",
 	[SQL_RENUMBER] = "UPDATE settled SET box_no = ?3, no = ?4, mark = nullif(?5, 0),"
-			 " vanished_s = NULL WHERE box_no = ?1 AND no = ?2 AND fate = 1",
+			 " vanished_s = NULL, target_no = CASE WHEN (SELECT target FROM box WHERE"
+			 " box_no = ?1) = (SELECT target FROM box WHERE box_no = ?3)"
+			 " THEN target_no END WHERE box_no = ?1 AND no = ?2 AND fate = 1",
 	[SQL_RENUMBER_WHAT] = "SELECT size_bytes, vanished_s NOT NULL FROM settled"
 			      " WHERE box_no = ?1 AND no = ?2 AND fate = 1",
 	[SQL_SEAL] = "INSERT INTO seal(mailbox_no, seal_no, seal) VALUES(?1, ?2, ?3)",

@@ -9,7 +9,7 @@
 
 /* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
  * are read, and upgraded when they are opened for writing. */
-enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 3 };
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 4 };
 /* From version i to i + 1; what makes version i look like i + 1 to who only reads. */
 extern const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA];
 extern const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA];
@@ -39,6 +39,7 @@ enum ledger_statement {
 	SQL_BOX_FORMER_SET,
 	SQL_BOX_RENAME,
 	SQL_BOX_CURSOR,
+	SQL_BOX_TARGET,
 	SQL_BOX_NEXT,
 	SQL_BOX_AFTER,
 	SQL_BOX_FATE,

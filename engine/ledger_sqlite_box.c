@@ -178,6 +178,23 @@ enum err ledger_sqlite_box_fate(struct ledger_store *store, struct ledger_call *
 
 /* ---- names and places ---- */
 
+enum err ledger_sqlite_box_target(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *statement;
+	uint64_t changes = 0;
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_TARGET, NUMBERS(call->box_no, call->epoch),
+					&statement);
+
+	if (e)
+		return e;
+	ledger_sqlite_bind_text(statement, 3, call->target);
+	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
+		e = RAISE(ERR_LEDGER_STATE,
+			  "noting a folder's place in the ledger %s: there is no folder %llu",
+			  store->path, (unsigned long long)call->box_no);
+	return e;
+}
+
 /* The next folder that is there or sought, with the name it is known by. */
 enum err ledger_sqlite_box_next(struct ledger_store *store, struct ledger_call *call)
 {
@@ -193,6 +210,8 @@ enum err ledger_sqlite_box_next(struct ledger_store *store, struct ledger_call *
 		known->epoch = (uint64_t)sqlite3_column_int64(row, 1);
 		known->former = (enum ledger_former)sqlite3_column_int(row, 2);
 		ledger_sqlite_text(row, 3, known->name, sizeof known->name);
+		ledger_sqlite_text(row, 4, known->target, sizeof known->target);
+		known->target_epoch = (uint64_t)sqlite3_column_int64(row, 5);
 	}
 	sqlite3_reset(row);
 	return e;

@@ -105,8 +105,28 @@ static const char schema_3[] =
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";
 
+/* Where a folder's messages lie in a target that has folders and numbers of its own. */
+static const char schema_4[] =
+	"ALTER TABLE box ADD COLUMN target TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE box ADD COLUMN target_epoch INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE settled ADD COLUMN target_no INTEGER;"
+	"DROP VIEW exception; DROP VIEW message;"
+	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
+	"AS no,"
+	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
+	" WHEN 4 THEN 'withdrawn' END AS state,"
+	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
+	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
+	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
+	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
+	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no"
+	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
+	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
+	" WHERE fate <> 1;";
+
 /* A new file takes all steps, an older one those it lacks: they have the same tables. */
-const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2, schema_3 };
+const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2, schema_3,
+								schema_4 };
 
 /* What `status` asks for and an older version has not; a temporary view hides the table of its
  * name. */
@@ -118,5 +138,5 @@ static const char schema_1_views[] =
 	" 0 AS throttled_permille, 0 AS window_closes_s, '{}' AS errors FROM main.run;";
 static const char schema_2_views[] =
 	"CREATE TEMP VIEW box AS SELECT *, 0 AS former, 0 AS vanished FROM main.box;";
-const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views,
-								schema_2_views };
+const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views, schema_2_views,
+								"" };

@@ -94,6 +94,8 @@ enum {
 
 	/* Longest folder name we carry, as UTF-8 path. Servers cut at 255 to 1000 bytes. */
 	BOX_NAME_BYTES_MAX = 1024,
+	/* "INBOX.", "Mail/": what a namespace puts before the user's own folders. */
+	BOX_PREFIX_BYTES_MAX = 63,
 	/* Keywords of one message, joined; more are counted as dropped in the report. */
 	KEYWORDS_BYTES_MAX = 1024,
 	/* An opaque blob (mark, cursor) that a driver asks the ledger to keep. */

@@ -68,6 +68,7 @@ struct box {
 	enum box_use use;
 	bool subscribed;
 	bool selectable;   /* false: a mere level of the hierarchy */
+	bool childless;	   /* it can have no children */
 	enum err fate;	   /* not OK: the source refuses this folder; the rest is unknown */
 	uint64_t epoch;	   /* IMAP: UIDVALIDITY. Another value: another folder of the same name */
 	uint64_t next_no;  /* keys in the folder are below this; 0: unknown */
@@ -78,7 +79,9 @@ struct box {
 	char id[BOX_ID_BYTES_MAX + 1]; /* the folder's own, which a new name leaves as it is; "" */
 	struct cursor cursor;	       /* as listed */
 	struct cursor before;	       /* of the last scan; set by ledger_box() */
-	bool renamed;		       /* known by another name before; set by ledger_box() */
+	/* What the names of all top-level folders but INBOX begin with; mostly empty. */
+	char prefix[BOX_PREFIX_BYTES_MAX + 1];
+	bool renamed; /* known by another name before; set by ledger_box() */
 };
 
 enum { DIGEST_BYTES = 32 };

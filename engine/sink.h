@@ -6,12 +6,18 @@
 #include "engine/source.h"
 
 enum receipt_kind {
-	RECEIPT_STORED,	 /* box_no, no, size, digest: it is there, durably */
-	RECEIPT_REFUSED, /* box_no, no, why: it will not be stored */
-	RECEIPT_SEALED,	 /* seal_no, seal: make this durable in the ledger, then call
-			    publish(seal_no) */
+	RECEIPT_STORED,	  /* box_no, no, size, digest: it is there, durably */
+	RECEIPT_DOUBTFUL, /* the same, why: it is there, but not as it was sent */
+	RECEIPT_REFUSED,  /* box_no, no, why: it will not be stored */
+	RECEIPT_RETURNED, /* box_no, no: it is not there, and may be put again */
+	RECEIPT_SEALED,	  /* seal_no, seal: make this durable in the ledger, then call
+			     publish(seal_no) */
 	RECEIPT_SETTLED, /* seal_no: every message of that seal was receipted; the ledger may forget
 			    it */
+	RECEIPT_PLACED,	 /* box_no, target, target_epoch: which folder of the target it becomes;
+			    before anything is sent there */
+	RECEIPT_BOX_REFUSED, /* box_no, why, and err_note(): the target will not have this folder,
+				or no more of it, in this run */
 };
 
 struct receipt {
@@ -23,7 +29,10 @@ struct receipt {
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;
-	struct text seal; /* borrowed until the next receipt() */
+	struct text seal;   /* borrowed until the next receipt() */
+	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
+	struct text target; /* borrowed until the next receipt(); in the target's own words */
+	uint64_t target_epoch;
 };
 
 /* What a seal left in the ledger turns out to be after a restart. */
@@ -63,21 +72,34 @@ struct sink_config {
 	int zstd_level;		  /* 0: off */
 	uint64_t pack_bytes;	  /* close a pack at about this many stored bytes */
 	bool dry_run;
+	/* ---- of a target that is somebody else's server ---- */
+	struct reserve *reserve; /* for reading back; the lane's, while it does not read */
+	unsigned connections;	 /* at most; 0: as few as do */
+	nsec settle;	   /* how long a target must be still before what it shows is believed */
+	const char *spool; /* directory for messages too large for memory; borrowed */
 };
 
 /* Everything suspends but close. */
 struct sink_driver {
 	const char *scheme;
+	/* After an error of class RECONNECT or BACKOFF a new one may be opened, which is asked by
+	 * find() what became of the seals of this one. */
+	bool reopens;
 	/* ERR_SINK_FOREIGN, ERR_SINK_BUSY, ERR_SINK_LEDGER_LOST, ERR_DISK_*. Nothing of the target
 	 * is changed before it is known to be ours. */
 	enum err (*open)(struct sink **, const struct account *, const struct sink_config *,
 			 nsec until);
 	/* A folder is about to be filled (or is empty); called once for each, box_no is set. */
 	enum err (*prepare)(struct sink *, const struct box *);
-	/* A seal found in the ledger at start, before any put(). */
+	/* Where an earlier run put a folder of this name; before the first prepare(), `target` as
+	 * RECEIPT_PLACED said it. NULL: the sink does not want to know. */
+	enum err (*recall)(struct sink *, const char *name, const char *target);
+	/* A seal found in the ledger at start, before any put(); all of them in order, then
+	 * flush(). */
 	enum err (*find)(struct sink *, uint64_t seal_no, struct text seal, enum seal_fate *);
 	/* Pulls the body to its end; item->digest is valid after that. If the body fails, the sink
 	 * takes back what it wrote of it and returns that error; earlier messages are not harmed.
+	 * Class SKIP_BOX: nothing of the folder is taken any more.
 	 */
 	enum err (*put)(struct sink *, struct item *);
 	/* Record a change; queued, and shown to nobody before amend_flush() while no more than
@@ -90,6 +112,9 @@ struct sink_driver {
 	/* The next receipt; ERR_SINK_FINISHED when finish-ing and nothing is owed any more. Called
 	 * from one fiber, other than the one that puts. */
 	enum err (*receipt)(struct sink *, struct receipt *);
+	/* No receipt() will follow: from the fiber that called it, whether it ended well or not.
+	 * NULL: the sink has nothing running. */
+	void (*end_receipts)(struct sink *);
 	/* The seal is durable in the ledger: make it visible. Called from the receipt fiber. */
 	enum err (*publish)(struct sink *, uint64_t seal_no);
 	/* No more put(): receipt() ends when everything was answered. Does not wait for that. */

@@ -204,6 +204,20 @@ static void show_waves(struct writer *to, const struct job *job)
 		json_array_end(&to->json);
 }
 
+/* Of one side; what the mailboxes themselves say is with them. */
+static void show_pace(struct writer *to, const char *section, const struct job_pace *pace,
+		      const char *daily)
+{
+	if (!pace->messages_per_second && !pace->bytes_a_day)
+		return;
+	begin(to, section);
+	if (pace->messages_per_second)
+		put_number(to, "messages_per_second", pace->messages_per_second);
+	if (pace->bytes_a_day)
+		put_number(to, daily, pace->bytes_a_day);
+	end(to);
+}
+
 static void show_limits(struct writer *to, const struct job_limits *limits)
 {
 	begin(to, "limits");
@@ -240,6 +254,7 @@ static void show_options(struct writer *to, const struct job_options *options)
 		put_text(to, "zstd", "off");
 	put_unit(to, "pack_size", options->pack_bytes, "B");
 	put_text(to, "flags", options->flags_never ? "never" : "auto");
+	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
 	put_unit(to, "io_timeout", (uint64_t)(options->io_timeout / NSEC_MILLISECOND), "ms");
 	put_unit(to, "connect_timeout", (uint64_t)(options->connect_timeout / NSEC_MILLISECOND),
 		 "ms");
@@ -278,6 +293,8 @@ static void show_job(const struct job *job, bool json)
 		json_object_begin(&to.json, NULL);
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
+	show_pace(&to, "source", &job->limits.source, "daily_down");
+	show_pace(&to, "target", &job->limits.target, "daily_up");
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_options(&to, &job->options);

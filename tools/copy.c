@@ -43,7 +43,7 @@ struct copy_options {
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
-	nsec io_timeout, connect_timeout;
+	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats;
 };
 
@@ -78,6 +78,24 @@ static enum err read_password(const char *file, struct secret **out)
 	return file ? secret_from_file(file, out) : OK;
 }
 
+/* A mailbox on a server is somebody's, all of it, behind a password. */
+static enum err check_server(const char *which, const struct url *url, const char *option,
+			     const char *password_file)
+{
+	if (strcmp(url->path, "/") != 0)
+		return RAISE(ERR_INPUT_USAGE,
+			     "%s names a folder; whole mailboxes only are "
+			     "copied: end it after the host with a slash",
+			     which);
+	if (!*url->user)
+		return RAISE(ERR_INPUT_USAGE, "%s names no user: %s://user@%s/", which, url->scheme,
+			     url->host);
+	if (!password_file)
+		return RAISE(ERR_INPUT_USAGE, "--%s FILE is missing: the password of %s", option,
+			     url->shown);
+	return OK;
+}
+
 static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 {
 	struct url *source = &copy->source_url, *target = &copy->target_url;
@@ -92,15 +110,14 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	if (!drivers_sink(target->scheme))
 		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
 			     target->scheme);
-	if (strcmp(source->path, "/") != 0)
-		return RAISE(ERR_INPUT_USAGE, "SOURCE names a folder; whole mailboxes only are "
-					      "copied: end it after the host with a slash");
-	if (!*source->user)
-		return RAISE(ERR_INPUT_USAGE, "SOURCE names no user: %s://user@%s/", source->scheme,
-			     source->host);
-	if (!copy->options.source_password_file)
-		return RAISE(ERR_INPUT_USAGE,
-			     "--source-password-file FILE is missing: the password of %s",
+	if ((e = check_server("SOURCE", source, "source-password-file",
+			      copy->options.source_password_file)) ||
+	    (drivers_sink(target->scheme)->reopens &&
+	     (e = check_server("TARGET", target, "destination-password-file",
+			       copy->options.destination_password_file))))
+		return e;
+	if (strcmp(source->shown, target->shown) == 0)
+		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
 			     source->shown);
 	return OK;
 }
@@ -381,6 +398,8 @@ static void configure_lane(struct copy *copy)
 			.zstd_level = (int)copy->options.zstd,
 			.pack_bytes = copy->options.pack_size,
 			.dry_run = copy->options.dry_run,
+			.settle = copy->options.settle,
+			.spool = copy->state,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
@@ -646,6 +665,15 @@ static const struct opt options[] = {
 	  .min = 1024,
 	  .zero_word = "auto",
 	  .help = "The same for bytes stored at a server (500 MB at Gmail)." },
+	{ .name = "settle",
+	  OPT_STORES_DURATION(struct copy_options, settle),
+	  .value = "TIME",
+	  .initial = "30s",
+	  .min = 0,
+	  .max = 3600 * NSEC_SECOND,
+	  .help = "After a lost answer or a crash: how long the folders of an IMAP target must be "
+		  "still before what is in them is believed. Servers go on storing for a moment "
+		  "what a lost connection sent." },
 	{ .name = "io-timeout",
 	  OPT_STORES_DURATION(struct copy_options, io_timeout),
 	  .value = "TIME",

@@ -41,7 +41,7 @@ struct job_options {
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
 	bool flags_never;
-	nsec io_timeout, connect_timeout;
+	nsec io_timeout, connect_timeout, settle;
 };
 
 struct job_outputs {

@@ -77,10 +77,28 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 
 static bool check_target(struct job_make *make, const struct job_spot *spot)
 {
-	if (drivers_sink(make->url.scheme))
-		return true;
-	job_fault_at(make, spot, "the URL's scheme is none of the targets; file:///path is one");
-	return false;
+	const struct sink_driver *sink = drivers_sink(make->url.scheme);
+	const char *text = NULL;
+
+	if (!sink)
+		text = "the URL's scheme is none of the targets; file:///path is one";
+	else if (sink->reopens && strcmp(make->url.path, "/") != 0)
+		text = "the URL names a folder; only whole mailboxes are copied: end it after the "
+		       "host with a slash";
+	if (text)
+		job_fault_at(make, spot, text);
+	return !text;
+}
+
+/* Whether there is somebody to log in as. */
+static bool is_server(const char *target)
+{
+	char scheme[URL_SCHEME_BYTES_MAX + 1];
+	const struct sink_driver *sink;
+
+	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(target, ":"), target);
+	sink = drivers_sink(scheme);
+	return sink && sink->reopens;
 }
 
 /* source.url and target.url, once. */
@@ -213,6 +231,11 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 		job_fault_at(make, &spot,
 			     "no password: give the job file a source.password, or the "
 			     "mailbox a password");
+	if (mailbox->target_secret.kind == SECRET_REF_NONE && is_server(mailbox->target) &&
+	    !job_file_line(make->file, JOB_KEY_TARGET_PASSWORD))
+		job_fault_at(make, &spot,
+			     "no password for the target: give the job file a target.password, or "
+			     "the mailbox a target_password");
 }
 
 /* ---- rows of the job file ---- */

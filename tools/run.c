@@ -16,6 +16,7 @@
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
+#include "tools/drivers.h"
 #include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/signals.h"
@@ -337,8 +338,9 @@ static enum err hold_targets(struct run *run)
 		struct account account;
 		struct archive_hold *hold;
 
-		if (is_held(run, target) || (e = url_parse("target", target, "password", url)))
-			continue;
+		if (is_held(run, target) || (e = url_parse("target", target, "password", url)) ||
+		    drivers_sink(url->scheme)->reopens)
+			continue; /* a server's mailbox is everybody's who may log in */
 		account = url_account(url);
 		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
 				      &hold)))

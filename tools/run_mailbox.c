@@ -126,6 +126,8 @@ static enum err haul(struct run_mailbox *mailbox)
 			.zstd_level = (int)run->job->options.zstd_level,
 			.pack_bytes = run->job->options.pack_bytes,
 			.dry_run = run->options.dry_run,
+			.settle = run->job->options.settle,
+			.spool = run->job->outputs.state,
 		},
 		.ledger = mailbox->worker->ledger,
 		.digest = mailbox->digest,

@@ -367,6 +367,8 @@ enum err box_map_add_source(struct box_map *map, const struct box *box)
 	enum err e;
 
 	must(box->box_no);
+	if (!map->source_prefix.bytes && box->prefix[0])
+		buffer_add_text(&map->source_prefix, box->prefix);
 	if (!holds_mail(box) ||
 	    name_table_find(&map->sources_by_no, key_of_no(&box->box_no)) != NONE)
 		return OK;

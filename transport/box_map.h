@@ -39,7 +39,9 @@
 struct box_map_target {
 	char separator;		   /* '\0': it has no levels */
 	const char *prefix;	   /* the personal namespace as NAMESPACE spells it: "INBOX.", "" */
-	const char *source_prefix; /* the source's, as its names are spelled; not taken off INBOX */
+	/* The source's, as its names are spelled; not taken off INBOX. NULL: as its folders say
+	 * (struct box) when they are added. */
+	const char *source_prefix;
 	const char *forbidden;	   /* characters it refuses: ASCII, no letters, no digits */
 	bool case_insensitive;
 	bool utf8;		 /* names in UTF-8 (IMAP4rev2, RFC 9755); else modified UTF-7 */

@@ -324,7 +324,9 @@ static unsigned attribute_bits(const struct mailimap_mbx_list_flags *flags)
 		const struct mailimap_mbx_list_oflag *flag = clist_content(at);
 		struct text name = text_of(flag->of_flag_ext ? flag->of_flag_ext : "");
 
-		if (imap_text_is(name, "NonExistent") || imap_text_is(name, "Noselect"))
+		if (flag->of_type == MAILIMAP_MBX_LIST_OFLAG_NOINFERIORS)
+			bits |= IMAP_LIST_NOINFERIORS;
+		else if (imap_text_is(name, "NonExistent") || imap_text_is(name, "Noselect"))
 			bits |= IMAP_LIST_NOSELECT;
 		else if (imap_text_is(name, "Subscribed"))
 			bits |= IMAP_LIST_SUBSCRIBED;
@@ -374,7 +376,8 @@ bool imap_parse_list(struct imap_grammar *imap, struct text reply, struct imap_l
  * prefix of (("" "")) ---- */
 
 /* NIL, or a list of (prefix delimiter extensions). */
-static bool scan_spaces(struct imap_scan *scan, void (*each)(void *, const char *), void *context)
+static bool scan_spaces(struct imap_scan *scan, enum imap_space space, imap_each_space *each,
+			void *context)
 {
 	char prefix[BOX_NAME_BYTES_MAX + 1];
 	size_t bytes;
@@ -394,21 +397,24 @@ static bool scan_spaces(struct imap_scan *scan, void (*each)(void *, const char 
 			return false;
 		prefix[bytes] = '\0';
 		if (each)
-			each(context, prefix);
+			each(context, space, prefix);
 		imap_scan_char(scan, ' ');
 	} while (!imap_scan_char(scan, ')'));
 	return true;
 }
 
-bool imap_parse_namespace(struct text reply, void (*each)(void *context, const char *prefix),
-			  void *context)
+bool imap_parse_namespace(struct text reply, imap_each_space *each, void *context)
 {
-	struct imap_scan scan = imap_scan_of(reply), others;
+	struct imap_scan scan = imap_scan_of(reply), spaces;
 
-	if (!imap_scan_word(&scan, "NAMESPACE") || !imap_scan_char(&scan, ' ') ||
-	    !scan_spaces(&scan, NULL, NULL) || !imap_scan_char(&scan, ' '))
+	if (!imap_scan_word(&scan, "NAMESPACE") || !imap_scan_char(&scan, ' '))
 		return false;
-	others = scan;
-	return scan_spaces(&scan, NULL, NULL) && imap_scan_char(&scan, ' ') &&
-	       scan_spaces(&scan, NULL, NULL) && scan_spaces(&others, each, context);
+	spaces = scan;
+	/* All of it is looked at before anything is told. */
+	return scan_spaces(&scan, 0, NULL, NULL) && imap_scan_char(&scan, ' ') &&
+	       scan_spaces(&scan, 0, NULL, NULL) && imap_scan_char(&scan, ' ') &&
+	       scan_spaces(&scan, 0, NULL, NULL) &&
+	       scan_spaces(&spaces, IMAP_SPACE_PERSONAL, each, context) &&
+	       imap_scan_char(&spaces, ' ') &&
+	       scan_spaces(&spaces, IMAP_SPACE_OTHERS, each, context);
 }

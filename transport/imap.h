@@ -62,6 +62,7 @@ void imap_parse_id(struct imap_grammar *, struct text reply, char *to, size_t to
 enum imap_list_attribute {
 	IMAP_LIST_NOSELECT = 1 << 0, /* \NonExistent too */
 	IMAP_LIST_SUBSCRIBED = 1 << 1,
+	IMAP_LIST_NOINFERIORS = 1 << 2,
 	IMAP_LIST_USES = 1 << 8, /* first of the special uses: IMAP_LIST_USES << enum box_use */
 };
 struct imap_listed {
@@ -72,8 +73,10 @@ struct imap_listed {
 };
 /* A reply that begins with LIST or LSUB. */
 bool imap_parse_list(struct imap_grammar *, struct text reply, struct imap_listed *) MUST_CHECK;
-/* A NAMESPACE reply (RFC 2342): each prefix of other users' folders. Not libetpan's doing. */
-bool imap_parse_namespace(struct text reply, void (*each)(void *context, const char *prefix),
-			  void *context) MUST_CHECK;
+/* A NAMESPACE reply (RFC 2342): each prefix of the user's own folders and of other users'. Not
+ * libetpan's doing. */
+enum imap_space { IMAP_SPACE_PERSONAL, IMAP_SPACE_OTHERS };
+typedef void imap_each_space(void *context, enum imap_space, const char *prefix);
+bool imap_parse_namespace(struct text reply, imap_each_space *, void *context) MUST_CHECK;
 
 #endif

@@ -35,7 +35,9 @@ struct imap_list {
 	uint32_t count, room, page_at;
 	uint32_t *table; /* index + 1 of folders; 0: free; table_size a power of two */
 	uint32_t table_size;
-	struct buffer others[OTHERS_MAX]; /* prefixes of other users' folders */
+	struct buffer others[OTHERS_MAX];      /* prefixes of other users' folders */
+	char prefix[BOX_PREFIX_BYTES_MAX + 1]; /* of the user's own */
+	bool has_prefix;
 	unsigned others_count, left_out, unreadable;
 	bool utf8_names; /* IMAP4rev2 alone */
 };
@@ -128,11 +130,15 @@ static enum err add_folder(struct imap_list *list, struct text name, struct fold
 
 /* ---- what the server says ---- */
 
-static void note_other(void *context, const char *prefix)
+static void note_space(void *context, enum imap_space space, const char *prefix)
 {
 	struct imap_list *list = context;
 
-	if (prefix[0] && list->others_count < OTHERS_MAX)
+	if (space == IMAP_SPACE_PERSONAL) {
+		if (!list->has_prefix && strlen(prefix) < sizeof list->prefix)
+			bytes_copy(list->prefix, prefix, strlen(prefix) + 1, BYTES_META);
+		list->has_prefix = true;
+	} else if (prefix[0] && list->others_count < OTHERS_MAX)
 		buffer_add_text(&list->others[list->others_count++], prefix);
 }
 
@@ -290,7 +296,7 @@ static enum err on_reply(struct imap_session *imap, const struct imap_reply *rep
 	if (imap_scan_word(&scan, "LIST") || imap_scan_word(&scan, "LSUB"))
 		return on_list(imap, list, reply->text);
 	if (imap_scan_word(&scan, "NAMESPACE") &&
-	    !imap_parse_namespace(reply->text, note_other, list))
+	    !imap_parse_namespace(reply->text, note_space, list))
 		log_event(LOG_WARN, "imap.namespace_unreadable", "others=unknown");
 	return on_status(list, reply->text);
 }
@@ -599,6 +605,8 @@ static enum err fill_box(const struct imap_list *list, const struct folder *fold
 	box->use = use_of(raw, folder->attributes);
 	box->subscribed = folder->attributes & IMAP_LIST_SUBSCRIBED;
 	box->selectable = !(folder->attributes & IMAP_LIST_NOSELECT);
+	box->childless = folder->attributes & IMAP_LIST_NOINFERIORS;
+	bytes_copy(box->prefix, list->prefix, sizeof box->prefix, BYTES_META);
 	box->fate = folder->fate;
 	box->epoch = folder->epoch;
 	box->next_no = folder->next_no;

@@ -1,0 +1,421 @@
+/* One conversation with the destination: a fiber that sends published parcels, and one that takes
+ * the answers. A parcel is one MULTIAPPEND where the server has it; a refused one is sent again in
+ * halves, down to the message that the server does not want. */
+#include <stdlib.h>
+
+#include "engine/log.h"
+#include "transport/imap_sink_state.h"
+
+enum { PIECE_BYTES = 64 * 1024 };
+
+bool imap_link_is_idle(const struct imap_link *link)
+{
+	return !link->busy && link->sent_count == 0 && !link->again;
+}
+
+/* ---- sending ---- */
+
+static void no_more(struct imap_link *link, enum err e)
+{
+	link->is_dead = true;
+	link->busy = NULL;
+	imap_sink_breaks(link->sink, e);
+}
+
+/* Waits for room among the acts on their way. */
+static enum err wait_for_room(struct imap_link *link)
+{
+	enum err e = OK;
+
+	while (!e && !link->is_dead && !imap_append_has_room(link->append))
+		e = wait_on(&link->sink->changed, DEADLINE_NEVER);
+	return e ? e : link->is_dead ? imap_sink_is_broken(link->sink) : OK;
+}
+
+static enum err send_body(struct imap_append_act *act, const struct imap_parcel *parcel,
+			  const struct imap_message *message, uint8_t **piece)
+{
+	const uint8_t *from;
+	size_t got;
+	enum err e = OK;
+
+	if (parcel->file != -1 && !*piece && !(*piece = malloc(PIECE_BYTES)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "sending a message");
+	for (uint64_t at = 0; !e && at < message->record.size_bytes; at += got) {
+		if (imap_append_is_off(act))
+			return OK;
+		got = parcel->file != -1 ? PIECE_BYTES : SIZE_MAX;
+		if ((e = imap_parcel_read(parcel, message, at, *piece, &from, &got)) == OK)
+			e = imap_append_bytes(act, from, got);
+	}
+	return e;
+}
+
+static enum err send_message(struct imap_append_act *act, const struct imap_parcel *parcel,
+			     const struct imap_message *message, struct mail_meta *meta,
+			     uint8_t **piece)
+{
+	struct imap_append_left_out left_out;
+	enum err e;
+
+	imap_parcel_meta(parcel, message, meta);
+	e = imap_append_message(act, meta, message->record.size_bytes, message->has_nul, &left_out);
+	if (left_out.keywords || left_out.date)
+		log_event(LOG_WARN, "imap.left_out", "message=%llu keywords=%u date=%d",
+			  (unsigned long long)message->record.no, left_out.keywords, left_out.date);
+	return e ? e : send_body(act, parcel, message, piece);
+}
+
+static void note_sent(struct imap_link *link, const struct imap_sent *sent)
+{
+	must(link->sent_count < IMAP_APPENDS_MAX);
+	link->sent[(link->sent_head + link->sent_count++) % IMAP_APPENDS_MAX] = *sent;
+	wake_all(&link->sink->changed);
+}
+
+/* One command. The answer may come before its end, so it is noted before. */
+static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, unsigned first,
+			 unsigned count, struct mail_meta *meta)
+{
+	struct imap_sent sent = { .parcel = parcel, .first = first, .count = count };
+	uint8_t *piece = NULL;
+	enum err e = wait_for_room(link);
+
+	if (!e)
+		e = imap_append_begin(link->append, parcel->place->raw, &sent.act);
+	if (e == ERR_IMAP_REFUSED) { /* the name cannot be said */
+		imap_sink_refuse(link->sink, parcel->place, ERR_SINK_BOX, err_note()->text);
+		err_note_clear();
+		for (unsigned i = 0; i < count; i++)
+			imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
+		return OK;
+	}
+	if (e)
+		return e;
+	for (unsigned i = 0; i < count && e == OK && !imap_append_is_off(sent.act); i++)
+		e = send_message(sent.act, parcel, &parcel->messages[first + i], meta, &piece);
+	free(piece);
+	if (!e)
+		e = imap_append_end(sent.act);
+	if (!e)
+		note_sent(link, &sent);
+	return e;
+}
+
+/* An empty message is alone in its act. */
+static unsigned act_length(const struct imap_link *link, const struct imap_parcel *parcel,
+			   unsigned first, unsigned count)
+{
+	unsigned n = 1;
+
+	if (!(imap_session_capabilities(link->session) & IMAP_HAS_MULTIAPPEND) ||
+	    parcel->messages[first].record.size_bytes == 0)
+		return 1;
+	while (n < count && parcel->messages[first + n].record.size_bytes > 0)
+		n++;
+	return n;
+}
+
+/* What no server stores as it is: NUL without literal8 (RFC 9051 section 4.3), more bytes than it
+ * says it takes. */
+static enum err is_hopeless(const struct imap_link *link, const struct imap_message *message)
+{
+	if (message->has_nul && !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
+		return ERR_SINK_REFUSED;
+	return message->record.size_bytes > link->sink->append_limit ? ERR_SINK_TOOBIG : OK;
+}
+
+static enum err send_messages(struct imap_link *link, struct imap_parcel *parcel, unsigned first,
+			      unsigned count)
+{
+	struct mail_meta *meta = malloc(sizeof *meta);
+	unsigned last = first + count, n;
+	enum err e = meta ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "sending messages"), hopeless;
+
+	for (unsigned at = first; at < last && e == OK; at += n) {
+		n = 1;
+		if ((hopeless = is_hopeless(link, &parcel->messages[at])) != OK) {
+			imap_parcel_settle(parcel, at, IMAP_MESSAGE_REFUSED, hopeless);
+			continue;
+		}
+		while (at + n < last && !is_hopeless(link, &parcel->messages[at + n]))
+			n++;
+		n = act_length(link, parcel, at, n);
+		e = send_act(link, parcel, at, n, meta);
+	}
+	free(meta);
+	return e;
+}
+
+/* All its messages have their fates, if this was the last one. */
+static void look_whether_answered(struct imap_sink *sink, struct imap_parcel *parcel)
+{
+	if (parcel->open == 0 && parcel->state == IMAP_PARCEL_SENDING)
+		parcel->state = IMAP_PARCEL_ANSWERED;
+	wake_all(&sink->changed);
+}
+
+static struct imap_parcel *next_published(const struct imap_sink *sink)
+{
+	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
+		if (parcel->state == IMAP_PARCEL_PUBLISHED)
+			return parcel;
+	return NULL;
+}
+
+static void return_open(struct imap_parcel *parcel)
+{
+	for (unsigned i = 0; i < parcel->count; i++)
+		imap_parcel_settle(parcel, i, IMAP_MESSAGE_RETURNED, OK);
+}
+
+static enum err send_parcel(struct imap_link *link, struct imap_parcel *parcel)
+{
+	enum err e = OK;
+
+	parcel->state = IMAP_PARCEL_SENDING;
+	if (parcel->place->fate)
+		return_open(parcel);
+	else
+		e = send_messages(link, parcel, 0, parcel->count);
+	return e;
+}
+
+static enum err send_again(struct imap_link *link, struct imap_again *again)
+{
+	struct imap_parcel *parcel = again->parcel;
+	unsigned first = again->first, count = again->count;
+
+	link->again = again->next;
+	free(again);
+	if (!parcel->place->fate && !link->sink->broken.error)
+		return send_messages(link, parcel, first, count);
+	for (unsigned i = 0; i < count; i++)
+		imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
+	return OK;
+}
+
+/* Whatever is next, what was refused in one before what is new; NULL: nothing. */
+static struct imap_parcel *next_parcel(const struct imap_link *link)
+{
+	const struct imap_sink *sink = link->sink;
+
+	if (link->again)
+		return link->again->parcel;
+	return sink->is_paused || sink->broken.error ? NULL : next_published(sink);
+}
+
+static enum err send_next(struct imap_link *link, struct imap_parcel *parcel)
+{
+	enum err e;
+
+	link->busy = parcel;
+	e = link->again ? send_again(link, link->again) : send_parcel(link, parcel);
+	link->busy = NULL;
+	look_whether_answered(link->sink, parcel);
+	return e;
+}
+
+/* The first link lists the folders. */
+static enum err open_link(struct imap_link *link)
+{
+	struct imap_sink *sink = link->sink;
+	const struct account *account = sink->account;
+	nsec until = clock_after(account->connect_timeout + account->io_timeout);
+	enum err e = imap_session_open_to_change(account, until, &link->session);
+
+	if (!e && link == &sink->links[0]) {
+		sink->append_limit = imap_session_append_limit(link->session);
+		imap_session_wire(link->session)->until = clock_after(10 * account->io_timeout);
+		e = imap_places_open(link->session, &sink->places);
+	}
+	if (!e) {
+		imap_session_wire(link->session)->until = DEADLINE_NEVER;
+		e = imap_append_open(link->session, &link->append);
+	}
+	wake_all(&sink->changed);
+	return e;
+}
+
+static enum err send_loop(struct imap_link *link)
+{
+	struct imap_parcel *parcel;
+	enum err e = OK;
+
+	while (!e && !link->is_dead && !link->sink->is_over) {
+		if ((parcel = next_parcel(link)) != NULL) {
+			e = send_next(link, parcel);
+			continue;
+		}
+		if (link->sink->broken.error && imap_link_is_idle(link))
+			break;
+		e = wait_on(&link->sink->changed, DEADLINE_NEVER);
+	}
+	return e;
+}
+
+enum err imap_link_send(void *argument)
+{
+	struct imap_link *link = argument;
+	enum err e = open_link(link);
+
+	if (!e)
+		e = send_loop(link);
+	if (e)
+		no_more(link, e);
+	link->is_sending = false;
+	wake_all(&link->sink->changed);
+	return OK;
+}
+
+/* ---- answers ---- */
+
+static void take_uids(struct imap_parcel *parcel, const struct imap_sent *sent,
+		      const struct imap_appended *answer)
+{
+	struct imap_group *group = parcel->place->owner;
+
+	for (unsigned i = 0; i < sent->count; i++) {
+		struct imap_message *message = &parcel->messages[sent->first + i];
+
+		message->uid = answer->uidvalidity == parcel->place->uidvalidity
+				       ? imap_appended_uid(answer, i)
+				       : 0;
+		group->knows_uids &= message->uid != 0;
+		if (message->uid > group->uid_top)
+			group->uid_top = message->uid;
+		imap_parcel_settle(parcel, sent->first + i, IMAP_MESSAGE_STORED, OK);
+	}
+}
+
+static enum err again(struct imap_link *link, struct imap_parcel *parcel, unsigned first,
+		      unsigned count)
+{
+	struct imap_again **at = &link->again;
+	struct imap_again *new = calloc(1, sizeof *new);
+
+	if (!new)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "sending messages again");
+	*new = (struct imap_again){ .parcel = parcel, .first = first, .count = count };
+	while (*at)
+		at = &(*at)->next;
+	*at = new;
+	return OK;
+}
+
+static void settle_all(const struct imap_sent *sent, enum imap_message_fate fate, enum err why)
+{
+	for (unsigned i = 0; i < sent->count; i++)
+		imap_parcel_settle(sent->parcel, sent->first + i, fate, why);
+}
+
+/* Not of this message, but of all that would go into the folder. */
+static bool is_of_folder(const struct imap_appended *answer)
+{
+	return answer->hint.error == ERR_SINK_QUOTA || answer->hint.error == ERR_IMAP_BOX_GONE ||
+	       strcmp(answer->code, "NOPERM") == 0 || strcmp(answer->code, "READ-ONLY") == 0;
+}
+
+static enum err refuse_message(struct imap_link *link, const struct imap_sent *sent,
+			       const struct imap_appended *answer)
+{
+	struct imap_message *message = &sent->parcel->messages[sent->first];
+
+	/* A server may dislike the keywords (RFC 9051 section 2.3.2: they may be forbidden). */
+	if (message->keywords_bytes && !message->keywords_left_out &&
+	    answer->hint.error == ERR_SINK_REFUSED) {
+		message->keywords_left_out = true;
+		return again(link, sent->parcel, sent->first, 1);
+	}
+	log_event(LOG_WARN, "imap.refused", "message=%llu error=%s code=%s !said=\"%s\"",
+		  (unsigned long long)message->record.no, err_name(answer->hint.error),
+		  answer->code, answer->text);
+	settle_all(sent, IMAP_MESSAGE_REFUSED, answer->hint.error);
+	return OK;
+}
+
+/* Nothing of the act is stored. */
+static enum err take_refusal(struct imap_link *link, const struct imap_sent *sent,
+			     const struct imap_appended *answer)
+{
+	enum err e = answer->hint.error;
+	unsigned half = sent->count / 2;
+
+	if (err_retry_class(e) == RETRY_BACKOFF) {
+		settle_all(sent, IMAP_MESSAGE_RETURNED, OK);
+		imap_sink_breaks(link->sink, imap_appended_raise(answer, "APPEND"));
+		return OK;
+	}
+	if (is_of_folder(answer)) {
+		settle_all(sent, IMAP_MESSAGE_RETURNED, OK);
+		if (imap_appended_raise(answer, "APPEND"))
+			imap_sink_refuse(link->sink, sent->parcel->place,
+					 e == ERR_SINK_QUOTA ? e : ERR_SINK_BOX, err_note()->text);
+		err_note_clear();
+		return OK;
+	}
+	if (sent->count == 1)
+		return refuse_message(link, sent, answer);
+	if ((e = again(link, sent->parcel, sent->first, half)) == OK)
+		e = again(link, sent->parcel, sent->first + half, sent->count - half);
+	return e;
+}
+
+static enum err hear_one(struct imap_link *link)
+{
+	struct imap_sent sent = link->sent[link->sent_head];
+	struct imap_appended answer;
+	enum err e = imap_append_answer(sent.act, &answer);
+
+	if (e)
+		return e;
+	link->sent_head = (link->sent_head + 1) % IMAP_APPENDS_MAX;
+	link->sent_count--;
+	if (answer.granted)
+		take_uids(sent.parcel, &sent, &answer);
+	else
+		e = take_refusal(link, &sent, &answer);
+	if (link->busy != sent.parcel)
+		look_whether_answered(link->sink, sent.parcel);
+	wake_all(&link->sink->changed);
+	return e;
+}
+
+/* Until the sender has ended and everything is answered. */
+static enum err hear_loop(struct imap_link *link)
+{
+	enum err e = OK;
+
+	while (!e && (link->is_sending || link->sent_count) && !link->is_dead) {
+		if (link->sent_count) {
+			e = hear_one(link);
+			continue;
+		}
+		e = wait_on(&link->sink->changed, DEADLINE_NEVER);
+	}
+	return e;
+}
+
+enum err imap_link_hear(void *argument)
+{
+	struct imap_link *link = argument;
+	enum err e = hear_loop(link);
+
+	if (e)
+		no_more(link, e);
+	link->is_hearing = false;
+	wake_all(&link->sink->changed);
+	return OK;
+}
+
+void imap_link_close(struct imap_link *link)
+{
+	struct imap_again *next;
+
+	for (; link->again; link->again = next) {
+		next = link->again->next;
+		free(link->again);
+	}
+	imap_append_close(&link->append);
+	imap_session_close(&link->session);
+}

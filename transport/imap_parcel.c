@@ -1,0 +1,280 @@
+/* See imap_parcel.h. */
+#include "transport/imap_parcel.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "engine/io.h"
+#include "transport/imap_place.h"
+
+/* A disk that does not take or give a piece for so long is broken. */
+#define FILE_TIMEOUT (300 * NSEC_SECOND)
+enum { HEADER_LOOKED_AT_MAX = 64 * 1024, PIECE_BYTES = 64 * 1024 };
+
+enum err imap_parcel_open(size_t room, struct imap_parcel **out)
+{
+	struct imap_parcel *parcel = calloc(1, sizeof *parcel);
+
+	*out = parcel;
+	if (parcel)
+		parcel->file = -1;
+	if (!parcel || !(parcel->bytes = malloc(room))) {
+		imap_parcel_close(out);
+		return RAISE(ERR_MEMORY_EXHAUSTED, "messages on their way to a destination");
+	}
+	parcel->room = room;
+	return OK;
+}
+
+void imap_parcel_reset(struct imap_parcel *parcel)
+{
+	parcel->place = NULL;
+	parcel->state = IMAP_PARCEL_FREE;
+	parcel->seal_no = 0;
+	parcel->is_checked = false;
+	parcel->count = parcel->next_receipt = parcel->open = 0;
+	parcel->used = 0;
+	buffer_reset(&parcel->keywords);
+	buffer_reset(&parcel->seal);
+	io_close(&parcel->file);
+}
+
+void imap_parcel_close(struct imap_parcel **parcel)
+{
+	if (!*parcel)
+		return;
+	io_close(&(*parcel)->file);
+	buffer_free(&(*parcel)->keywords);
+	buffer_free(&(*parcel)->seal);
+	free((*parcel)->bytes);
+	free(*parcel);
+	*parcel = NULL;
+}
+
+bool imap_parcel_takes(const struct imap_parcel *parcel, const struct imap_place *place,
+		       uint64_t size_bytes)
+{
+	if (parcel->count == 0)
+		return true;
+	return parcel->place == place && parcel->count < IMAP_PARCEL_MESSAGES_MAX &&
+	       parcel->file == -1 && size_bytes <= parcel->room - parcel->used;
+}
+
+/* ---- what some servers make of a message ---- */
+
+/* Bytes of the header that is at the beginning, as far as it is there. */
+static size_t header_bytes(const uint8_t *at, size_t bytes)
+{
+	for (size_t i = 0; i + 1 < bytes; i++)
+		if (at[i] == '\n' && (at[i + 1] == '\n' ||
+				      (i + 2 < bytes && at[i + 1] == '\r' && at[i + 2] == '\n')))
+			return i + 1;
+	return bytes;
+}
+
+static bool is_8bit(const uint8_t *at, size_t bytes)
+{
+	uint8_t seen = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		seen |= at[i];
+	return seen & 0x80;
+}
+
+/* Feed a header with each 8-bit byte as "X" (docs/FORMAT.md section 8.2). */
+static void feed_altered(struct tap *tap, const uint8_t *at, size_t bytes)
+{
+	for (size_t i = 0, run; i < bytes; i += run + 1) {
+		for (run = 0; i + run < bytes && !(at[i + run] & 0x80);)
+			run++;
+		tap->type->update(tap, at + i, run);
+		if (i + run < bytes)
+			tap->type->update(tap, "X", 1);
+	}
+}
+
+/* The header is looked for in the first piece; what is behind it goes through as it is. */
+static enum err find_altered(const struct imap_parcel *parcel, struct imap_message *message,
+			     struct tap *tap)
+{
+	uint64_t size = message->record.size_bytes;
+	uint8_t *piece = NULL;
+	const uint8_t *from;
+	size_t header, got = HEADER_LOOKED_AT_MAX;
+	enum err e = OK;
+
+	message->record.altered = message->record.digest;
+	if (parcel->file != -1 && !(piece = malloc(PIECE_BYTES)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "a message's header");
+	e = imap_parcel_read(parcel, message, 0, piece, &from, &got);
+	header = e ? 0 : header_bytes(from, got);
+	if (!e && is_8bit(from, header)) {
+		tap->type->begin(tap);
+		feed_altered(tap, from, header);
+		for (uint64_t at = header; !e && at < size; at += got) {
+			got = PIECE_BYTES;
+			if ((e = imap_parcel_read(parcel, message, at, piece, &from, &got)) == OK)
+				tap->type->update(tap, from, got);
+		}
+		tap->type->end(tap, &message->record.altered);
+	}
+	free(piece);
+	return e;
+}
+
+/* ---- filling ---- */
+
+static enum err open_file(struct imap_parcel *parcel, const char *spool)
+{
+	return io_open(spool, O_TMPFILE | O_RDWR, 0600, clock_after(FILE_TIMEOUT), &parcel->file);
+}
+
+static enum err take_slice(struct imap_parcel *parcel, struct imap_message *message,
+			   const struct slice *slice, uint64_t *taken)
+{
+	const uint8_t *from = slice_bytes(slice);
+	size_t bytes = slice->length;
+	enum err e = OK;
+
+	if (bytes > message->record.size_bytes - *taken)
+		return RAISE(ERR_STREAM_CUT, "a message that is longer than announced");
+	message->has_nul |= memchr(from, '\0', bytes) != NULL;
+	if (parcel->file != -1)
+		e = io_write(parcel->file, from, bytes, *taken, clock_after(FILE_TIMEOUT));
+	else
+		bytes_copy(parcel->bytes + message->at + *taken, from, bytes, BYTES_PARCEL);
+	*taken += bytes;
+	return e;
+}
+
+static enum err take_body(struct imap_parcel *parcel, struct imap_message *message,
+			  struct stream *body)
+{
+	struct iolist list = { 0 };
+	uint64_t taken = 0;
+	enum err e;
+
+	while ((e = stream_pull(body, &list)) == OK) {
+		for (unsigned i = 0; i < list.count && e == OK; i++)
+			e = take_slice(parcel, message, &list.slices[i], &taken);
+		iolist_release(&list);
+		if (e)
+			return e;
+	}
+	if (e != ERR_STREAM_ENDED)
+		return e;
+	return taken == message->record.size_bytes
+		       ? OK
+		       : RAISE(ERR_STREAM_CUT, "a message that is shorter than announced");
+}
+
+static void take_facts(struct imap_parcel *parcel, struct imap_message *message,
+		       const struct item *item)
+{
+	const struct mail_meta *meta = &item->meta;
+
+	*message = (struct imap_message){
+		.record = { .box_no = item->box_no,
+			    .no = item->no,
+			    .size_bytes = (uint64_t)item->size_bytes,
+			    .kind = item->mail_kind,
+			    .mark = mail_mark(meta) },
+		.at = parcel->used,
+		.flags = meta->flags,
+		.date = meta->date,
+		.keywords_at = (uint32_t)parcel->keywords.bytes,
+		.keywords_bytes = meta->keywords_bytes,
+	};
+	buffer_add(&parcel->keywords, meta->keywords, meta->keywords_bytes);
+}
+
+enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct tap *tap,
+			 const char *spool)
+{
+	struct imap_message *message = &parcel->messages[parcel->count];
+	uint64_t size = (uint64_t)item->size_bytes;
+	size_t keywords = parcel->keywords.bytes;
+	enum err e = OK;
+
+	must(item->size_bytes >= 0 && parcel->count < IMAP_PARCEL_MESSAGES_MAX);
+	take_facts(parcel, message, item);
+	if (parcel->keywords.failed)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "a message's keywords");
+	if (!e && size > parcel->room - parcel->used) {
+		must(parcel->count == 0);
+		e = open_file(parcel, spool);
+	}
+	if (!e)
+		e = take_body(parcel, message, item->body);
+	message->record.digest = item->digest;
+	if (!e)
+		e = find_altered(parcel, message, tap);
+	if (e) {
+		parcel->keywords.bytes = keywords;
+		io_close(&parcel->file);
+		return e;
+	}
+	if (parcel->file == -1)
+		parcel->used += size;
+	parcel->count++;
+	parcel->open++;
+	return OK;
+}
+
+enum err imap_parcel_seal(struct imap_parcel *parcel, uint32_t uidvalidity, uint32_t uidnext)
+{
+	struct buffer records = { 0 };
+
+	for (unsigned i = 0; i < parcel->count; i++)
+		parcel_record_add(&records, &parcel->messages[i].record);
+	buffer_reset(&parcel->seal);
+	parcel_seal_write(&parcel->seal,
+			  &(struct parcel_seal){ .raw = text_of(parcel->place->raw),
+						 .uidvalidity = uidvalidity,
+						 .uidnext = uidnext,
+						 .records = { records.at, records.bytes } });
+	buffer_free(&records);
+	return records.failed || parcel->seal.failed
+		       ? RAISE(ERR_MEMORY_EXHAUSTED, "a parcel's seal")
+		       : OK;
+}
+
+/* ---- reading ---- */
+
+void imap_parcel_meta(const struct imap_parcel *parcel, const struct imap_message *message,
+		      struct mail_meta *meta)
+{
+	*meta = (struct mail_meta){ .flags = message->flags, .date = message->date };
+	if (message->keywords_left_out)
+		return;
+	meta->keywords_bytes = message->keywords_bytes;
+	bytes_copy(meta->keywords, parcel->keywords.at + message->keywords_at,
+		   message->keywords_bytes, BYTES_META);
+}
+
+enum err imap_parcel_read(const struct imap_parcel *parcel, const struct imap_message *message,
+			  uint64_t offset, uint8_t *piece, const uint8_t **from, size_t *got)
+{
+	size_t most = min_u64(*got, message->record.size_bytes - offset);
+
+	*from = parcel->bytes + message->at + offset;
+	*got = most;
+	if (parcel->file == -1 || most == 0)
+		return OK;
+	*from = piece;
+	return io_read(parcel->file, piece, most, offset, clock_after(FILE_TIMEOUT), got);
+}
+
+void imap_parcel_settle(struct imap_parcel *parcel, unsigned at, enum imap_message_fate fate,
+			enum err why)
+{
+	struct imap_message *message = &parcel->messages[at];
+
+	if (message->fate != IMAP_MESSAGE_OPEN)
+		return;
+	message->fate = fate;
+	message->why = why;
+	parcel->open--;
+}

@@ -1,0 +1,359 @@
+/* After a crash or a lost answer: the seals that the ledger holds say what may be in the folders.
+ * Nothing that a folder shows is believed before it was still for a while, because a server may go
+ * on storing what a conversation sent that is gone. */
+#include <stdlib.h>
+
+#include "engine/log.h"
+#include "transport/imap_sink_state.h"
+
+/* A folder that others fill is never still: after so many settle times it is looked into. */
+enum { SETTLES_MAX = 10, LOOKS_PER_SETTLE = 8 };
+
+enum err imap_recover_add(struct imap_sink *sink, uint64_t seal_no, struct text seal)
+{
+	struct imap_found **at = &sink->found;
+	struct imap_found *found = calloc(1, sizeof *found);
+
+	if (!found)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking for what an earlier run sent");
+	buffer_add(&found->seal, seal.at, seal.bytes);
+	found->seal_no = seal_no;
+	while (*at)
+		at = &(*at)->next;
+	*at = found;
+	if (found->seal.failed)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking for what an earlier run sent");
+	if (!parcel_seal_read((struct text){ found->seal.at, found->seal.bytes }, &found->view))
+		return RAISE(ERR_LEDGER_DAMAGED, "seal %llu is none of an IMAP destination",
+			     (unsigned long long)seal_no);
+	return OK;
+}
+
+void imap_recover_close(struct imap_sink *sink)
+{
+	for (struct imap_found *next, *found = sink->found; found; found = next) {
+		next = found->next;
+		buffer_free(&found->seal);
+		free(found->outcomes);
+		free(found);
+	}
+	sink->found = NULL;
+}
+
+/* ---- the folders ---- */
+
+static bool is_same_folder(const struct imap_found *a, const struct imap_found *b)
+{
+	return text_equal(a->view.raw, b->view.raw) && a->view.uidvalidity == b->view.uidvalidity;
+}
+
+/* The first seal of each folder stands for it. */
+static bool is_first(const struct imap_sink *sink, const struct imap_found *found)
+{
+	for (const struct imap_found *at = sink->found; at != found; at = at->next)
+		if (is_same_folder(at, found))
+			return false;
+	return true;
+}
+
+static char *name_of(const struct imap_found *found)
+{
+	return strndup(found->view.raw.at, found->view.raw.bytes);
+}
+
+/* ---- stillness ---- */
+
+struct still {
+	struct imap_place place;
+	uint32_t uidnext, messages; /* as said before */
+	bool is_gone;
+};
+
+/* What a folder says now; a change begins the wait anew. */
+static enum err ask_folder(struct imap_session *session, struct still *still, bool *changed)
+{
+	enum err e = imap_place_status(session, &still->place);
+
+	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
+		err_note_clear();
+		still->is_gone = true;
+		still->place.uidnext = still->place.messages = 0;
+		e = OK;
+	}
+	*changed |=
+		still->place.uidnext != still->uidnext || still->place.messages != still->messages;
+	still->uidnext = still->place.uidnext;
+	still->messages = still->place.messages;
+	return e;
+}
+
+static enum err wait_until_still(struct imap_sink *sink, struct still *stills, size_t count)
+{
+	nsec settle = sink->config.settle, quiet_since = clock_now();
+	nsec give_up = clock_after(SETTLES_MAX * settle);
+	struct imap_session *session;
+	bool changed;
+	enum err e = OK;
+
+	while (!e) {
+		if ((e = imap_sink_borrow(sink, &session)))
+			return e;
+		changed = false;
+		for (size_t i = 0; i < count && !e; i++)
+			e = ask_folder(session, &stills[i], &changed);
+		imap_sink_give_back(sink);
+		if (changed)
+			quiet_since = clock_now();
+		if (e || clock_now() >= quiet_since + settle || clock_now() >= give_up)
+			return e;
+		e = fiber_sleep(
+			min_nsec(quiet_since + settle, clock_after(settle / LOOKS_PER_SETTLE)));
+	}
+	return e;
+}
+
+/* ---- what is there ---- */
+
+/* The lowest mark of the folder's seals; all of its records in the order of the seals. */
+static enum err gather(struct imap_sink *sink, const struct imap_found *first,
+		       struct buffer *records, uint32_t *mark)
+{
+	*mark = first->view.uidnext;
+	for (const struct imap_found *found = first; found; found = found->next) {
+		if (!is_same_folder(found, first))
+			continue;
+		buffer_add(records, found->view.records.at, found->view.records.bytes);
+		if (found->view.uidnext < *mark)
+			*mark = found->view.uidnext;
+	}
+	(void)sink;
+	return records->failed ? RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent") : OK;
+}
+
+static enum err look_into(struct imap_sink *sink, const char *raw, uint32_t uidvalidity,
+			  uint32_t mark, struct parcel_found **there, size_t *count)
+{
+	struct imap_look *look;
+	enum err e = imap_sink_look(sink, &look);
+
+	return e ? e : imap_look_into(look, raw, uidvalidity, mark, UINT32_MAX, there, count);
+}
+
+/* Each seal gets its part of the outcomes. */
+static enum err share_out(struct imap_found *first, const struct parcel_outcome *outcomes,
+			  enum err doubt)
+{
+	for (struct imap_found *found = first; found; found = found->next) {
+		size_t count = found->view.records.bytes / PARCEL_RECORD_BYTES;
+
+		if (!is_same_folder(found, first))
+			continue;
+		found->outcomes = calloc(count + 1, sizeof *outcomes);
+		if (!found->outcomes)
+			return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+		for (size_t i = 0; i < count; i++)
+			found->outcomes[i] = *outcomes++;
+		found->doubt = doubt;
+	}
+	return OK;
+}
+
+/* All seals of a folder together: they are all that is ours from the mark on. A folder that was
+ * replaced has other UIDs, so all of it is looked at, and what is found in it is doubtful. */
+static enum err match_folder(struct imap_sink *sink, struct imap_found *first,
+			     const struct still *still, size_t *surplus)
+{
+	bool replaced = still->place.uidvalidity != first->view.uidvalidity;
+	struct parcel_found *there = NULL;
+	struct parcel_outcome *outcomes = NULL;
+	struct buffer records = { 0 };
+	size_t count = 0, found = 0, i;
+	uint32_t mark;
+	enum err e = gather(sink, first, &records, &mark);
+
+	*surplus = 0;
+	if (!e && !still->is_gone)
+		e = look_into(sink, still->place.raw, still->place.uidvalidity, replaced ? 1 : mark,
+			      &there, &count);
+	if (!e && !(outcomes = calloc(records.bytes / PARCEL_RECORD_BYTES + 1, sizeof *outcomes)))
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	if (!e) {
+		*surplus = parcel_match((struct text){ records.at, records.bytes }, there, count,
+					outcomes);
+		for (i = 0; i < records.bytes / PARCEL_RECORD_BYTES; i++)
+			found += outcomes[i].fate != PARCEL_ABSENT;
+		log_event(LOG_INFO, "imap.looked", "messages=%zu found=%zu sealed=%zu surplus=%zu",
+			  count, found, records.bytes / PARCEL_RECORD_BYTES, *surplus);
+	}
+	if (!e && !first->outcomes)
+		e = share_out(first, outcomes, replaced ? ERR_SOURCE_EPOCH : OK);
+	free(outcomes);
+	free(there);
+	buffer_free(&records);
+	return e;
+}
+
+static enum err open_stills(struct imap_sink *sink, struct still **out, size_t *count)
+{
+	struct still *stills;
+	size_t n = 0;
+
+	for (struct imap_found *found = sink->found; found; found = found->next)
+		n += is_first(sink, found);
+	*count = 0;
+	if (!(*out = stills = calloc(n + 1, sizeof *stills)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking for what an earlier run sent");
+	for (struct imap_found *found = sink->found; found; found = found->next)
+		if (is_first(sink, found) && !(stills[(*count)++].place.raw = name_of(found)))
+			return RAISE(ERR_MEMORY_EXHAUSTED, "looking for what an earlier run sent");
+	return OK;
+}
+
+static void close_stills(struct still *stills, size_t count)
+{
+	for (size_t i = 0; stills && i < count; i++)
+		free(stills[i].place.raw);
+	free(stills);
+}
+
+static enum err look(struct imap_sink *sink, size_t *surplus)
+{
+	struct still *stills = NULL;
+	size_t count = 0, at = 0, more;
+	enum err e = open_stills(sink, &stills, &count);
+
+	*surplus = 0;
+	if (!e)
+		e = wait_until_still(sink, stills, count);
+	for (struct imap_found *found = sink->found; found && !e; found = found->next) {
+		if (!is_first(sink, found))
+			continue;
+		e = match_folder(sink, found, &stills[at++], &more);
+		*surplus += more;
+	}
+	close_stills(stills, count);
+	return e;
+}
+
+enum err imap_recover_look(struct imap_sink *sink)
+{
+	size_t surplus;
+	enum err e = look(sink, &surplus);
+
+	if (e)
+		return e;
+	sink->is_looked = true;
+	wake_all(&sink->changed);
+	return OK;
+}
+
+enum err imap_recover_look_again(struct imap_sink *sink)
+{
+	nsec settle = sink->config.settle;
+	size_t surplus;
+	enum err e;
+
+	sink->config.settle = 0; /* it was still then, and nothing of ours is under way */
+	e = look(sink, &surplus);
+	sink->config.settle = settle;
+	if (e || !surplus)
+		return e;
+	return RAISE(ERR_SINK_SURPLUS,
+		     "%zu messages are in the destination's folders once more than they were sent"
+		     " (an answer was lost, and the server stored late, or others delivered the"
+		     " same)",
+		     surplus);
+}
+
+/* ---- what a server made of what it stored ---- */
+
+static bool is_questionable(const struct imap_sink *sink, const struct imap_message *message)
+{
+	const struct parcel_record *record = &message->record;
+
+	return sink->unaltered < IMAP_UNALTERED_ENOUGH && message->fate == IMAP_MESSAGE_STORED &&
+	       memcmp(&record->altered, &record->digest, sizeof record->digest) != 0;
+}
+
+static enum err check_message(struct imap_sink *sink, const struct imap_place *place,
+			      struct imap_message *message)
+{
+	struct parcel_found *there;
+	struct imap_look *look;
+	size_t count;
+	enum err e = imap_sink_look(sink, &look);
+
+	if (e || (e = imap_look_into(look, place->raw, place->uidvalidity, message->uid,
+				     message->uid, &there, &count)))
+		return e;
+	/* Where it is gone already, its owner took it. */
+	if (count == 1 && memcmp(&there->digest, &message->record.digest, DIGEST_BYTES) != 0) {
+		message->fate = IMAP_MESSAGE_ALTERED;
+		message->why = ERR_SINK_ALTERED;
+	} else if (count == 1) {
+		sink->unaltered++;
+	}
+	free(there);
+	return OK;
+}
+
+enum err imap_recover_check(struct imap_sink *sink, struct imap_parcel *parcel)
+{
+	enum err e = OK;
+
+	for (unsigned i = 0; i < parcel->count && !e; i++)
+		if (parcel->messages[i].uid && is_questionable(sink, &parcel->messages[i]))
+			e = check_message(sink, parcel->place, &parcel->messages[i]);
+	parcel->is_checked = e == OK;
+	return e;
+}
+
+void imap_recover_uncheck(const struct imap_sink *sink, struct imap_parcel *parcel)
+{
+	for (unsigned i = 0; i < parcel->count; i++)
+		if (is_questionable(sink, &parcel->messages[i]))
+			parcel->messages[i].fate = IMAP_MESSAGE_OPEN;
+}
+
+/* ---- receipts ---- */
+
+bool imap_recover_receipt(struct imap_sink *sink, struct receipt *receipt)
+{
+	struct parcel_record record;
+
+	for (struct imap_found *found = sink->found; found; found = found->next) {
+		size_t count = found->view.records.bytes / PARCEL_RECORD_BYTES;
+
+		while (found->at < count) {
+			const struct parcel_outcome *outcome = &found->outcomes[found->at];
+
+			parcel_record_get(found->view.records, found->at++, &record);
+			if (outcome->fate == PARCEL_ABSENT)
+				continue;
+			*receipt = (struct receipt){
+				.kind = outcome->fate == PARCEL_STORED && !found->doubt
+						? RECEIPT_STORED
+						: RECEIPT_DOUBTFUL,
+				.box_no = record.box_no,
+				.no = record.no,
+				.size_bytes = record.size_bytes,
+				.digest = record.digest,
+				.mark = record.mark,
+				.mail_kind = (enum mail_kind)record.kind,
+				.why = found->doubt ? found->doubt : ERR_SINK_ALTERED,
+				.seal_no = found->seal_no,
+				.target_no = outcome->uid,
+			};
+			if (receipt->kind == RECEIPT_STORED)
+				receipt->why = OK;
+			return true;
+		}
+		if (found->at == count) {
+			found->at++;
+			*receipt = (struct receipt){ .kind = RECEIPT_SETTLED,
+						     .seal_no = found->seal_no };
+			return true;
+		}
+	}
+	return false;
+}

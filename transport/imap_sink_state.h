@@ -1,0 +1,152 @@
+/* What the files of the IMAP sink share: imap_sink.c (the driver, receipts), imap_link.c (a
+ * conversation that sends), imap_recover.c (what became of what was sealed before). One thread, so
+ * no locks; after every call that suspends, what was assumed about it is checked again. */
+#ifndef MAILHAUL_IMAP_SINK_STATE_H
+#define MAILHAUL_IMAP_SINK_STATE_H
+
+#include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/sink.h"
+#include "transport/imap_append.h"
+#include "transport/imap_look.h"
+#include "transport/imap_parcel.h"
+#include "transport/imap_places.h"
+
+enum {
+	/* Conversations that send, where each message has to wait for the server's "+". */
+	IMAP_LINKS_MAX = 4,
+	/* Parcels that have the same mark. At its end nothing of the folder is under way, which
+	 * costs a round trip, so it is long; all of it is looked at after a crash, so it is not
+	 * longer: 8,192 messages or 64 MiB. */
+	IMAP_GROUP_PARCELS_MAX = 64,
+	/* Being filled, sealed, sent, and on its way to its answer. */
+	IMAP_PARCELS_MAX = 4,
+	/* Messages that a server is watched for altering. */
+	IMAP_UNALTERED_ENOUGH = 3,
+};
+
+/* The parcels of a folder that are sealed with the same UIDNEXT. While one of them is not settled
+ * all their seals are kept: together they are all that is ours from that UID on. */
+struct imap_group {
+	struct imap_place *place;
+	uint64_t *seal_nos;
+	unsigned count, told; /* seals; settled ones the lane was told of */
+	unsigned unsettled;   /* parcels without all their receipts */
+	bool is_closed;	      /* no more may join */
+	bool knows_uids;      /* of everything in it */
+	uint32_t uid_top;
+	struct imap_group *next;
+};
+
+/* An act on its way: messages [first, first + count) of a parcel. */
+struct imap_sent {
+	struct imap_append_act *act;
+	struct imap_parcel *parcel;
+	unsigned first, count;
+};
+/* What is to be sent again, in smaller acts. */
+struct imap_again {
+	struct imap_parcel *parcel;
+	unsigned first, count;
+	struct imap_again *next;
+};
+
+struct imap_link {
+	struct imap_sink *sink;
+	struct imap_session *session;
+	struct imap_append *append;
+	struct imap_sent sent[IMAP_APPENDS_MAX];
+	unsigned sent_head, sent_count;
+	struct imap_again *again;
+	struct imap_parcel *busy; /* being sent; NULL: none */
+	bool is_sending;	  /* its fiber runs */
+	bool is_hearing;
+	bool is_dead; /* nothing more goes in or out */
+};
+
+/* Receipts of what an earlier conversation sealed. */
+struct imap_found {
+	struct buffer seal;
+	struct parcel_seal view; /* into it */
+	uint64_t seal_no;
+	struct parcel_outcome *outcomes; /* NULL: not known yet */
+	enum err doubt;			 /* why what is there is doubtful all the same */
+	size_t at;			 /* next to be receipted */
+	struct imap_found *next;
+};
+
+struct imap_sink {
+	struct sink base;
+	uint32_t magic;
+	struct sink_config config;
+	const struct account *account; /* borrowed */
+	struct tap *tap;	       /* of stored bytes, and altered ones */
+	struct imap_places *places;    /* NULL: not listed yet */
+	struct imap_link links[IMAP_LINKS_MAX];
+	unsigned links_count, links_max;
+	uint64_t append_limit;
+	struct group *fibers; /* the receipt fiber's */
+	struct wait_queue changed;
+	uint64_t seal_no; /* of the next parcel */
+
+	struct imap_parcel *parcels[IMAP_PARCELS_MAX];
+	unsigned parcels_count;
+	struct imap_parcel *filling; /* NULL: none */
+	struct imap_parcel *queue;   /* filled ones and later, oldest first */
+	struct imap_group *groups;   /* one of a folder at most */
+
+	struct imap_found *found; /* seals of before */
+	bool is_looked;		  /* for all of them */
+	bool is_paused;		  /* nobody begins to send: somebody needs the session */
+	unsigned unaltered;	  /* messages that a server could have altered and did not */
+	struct imap_look *look;	  /* NULL: none */
+	unsigned quota_refusals;
+	uint64_t refused_box_no; /* whose refusal was told last */
+
+	struct err_note broken; /* error OK: it is not */
+	bool is_draining, is_over;
+};
+
+/* ---- imap_sink.c ---- */
+
+/* The sink is of no use any more, for the reason in err_note(), which is taken. The first stays. */
+void imap_sink_breaks(struct imap_sink *, enum err);
+/* Raised as it was. */
+enum err imap_sink_is_broken(const struct imap_sink *) MUST_CHECK;
+/* Until something is different. ERR_FIBER_CANCELED, or why it is broken. */
+enum err imap_sink_wait(struct imap_sink *) MUST_CHECK;
+/* The session of the first link for oneself, with nothing under way; then give it back. The folders
+ * are listed on return. */
+enum err imap_sink_borrow(struct imap_sink *, struct imap_session **) MUST_CHECK;
+void imap_sink_give_back(struct imap_sink *);
+/* The folder takes nothing any more. */
+void imap_sink_refuse(struct imap_sink *, struct imap_place *, enum err fate, const char *why);
+/* A conversation for reading back, opened at its first use. */
+enum err imap_sink_look(struct imap_sink *, struct imap_look **) MUST_CHECK;
+/* Messages of an answered parcel that some servers alter are read back, until it is known that this
+ * one does not. Suspends. */
+enum err imap_recover_check(struct imap_sink *, struct imap_parcel *) MUST_CHECK;
+/* The answers to those count as lost, because they were not read back. */
+void imap_recover_uncheck(const struct imap_sink *, struct imap_parcel *);
+
+/* ---- imap_link.c ---- */
+
+/* The fibers of a link: connect and send; take answers. The argument is the link. */
+enum err imap_link_send(void *link);
+enum err imap_link_hear(void *link);
+/* Nothing of it is under way. */
+bool imap_link_is_idle(const struct imap_link *);
+void imap_link_close(struct imap_link *);
+
+/* ---- imap_recover.c ---- */
+
+enum err imap_recover_add(struct imap_sink *, uint64_t seal_no, struct text seal) MUST_CHECK;
+/* What became of them. Suspends, some settle times. */
+enum err imap_recover_look(struct imap_sink *) MUST_CHECK;
+/* The next receipt of one of them; false: there is none. */
+bool imap_recover_receipt(struct imap_sink *, struct receipt *);
+/* Look once more. ERR_SINK_SURPLUS: there are more copies than were sent. Suspends. */
+enum err imap_recover_look_again(struct imap_sink *) MUST_CHECK;
+void imap_recover_close(struct imap_sink *);
+
+#endif
