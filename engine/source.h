@@ -10,6 +10,7 @@ struct oauth2_source; /* transport/oauth2.h */
 struct route;	      /* transport/route.h */
 struct opt_values;
 struct filter; /* engine/filter.h */
+struct govern; /* engine/govern.h */
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
 struct peer {
@@ -60,6 +61,9 @@ struct account {
 	 * it asks for its body need not ask, and hands it out with the fate ERR_SOURCE_FILTERED;
 	 * whatever comes all the same is judged by the lane, which also judges folders. */
 	const struct filter *filter;
+	/* What paces this account; told by drivers when a server says "slow down" without refusing
+	 * anything. NULL: nobody paces it. */
+	struct govern *govern;
 };
 
 /* A page of folders, the caller's. */

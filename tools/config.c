@@ -264,14 +264,19 @@ static void show_login(struct writer *to, const struct login *login)
 
 /* What holds for one side; what the mailboxes themselves say is with them. */
 static void show_side(struct writer *to, const char *side, const struct job_route *route,
-		      const struct login *login)
+		      const struct login *login, const struct job_pace *pace, const char *daily)
 {
-	if (!*route->bind_address && !*route->proxy && !login)
+	if (!*route->bind_address && !*route->proxy && !login && !pace->messages_per_second &&
+	    !pace->bytes_a_day)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
 	put_text(to, "proxy", route->proxy);
 	put_secret(to, "proxy_password", &route->proxy_password);
+	if (pace->messages_per_second)
+		put_number(to, "messages_per_second", pace->messages_per_second);
+	if (pace->bytes_a_day)
+		put_number(to, daily, pace->bytes_a_day);
 	if (login)
 		show_login(to, login);
 	end(to);
@@ -347,8 +352,10 @@ static void show_job(const struct job *job, bool json)
 		json_object_begin(&to.json, NULL);
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
-	show_side(&to, "source", &job->source_route, job->source_login);
-	show_side(&to, "target", &job->target_route, job->target_login);
+	show_side(&to, "source", &job->source_route, job->source_login, &job->limits.source,
+		  "daily_down");
+	show_side(&to, "target", &job->target_route, job->target_login, &job->limits.target,
+		  "daily_up");
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);

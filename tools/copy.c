@@ -8,11 +8,13 @@
 #include "crypto/digest.h"
 #include "crypto/secret.h"
 #include "crypto/zstd_stage.h"
+#include "engine/backoff.h"
 #include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/offload.h"
+#include "engine/pace.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
@@ -20,6 +22,7 @@
 #include "tools/counters.h"
 #include "tools/drivers.h"
 #include "tools/filters.h"
+#include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/progress.h"
 #include "tools/report.h"
@@ -34,6 +37,8 @@
 /* Opening and closing the ledger: a large one is checkpointed. */
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
 #define NOTE_EVERY     NSEC_SECOND
+/* What is kept of limits: at the end, and in between for a process that is killed. */
+enum { LEARN_EVERY_NOTES = 5 };
 enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
 
 struct copy_options {
@@ -41,6 +46,7 @@ struct copy_options {
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
 	uint64_t zstd, pack_size, connections;
+	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats;
 	struct route_options routes;
@@ -70,6 +76,9 @@ struct copy {
 	struct routes routes;
 	struct paths paths;
 	struct counters counters;
+	struct governor *governor;
+	struct pace *pace;
+	struct backoff rest; /* of the source */
 };
 
 /* ---- the command line ---- */
@@ -179,6 +188,32 @@ static enum err open_log(const struct copy_options *options)
 	return OK;
 }
 
+/* Who the servers are, and what they are to be spared. */
+static enum err set_limits(struct copy *copy)
+{
+	struct copy_options *options = &copy->options;
+	const struct governing source = { .url = &copy->source_url,
+					  .way = GOVERN_DOWN,
+					  .messages_per_second = options->messages_per_second,
+					  .bytes_a_day = options->daily_down };
+	const struct governing target = { .url = &copy->target_url,
+					  .way = GOVERN_UP,
+					  .messages_per_second = options->messages_per_second,
+					  .bytes_a_day = options->daily_up };
+	enum err e;
+
+	if ((e = governing_check(source.url)) || (e = governing_check(target.url)) ||
+	    (e = governor_open(&copy->governor)) || (e = pace_open(&copy->pace)) ||
+	    (e = governing_open(copy->governor, &source, &copy->source_account.govern)) ||
+	    (e = governing_open(copy->governor, &target, &copy->target_account.govern)))
+		return e;
+	pace_set(copy->pace, options->bytes_per_second, clock_now());
+	options->connections = governing_connections(source.url, (unsigned)options->connections);
+	backoff_init(&copy->rest, (unsigned)options->connections);
+	(void)(governing_tell_end("copy", source.url) || governing_tell_end("copy", target.url));
+	return OK;
+}
+
 /* Everything that can be refused before the first connection. */
 static enum err prepare(struct copy *copy, const struct opt_words *words)
 {
@@ -209,7 +244,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account.parted_context = copy->target_account.parted_context = &copy->paths;
 	copy_login_use(&copy->source_login, &copy->source_account);
 	copy_login_use(&copy->target_login, &copy->target_account);
-	return OK;
+	return set_limits(copy);
 }
 
 /* ---- the run, in the shard's first fiber ---- */
@@ -269,6 +304,55 @@ static void close_scratch(struct copy *copy)
 	copy->scratch_directory[0] = '\0';
 }
 
+/* What earlier runs learnt about source and target. A batch of the same ledger learns of hosts,
+ * too.
+ */
+static enum err load_lessons(struct copy *copy)
+{
+	struct ledger_lesson lesson = { 0 };
+	char host[GOVERNING_HOST_BYTES];
+	enum err e;
+
+	governing_host(&copy->source_url, host);
+	while ((e = ledger_lesson_next(copy->ledger, &lesson)) == OK) {
+		const struct backoff_saved saved = {
+			.not_before_wall_s = lesson.not_before_wall_s,
+			.failures = lesson.failures,
+			.limit = lesson.connections_max,
+		};
+		bool of_account = strcmp(lesson.kind, "account") == 0 &&
+				  strcmp(lesson.name, copy->source_url.shown) == 0;
+		bool of_host = strcmp(lesson.kind, "host") == 0 && strcmp(lesson.name, host) == 0;
+		struct backoff of_others;
+
+		if ((e = governing_learn(copy->governor, &lesson)))
+			return e;
+		if (of_account)
+			backoff_load(&copy->rest, &saved, clock_now(), clock_wall());
+		backoff_init(&of_others, 1);
+		backoff_load(&of_others, &saved, clock_now(), clock_wall());
+		if (of_host)
+			backoff_rest(&copy->rest, of_others.not_before);
+	}
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err save_lessons(struct copy *copy)
+{
+	struct backoff_saved saved = backoff_save(&copy->rest, clock_now(), clock_wall());
+	struct ledger_lesson lesson = { .kind = "account",
+					.not_before_wall_s = saved.not_before_wall_s,
+					.connections_max = saved.limit,
+					.failures = saved.failures,
+					.reason = "throttled" };
+	enum err e;
+
+	snprintf(lesson.name, sizeof lesson.name, "%.*s", LEDGER_LESSON_NAME_BYTES_MAX,
+		 copy->source_url.shown);
+	e = ledger_lesson_set(copy->ledger, &lesson);
+	return e ? e : governing_save(copy->governor, copy->ledger);
+}
+
 static enum err open_ledger(struct copy *copy)
 {
 	enum err e = OK;
@@ -283,13 +367,14 @@ static enum err open_ledger(struct copy *copy)
 		e = ledger_open(copy->state, clock_after(LEDGER_TIMEOUT), &copy->ledger);
 	if (e == OK)
 		ledger_run_note(copy->ledger, &copy->run);
-	return e;
+	return e ? e : load_lessons(copy);
 }
 
 /* Beside the lane: the heartbeat that `mailhaul status` reads. */
 static enum err note_run(void *argument)
 {
 	struct copy *copy = argument;
+	unsigned notes = 0;
 	enum err e;
 
 	while ((e = fiber_sleep(clock_after(NOTE_EVERY))) == OK) {
@@ -299,7 +384,8 @@ static enum err note_run(void *argument)
 		if (!copy->ledger)
 			continue;
 		ledger_run_note(copy->ledger, &copy->run);
-		if (ledger_commit(copy->ledger))
+		if (ledger_commit(copy->ledger) ||
+		    (++notes % LEARN_EVERY_NOTES == 0 && save_lessons(copy)))
 			err_note_clear(); /* a failed ledger tells everybody; the lane says so */
 	}
 	return e;
@@ -364,6 +450,8 @@ static void configure_lane(struct copy *copy)
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
+		.pace = copy->pace,
+		.rest = &copy->rest,
 		.flags_never = strcmp(copy->options.flags, "never") == 0,
 		.newest_first = copy->options.filter.newest_first,
 		.retry_skipped = *copy->retry_skipped ? copy->retry_skipped : NULL,
@@ -397,6 +485,7 @@ static enum err conclude(struct copy *copy)
 		e = ledger_totals(copy->ledger, copy->done.mailbox_no, &copy->report.totals);
 	copy->report.totals_known = copy->done.mailbox_no && e == OK;
 	take_error(&copy->report, e);
+	take_error(&copy->report, save_lessons(copy));
 	run->updated_wall_s = run->ended_wall_s = clock_wall() / NSEC_SECOND;
 	run->messages = copy->done.messages_moved;
 	run->bytes = copy->done.bytes_moved;
@@ -450,6 +539,10 @@ static void copy_close(struct copy **taken)
 		copy->digest->type->close(&copy->digest);
 	if (copy->store_digest)
 		copy->store_digest->type->close(&copy->store_digest);
+	govern_close(&copy->source_account.govern);
+	govern_close(&copy->target_account.govern);
+	governor_close(&copy->governor);
+	pace_close(&copy->pace);
 	free(copy);
 	*taken = NULL;
 }
@@ -615,6 +708,38 @@ static const struct opt options[] = {
 	  .max = LANE_READERS_MAX,
 	  .help = "Conversations with the source at once, each on messages of its own. A server "
 		  "that grants fewer is used with fewer." },
+	{ .name = "max-messages-per-second",
+	  OPT_STORES_NUMBER(struct copy_options, messages_per_second),
+	  .value = "N",
+	  .initial = "off",
+	  .min = 1,
+	  .max = 1000000,
+	  .zero_word = "off",
+	  .help = "At most so many messages a second for one account. Without it as many as the "
+		  "server bears: fewer once it complains, and slowly more again." },
+	{ .name = "max-bytes-per-second",
+	  OPT_STORES_SIZE(struct copy_options, bytes_per_second),
+	  .value = "SIZE",
+	  .initial = "off",
+	  .min = 1024,
+	  .zero_word = "off",
+	  .help = "At most so many bytes a second, as a mean." },
+	{ .name = "daily-down",
+	  OPT_STORES_SIZE(struct copy_options, daily_down),
+	  .value = "SIZE",
+	  .initial = "auto",
+	  .min = 1024,
+	  .zero_word = "auto",
+	  .help = "Read at most so many bytes of one account in any 24 hours. auto: what its "
+		  "provider allows (2500 MB at Gmail), unbounded where nothing is known. See "
+		  "mailhaul providers." },
+	{ .name = "daily-up",
+	  OPT_STORES_SIZE(struct copy_options, daily_up),
+	  .value = "SIZE",
+	  .initial = "auto",
+	  .min = 1024,
+	  .zero_word = "auto",
+	  .help = "The same for bytes stored at a server (500 MB at Gmail)." },
 	{ .name = "settle",
 	  OPT_STORES_DURATION(struct copy_options, settle),
 	  .value = "TIME",

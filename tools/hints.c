@@ -106,6 +106,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SINK_DAMAGED] = "Run mailhaul verify on the target to see what is wrong",
 	[ERR_SINK_DIGEST] = "Keep the digest the target was begun with, or choose another target",
 	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
+	[ERR_LIMIT_DAY] = "Run the same command again then: it goes on where it stopped; "
+			  "--daily-down and --daily-up (in a job: source.daily_down, "
+			  "target.daily_up) say how much a day",
 	[ERR_INPUT_ADDRESS] = "Choose a free port of 127.0.0.1, or unix:/path",
 	[ERR_TOPOLOGY_UNREADABLE] = "Check that /sys is mounted and readable",
 	[ERR_ARCHIVE_DAMAGED] = "mailhaul verify names everything that is wrong; bring those files "
@@ -133,8 +136,8 @@ const char hint_exit_codes[] =
 	"  70       an internal fault, or a system without io_uring\n"
 	"  73       the target is not writable, or holds something foreign\n"
 	"  74       the disk is full, or input and output failed\n"
-	"  75       stopped on request or by the job's window, or ledger or target busy: run\n"
-	"           again later\n"
+	"  75       stopped on request or by the job's window, ledger or target busy, or a daily\n"
+	"           byte budget used up: run again later\n"
 	"  101 102  no connection to the source, to the destination\n"
 	"  111      finished, but some messages or folders were skipped or failed\n"
 	"  113      the destination is over its quota\n"

@@ -118,6 +118,10 @@ static void make_limits(struct job_make *make)
 	limits->connections_per_account = limit_within(make, JOB_KEY_PER_ACCOUNT, JOB_KEY_PER_HOST,
 						       limits->connections_per_host);
 	limits->bytes_per_second = job_file_value(make->file, JOB_KEY_BANDWIDTH);
+	limits->source = (struct job_pace){ job_file_value(make->file, JOB_KEY_SOURCE_RATE),
+					    job_file_value(make->file, JOB_KEY_SOURCE_DAILY) };
+	limits->target = (struct job_pace){ job_file_value(make->file, JOB_KEY_TARGET_RATE),
+					    job_file_value(make->file, JOB_KEY_TARGET_DAILY) };
 	limit_within(make, JOB_KEY_SOURCE_CONNECTIONS, JOB_KEY_PER_ACCOUNT,
 		     limits->connections_per_account);
 }

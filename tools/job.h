@@ -34,6 +34,10 @@ struct job_limits {
 	uint32_t connections_per_host; /* source hosts, by name and port */
 	uint32_t connections_per_account;
 	uint64_t bytes_per_second; /* 0: unbounded; windows may say less */
+	struct job_pace {
+		uint64_t messages_per_second; /* of one account; 0: unbounded */
+		uint64_t bytes_a_day;	      /* the same; 0: as its provider says */
+	} source, target;
 };
 
 /* Options of copy, the same for every mailbox of the job. */

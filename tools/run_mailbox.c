@@ -9,6 +9,7 @@
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/drivers.h"
+#include "tools/governing.h"
 #include "tools/report.h"
 #include "tools/run.h"
 #include "tools/url.h"
@@ -41,6 +42,8 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	*mailbox_at = NULL;
 	secret_close(&mailbox->source_secret);
 	secret_close(&mailbox->target_secret);
+	govern_close(&mailbox->source.govern);
+	govern_close(&mailbox->target.govern);
 	if (mailbox->digest)
 		mailbox->digest->type->close(&mailbox->digest);
 	if (mailbox->store_digest)
@@ -68,6 +71,27 @@ static struct account account(const struct run_mailbox *mailbox, const struct ur
 	made.io_timeout = options->io_timeout;
 	made.connect_timeout = options->connect_timeout;
 	return made;
+}
+
+static enum err govern_both(struct run_mailbox *mailbox)
+{
+	struct run *run = mailbox->worker->run;
+	const struct job_limits *limits = &run->job->limits;
+	const struct governing source = {
+		.url = &mailbox->source_url,
+		.way = GOVERN_DOWN,
+		.messages_per_second = limits->source.messages_per_second,
+		.bytes_a_day = limits->source.bytes_a_day,
+	};
+	const struct governing target = {
+		.url = &mailbox->target_url,
+		.way = GOVERN_UP,
+		.messages_per_second = limits->target.messages_per_second,
+		.bytes_a_day = limits->target.bytes_a_day,
+	};
+	enum err e = governing_open(run->governor, &source, &mailbox->source.govern);
+
+	return e ? e : governing_open(run->governor, &target, &mailbox->target.govern);
 }
 
 static enum err prepare(struct run_mailbox *mailbox)
@@ -100,7 +124,7 @@ static enum err prepare(struct run_mailbox *mailbox)
 	if (asked->target_login)
 		login_use(asked->target_login, &asked->target_secret, &mailbox->target_login,
 			  &mailbox->target);
-	return OK;
+	return govern_both(mailbox);
 }
 
 static enum err haul(struct run_mailbox *mailbox)
@@ -226,6 +250,7 @@ static void tell_end(struct run_mailbox *mailbox)
 		.met = mailbox->done.met,
 		.retry_after = report->note.retry_after,
 		.scope = report->note.scope,
+		.connections_refused = mailbox->done.connections_refused,
 		.figures = figures(mailbox),
 	};
 	bool final;

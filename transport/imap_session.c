@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "engine/log.h"
 #include "transport/auth.h"
 #include "transport/conn.h"
+#include "transport/provider.h"
 
 enum {
 	SESSION_MAGIC = 0x1a4a9002,
@@ -29,6 +31,8 @@ struct imap_session {
 	struct peer peer;
 	unsigned capabilities;
 	uint64_t append_limit;
+	const struct provider *provider;
+	char greeting[80];
 	struct buffer reply;
 	uint64_t heard; /* bytes of replies since the last command */
 	unsigned heard_tag;
@@ -49,6 +53,11 @@ unsigned imap_session_capabilities(const struct imap_session *imap)
 uint64_t imap_session_append_limit(const struct imap_session *imap)
 {
 	return imap->append_limit;
+}
+
+const struct provider *imap_session_provider(const struct imap_session *imap)
+{
+	return imap->provider;
 }
 
 const struct account *imap_session_account(const struct imap_session *imap)
@@ -255,6 +264,7 @@ static enum err greet(struct imap_session *imap, bool *is_in)
 		return RAISE(ERR_IMAP_SYNTAX, "%s does not greet like an IMAP server",
 			     imap->account->shown);
 	*is_in = reply.status.state == IMAP_PREAUTH;
+	err_quote(imap->greeting, sizeof imap->greeting, reply.status.text);
 	return imap_grammar_open(&imap->grammar);
 }
 
@@ -322,6 +332,15 @@ static enum err blame_host(enum err e)
 	return e;
 }
 
+/* By ID where there is one, for a greeting is often a line of the administrator's. */
+static void recognize(struct imap_session *imap)
+{
+	const char *says = *imap->peer.software ? imap->peer.software : imap->greeting;
+
+	imap->provider = provider_find(imap->account->host, says, imap->capabilities);
+	log_event(LOG_DEBUG, "imap.provider", "provider=\"%s\"", imap->provider->name);
+}
+
 static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 {
 	bool is_in = false;
@@ -336,7 +355,9 @@ static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 		return e;
 	if (!is_in && ((e = auth_login(imap, until)) || (e = ask_capabilities(imap))))
 		return e;
-	return identify(imap);
+	if ((e = identify(imap)) == OK)
+		recognize(imap);
+	return e;
 }
 
 static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool to_change)
