@@ -86,7 +86,9 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	return e || !lane->sink ? e : lane->sink->type->prepare(lane->sink, box);
+	if (e || !lane->sink || box->fate == ERR_SOURCE_LOST) /* that is no folder */
+		return e;
+	return lane->sink->type->prepare(lane->sink, box);
 }
 
 static enum err list_boxes(struct lane *lane, nsec until)
