@@ -39,7 +39,7 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	if (e || !lane->sink)
+	if (e || !lane->sink || box->fate == ERR_SOURCE_LOST) /* that is no folder */
 		return e;
 	e = lane->sink->type->prepare(lane->sink, box);
 	lane->sink_failed |= e && e != ERR_FIBER_CANCELED;

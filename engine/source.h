@@ -49,6 +49,8 @@ struct account {
 	const char *ca_file; /* NULL: the system's */
 	nsec io_timeout;     /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;
+	const char *as_of; /* of an archive: read it as it was then; NULL: now */
+	bool vanished;	   /* of an archive: with what vanished from its source later */
 	void (*met)(void *context,
 		    const struct peer *); /* called once per connection; may be NULL */
 	void *met_context;

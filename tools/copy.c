@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crypto/digest.h"
@@ -31,12 +32,16 @@
 #include "tools/skip_reason.h"
 #include "tools/terminal.h"
 #include "tools/url.h"
+#include "transport/archive.h"
+#include "transport/archive_place.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
 /* Opening and closing the ledger: a large one is checkpointed. */
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
-#define NOTE_EVERY     NSEC_SECOND
+/* Looking for the mailbox in an archive. */
+#define STORE_TIMEOUT (60 * NSEC_SECOND)
+#define NOTE_EVERY    NSEC_SECOND
 /* What is kept of limits: at the end, and in between for a process that is killed. */
 enum { LEARN_EVERY_NOTES = 5 };
 enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
@@ -45,10 +50,11 @@ struct copy_options {
 	struct copy_login_options source_login, destination_login;
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
+	const char *as_of;
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
-	bool json, dry_run, stats;
+	bool json, dry_run, stats, vanished;
 	struct route_options routes;
 	struct filter_options filter;
 };
@@ -97,6 +103,33 @@ static enum err check_server(const char *which, const struct url *url)
 	return OK;
 }
 
+static bool is_archive(const struct url *url)
+{
+	return strcmp(url->scheme, "file") == 0;
+}
+
+/* What only an archive has as a source, or only an account. */
+static enum err check_source(struct copy *copy)
+{
+	const struct url *source = &copy->source_url;
+	struct copy_options *options = &copy->options;
+	struct archive_moment moment;
+
+	if (is_archive(source)) {
+		options->connections = 1; /* it is read faster than anything is written */
+		return !options->as_of || archive_moment_read(options->as_of, &moment)
+			       ? OK
+			       : RAISE(ERR_INPUT_USAGE,
+				       "--as-of %s: give a generation (3), a day (2026-11-22) or a "
+				       "moment (2026-11-22T06:00:00Z)",
+				       options->as_of);
+	}
+	if (options->as_of || options->vanished)
+		return RAISE(ERR_INPUT_USAGE, "%s is for an archive as SOURCE (file:///path)",
+			     options->as_of ? "--as-of" : "--vanished");
+	return check_server("SOURCE", source);
+}
+
 static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 {
 	struct url *source = &copy->source_url, *target = &copy->target_url;
@@ -111,10 +144,11 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	if (!drivers_sink(target->scheme))
 		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
 			     target->scheme);
-	if ((e = check_server("SOURCE", source)) ||
+	if ((e = check_source(copy)) ||
 	    (drivers_sink(target->scheme)->reopens && (e = check_server("TARGET", target))))
 		return e;
-	if (strcmp(source->shown, target->shown) == 0)
+	/* Two names of one archive are told apart once it is found. */
+	if (!is_archive(source) && strcmp(source->shown, target->shown) == 0)
 		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
 			     source->shown);
 	return OK;
@@ -151,7 +185,8 @@ static enum err plan_logins(struct copy *copy)
 	    (e = copy_login_plan("destination", &options->destination_login, of_file->target_login,
 				 &of_file->target_secret, &copy->target_login)))
 		return e;
-	if ((e = check_login("source", &copy->source_url, &options->source_login,
+	if (!is_archive(&copy->source_url) &&
+	    (e = check_login("source", &copy->source_url, &options->source_login,
 			     &copy->source_login)))
 		return e;
 	return drivers_sink(copy->target_url.scheme)->reopens
@@ -235,6 +270,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account = account(copy, &copy->source_url);
 	copy->target_account = account(copy, &copy->target_url);
 	copy->source_account.filter = copy->filter;
+	copy->source_account.as_of = copy->options.as_of;
+	copy->source_account.vanished = copy->options.vanished;
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
@@ -351,6 +388,29 @@ static enum err save_lessons(struct copy *copy)
 		 copy->source_url.shown);
 	e = ledger_lesson_set(copy->ledger, &lesson);
 	return e ? e : governing_save(copy->governor, copy->ledger);
+}
+
+/* One mailbox of an archive has one name for the ledger, however it was written, and goes by its
+ * own name in the target. */
+static enum err find_archive(struct copy *copy)
+{
+	struct archive_place *place = calloc(1, sizeof *place);
+	struct url *source = &copy->source_url;
+	struct stat from, to;
+	enum err e =
+		place ? archive_place_find(&copy->source_account, clock_after(STORE_TIMEOUT), place)
+		      : RAISE(ERR_MEMORY_EXHAUSTED, "starting");
+
+	if (!e && is_archive(&copy->target_url) && stat(place->root, &from) == 0 &&
+	    stat(copy->target_url.path, &to) == 0 && from.st_dev == to.st_dev &&
+	    from.st_ino == to.st_ino)
+		e = RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same archive");
+	if (!e)
+		e = url_set_archive(source, place->root, place->mailbox);
+	if (!e)
+		snprintf(copy->mailbox_name, sizeof copy->mailbox_name, "%s", place->mailbox);
+	free(place);
+	return e;
 }
 
 static enum err open_ledger(struct copy *copy)
@@ -470,7 +530,8 @@ static enum err tell(struct copy *copy)
 	report->counters = copy->options.stats ? &copy->counters : NULL;
 	if (copy->options.json)
 		return report_json(report, copy->ledger, stdout);
-	return report->peers_count ? report_text(report, copy->ledger, stdout) : OK;
+	return report->peers_count || copy->done.met ? report_text(report, copy->ledger, stdout)
+						     : OK;
 }
 
 /* The ledger's last word on this run, then the report, then the ledger is closed in order. */
@@ -503,7 +564,8 @@ static enum err copy_fiber(void *argument)
 
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
-	if ((e = open_ledger(copy)) == OK) {
+	e = is_archive(&copy->source_url) ? find_archive(copy) : OK;
+	if (e == OK && (e = open_ledger(copy)) == OK) {
 		confine_thread(CONFINE_WORKER);
 		configure_lane(copy);
 		e = run_lane(copy);
@@ -695,6 +757,16 @@ static const struct opt options[] = {
 		  "what "
 		  "changed and reads all flags again from any other; never does not read them "
 		  "again there, and finds only new and vanished messages." },
+	{ .name = "as-of",
+	  OPT_STORES_TEXT(struct copy_options, as_of),
+	  .value = "WHEN",
+	  .help = "Of an archive as SOURCE: read it as it was at the end of a run: a generation of "
+		  "the manifest (3), a moment (2026-11-22T06:00:00Z), or the end of a day in UTC "
+		  "(2026-11-22)." },
+	{ .name = "vanished",
+	  OPT_STORES_FLAG(struct copy_options, vanished),
+	  .help = "Of an archive as SOURCE: copy also what was not at its source any more when "
+		  "the last run looked. Without it such messages stay where they are." },
 	{ .name = "retry-skipped",
 	  OPT_STORES_TEXT(struct copy_options, retry_skipped),
 	  .value = "REASON",
@@ -707,7 +779,7 @@ static const struct opt options[] = {
 	  .min = 1,
 	  .max = LANE_READERS_MAX,
 	  .help = "Conversations with the source at once, each on messages of its own. A server "
-		  "that grants fewer is used with fewer." },
+		  "that grants fewer is used with fewer, an archive with one." },
 	{ .name = "max-messages-per-second",
 	  OPT_STORES_NUMBER(struct copy_options, messages_per_second),
 	  .value = "N",
@@ -799,11 +871,16 @@ static const struct opt_command usage = {
 	.arguments = "SOURCE TARGET",
 	.words_min = 2,
 	.words_max = 2,
-	.summary = "copy a mailbox into an archive, resumably and with proof",
+	.summary = "copy a mailbox, or one of an archive, resumably and with proof",
 	.about = "Copy every folder and message of SOURCE into TARGET. The source is never "
 		 "changed. A message counts as moved once it is stored durably and its digest is "
 		 "in the ledger; run the same command again to go on after an interruption, or to "
 		 "take over what is new.\n"
+		 "\n"
+		 "An archive as SOURCE is file:///path where it holds one mailbox, otherwise "
+		 "file:///path/MAILBOX, named as mailhaul list shows it or as its directory is. "
+		 "Messages come as they are now, with their latest flags in their latest folders; "
+		 "the archive itself is only read.\n"
 		 "\n"
 		 "In URLs a user with an @ is written with %40, an IPv6 address in brackets. A URL "
 		 "never holds a password.\n",
@@ -814,7 +891,9 @@ static const struct opt_command usage = {
 	.examples = "  mailhaul copy --source-password-file alice.pw \\\n"
 		    "      imaps://alice@mail.example.com/ file:///var/archive\n"
 		    "  mailhaul copy --dry-run --source-password-file alice.pw \\\n"
-		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n",
+		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n"
+		    "  mailhaul copy --as-of 2026-11-20 \\\n"
+		    "      file:///var/archive/alice@mail.example.com file:///srv/other\n",
 };
 
 const struct command copy_command = { &usage, copy_main };

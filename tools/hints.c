@@ -97,6 +97,10 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SOURCE_EPOCH] = RUN_AGAIN "; the server replaced the folder while it was read",
 	[ERR_SOURCE_AGAIN] = RUN_AGAIN "; the server replaced a folder while it was read",
 	[ERR_SOURCE_FOREIGN] = "Check the source's URL",
+	[ERR_SOURCE_DAMAGED] = "Bring the pack back from a copy of the source archive (mailhaul "
+			       "verify names it), then run with --retry-skipped SOURCE_DAMAGED",
+	[ERR_SOURCE_LOST] = "Bring the files that mailhaul verify names back from a copy of the "
+			    "source archive, then run the same command again",
 	[ERR_SINK_REFUSED] = "See the report for the reason",
 	[ERR_SINK_FINISHED] = REPORT_BUG,
 	[ERR_SINK_FOREIGN] = "Choose an empty directory, or one that mailhaul filled",

@@ -65,7 +65,9 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 {
 	const char *text = NULL;
 
-	if (!drivers_source(make->url.scheme))
+	if (strcmp(make->url.scheme, "file") == 0)
+		text = "the URL is of an archive, which mailhaul copy reads, one mailbox at a time";
+	else if (!drivers_source(make->url.scheme))
 		text = "the URL's scheme is none of the sources; imaps://host/ is one";
 	else if (strcmp(make->url.path, "/") != 0)
 		text = "the URL names a folder; only whole mailboxes are copied: end it after the "
