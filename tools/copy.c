@@ -255,8 +255,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	enum err e;
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
-	    (e = filters_open(&copy->options.filter, &copy->filter)) ||
-	    (e = plan_logins(copy)) ||
+	    (e = filters_open(&copy->options.filter, &copy->filter)) || (e = plan_logins(copy)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
