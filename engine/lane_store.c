@@ -22,6 +22,9 @@ static enum err write_message(struct lane *lane, struct item *item)
 
 	if (lane->seek && ((e = lane_seek_staged(lane, item, &known)) || known))
 		return e;
+	if ((e = lane_spend(lane, lane->config->sink_account, item->size_bytes)) ||
+	    (e = lane_take_turn(lane, lane->config->sink_account)))
+		return e;
 	item->body = tapped_open(&tapped, body, lane->config->digest, &item->digest);
 	if (lane->seek && !stream_list_peek(body))
 		item->body = lane_seek_open(lane, item, item->body);
