@@ -3,8 +3,10 @@
  * halves, down to the message that the server does not want. */
 #include <stdlib.h>
 
+#include "engine/govern.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
+#include "transport/provider.h"
 
 enum { PIECE_BYTES = 64 * 1024 };
 
@@ -218,6 +220,15 @@ static enum err send_next(struct imap_link *link, struct imap_parcel *parcel)
 	return e;
 }
 
+/* What is larger is refused for certain. */
+static uint64_t size_limit(const struct imap_session *session)
+{
+	uint64_t known = imap_session_provider(session)->message_bytes_max;
+
+	return min_u64(imap_session_append_limit(session),
+		       known ? known : IMAP_APPEND_LIMIT_UNKNOWN);
+}
+
 /* One conversation keeps a server busy, but where it has to wait for "+" before each message. */
 static unsigned links_worth(const struct imap_sink *sink, const struct imap_session *session)
 {
@@ -225,7 +236,8 @@ static unsigned links_worth(const struct imap_sink *sink, const struct imap_sess
 
 	if (imap_session_capabilities(session) & IMAP_HAS_LITERAL_PLUS_LARGE)
 		return 1;
-	return (unsigned)min_u64(most, IMAP_LINKS_MAX);
+	return provider_connections(imap_session_provider(session),
+				    (unsigned)min_u64(most, IMAP_LINKS_MAX));
 }
 
 /* The first link lists the folders. */
@@ -238,7 +250,7 @@ static enum err open_link(struct imap_link *link)
 
 	if (!e && link == &sink->links[0]) {
 		sink->links_max = links_worth(sink, link->session);
-		sink->append_limit = imap_session_append_limit(link->session);
+		sink->append_limit = size_limit(link->session);
 		imap_session_wire(link->session)->until = clock_after(10 * account->io_timeout);
 		e = imap_places_open(link->session, &sink->places);
 	}
@@ -392,6 +404,9 @@ static enum err hear_one(struct imap_link *link)
 		return e;
 	link->sent_head = (link->sent_head + 1) % IMAP_APPENDS_MAX;
 	link->sent_count--;
+	/* Gmail: it was stored, and the next shall come later. */
+	if (answer.granted && strcmp(answer.code, "THROTTLED") == 0 && link->sink->account->govern)
+		govern_throttled(link->sink->account->govern, ERR_OF_ACCOUNT, clock_now());
 	if (answer.granted)
 		take_uids(link, sent.parcel, &sent, &answer);
 	else

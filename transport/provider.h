@@ -52,6 +52,7 @@ struct provider {
 	unsigned messages_per_second; /* so many were seen to go well; a hint for people */
 	uint64_t down_bytes_a_day, up_bytes_a_day; /* of an account; more locks it out */
 	unsigned quirks;
+	const char *forbidden; /* characters it refuses in folders' names, ASCII; NULL: not known */
 	enum provider_impersonation impersonation;
 	struct provider_date {
 		int year, month, day;
