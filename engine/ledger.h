@@ -151,7 +151,6 @@ struct ledger_row {
 	struct digest digest; /* of moved and doubtful */
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
 	uint64_t mark;	      /* mail_mark(); 0: not known */
-	bool unless_settled;  /* a row that is there stays, whatever it says */
 	uint64_t target_no;   /* its number in the target's folder; 0: not known */
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;

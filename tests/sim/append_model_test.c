@@ -232,7 +232,7 @@ static void check_item(struct carrier *carrier, const struct item *item, const s
 		      item->meta.date.known && item->meta.date.seconds == meta.date.seconds);
 		return;
 	}
-	HOLDS(carrier, !"a message that the server has");
+	holds(carrier, false, "a message that the server has", __LINE__);
 }
 
 static enum err take_items(struct carrier *carrier, struct source *source)
