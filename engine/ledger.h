@@ -152,6 +152,8 @@ struct ledger_row {
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
 	uint64_t mark;	      /* mail_mark(); 0: not known */
 	uint64_t target_no;   /* its number in the target's folder; 0: not known */
+	int64_t date_s;	      /* the date the target was told; valid if `dated` */
+	bool dated;
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
 /* A moved message was looked for at the target and is not there as it was stored: it is doubtful
@@ -190,7 +192,8 @@ enum err ledger_filter(struct ledger *, uint64_t mailbox_no, const char *text,
 struct ledger_stored {
 	uint64_t no, size_bytes, mark, target_no; /* as of struct ledger_row */
 	struct digest digest;
-	bool doubtful;
+	int64_t date_s;
+	bool dated, doubtful;
 };
 enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct ledger_stored *,
 		       size_t max, size_t *count) MUST_CHECK;

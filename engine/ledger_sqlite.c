@@ -56,6 +56,10 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_int64(statement, 8, (sqlite3_int64)row->target_no);
 	else
 		sqlite3_bind_null(statement, 8);
+	if (row->dated)
+		sqlite3_bind_int64(statement, 9, row->date_s);
+	else
+		sqlite3_bind_null(statement, 9);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;

@@ -166,6 +166,8 @@ enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *ca
 			.mark = (uint64_t)sqlite3_column_int64(row, 2),
 			.target_no = (uint64_t)sqlite3_column_int64(row, 3),
 			.doubtful = sqlite3_column_int(row, 4),
+			.date_s = sqlite3_column_int64(row, 6),
+			.dated = sqlite3_column_int(row, 7),
 		};
 		if (sqlite3_column_bytes(row, 5) == DIGEST_BYTES)
 			bytes_copy(stored->digest.bytes, sqlite3_column_blob(row, 5), DIGEST_BYTES,

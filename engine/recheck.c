@@ -129,6 +129,8 @@ static void compare_row(struct recheck_row *row, const struct item *item)
 
 	row->outcome = same ? RECHECK_SAME : RECHECK_ALTERED;
 	row->reflagged = stored->mark && mail_mark(&item->meta) != stored->mark;
+	row->redated =
+		stored->dated && item->meta.date.known && item->meta.date.seconds != stored->date_s;
 }
 
 /* What nobody asked for is closed unread. */
@@ -269,6 +271,7 @@ static void count_page(struct recheck *recheck)
 		box->altered += row->outcome == RECHECK_ALTERED;
 		box->unknown += row->outcome == RECHECK_UNKNOWN;
 		box->reflagged += row->reflagged;
+		box->redated += row->redated;
 	}
 	box->chosen += recheck->count;
 	box->bytes += recheck->bytes;

@@ -19,8 +19,9 @@ struct recheck_row {
 		RECHECK_UNKNOWN, /* `why`; OK: the target never told its number */
 	} outcome;
 	enum err why;
-	bool reflagged; /* it has other flags or keywords than were seen last; of SAME and ALTERED
-			 */
+	/* Of SAME and ALTERED: it has other flags or keywords than were seen last; another date
+	 * than the target was told, as far as both are known. */
+	bool reflagged, redated;
 };
 
 struct recheck_box {
@@ -28,7 +29,7 @@ struct recheck_box {
 	uint64_t stored;   /* moved messages of the folder, and with `doubtful` those too */
 	uint64_t doubtful; /* that are doubtful already */
 	uint64_t chosen, bytes;
-	uint64_t same, missing, altered, unknown, reflagged; /* of the chosen ones */
+	uint64_t same, missing, altered, unknown, reflagged, redated; /* of the chosen ones */
 	enum err fate; /* not OK: the target will not show the folder, or has another there */
 	char note[240];
 };

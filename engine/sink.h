@@ -31,6 +31,8 @@ struct receipt {
 	uint64_t seal_no;
 	struct text seal;   /* borrowed until the next receipt() */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
+	int64_t date_s;	    /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
+	bool dated;
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;
 };

@@ -140,7 +140,8 @@ static const struct opt_section sections[] = {
 	{ "Servers",
 	  "Each moved message is asked for by its UID, read without marking it, and compared with "
 	  "the size and digest in the ledger. One that is not there, or has other bytes, is named "
-	  "and is doubtful in the ledger from now on. Flags that differ from those last seen at "
+	  "and is doubtful in the ledger from now on; one with another date is named. Flags that "
+	  "differ from those last seen at "
 	  "the source are counted and are no mismatch: their owner may have changed them. "
 	  "Messages whose UID the server never told, and folders that were removed or replaced, "
 	  "cannot be checked: exit code 111. Nothing at the server is changed.\n" },

@@ -23,9 +23,11 @@ struct verifying {
 
 /* ---- telling ---- */
 
-static const char *word_of(enum recheck_outcome outcome)
+static const char *word_of(const struct recheck_row *row)
 {
-	return outcome == RECHECK_MISSING ? "missing" : "altered";
+	return row->outcome == RECHECK_MISSING	 ? "missing"
+	       : row->outcome == RECHECK_ALTERED ? "altered"
+						 : "redated";
 }
 
 static void tell_mismatch(struct verifying *verifying, const struct recheck_box *box,
@@ -35,7 +37,9 @@ static void tell_mismatch(struct verifying *verifying, const struct recheck_box 
 
 	if (!verifying->options->json) {
 		printf("%s  %s UID %llu (UID %llu of the source)\n",
-		       row->outcome == RECHECK_MISSING ? "MISSING" : "ALTERED",
+		       row->outcome == RECHECK_MISSING	 ? "MISSING"
+		       : row->outcome == RECHECK_ALTERED ? "ALTERED"
+							 : "REDATED",
 		       terminal_text(verifying->shown, sizeof verifying->shown, box->known.name),
 		       (unsigned long long)row->stored.target_no,
 		       (unsigned long long)row->stored.no);
@@ -43,7 +47,7 @@ static void tell_mismatch(struct verifying *verifying, const struct recheck_box 
 	}
 	json_object_begin(json, NULL);
 	json_text(json, "kind", "mismatch");
-	json_text(json, "what", word_of(row->outcome));
+	json_text(json, "what", word_of(row));
 	json_text(json, "source", verifying->mailbox->source);
 	json_text(json, "folder", box->known.name);
 	json_text(json, "target_folder", box->known.target);
@@ -63,6 +67,7 @@ static void json_counts(struct json_out *json, const struct recheck_box *box)
 	json_number(json, "missing", box->missing);
 	json_number(json, "altered", box->altered);
 	json_number(json, "unchecked", box->unknown);
+	json_number(json, "dates_differ", box->redated);
 	json_number(json, "flags_differ", box->reflagged);
 	json_number(json, "doubtful_before", box->doubtful);
 }
@@ -75,6 +80,8 @@ static void text_counts(const struct recheck_box *box)
 	       (unsigned long long)(box->chosen - box->unknown), (unsigned long long)box->stored,
 	       units_plural(box->stored), units_bytes(bytes, box->bytes),
 	       (unsigned long long)box->missing, (unsigned long long)box->altered);
+	if (box->redated)
+		printf(", %llu with another date", (unsigned long long)box->redated);
 	if (box->unknown)
 		printf(", %llu cannot be checked", (unsigned long long)box->unknown);
 	if (box->doubtful)
@@ -135,7 +142,7 @@ static void tell_total(struct verifying *verifying, bool whole, int exit_code)
 
 /* ---- the walk ---- */
 
-/* What is not as it was sent is doubtful from now on, and told. */
+/* What is not as it was sent is told; if it is its bytes, it is doubtful from now on. */
 static enum err on_page(void *context, const struct recheck_box *box,
 			const struct recheck_row *rows, size_t count)
 {
@@ -144,9 +151,13 @@ static enum err on_page(void *context, const struct recheck_box *box,
 
 	verifying->begun = *box;
 	for (size_t i = 0; i < count && !e; i++) {
-		if (rows[i].outcome != RECHECK_MISSING && rows[i].outcome != RECHECK_ALTERED)
+		bool doubtful =
+			rows[i].outcome == RECHECK_MISSING || rows[i].outcome == RECHECK_ALTERED;
+
+		if (doubtful || rows[i].redated)
+			tell_mismatch(verifying, box, &rows[i]);
+		if (!doubtful)
 			continue;
-		tell_mismatch(verifying, box, &rows[i]);
 		e = ledger_doubt(verifying->mailbox->ledger, box->known.box_no, rows[i].stored.no,
 				 rows[i].outcome == RECHECK_MISSING ? ERR_SINK_MISSING
 								    : ERR_SINK_ALTERED);
@@ -167,6 +178,7 @@ static void add_box(struct verifying *verifying, const struct recheck_box *box)
 	sum->altered += box->altered;
 	sum->unknown += box->unknown;
 	sum->reflagged += box->reflagged;
+	sum->redated += box->redated;
 	verifying->boxes_refused += box->fate != OK;
 	verifying->begun = (struct recheck_box){ 0 };
 }
@@ -221,7 +233,7 @@ static int exit_code_of(const struct verifying *verifying, enum err e)
 {
 	const struct recheck_box *sum = &verifying->sum;
 
-	if (sum->missing || sum->altered || sum->doubtful)
+	if (sum->missing || sum->altered || sum->redated || sum->doubtful)
 		return EXIT_MISMATCH;
 	if (e)
 		return e == ERR_FIBER_CANCELED ? EXIT_LATER : err_exit_code(e);

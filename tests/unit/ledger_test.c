@@ -315,6 +315,8 @@ static void settle_some(struct world *w)
 		row = moved(w->box_no, no);
 		row.target_no = 100 + no;
 		row.mark = no == 2 ? 0 : 1000 + no;
+		row.dated = no != 2;
+		row.date_s = -5 * (int64_t)no;
 		if (no == 4)
 			row = skipped(w->box_no, no, ERR_SINK_REFUSED);
 		if (no == 5)
@@ -342,6 +344,9 @@ TEST_FIBER(what_should_be_at_the_target_is_told_in_pages)
 	CHECK_EQ(stored[0].size_bytes, row.size_bytes);
 	CHECK_EQ(stored[0].mark, 1001);
 	CHECK_EQ(stored[0].target_no, 101);
+	CHECK(stored[0].dated);
+	CHECK_EQ(stored[0].date_s, -5);
+	CHECK(!stored[1].dated);
 	CHECK(!stored[0].doubtful);
 	CHECK(memcmp(stored[0].digest.bytes, row.digest.bytes, DIGEST_BYTES) == 0);
 	CHECK_EQ(stored[1].no, 2);
