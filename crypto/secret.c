@@ -132,7 +132,16 @@ static enum err take_line(const char *path, const char *head, size_t got, struct
 	return secret_from_bytes(head, bytes, out);
 }
 
-enum err secret_from_file(const char *path, struct secret **out)
+/* All of it; a file without a byte and one that is too long are refused in the same words. */
+static enum err take_all(const char *path, const char *head, size_t got, struct secret **out)
+{
+	if (got == 0 || got > SECRET_BYTES_MAX)
+		return RAISE(ERR_INPUT_SECRET, "the secret file %s %s", path,
+			     got ? "is too long for a key" : "is empty");
+	return secret_from_bytes(head, got, out);
+}
+
+static enum err from_file(const char *path, bool whole, struct secret **out)
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer before we can refuse it. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -147,11 +156,21 @@ enum err secret_from_file(const char *path, struct secret **out)
 	if (!(head = secret_room_open(FILE_BYTES_MAX)))
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "guarded memory for the secret file %s", path);
 	else if ((e = read_head(path, fd, head, FILE_BYTES_MAX, &got)) == OK)
-		e = take_line(path, head, got, out);
+		e = whole ? take_all(path, head, got, out) : take_line(path, head, got, out);
 out:
 	secret_room_close(&head);
 	close(fd);
 	return e;
+}
+
+enum err secret_from_file(const char *path, struct secret **out)
+{
+	return from_file(path, false, out);
+}
+
+enum err secret_from_file_whole(const char *path, struct secret **out)
+{
+	return from_file(path, true, out);
 }
 
 struct text secret_text(const struct secret *secret)

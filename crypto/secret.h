@@ -5,12 +5,15 @@
 #include "engine/err.h"
 
 struct secret;
-enum { SECRET_BYTES_MAX = 4096 };
+/* An access token, a private key with its certificates, a service account's file. */
+enum { SECRET_BYTES_MAX = 12 * 1024 };
 
 /* Reads the first line of a file (its end of line removed). Refused (ERR_INPUT_SECRET): not a
  * regular file, owned by somebody else than us or root, readable by group or others, empty, longer
  * than SECRET_BYTES_MAX, holding NUL. Blocks for one small read; for start-up. */
 enum err secret_from_file(const char *path, struct secret **) MUST_CHECK;
+/* The same with all lines of the file: for keys, which have several. */
+enum err secret_from_file_whole(const char *path, struct secret **) MUST_CHECK;
 /* The rules for such a file, as stat(2) or fstat(2) sees it. OK | ERR_INPUT_SECRET. */
 struct stat;
 enum err secret_file_check(const char *path, const struct stat *) MUST_CHECK;

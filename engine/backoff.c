@@ -87,6 +87,21 @@ void backoff_worked(struct backoff *b, nsec began, nsec now)
 		b->limit++;
 }
 
+void backoff_rest(struct backoff *b, nsec until)
+{
+	rest_until(b, until);
+}
+
+void backoff_granted(struct backoff *b, unsigned granted, nsec now)
+{
+	granted = granted ? granted : 1;
+	if (granted >= b->limit)
+		return;
+	b->limit = granted;
+	b->refused_at = granted + 1;
+	b->changed_at = now;
+}
+
 bool backoff_may_start(const struct backoff *b, nsec now, unsigned in_use, nsec *when)
 {
 	*when = b->not_before;

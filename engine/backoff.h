@@ -46,6 +46,11 @@ bool backoff_throttled(struct backoff *, nsec began, nsec now, unsigned in_use, 
  * messages or when it ends well. */
 void backoff_worked(struct backoff *, nsec began, nsec now);
 
+/* It is not asked before `until`; no throttling, so the limit stays. */
+void backoff_rest(struct backoff *, nsec until);
+/* So many connections were let in, and one more was refused: that is the limit, without a rest. */
+void backoff_granted(struct backoff *, unsigned granted, nsec now);
+
 /* May one more be started beside `in_use`? If not, *when says when to ask again: DEADLINE_NEVER
  * means when one of those in use has ended. */
 bool backoff_may_start(const struct backoff *, nsec now, unsigned in_use, nsec *when);

@@ -444,7 +444,14 @@ static bool is_unreached(const struct batch_outcome *outcome)
 	}
 }
 
-/* The host or the account rests. */
+static struct backoff *need_account(struct slot *slot)
+{
+	if (!slot->account && (slot->account = calloc(1, sizeof *slot->account)))
+		backoff_init(slot->account, slot->entry.connections);
+	return slot->account;
+}
+
+/* The host or the account rests. A budget that is used up is nobody's complaint. */
 static void slow_down(struct host *host, struct slot *slot, const struct batch_outcome *outcome,
 		      unsigned in_use, unsigned granted, nsec now)
 {
@@ -452,10 +459,12 @@ static void slow_down(struct host *host, struct slot *slot, const struct batch_o
 	uint64_t random;
 
 	clock_random(&random, sizeof random);
-
-	if (!of_host && !slot->account && (slot->account = calloc(1, sizeof *slot->account)))
-		backoff_init(slot->account, slot->entry.connections);
-	if (!of_host && slot->account)
+	if (outcome->error == ERR_LIMIT_DAY) {
+		if (need_account(slot))
+			backoff_rest(slot->account, now + outcome->retry_after);
+		return;
+	}
+	if (!of_host && need_account(slot))
 		(void)backoff_throttled(slot->account, slot->began, now, granted,
 					outcome->retry_after, random);
 	/* Attempts that were under way at once and failed together are one failure: else a host
@@ -506,6 +515,8 @@ static bool end(struct batch *batch, uint32_t no, const struct batch_outcome *ou
 	free(slot->note);
 	slot->note = outcome->note && *outcome->note ? strdup(outcome->note) : NULL;
 	look_at_host(batch, slot, outcome, now);
+	if (outcome->connections_refused && need_account(slot))
+		backoff_granted(slot->account, outcome->connections_refused - 1, now);
 	slot->fruitless = outcome->figures.messages_moved ? 0 : slot->fruitless + 1;
 	again = is_worth_another_try(slot, outcome) && !host->given_up;
 	if (again && !batch->draining) {

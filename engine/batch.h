@@ -122,6 +122,7 @@ struct batch_outcome {
 	bool met;	      /* the host answered in this attempt */
 	nsec retry_after;     /* the server's wish; 0: none */
 	enum err_scope scope; /* who rests: the account, or the host with all its mailboxes */
+	unsigned connections_refused; /* the account was let in with one less; 0: with all */
 	struct batch_figures figures;
 };
 enum { BATCH_ATTEMPTS_MAX = 8, BATCH_HOST_FAILURES_MAX = 4 };

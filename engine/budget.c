@@ -63,9 +63,10 @@ unsigned budget_lane_chunks_most(unsigned connections)
 unsigned budget_arena_chunks(void)
 {
 	unsigned connections = present.shape.connections,
-		 loan = budget_lane_chunks_most(connections) - budget_lane_chunks(connections);
+		 loan = budget_lane_chunks_most(connections) - budget_lane_chunks(connections),
+		 looking = present.shape.to_servers ? LANE_CHUNKS_LOOKING : 0;
 
-	return per_worker(present.shape.lanes) * present.chunks +
+	return per_worker(present.shape.lanes) * (present.chunks + looking) +
 	       worker_connections_most() * present.chunks_per_reader + present.loans * loan;
 }
 
@@ -285,6 +286,12 @@ static uint64_t lane_bound(enum budget_part part)
 	}
 }
 
+/* To a server a mailbox sends over one, and looks over another at what was stored. */
+static uint64_t conversations(void)
+{
+	return present.shape.pairs + (present.shape.to_servers ? 2 * present.shape.lanes : 0);
+}
+
 uint64_t budget_bound(enum budget_part part)
 {
 	const struct budget_shape *shape = &present.shape;
@@ -298,12 +305,12 @@ uint64_t budget_bound(enum budget_part part)
 	case BUDGET_ARENA:
 		return (uint64_t)shape->workers * budget_arena_chunks() * CHUNK_BYTES;
 	case BUDGET_STACKS: /* and a few of the run's own */
-		return (4 + shape->workers + (uint64_t)shape->pairs) * FIBER_STACK_BYTES_USED +
+		return (4 + shape->workers + conversations()) * FIBER_STACK_BYTES_USED +
 		       (uint64_t)shape->lanes * LANE_STACKS * FIBER_STACK_BYTES_SHALLOW;
 	case BUDGET_LANES:
 		return (uint64_t)shape->lanes * LANE_BYTES;
 	case BUDGET_CONNECTIONS:
-		return (uint64_t)shape->pairs * CONNECTION_BYTES;
+		return conversations() * CONNECTION_BYTES;
 	case BUDGET_COMPRESSORS:
 		return threads * (present.frame_bytes == FRAME_BYTES
 					  ? shape->compressor_bytes

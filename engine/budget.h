@@ -15,6 +15,7 @@ struct budget_shape {
 	unsigned pairs;	      /* connections with sources at once, in all */
 	uint64_t waiting;     /* mailboxes of the list */
 	unsigned offload_threads;
+	bool to_servers; /* some targets are servers, where it is looked at what was stored */
 	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
 	size_t compressor_bytes, compressor_bytes_of_many;
 };
@@ -58,10 +59,10 @@ unsigned budget_worker_connections(void);
 	BUDGET_PART(ARENA, "arena", "message bytes on their way")                                  \
 	BUDGET_PART(STACKS, "stacks", "fibers' stacks")                                            \
 	BUDGET_PART(LANES, "lanes", "mailboxes under way: pipe, plan, report")                     \
-	BUDGET_PART(CONNECTIONS, "connections", "conversations with sources")                      \
+	BUDGET_PART(CONNECTIONS, "connections", "conversations with servers")                      \
 	BUDGET_PART(COMPRESSORS, "compressors", "compressors' contexts, one a thread")             \
 	BUDGET_PART(FRAMES, "frames", "frames on their way through the compressor")                \
-	BUDGET_PART(WRITES, "writes", "write buffers of objects")                                  \
+	BUDGET_PART(WRITES, "writes", "write buffers, and messages on their way to servers")       \
 	BUDGET_PART(PACKS, "packs", "index lines, sums and seals of packs not settled yet")        \
 	BUDGET_PART(LEDGER, "ledger", "the storage's cache, and queues")                           \
 	BUDGET_PART(WAITING, "waiting", "mailboxes of the list")

@@ -39,7 +39,7 @@ static enum err list_box(struct lane *lane, struct lane_listed *listed, struct b
 	}
 	if (!e)
 		e = lane_listed_add(listed, box);
-	if (e || !lane->sink)
+	if (e || !lane->sink || box->fate == ERR_SOURCE_LOST) /* that is no folder */
 		return e;
 	e = lane->sink->type->prepare(lane->sink, box);
 	lane->sink_failed |= e && e != ERR_FIBER_CANCELED;
@@ -116,6 +116,8 @@ enum err lane_open_source(struct lane_reader *reader)
 	if (!reader->source) {
 		e = lane->config->source->open(&reader->source, account, lane->reserve, until);
 		lane->progress->connections += e == OK;
+		lane->connections_most =
+			max_u64(lane->connections_most, lane->progress->connections);
 	}
 	return e;
 }
@@ -273,13 +275,15 @@ static bool try_again(struct lane *lane, struct retry *retry, enum err e)
 	bool sink_failed = lane->sink_failed || !lane->receiving;
 	nsec at;
 
-	if ((sink_failed && !lane->config->sink->reopens) || lane_is_drained() || fiber_canceled())
+	if ((sink_failed && !lane->config->sink->reopens) || lane_is_drained() ||
+	    fiber_canceled() || e == ERR_LIMIT_DAY)
 		return false;
 	suspect_failed(lane);
 	if (lane->settled || (lane->plan && plan_advanced(lane->plan)))
 		retry_progress(retry);
 	if (!retry_again(retry, e, &at) ||
-	    (!lane->progress->met && retry->failures >= LANE_FIRST_FAILURES_MAX))
+	    (!lane->progress->met && retry->failures >= LANE_FIRST_FAILURES_MAX) ||
+	    !lane_may_go_on(lane, e, &at))
 		return false;
 	log_error(LOG_WARN, "lane.reconnect", e);
 	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
@@ -340,7 +344,11 @@ static enum err copy_all(struct lane *lane)
 
 	for (;;) {
 		lane->settled = 0;
+		lane->began = clock_now();
+		lane->connections_most = lane->progress->connections;
+		lane->was_refused_a_further = false;
 		e = attempt(lane);
+		lane_tell_governor(lane, e);
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");
 		if (e == OK && plan_finished(lane->plan))
@@ -428,7 +436,7 @@ static enum err copy(struct lane *lane)
 {
 	enum err e;
 
-	if ((e = open_ledger_mailbox(lane)))
+	if ((e = open_ledger_mailbox(lane)) || (e = lane_may_begin(lane)))
 		return e;
 	e = finish(lane, copy_all(lane));
 	if (lane->plan) {

@@ -30,8 +30,10 @@ struct lane_progress {
 	uint64_t messages_new, messages_sought;
 	uint64_t kinds[MAIL_KIND_COUNT];
 	uint64_t reconnects;
-	uint64_t connections;		       /* with the source, open now */
-	bool met;			       /* a conversation was had */
+	unsigned connections_refused; /* the source let in one less than so many; 0: all it was
+				       * asked for */
+	uint64_t connections;	      /* with the source, open now */
+	bool met;		      /* a conversation was had */
 	char box_name[BOX_NAME_BYTES_MAX + 1]; /* being read now */
 };
 
@@ -47,9 +49,12 @@ struct lane_config {
 	unsigned connections; /* conversations with the source at once, 1 to LANE_READERS_MAX */
 	unsigned chunks, chunks_most; /* of the arena: its own, with a loan; 0: lane_chunks() */
 	struct pace *pace;	      /* bandwidth shared by all lanes; NULL: unbounded */
-	bool backoff_is_elsewhere;    /* see engine/retry.h */
-	bool newest_first;	      /* within each folder, from the highest number down */
-	bool flags_never; /* where a source cannot tell what changed, leave flags alone */
+	/* Of a lane alone: when the source may be asked again and with how many conversations, for
+	 * the caller to keep until the next run. NULL: somebody else knows (engine/batch). */
+	struct backoff *rest;
+	bool backoff_is_elsewhere; /* see engine/retry.h */
+	bool newest_first;	   /* within each folder, from the highest number down */
+	bool flags_never;	   /* where a source cannot tell what changed, leave flags alone */
 	/* Ask again for messages that were skipped for this reason, see ledger_forget_skipped();
 	 * NULL: for none. */
 	const char *retry_skipped;

@@ -68,6 +68,9 @@ enum err lane_filter_box(struct lane *lane, struct lane_listed *listed, struct b
 {
 	enum err e;
 
+	*left_out = false;
+	if (box->fate == ERR_SOURCE_LOST) /* no folder, and nothing that a name could choose */
+		return OK;
 	*left_out = !filter_takes_folder(filter_of(lane), box);
 	if (*left_out)
 		return leave_out(lane, listed, box);

@@ -166,6 +166,19 @@ static enum err ask(struct plan *plan, unsigned reader, const struct plan_box *f
 	return OK;
 }
 
+/* The width goes with how densely a folder's numbers are used, and so do pieces of it. */
+static uint64_t piece_width(const struct plan *plan)
+{
+	uint64_t width = plan->boxes[plan->at].width;
+
+	return plan->pieces > 1 ? max_u64(1, width / plan->pieces) : width;
+}
+
+void plan_cut(struct plan *plan, unsigned pieces)
+{
+	plan->pieces = pieces;
+}
+
 /* Take the next piece of the current range. ERR_PIPE_ENDED: there is none, it is all asked. */
 static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 {
@@ -181,7 +194,7 @@ static enum err next_piece(struct plan *plan, uint64_t *first, uint64_t *last)
 			break;
 		*first = gap.first;
 		/* What is open again may be as wide as the folder. */
-		*last = min_u64(gap.last, *first + plan->boxes[plan->at].width - 1);
+		*last = min_u64(gap.last, *first + piece_width(plan) - 1);
 		s = suspects_cut(&plan->suspects, range->box_no, *first, last);
 		if (!s || !suspect_is_hopeless(s))
 			return OK;

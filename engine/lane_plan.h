@@ -45,6 +45,8 @@ enum err plan_next(struct plan *, unsigned reader, struct box *, uint64_t *first
 /* Everything of every folder was asked for and answered. False after plan_next() ended: the number
  * of ranges in flight reached its bound; settle, plan_restart(), go on. */
 bool plan_finished(const struct plan *);
+/* From now on ranges are handed out in so many pieces each; 1: whole. */
+void plan_cut(struct plan *, unsigned pieces);
 
 /* The source handed over message `no`: it is on its way to the sink. */
 void plan_taken(struct plan *, uint64_t box_no, uint64_t no);

@@ -70,6 +70,7 @@ struct plan {
 	bool advanced;		/* a hopeless message was skipped or left in this attempt */
 	unsigned left_in_a_row; /* and nothing was settled since */
 	bool paused;
+	unsigned pieces; /* a range is handed out in so many; 0 and 1: whole */
 };
 
 /* NULL: not a folder of this plan. */

@@ -214,6 +214,7 @@ static enum err next_range(struct lane_reader *reader, struct box *box, uint64_t
 		if ((e = wait_on(&lane->plan_free, lane_stall_deadline())))
 			return e;
 	lane->planning = true;
+	plan_cut(lane->plan, lane_pieces(lane));
 	e = plan_next(lane->plan, reader_no(reader), box, first, last);
 	lane->planning = false;
 	wake_all(&lane->plan_free);
@@ -226,6 +227,8 @@ static unsigned asks_wanted(const struct lane_reader *reader)
 {
 	unsigned most = reader->source->type->asks_max;
 
+	if (lane_pieces(reader->lane) > 1)
+		return 1; /* what is asked for ahead comes, whatever its turn */
 	return reader->lane->readers_max > 1 ? (unsigned)min_u64(most, LANE_SHARED_ASKS) : most;
 }
 
@@ -266,6 +269,22 @@ static enum err keep_pace(struct lane *lane, const struct item *item)
 	return e;
 }
 
+/* Within the day's budget, at the pace of bytes and of messages. */
+static enum err read_in_turn(struct lane *lane, struct item *item)
+{
+	const struct account *account = lane->config->source_account;
+	enum err e;
+
+	if ((e = lane_spend(lane, account, item->size_bytes))) {
+		stream_close(&item->body);
+		return e;
+	}
+	if ((e = read_message(lane, item)) || (e = keep_pace(lane, item)))
+		return e;
+	lane_worked(lane);
+	return lane_take_turn(lane, account);
+}
+
 static enum err read_loop(struct lane_reader *reader)
 {
 	struct item *item = calloc(1, sizeof *item);
@@ -291,8 +310,7 @@ static enum err read_loop(struct lane_reader *reader)
 		} else if (item->fate) {
 			e = read_fate(lane, item);
 		} else {
-			if ((e = read_message(lane, item)) == OK)
-				e = keep_pace(lane, item);
+			e = read_in_turn(lane, item);
 		}
 	}
 	free(item);
@@ -309,6 +327,7 @@ static enum err open_further(struct lane_reader *reader)
 	if (!e || fiber_canceled())
 		return e;
 	log_error(LOG_INFO, "lane.fewer_connections", e);
+	lane->was_refused_a_further |= err_retry_class(e) == RETRY_BACKOFF;
 	err_note_clear();
 	lane->readers_max = (unsigned)min_u64(lane->readers_max, reader_no(reader));
 	return ERR_PIPE_ENDED;

@@ -65,6 +65,9 @@ struct lane {
 	struct err_note later; /* a folder is to be asked for again later: why */
 	enum err body_end;     /* why the source ended a body that passes through the pipe */
 	enum err write_end, receive_end;
+	nsec began;		    /* the present attempt; in it: */
+	uint64_t connections_most;  /* at once, with the source */
+	bool was_refused_a_further; /* because it bears no more */
 };
 
 static inline nsec lane_stall_deadline(void)
@@ -105,6 +108,25 @@ enum err lane_sink_finish(struct lane *, nsec until, enum err e) MUST_CHECK;
 
 /* What was said to be moved is durable now, and counted. Suspends. */
 enum err lane_make_durable(struct lane *) MUST_CHECK;
+
+/* engine/lane_govern.c: what the governor of source and sink says. */
+
+/* Before anything is asked: rests that the source asked for earlier, and used up budgets. Waits for
+ * what is over soon, otherwise ERR_IMAP_THROTTLED or ERR_LIMIT_DAY. Suspends. */
+enum err lane_may_begin(struct lane *) MUST_CHECK;
+/* One message passes there: wait for its turn. Suspends. */
+enum err lane_take_turn(struct lane *, const struct account *) MUST_CHECK;
+/* So many bytes come from the source or go to the sink: taken from the daily budget.
+ * ERR_LIMIT_DAY: they do not fit, and nothing was taken. */
+enum err lane_spend(struct lane *, const struct account *, int64_t bytes) MUST_CHECK;
+/* How many pieces a range is asked for in, so that one holds about what passes in a second. */
+unsigned lane_pieces(const struct lane *);
+/* The attempt ended with `e`, which err_note() tells of. */
+void lane_tell_governor(struct lane *, enum err e);
+/* When to try again after that, *at or later; false: not in this run. */
+bool lane_may_go_on(struct lane *, enum err e, nsec *at);
+/* The source works. */
+void lane_worked(struct lane *);
 
 /* engine/lane_delta.c: what changed in folders that were copied before. Suspend. */
 

@@ -22,6 +22,9 @@ static enum err write_message(struct lane *lane, struct item *item)
 
 	if (lane->seek && ((e = lane_seek_staged(lane, item, &known)) || known))
 		return e;
+	if ((e = lane_spend(lane, lane->config->sink_account, item->size_bytes)) ||
+	    (e = lane_take_turn(lane, lane->config->sink_account)))
+		return e;
 	item->body = tapped_open(&tapped, body, lane->config->digest, &item->digest);
 	if (lane->seek && !stream_list_peek(body))
 		item->body = lane_seek_open(lane, item, item->body);
@@ -137,6 +140,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.target_no = receipt->target_no,
 		.date_s = receipt->date_s,
 		.dated = receipt->dated,
+		.unless_settled = receipt->was_sealed,
 	};
 	enum err e = ledger_settle(lane->config->ledger, &row);
 

@@ -151,6 +151,7 @@ struct ledger_row {
 	struct digest digest; /* of moved and doubtful */
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
 	uint64_t mark;	      /* mail_mark(); 0: not known */
+	bool unless_settled;  /* a row that is there stays, whatever it says */
 	uint64_t target_no;   /* its number in the target's folder; 0: not known */
 	int64_t date_s;	      /* the date the target was told; valid if `dated` */
 	bool dated;
@@ -287,17 +288,18 @@ struct ledger_exception {
 enum err ledger_exception_next(struct ledger *, uint64_t mailbox_no,
 			       struct ledger_exception *) MUST_CHECK;
 
-/* What was learnt about a host or an account (struct backoff_saved of engine/backoff.h), so that a
- * restart does not run into it again. */
+/* What was learnt about a host or an account, so that a restart does not run into it again: kinds
+ * "host" and "account" are a struct backoff_saved of engine/backoff.h, the others are
+ * engine/govern.h's, which has all it knows in `reason` and says 1 in `failures`. */
 enum { LEDGER_LESSON_NAME_BYTES_MAX = 767 };
 struct ledger_lesson {
-	uint64_t lesson_no;			     /* set by ledger_lesson_next */
-	char kind[16];				     /* "host" or "account" */
+	uint64_t lesson_no; /* set by ledger_lesson_next */
+	char kind[16];
 	char name[LEDGER_LESSON_NAME_BYTES_MAX + 1]; /* no secrets */
 	int64_t not_before_wall_s;		     /* 0: no rest */
 	unsigned connections_max;		     /* 0: as configured */
 	unsigned failures;
-	char reason[200]; /* for people */
+	char reason[200];
 };
 /* Keep it in place of what was known of (kind, name). No rest, no limit and no failures: forget it.
  * Durable on return. Suspends. */
@@ -351,5 +353,9 @@ struct ledger_status_mailbox {
 enum err ledger_status(const char *directory,
 		       void (*each)(void *context, const struct ledger_status_mailbox *),
 		       struct ledger_run *last_run, void *context) MUST_CHECK;
+/* The same for what was learnt about hosts and accounts, in the order it was. */
+enum err ledger_lessons(const char *directory,
+			void (*each)(void *context, const struct ledger_lesson *),
+			void *context) MUST_CHECK;
 
 #endif

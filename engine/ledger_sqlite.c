@@ -177,6 +177,8 @@ static enum err settle(struct ledger_store *store, const struct ledger_row *row,
 		return settle_again(store, row, fate, tally);
 	if ((e = insert(store, row, fate, &is_new)))
 		return e;
+	if (!is_new && row->unless_settled)
+		return OK;
 	if (!is_new)
 		return settle_again(store, row, fate, tally);
 	tally->messages[row->state]++;

@@ -344,6 +344,21 @@ enum err ledger_status(const char *directory,
 	return e;
 }
 
+/* Version 1 learnt nothing. */
+enum err ledger_lessons(const char *directory,
+			void (*each)(void *context, const struct ledger_lesson *), void *context)
+{
+	struct ledger_lesson lesson = { 0 };
+	struct ledger_call call = { .lesson = &lesson };
+	struct ledger_store *store;
+	enum err e = open_to_read(directory, &store);
+
+	while (!e && store->version > 1 && !(e = ledger_sqlite_lesson(store, &call)) && call.found)
+		each(context, &lesson);
+	ledger_sqlite_close(&store);
+	return e;
+}
+
 enum err ledger_snapshot(const char *directory, const char *to)
 {
 	struct buffer path = { 0 };

@@ -23,6 +23,8 @@ enum {
 	LANE_CHUNKS_SHARING = 3,
 	LANE_CHUNKS_SHARING_PER_READER = 2,
 	ARENA_LOANS = 2,
+	/* For reading back what a target holds, beside a mailbox that is under way. */
+	LANE_CHUNKS_LOOKING = 3,
 	/* Conversations one mailbox may have with its source at once. Servers allow 10 to 20 an
 	 * account (Dovecot's default is 10), and its owner's own clients need some. */
 	LANE_READERS_MAX = 8,

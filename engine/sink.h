@@ -30,6 +30,7 @@ struct receipt {
 	enum err why;
 	uint64_t seal_no;
 	struct text seal;   /* borrowed until the next receipt() */
+	bool was_sealed; /* of an earlier sink: it may be settled already, and stays so then */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
 	int64_t date_s;	    /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
 	bool dated;
@@ -75,7 +76,6 @@ struct sink_config {
 	uint64_t pack_bytes;	  /* close a pack at about this many stored bytes */
 	bool dry_run;
 	/* ---- of a target that is somebody else's server ---- */
-	struct reserve *reserve; /* for reading back; the lane's, while it does not read */
 	unsigned connections;	 /* at most; 0: as few as do */
 	nsec settle;	   /* how long a target must be still before what it shows is believed */
 	const char *spool; /* directory for messages too large for memory; borrowed */

@@ -5,10 +5,12 @@
 
 #include "engine/mail.h"
 
-struct secret; /* crypto/secret.h */
-struct route;  /* transport/route.h */
+struct secret;	      /* crypto/secret.h */
+struct oauth2_source; /* transport/oauth2.h */
+struct route;	      /* transport/route.h */
 struct opt_values;
 struct filter; /* engine/filter.h */
+struct govern; /* engine/govern.h */
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
 struct peer {
@@ -42,9 +44,13 @@ struct account {
 	const char *path;	       /* decoded, with its leading slash */
 	const char *shown;	       /* the URL as it may be logged */
 	const struct secret *password; /* NULL: none given */
-	const char *ca_file;	       /* NULL: the system's */
-	nsec io_timeout;	       /* longest silence of a peer that is tolerated */
+	/* NULL: the password logs in. Else access tokens from here do, and nothing else. */
+	const struct oauth2_source *oauth2;
+	const char *ca_file; /* NULL: the system's */
+	nsec io_timeout;     /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;
+	const char *as_of; /* of an archive: read it as it was then; NULL: now */
+	bool vanished;	   /* of an archive: with what vanished from its source later */
 	void (*met)(void *context,
 		    const struct peer *); /* called once per connection; may be NULL */
 	void *met_context;
@@ -57,6 +63,9 @@ struct account {
 	 * it asks for its body need not ask, and hands it out with the fate ERR_SOURCE_FILTERED;
 	 * whatever comes all the same is judged by the lane, which also judges folders. */
 	const struct filter *filter;
+	/* What paces this account; told by drivers when a server says "slow down" without refusing
+	 * anything. NULL: nobody paces it. */
+	struct govern *govern;
 };
 
 /* A page of folders, the caller's. */

@@ -152,10 +152,12 @@ static void show_mailbox(struct writer *to, const struct job_mailbox *mailbox)
 	else
 		json_object_begin(&to->json, NULL);
 	put_text(to, "source", mailbox->source);
-	put_secret(to, "password", &mailbox->source_secret);
+	if (!mailbox->source_login)
+		put_secret(to, "password", &mailbox->source_secret);
 	put_text(to, "ca_file", mailbox->ca_file);
 	put_text(to, "target", mailbox->target);
-	put_secret(to, "target_password", &mailbox->target_secret);
+	if (!mailbox->target_login)
+		put_secret(to, "target_password", &mailbox->target_secret);
 	put_number(to, "priority", mailbox->priority);
 	put_text(to, "wave", mailbox->wave);
 	put_number(to, "connections", mailbox->connections);
@@ -248,14 +250,35 @@ static void show_options(struct writer *to, const struct job_options *options)
 	end(to);
 }
 
-static void show_route(struct writer *to, const char *side, const struct job_route *route)
+static void show_login(struct writer *to, const struct login *login)
 {
-	if (!*route->bind_address && !*route->proxy)
+	begin(to, "oauth2");
+	put_text(to, login_credential_key(login->grant), login->credential);
+	put_secret(to, "client_secret", &login->client_secret);
+	put_text(to, "token_url", login->token_url);
+	put_text(to, "client_id", login->client_id);
+	put_text(to, "scope", login->scope);
+	put_text(to, "ca_file", login->ca_file);
+	end(to);
+}
+
+/* What holds for one side; what the mailboxes themselves say is with them. */
+static void show_side(struct writer *to, const char *side, const struct job_route *route,
+		      const struct login *login, const struct job_pace *pace, const char *daily)
+{
+	if (!*route->bind_address && !*route->proxy && !login && !pace->messages_per_second &&
+	    !pace->bytes_a_day)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
 	put_text(to, "proxy", route->proxy);
 	put_secret(to, "proxy_password", &route->proxy_password);
+	if (pace->messages_per_second)
+		put_number(to, "messages_per_second", pace->messages_per_second);
+	if (pace->bytes_a_day)
+		put_number(to, daily, pace->bytes_a_day);
+	if (login)
+		show_login(to, login);
 	end(to);
 }
 
@@ -329,8 +352,10 @@ static void show_job(const struct job *job, bool json)
 		json_object_begin(&to.json, NULL);
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
-	show_route(&to, "source", &job->source_route);
-	show_route(&to, "target", &job->target_route);
+	show_side(&to, "source", &job->source_route, job->source_login, &job->limits.source,
+		  "daily_down");
+	show_side(&to, "target", &job->target_route, job->target_login, &job->limits.target,
+		  "daily_up");
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);

@@ -23,42 +23,66 @@ enum err confinement_prepare(const char *name)
 
 /* ---- what the helper may run ---- */
 
-static size_t count_programs(const struct job *job)
-{
-	size_t count = (job->source_route.proxy_password.kind == SECRET_REF_EXEC) +
-		       (job->target_route.proxy_password.kind == SECRET_REF_EXEC);
+enum { OF_COMMAND_LINE_MAX = 4 };
+static const char *of_command_line[OF_COMMAND_LINE_MAX];
+static size_t of_command_line_count;
 
-	for (size_t i = 0; i < job->mailboxes_count; i++)
-		count += (job->mailboxes[i].source_secret.kind == SECRET_REF_EXEC) +
-			 (job->mailboxes[i].target_secret.kind == SECRET_REF_EXEC);
+void confinement_allow(const char *command)
+{
+	must(of_command_line_count < OF_COMMAND_LINE_MAX);
+	of_command_line[of_command_line_count++] = command;
+}
+
+static void add_program(const struct secret_ref *ref, size_t *count)
+{
+	if (ref->kind != SECRET_REF_EXEC)
+		return;
+	if (commands)
+		commands[*count] = ref->text;
+	++*count;
+}
+
+/* Into `commands`, if there are any yet; how many there are. */
+static size_t add_programs(const struct job *job)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < of_command_line_count; i++, count++)
+		if (commands)
+			commands[count] = of_command_line[i];
+	if (job) {
+		add_program(&job->source_route.proxy_password, &count);
+		add_program(&job->target_route.proxy_password, &count);
+	}
+	for (size_t i = 0; job && i < job->mailboxes_count; i++) {
+		const struct job_mailbox *mailbox = &job->mailboxes[i];
+
+		add_program(&mailbox->source_secret, &count);
+		add_program(&mailbox->target_secret, &count);
+		if (mailbox->source_login)
+			add_program(&mailbox->source_login->client_secret, &count);
+		if (mailbox->target_login)
+			add_program(&mailbox->target_login->client_secret, &count);
+	}
 	return count;
 }
 
 static enum err allow_programs(const struct job *job)
 {
-	size_t count = job ? count_programs(job) : 0, n = 0;
+	size_t count = add_programs(job);
 
 	if (count > 0 && !(commands = calloc(count, sizeof *commands)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "listing the programs that give secrets");
-	if (count > 0 && job->source_route.proxy_password.kind == SECRET_REF_EXEC)
-		commands[n++] = job->source_route.proxy_password.text;
-	if (count > 0 && job->target_route.proxy_password.kind == SECRET_REF_EXEC)
-		commands[n++] = job->target_route.proxy_password.text;
-	for (size_t i = 0; n < count; i++) {
-		const struct job_mailbox *mailbox = &job->mailboxes[i];
-
-		if (mailbox->source_secret.kind == SECRET_REF_EXEC)
-			commands[n++] = mailbox->source_secret.text;
-		if (mailbox->target_secret.kind == SECRET_REF_EXEC)
-			commands[n++] = mailbox->target_secret.text;
-	}
+	if (count > 0)
+		must(add_programs(job) == count);
 	secret_ref_exec_allow(commands, count);
 	return OK;
 }
 
 /* ---- beginning and ending ---- */
 
-static const struct helper_call *const calls[] = { &resolve_call, &secret_ref_exec_call };
+static const struct helper_call *const calls[] = { &resolve_call, &secret_ref_exec_call,
+						   &secret_ref_exec_whole_call };
 
 /* The helper comes before no_new_privs, which what it runs would inherit: a program that gives a
  * password may well be one of another user (sudo). */

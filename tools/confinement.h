@@ -11,6 +11,9 @@
 /* First of all, before anything secret or somebody's mail is in memory. `mode` is the value of
  * --confine. */
 enum err confinement_prepare(const char *mode) MUST_CHECK;
+/* Before confinement_begin(): a program that the command line names, which gives a secret; borrowed
+ * until the end. A few at most. */
+void confinement_allow(const char *command);
 /* When everything is planned and this thread is still alone: the helper with the programs that the
  * job names (NULL: none), offload threads, filters. */
 enum err confinement_begin(const struct job *) MUST_CHECK;

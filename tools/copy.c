@@ -3,22 +3,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crypto/digest.h"
 #include "crypto/secret.h"
 #include "crypto/zstd_stage.h"
+#include "engine/backoff.h"
 #include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/offload.h"
+#include "engine/pace.h"
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
+#include "tools/copy_login.h"
 #include "tools/counters.h"
 #include "tools/drivers.h"
 #include "tools/filters.h"
+#include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/progress.h"
 #include "tools/report.h"
@@ -27,20 +32,29 @@
 #include "tools/skip_reason.h"
 #include "tools/terminal.h"
 #include "tools/url.h"
+#include "transport/archive.h"
+#include "transport/archive_place.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
 /* Opening and closing the ledger: a large one is checkpointed. */
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
-#define NOTE_EVERY     NSEC_SECOND
+/* Looking for the mailbox in an archive. */
+#define STORE_TIMEOUT (60 * NSEC_SECOND)
+#define NOTE_EVERY    NSEC_SECOND
+/* What is kept of limits: at the end, and in between for a process that is killed. */
+enum { LEARN_EVERY_NOTES = 5 };
 enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
 
 struct copy_options {
-	const char *source_password_file, *destination_password_file, *ca_file, *state;
+	struct copy_login_options source_login, destination_login;
+	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
+	const char *as_of;
 	uint64_t zstd, pack_size, connections;
+	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
-	bool json, dry_run, stats;
+	bool json, dry_run, stats, vanished;
 	struct route_options routes;
 	struct filter_options filter;
 };
@@ -49,7 +63,8 @@ struct copy {
 	struct copy_options options;
 	struct url source_url, target_url;
 	struct account source_account, target_account;
-	struct secret *source_password, *target_password;
+	struct copy_login source_login, target_login;
+	struct job *logins; /* of --oauth2; NULL: none */
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
@@ -67,18 +82,15 @@ struct copy {
 	struct routes routes;
 	struct paths paths;
 	struct counters counters;
+	struct governor *governor;
+	struct pace *pace;
+	struct backoff rest; /* of the source */
 };
 
 /* ---- the command line ---- */
 
-static enum err read_password(const char *file, struct secret **out)
-{
-	return file ? secret_from_file(file, out) : OK;
-}
-
-/* A mailbox on a server is somebody's, all of it, behind a password. */
-static enum err check_server(const char *which, const struct url *url, const char *option,
-			     const char *password_file)
+/* A mailbox on a server is somebody's, all of it. */
+static enum err check_server(const char *which, const struct url *url)
 {
 	if (strcmp(url->path, "/") != 0)
 		return RAISE(ERR_INPUT_USAGE,
@@ -88,10 +100,34 @@ static enum err check_server(const char *which, const struct url *url, const cha
 	if (!*url->user)
 		return RAISE(ERR_INPUT_USAGE, "%s names no user: %s://user@%s/", which, url->scheme,
 			     url->host);
-	if (!password_file)
-		return RAISE(ERR_INPUT_USAGE, "--%s FILE is missing: the password of %s", option,
-			     url->shown);
 	return OK;
+}
+
+static bool is_archive(const struct url *url)
+{
+	return strcmp(url->scheme, "file") == 0;
+}
+
+/* What only an archive has as a source, or only an account. */
+static enum err check_source(struct copy *copy)
+{
+	const struct url *source = &copy->source_url;
+	struct copy_options *options = &copy->options;
+	struct archive_moment moment;
+
+	if (is_archive(source)) {
+		options->connections = 1; /* it is read faster than anything is written */
+		return !options->as_of || archive_moment_read(options->as_of, &moment)
+			       ? OK
+			       : RAISE(ERR_INPUT_USAGE,
+				       "--as-of %s: give a generation (3), a day (2026-11-22) or a "
+				       "moment (2026-11-22T06:00:00Z)",
+				       options->as_of);
+	}
+	if (options->as_of || options->vanished)
+		return RAISE(ERR_INPUT_USAGE, "%s is for an archive as SOURCE (file:///path)",
+			     options->as_of ? "--as-of" : "--vanished");
+	return check_server("SOURCE", source);
 }
 
 static enum err parse_urls(struct copy *copy, const struct opt_words *words)
@@ -108,24 +144,61 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	if (!drivers_sink(target->scheme))
 		return RAISE(ERR_INPUT_USAGE, "TARGET is %s://, which is none of the targets",
 			     target->scheme);
-	if ((e = check_server("SOURCE", source, "source-password-file",
-			      copy->options.source_password_file)) ||
-	    (drivers_sink(target->scheme)->reopens &&
-	     (e = check_server("TARGET", target, "destination-password-file",
-			       copy->options.destination_password_file))))
+	if ((e = check_source(copy)) ||
+	    (drivers_sink(target->scheme)->reopens && (e = check_server("TARGET", target))))
 		return e;
-	if (strcmp(source->shown, target->shown) == 0)
+	/* Two names of one archive are told apart once it is found. */
+	if (!is_archive(source) && strcmp(source->shown, target->shown) == 0)
 		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
 			     source->shown);
 	return OK;
 }
 
-static struct account account(const struct copy *copy, const struct url *url,
-			      const struct secret *password)
+/* Behind a password or a token. */
+static enum err check_login(const char *side, const struct url *url,
+			    const struct copy_login_options *options,
+			    const struct copy_login *planned)
+{
+	if (options->password_file || planned->login)
+		return OK;
+	return RAISE(ERR_INPUT_USAGE,
+		     "--%s-password-file FILE is missing: the password of %s (or a token: see "
+		     "--%s-token-file and --oauth2)",
+		     side, url->shown, side);
+}
+
+/* Faults of the file of --oauth2: the first one will do. */
+static enum err plan_logins(struct copy *copy)
+{
+	const struct copy_options *options = &copy->options;
+	const struct job_mailbox none = { 0 }, *of_file = &none;
+	enum err e;
+
+	if (options->oauth2) {
+		if ((e = job_open_logins(options->oauth2, copy->source_url.user,
+					 copy->target_url.user, &copy->logins)))
+			return e;
+		of_file = copy->logins->mailboxes;
+	}
+	if ((e = copy_login_plan("source", &options->source_login, of_file->source_login,
+				 &of_file->source_secret, &copy->source_login)) ||
+	    (e = copy_login_plan("destination", &options->destination_login, of_file->target_login,
+				 &of_file->target_secret, &copy->target_login)))
+		return e;
+	if (!is_archive(&copy->source_url) &&
+	    (e = check_login("source", &copy->source_url, &options->source_login,
+			     &copy->source_login)))
+		return e;
+	return drivers_sink(copy->target_url.scheme)->reopens
+		       ? check_login("destination", &copy->target_url, &options->destination_login,
+				     &copy->target_login)
+		       : OK;
+}
+
+static struct account account(const struct copy *copy, const struct url *url)
 {
 	struct account made = url_account(url);
 
-	made.password = password;
 	made.ca_file = copy->options.ca_file;
 	made.io_timeout = copy->options.io_timeout;
 	made.connect_timeout = copy->options.connect_timeout;
@@ -150,26 +223,54 @@ static enum err open_log(const struct copy_options *options)
 	return OK;
 }
 
+/* Who the servers are, and what they are to be spared. */
+static enum err set_limits(struct copy *copy)
+{
+	struct copy_options *options = &copy->options;
+	const struct governing source = { .url = &copy->source_url,
+					  .way = GOVERN_DOWN,
+					  .messages_per_second = options->messages_per_second,
+					  .bytes_a_day = options->daily_down };
+	const struct governing target = { .url = &copy->target_url,
+					  .way = GOVERN_UP,
+					  .messages_per_second = options->messages_per_second,
+					  .bytes_a_day = options->daily_up };
+	enum err e;
+
+	if ((e = governing_check(source.url)) || (e = governing_check(target.url)) ||
+	    (e = governor_open(&copy->governor)) || (e = pace_open(&copy->pace)) ||
+	    (e = governing_open(copy->governor, &source, &copy->source_account.govern)) ||
+	    (e = governing_open(copy->governor, &target, &copy->target_account.govern)))
+		return e;
+	pace_set(copy->pace, options->bytes_per_second, clock_now());
+	options->connections = governing_connections(source.url, (unsigned)options->connections);
+	backoff_init(&copy->rest, (unsigned)options->connections);
+	(void)(governing_tell_end("copy", source.url) || governing_tell_end("copy", target.url));
+	return OK;
+}
+
 /* Everything that can be refused before the first connection. */
 static enum err prepare(struct copy *copy, const struct opt_words *words)
 {
 	enum err e;
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
-	    (e = filters_open(&copy->options.filter, &copy->filter)) ||
+	    (e = filters_open(&copy->options.filter, &copy->filter)) || (e = plan_logins(copy)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
-	    (e = open_log(&copy->options)) || (e = confinement_begin(NULL)) ||
-	    (e = read_password(copy->options.source_password_file, &copy->source_password)) ||
-	    (e = read_password(copy->options.destination_password_file, &copy->target_password)) ||
+	    (e = open_log(&copy->options)) || (e = confinement_begin(copy->logins)) ||
+	    (e = copy_login_open(&copy->options.source_login, &copy->source_login)) ||
+	    (e = copy_login_open(&copy->options.destination_login, &copy->target_login)) ||
 	    (e = routes_open(&copy->options.routes, &copy->routes)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
 		return e;
-	copy->source_account = account(copy, &copy->source_url, copy->source_password);
-	copy->target_account = account(copy, &copy->target_url, copy->target_password);
+	copy->source_account = account(copy, &copy->source_url);
+	copy->target_account = account(copy, &copy->target_url);
 	copy->source_account.filter = copy->filter;
+	copy->source_account.as_of = copy->options.as_of;
+	copy->source_account.vanished = copy->options.vanished;
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
@@ -177,7 +278,9 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->target_account.route = &copy->routes.destination;
 	copy->source_account.parted = copy->target_account.parted = paths_add;
 	copy->source_account.parted_context = copy->target_account.parted_context = &copy->paths;
-	return OK;
+	copy_login_use(&copy->source_login, &copy->source_account);
+	copy_login_use(&copy->target_login, &copy->target_account);
+	return set_limits(copy);
 }
 
 /* ---- the run, in the shard's first fiber ---- */
@@ -237,6 +340,78 @@ static void close_scratch(struct copy *copy)
 	copy->scratch_directory[0] = '\0';
 }
 
+/* What earlier runs learnt about source and target. A batch of the same ledger learns of hosts,
+ * too.
+ */
+static enum err load_lessons(struct copy *copy)
+{
+	struct ledger_lesson lesson = { 0 };
+	char host[GOVERNING_HOST_BYTES];
+	enum err e;
+
+	governing_host(&copy->source_url, host);
+	while ((e = ledger_lesson_next(copy->ledger, &lesson)) == OK) {
+		const struct backoff_saved saved = {
+			.not_before_wall_s = lesson.not_before_wall_s,
+			.failures = lesson.failures,
+			.limit = lesson.connections_max,
+		};
+		bool of_account = strcmp(lesson.kind, "account") == 0 &&
+				  strcmp(lesson.name, copy->source_url.shown) == 0;
+		bool of_host = strcmp(lesson.kind, "host") == 0 && strcmp(lesson.name, host) == 0;
+		struct backoff of_others;
+
+		if ((e = governing_learn(copy->governor, &lesson)))
+			return e;
+		if (of_account)
+			backoff_load(&copy->rest, &saved, clock_now(), clock_wall());
+		backoff_init(&of_others, 1);
+		backoff_load(&of_others, &saved, clock_now(), clock_wall());
+		if (of_host)
+			backoff_rest(&copy->rest, of_others.not_before);
+	}
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err save_lessons(struct copy *copy)
+{
+	struct backoff_saved saved = backoff_save(&copy->rest, clock_now(), clock_wall());
+	struct ledger_lesson lesson = { .kind = "account",
+					.not_before_wall_s = saved.not_before_wall_s,
+					.connections_max = saved.limit,
+					.failures = saved.failures,
+					.reason = "throttled" };
+	enum err e;
+
+	snprintf(lesson.name, sizeof lesson.name, "%.*s", LEDGER_LESSON_NAME_BYTES_MAX,
+		 copy->source_url.shown);
+	e = ledger_lesson_set(copy->ledger, &lesson);
+	return e ? e : governing_save(copy->governor, copy->ledger);
+}
+
+/* One mailbox of an archive has one name for the ledger, however it was written, and goes by its
+ * own name in the target. */
+static enum err find_archive(struct copy *copy)
+{
+	struct archive_place *place = calloc(1, sizeof *place);
+	struct url *source = &copy->source_url;
+	struct stat from, to;
+	enum err e =
+		place ? archive_place_find(&copy->source_account, clock_after(STORE_TIMEOUT), place)
+		      : RAISE(ERR_MEMORY_EXHAUSTED, "starting");
+
+	if (!e && is_archive(&copy->target_url) && stat(place->root, &from) == 0 &&
+	    stat(copy->target_url.path, &to) == 0 && from.st_dev == to.st_dev &&
+	    from.st_ino == to.st_ino)
+		e = RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same archive");
+	if (!e)
+		e = url_set_archive(source, place->root, place->mailbox);
+	if (!e)
+		snprintf(copy->mailbox_name, sizeof copy->mailbox_name, "%s", place->mailbox);
+	free(place);
+	return e;
+}
+
 static enum err open_ledger(struct copy *copy)
 {
 	enum err e = OK;
@@ -251,13 +426,14 @@ static enum err open_ledger(struct copy *copy)
 		e = ledger_open(copy->state, clock_after(LEDGER_TIMEOUT), &copy->ledger);
 	if (e == OK)
 		ledger_run_note(copy->ledger, &copy->run);
-	return e;
+	return e ? e : load_lessons(copy);
 }
 
 /* Beside the lane: the heartbeat that `mailhaul status` reads. */
 static enum err note_run(void *argument)
 {
 	struct copy *copy = argument;
+	unsigned notes = 0;
 	enum err e;
 
 	while ((e = fiber_sleep(clock_after(NOTE_EVERY))) == OK) {
@@ -267,7 +443,8 @@ static enum err note_run(void *argument)
 		if (!copy->ledger)
 			continue;
 		ledger_run_note(copy->ledger, &copy->run);
-		if (ledger_commit(copy->ledger))
+		if (ledger_commit(copy->ledger) ||
+		    (++notes % LEARN_EVERY_NOTES == 0 && save_lessons(copy)))
 			err_note_clear(); /* a failed ledger tells everybody; the lane says so */
 	}
 	return e;
@@ -332,6 +509,8 @@ static void configure_lane(struct copy *copy)
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
 		.connections = (unsigned)copy->options.connections,
+		.pace = copy->pace,
+		.rest = &copy->rest,
 		.flags_never = strcmp(copy->options.flags, "never") == 0,
 		.newest_first = copy->options.filter.newest_first,
 		.retry_skipped = *copy->retry_skipped ? copy->retry_skipped : NULL,
@@ -350,7 +529,8 @@ static enum err tell(struct copy *copy)
 	report->counters = copy->options.stats ? &copy->counters : NULL;
 	if (copy->options.json)
 		return report_json(report, copy->ledger, stdout);
-	return report->peers_count ? report_text(report, copy->ledger, stdout) : OK;
+	return report->peers_count || copy->done.met ? report_text(report, copy->ledger, stdout)
+						     : OK;
 }
 
 /* The ledger's last word on this run, then the report, then the ledger is closed in order. */
@@ -365,6 +545,7 @@ static enum err conclude(struct copy *copy)
 		e = ledger_totals(copy->ledger, copy->done.mailbox_no, &copy->report.totals);
 	copy->report.totals_known = copy->done.mailbox_no && e == OK;
 	take_error(&copy->report, e);
+	take_error(&copy->report, save_lessons(copy));
 	run->updated_wall_s = run->ended_wall_s = clock_wall() / NSEC_SECOND;
 	run->messages = copy->done.messages_moved;
 	run->bytes = copy->done.bytes_moved;
@@ -382,7 +563,8 @@ static enum err copy_fiber(void *argument)
 
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
-	if ((e = open_ledger(copy)) == OK) {
+	e = is_archive(&copy->source_url) ? find_archive(copy) : OK;
+	if (e == OK && (e = open_ledger(copy)) == OK) {
 		confine_thread(CONFINE_WORKER);
 		configure_lane(copy);
 		e = run_lane(copy);
@@ -410,13 +592,18 @@ static void copy_close(struct copy **taken)
 	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
 		(void)!remove_scratch(copy->scratch_directory);
 	filter_close(&copy->filter);
-	secret_close(&copy->source_password);
-	secret_close(&copy->target_password);
+	copy_login_close(&copy->source_login);
+	copy_login_close(&copy->target_login);
+	job_close(&copy->logins);
 	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
 	if (copy->store_digest)
 		copy->store_digest->type->close(&copy->store_digest);
+	govern_close(&copy->source_account.govern);
+	govern_close(&copy->target_account.govern);
+	governor_close(&copy->governor);
+	pace_close(&copy->pace);
 	free(copy);
 	*taken = NULL;
 }
@@ -442,6 +629,7 @@ static void set_budget(const struct copy *copy)
 		.connections = (unsigned)options->connections,
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
+		.to_servers = drivers_is_server(copy->target_url.shown),
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 	});
@@ -491,14 +679,37 @@ static const char *const flag_ways[] = { "auto", "never", NULL };
 
 static const struct opt options[] = {
 	{ .name = "source-password-file",
-	  OPT_STORES_FILE(struct copy_options, source_password_file),
+	  OPT_STORES_FILE(struct copy_options, source_login.password_file),
 	  .value = "FILE",
 	  .help = "The source's password is the first line of FILE, which nobody else may be able "
 		  "to read (mode 0600). Passwords are never taken from the command line." },
 	{ .name = "destination-password-file",
-	  OPT_STORES_FILE(struct copy_options, destination_password_file),
+	  OPT_STORES_FILE(struct copy_options, destination_login.password_file),
 	  .value = "FILE",
 	  .help = "The same for the target; not used where there is nothing to log in to." },
+	{ .name = "source-token-file",
+	  OPT_STORES_FILE(struct copy_options, source_login.token_file),
+	  .value = "FILE",
+	  .help = "Instead of a password: log in with the OAuth2 access token in FILE (mode 0600). "
+		  "Somebody else renews it; it is read again when it was refused, and every five "
+		  "minutes." },
+	{ .name = "source-token-command",
+	  OPT_STORES_TEXT(struct copy_options, source_login.token_command),
+	  .value = "COMMAND",
+	  .help = "The same with what COMMAND prints: a full path and arguments, no shell." },
+	{ .name = "destination-token-file",
+	  OPT_STORES_FILE(struct copy_options, destination_login.token_file),
+	  .value = "FILE",
+	  .help = "As --source-token-file, for the target." },
+	{ .name = "destination-token-command",
+	  OPT_STORES_TEXT(struct copy_options, destination_login.token_command),
+	  .value = "COMMAND",
+	  .help = "As --source-token-command, for the target." },
+	{ .name = "oauth2",
+	  OPT_STORES_FILE(struct copy_options, oauth2),
+	  .value = "FILE",
+	  .help = "Get access tokens as source.oauth2 and target.oauth2 of the job file FILE say "
+		  "(docs/JOBFILE.md); nothing else of it is used." },
 	{ .name = "ca-file",
 	  OPT_STORES_FILE(struct copy_options, ca_file),
 	  .value = "FILE",
@@ -546,6 +757,16 @@ static const struct opt options[] = {
 		  "what "
 		  "changed and reads all flags again from any other; never does not read them "
 		  "again there, and finds only new and vanished messages." },
+	{ .name = "as-of",
+	  OPT_STORES_TEXT(struct copy_options, as_of),
+	  .value = "WHEN",
+	  .help = "Of an archive as SOURCE: read it as it was at the end of a run: a generation of "
+		  "the manifest (3), a moment (2026-11-22T06:00:00Z), or the end of a day in UTC "
+		  "(2026-11-22)." },
+	{ .name = "vanished",
+	  OPT_STORES_FLAG(struct copy_options, vanished),
+	  .help = "Of an archive as SOURCE: copy also what was not at its source any more when "
+		  "the last run looked. Without it such messages stay where they are." },
 	{ .name = "retry-skipped",
 	  OPT_STORES_TEXT(struct copy_options, retry_skipped),
 	  .value = "REASON",
@@ -558,7 +779,39 @@ static const struct opt options[] = {
 	  .min = 1,
 	  .max = LANE_READERS_MAX,
 	  .help = "Conversations with the source at once, each on messages of its own. A server "
-		  "that grants fewer is used with fewer." },
+		  "that grants fewer is used with fewer, an archive with one." },
+	{ .name = "max-messages-per-second",
+	  OPT_STORES_NUMBER(struct copy_options, messages_per_second),
+	  .value = "N",
+	  .initial = "off",
+	  .min = 1,
+	  .max = 1000000,
+	  .zero_word = "off",
+	  .help = "At most so many messages a second for one account. Without it as many as the "
+		  "server bears: fewer once it complains, and slowly more again." },
+	{ .name = "max-bytes-per-second",
+	  OPT_STORES_SIZE(struct copy_options, bytes_per_second),
+	  .value = "SIZE",
+	  .initial = "off",
+	  .min = 1024,
+	  .zero_word = "off",
+	  .help = "At most so many bytes a second, as a mean." },
+	{ .name = "daily-down",
+	  OPT_STORES_SIZE(struct copy_options, daily_down),
+	  .value = "SIZE",
+	  .initial = "auto",
+	  .min = 1024,
+	  .zero_word = "auto",
+	  .help = "Read at most so many bytes of one account in any 24 hours. auto: what its "
+		  "provider allows (2500 MB at Gmail), unbounded where nothing is known. See "
+		  "mailhaul providers." },
+	{ .name = "daily-up",
+	  OPT_STORES_SIZE(struct copy_options, daily_up),
+	  .value = "SIZE",
+	  .initial = "auto",
+	  .min = 1024,
+	  .zero_word = "auto",
+	  .help = "The same for bytes stored at a server (500 MB at Gmail)." },
 	{ .name = "settle",
 	  OPT_STORES_DURATION(struct copy_options, settle),
 	  .value = "TIME",
@@ -618,11 +871,16 @@ static const struct opt_command usage = {
 	.arguments = "SOURCE TARGET",
 	.words_min = 2,
 	.words_max = 2,
-	.summary = "copy a mailbox into an archive, resumably and with proof",
+	.summary = "copy a mailbox, or one of an archive, resumably and with proof",
 	.about = "Copy every folder and message of SOURCE into TARGET. The source is never "
 		 "changed. A message counts as moved once it is stored durably and its digest is "
 		 "in the ledger; run the same command again to go on after an interruption, or to "
 		 "take over what is new.\n"
+		 "\n"
+		 "An archive as SOURCE is file:///path where it holds one mailbox, otherwise "
+		 "file:///path/MAILBOX, named as mailhaul list shows it or as its directory is. "
+		 "Messages come as they are now, with their latest flags in their latest folders; "
+		 "the archive itself is only read.\n"
 		 "\n"
 		 "In URLs a user with an @ is written with %40, an IPv6 address in brackets. A URL "
 		 "never holds a password.\n",
@@ -633,7 +891,9 @@ static const struct opt_command usage = {
 	.examples = "  mailhaul copy --source-password-file alice.pw \\\n"
 		    "      imaps://alice@mail.example.com/ file:///var/archive\n"
 		    "  mailhaul copy --dry-run --source-password-file alice.pw \\\n"
-		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n",
+		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n"
+		    "  mailhaul copy --as-of 2026-11-20 \\\n"
+		    "      file:///var/archive/alice@mail.example.com file:///srv/other\n",
 };
 
 const struct command copy_command = { &usage, copy_main };

@@ -1,5 +1,9 @@
 #include "tools/drivers.h"
 
+#include <stdio.h>
+
+#include "tools/url.h"
+
 #define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
 #define SINK(symbol, scheme, what)   extern const struct sink_driver symbol##_sink;
 #include "transport/drivers.def"
@@ -58,6 +62,16 @@ const struct sink_driver *drivers_sink(const char *scheme)
 		if (strcmp(sinks[i].scheme, scheme) == 0)
 			return sinks[i].driver;
 	return NULL;
+}
+
+bool drivers_is_server(const char *target)
+{
+	char scheme[URL_SCHEME_BYTES_MAX + 1];
+	const struct sink_driver *sink;
+
+	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(target, ":"), target);
+	sink = drivers_sink(scheme);
+	return sink && sink->reopens;
 }
 
 /* One store so far. A second one turns this into rows of drivers.def like the others. */

@@ -66,12 +66,20 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_TLS_CUT] = RUN_AGAIN,
 	[ERR_TLS_RECORD] = RUN_AGAIN,
 	[ERR_TLS_SETUP] = "Check --ca-file (in a job: source.ca_file) and OpenSSL's configuration",
+	[ERR_HTTP_SYNTAX] = "Check that the token endpoint's URL (oauth2.token_url) is right, and "
+			    "that no proxy answers in its place",
+	[ERR_OAUTH2_REFUSED] =
+		"Check client, secret and what the application was granted; what to set up is in "
+		"docs/OPERATING.md, \"OAuth2\"",
+	[ERR_OAUTH2_UNAVAILABLE] = RUN_AGAIN,
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
 	"; if it fails there each time, please report it with a log of level debug",
 	[ERR_IMAP_BYE] = RUN_AGAIN,
 	[ERR_IMAP_LOGIN] =
 		"Check the user and the password, and that the account may log in over IMAP",
-	[ERR_IMAP_NO_AUTH] = "Let the server offer PLAIN or LOGIN over TLS to this account",
+	[ERR_IMAP_NO_AUTH] =
+		"Let the server offer PLAIN or LOGIN over TLS to this account, or, where it takes "
+		"tokens, log in with OAuth2 (docs/OPERATING.md)",
 	[ERR_IMAP_THROTTLED] = "Wait a while, then run the same command again",
 	[ERR_IMAP_UNAVAILABLE] = "Wait a while, then run the same command again",
 	[ERR_IMAP_REFUSED] =
@@ -89,6 +97,10 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SOURCE_EPOCH] = RUN_AGAIN "; the server replaced the folder while it was read",
 	[ERR_SOURCE_AGAIN] = RUN_AGAIN "; the server replaced a folder while it was read",
 	[ERR_SOURCE_FOREIGN] = "Check the source's URL",
+	[ERR_SOURCE_DAMAGED] = "Bring the pack back from a copy of the source archive (mailhaul "
+			       "verify names it), then run with --retry-skipped SOURCE_DAMAGED",
+	[ERR_SOURCE_LOST] = "Bring the files that mailhaul verify names back from a copy of the "
+			    "source archive, then run the same command again",
 	[ERR_SINK_REFUSED] = "See the report for the reason",
 	[ERR_SINK_FINISHED] = REPORT_BUG,
 	[ERR_SINK_FOREIGN] = "Choose an empty directory, or one that mailhaul filled",
@@ -100,6 +112,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SINK_KEEPS] = "Remove them with a mail program; mailhaul verify and the ledger's view "
 			   "\"message\" (docs/LEDGER.md) tell which are meant",
 	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
+	[ERR_LIMIT_DAY] = "Run the same command again then: it goes on where it stopped; "
+			  "--daily-down and --daily-up (in a job: source.daily_down, "
+			  "target.daily_up) say how much a day",
 	[ERR_INPUT_ADDRESS] = "Choose a free port of 127.0.0.1, or unix:/path",
 	[ERR_TOPOLOGY_UNREADABLE] = "Check that /sys is mounted and readable",
 	[ERR_ARCHIVE_DAMAGED] = "mailhaul verify names everything that is wrong; bring those files "
@@ -128,8 +143,8 @@ const char hint_exit_codes[] =
 	"  70       an internal fault, or a system without io_uring\n"
 	"  73       the target is not writable, or holds something foreign\n"
 	"  74       the disk is full, or input and output failed\n"
-	"  75       stopped on request or by the job's window, or ledger or target busy: run\n"
-	"           again later\n"
+	"  75       stopped on request or by the job's window, ledger or target busy, or a daily\n"
+	"           byte budget used up: run again later\n"
 	"  101 102  no connection to the source, to the destination\n"
 	"  111      finished, but some messages or folders were skipped or failed\n"
 	"  113      the destination is over its quota\n"

@@ -118,6 +118,10 @@ static void make_limits(struct job_make *make)
 	limits->connections_per_account = limit_within(make, JOB_KEY_PER_ACCOUNT, JOB_KEY_PER_HOST,
 						       limits->connections_per_host);
 	limits->bytes_per_second = job_file_value(make->file, JOB_KEY_BANDWIDTH);
+	limits->source = (struct job_pace){ job_file_value(make->file, JOB_KEY_SOURCE_RATE),
+					    job_file_value(make->file, JOB_KEY_SOURCE_DAILY) };
+	limits->target = (struct job_pace){ job_file_value(make->file, JOB_KEY_TARGET_RATE),
+					    job_file_value(make->file, JOB_KEY_TARGET_DAILY) };
 	limit_within(make, JOB_KEY_SOURCE_CONNECTIONS, JOB_KEY_PER_ACCOUNT,
 		     limits->connections_per_account);
 }
@@ -324,8 +328,20 @@ static enum err make_job(struct job_make *make)
 	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
 }
 
-enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
-		  void *context, struct job **out)
+struct opening {
+	const char *path;
+	void (*fault)(void *context, const struct job_fault *);
+	void *context;
+	const char *source_user, *target_user; /* NULL: the whole job is wanted */
+};
+
+static enum err make_logins(struct job_make *make, const struct opening *opening)
+{
+	job_login_make_alone(make, opening->source_user, opening->target_user);
+	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
+}
+
+static enum err open_file(const struct opening *opening, struct job **out)
 {
 	struct job_make *make = calloc(1, sizeof *make);
 	struct job_owner *owner = calloc(1, sizeof *owner);
@@ -338,13 +354,15 @@ enum err job_open(const char *path, void (*fault)(void *context, const struct jo
 		free(make);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading the job");
 	}
-	make->faults = (struct job_faults){ .file = path, .tell = fault, .context = context };
+	make->faults = (struct job_faults){ .file = opening->path,
+					    .tell = opening->fault,
+					    .context = opening->context };
 	make->owner = owner;
 	for (size_t i = 0; i < ARRAY_COUNT(job->window_texts); i++)
 		job->window_texts[i] = "";
-	e = job_file_open(path, &make->faults, &make->file);
+	e = job_file_open(opening->path, &make->faults, &make->file);
 	if (e == OK && make->file && (e = find_directory(make)) == OK)
-		e = make_job(make);
+		e = opening->source_user ? make_logins(make, opening) : make_job(make);
 	if (e == OK)
 		e = job_faults_end(&make->faults);
 	job_faults_tell(&make->faults);
@@ -357,6 +375,22 @@ enum err job_open(const char *path, void (*fault)(void *context, const struct jo
 	else
 		*out = job;
 	return e;
+}
+
+enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
+		  void *context, struct job **out)
+{
+	return open_file(&(struct opening){ .path = path, .fault = fault, .context = context },
+			 out);
+}
+
+enum err job_open_logins(const char *path, const char *source_user, const char *target_user,
+			 struct job **out)
+{
+	return open_file(&(struct opening){ .path = path,
+					    .source_user = source_user,
+					    .target_user = target_user },
+			 out);
 }
 
 void job_close(struct job **taken)

@@ -8,14 +8,17 @@
 #include "engine/filter.h"
 #include "engine/window.h"
 #include "tools/routes.h"
+#include "tools/login.h"
 #include "tools/secret_ref.h"
 
 /* One row of the mailbox list, defaults filled in. Strings are never NULL. */
 struct job_mailbox {
 	const char *source,
 		*target; /* URLs without secrets, user included: "imaps://a@old.example/" */
+	/* The passwords; or, with a login, what gets access tokens. */
 	struct secret_ref source_secret, target_secret;
-	const char *ca_file; /* "": the system's */
+	const struct login *source_login, *target_login; /* NULL: with the password */
+	const char *ca_file;				 /* "": the system's */
 	const char *wave, *ticket, *tags;
 	const char *account; /* "user@host[:port]" at the source; no two mailboxes have the same */
 	const char *file;    /* the CSV or job file it comes from, and where in it */
@@ -31,6 +34,10 @@ struct job_limits {
 	uint32_t connections_per_host; /* source hosts, by name and port */
 	uint32_t connections_per_account;
 	uint64_t bytes_per_second; /* 0: unbounded; windows may say less */
+	struct job_pace {
+		uint64_t messages_per_second; /* of one account; 0: unbounded */
+		uint64_t bytes_a_day;	      /* the same; 0: as its provider says */
+	} source, target;
 };
 
 /* Options of copy, the same for every mailbox of the job. */
@@ -67,6 +74,7 @@ struct job {
 	const char *path;
 	struct job_mailbox *mailboxes;
 	size_t mailboxes_count;
+	struct login *source_login, *target_login; /* of mailboxes without a secret of their own */
 	struct job_limits limits;
 	struct job_options options;
 	struct job_filter filter;
@@ -96,5 +104,10 @@ struct job_fault {
 enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
 		  void *context, struct job **) MUST_CHECK;
 void job_close(struct job **);
+/* Of a job file source.oauth2 and target.oauth2 alone: a job with one mailbox that has these users,
+ * its logins and what gets their tokens, and nothing else. At least one of both is there.
+ * ERR_INPUT_FILE with the first fault. Blocks. */
+enum err job_open_logins(const char *path, const char *source_user, const char *target_user,
+			 struct job **) MUST_CHECK;
 
 #endif

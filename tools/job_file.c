@@ -111,10 +111,36 @@ static cyaml_schema_value_t mapping_of(const cyaml_schema_field_t *fields, size_
 				       .mapping = { .fields = fields } };
 }
 
-/* libcyaml's schema from the table. The keys of a section stand beside each other there. */
+/* The name of a section without what it is inside of and its dot. */
+static const char *name_section(struct schema *schema, size_t *names, struct text section)
+{
+	const char *from = section.at + section.bytes - 1;
+	char *to = schema->names[*names];
+
+	while (from > section.at && from[-1] != '.')
+		from--;
+	must((size_t)(section.at + section.bytes - from) <= sizeof schema->names[0] &&
+	     *names < SECTIONS_MAX);
+	++*names;
+	snprintf(to, sizeof schema->names[0], "%.*s", (int)(section.at + section.bytes - 1 - from),
+		 from);
+	return to;
+}
+
+/* Whether the next section of the table is inside this one. */
+static bool has_inner(struct text section, size_t next)
+{
+	struct text inner =
+		next < JOB_KEYS ? job_key_section(&job_keys[next]) : (struct text){ NULL, 0 };
+
+	return inner.bytes > section.bytes && memcmp(inner.at, section.at, section.bytes) == 0;
+}
+
+/* libcyaml's schema from the table. The keys of a section stand beside each other there, and a
+ * section inside another right behind it. */
 static void make_schema(struct schema *schema)
 {
-	cyaml_schema_field_t *top = schema->top_fields, *next = schema->fields;
+	cyaml_schema_field_t *top = schema->top_fields, *next = schema->fields, *inner = NULL, *at;
 	size_t i = 0, names = 0;
 
 	schema->text = (cyaml_schema_value_t){ CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0,
@@ -129,18 +155,18 @@ static void make_schema(struct schema *schema)
 		}
 		for (; i < JOB_KEYS && text_equal(job_key_section(&job_keys[i]), section); i++)
 			*next++ = field_of(schema, (enum job_key_id)i);
+		at = inner;
+		inner = has_inner(section, i) ? next++ : NULL;
 		next++; /* stays zero: the end */
 		must(next <= schema->fields + ARRAY_COUNT(schema->fields));
 		if (section.at == job_keys[JOB_ROW_FIRST].path) {
 			schema->row = mapping_of(first, sizeof(struct row));
 			continue;
 		}
-		must(section.bytes <= sizeof schema->names[0] && names < SECTIONS_MAX);
-		snprintf(schema->names[names], sizeof schema->names[0], "%.*s",
-			 (int)section.bytes - 1, section.at);
-		top->key = schema->names[names++];
-		top->value = mapping_of(first, sizeof(struct raw));
-		top++->value.flags |= CYAML_FLAG_OPTIONAL;
+		at = at ? at : top++;
+		at->key = name_section(schema, &names, section);
+		at->value = mapping_of(first, sizeof(struct raw));
+		at->value.flags |= CYAML_FLAG_OPTIONAL;
 	}
 	schema->top = mapping_of(schema->top_fields, sizeof(struct raw));
 	schema->top.flags |= CYAML_FLAG_POINTER;

@@ -124,15 +124,17 @@ static bool is_null(const yaml_node_t *node)
 	return false;
 }
 
-/* The first key of the top-level section of this name, or with `short_form` the one its short form
- * stands for; JOB_KEYS if none. */
-static enum job_key_id find_section(struct text name, bool short_form)
+/* The first key of the section `name` inside the section `within` (with its dot; "": at the top),
+ * or with `short_form` the one its short form stands for; JOB_KEYS if none. */
+static enum job_key_id find_section(struct text within, struct text name, bool short_form)
 {
 	for (size_t i = 0; i < JOB_KEYS; i++) {
 		struct text section = job_key_section(&job_keys[i]);
 
-		if (section.bytes == name.bytes + 1 && (job_keys[i].short_form || !short_form) &&
-		    memcmp(section.at, name.at, name.bytes) == 0 &&
+		if (section.bytes == within.bytes + name.bytes + 1 &&
+		    (job_keys[i].short_form || !short_form) &&
+		    memcmp(section.at, within.at, within.bytes) == 0 &&
+		    memcmp(section.at + within.bytes, name.at, name.bytes) == 0 &&
 		    !job_key_in_row((enum job_key_id)i))
 			return (enum job_key_id)i;
 	}
@@ -175,12 +177,11 @@ static int expanded(yaml_document_t *document, struct text section, struct text 
 				       !is_null(node)
 			       ? wrap(document, value, NULL, true)
 			       : value;
-	if (section.bytes || node->type == YAML_MAPPING_NODE ||
-	    find_section(name, false) == JOB_KEYS)
+	if (node->type == YAML_MAPPING_NODE || find_section(section, name, false) == JOB_KEYS)
 		return value;
 	if (is_null(node))
 		return wrap(document, value, NULL, false);
-	id = find_section(name, true);
+	id = find_section(section, name, true);
 	return id < JOB_KEYS ? wrap(document, value, job_key_name(&job_keys[id]), false) : value;
 }
 
@@ -206,7 +207,7 @@ static bool expand(yaml_document_t *document, int mapping, struct text section)
 			return false;
 		node = yaml_document_get_node(document, mapping);
 		node->data.mapping.pairs.start[i].value = made;
-		id = section.bytes ? JOB_KEYS : find_section(name, false);
+		id = find_section(section, name, false);
 		if (id < JOB_KEYS && !expand(document, made, job_key_section(&job_keys[id])))
 			return false;
 	}
@@ -345,7 +346,8 @@ static bool check_pair(struct walk *walk, const struct place *place, const yaml_
 	struct text name = scalar(name_node);
 	unsigned line = line_of(name_node);
 	enum job_key_id id = job_key_find(place->section, name);
-	enum job_key_id section = place->section.bytes ? JOB_KEYS : find_section(name, false);
+	enum job_key_id section =
+		place->in_row ? JOB_KEYS : find_section(place->section, name, false);
 	unsigned before = walk->faults->count;
 	yaml_node_t *node = yaml_document_get_node(walk->document, value);
 

@@ -65,7 +65,9 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 {
 	const char *text = NULL;
 
-	if (!drivers_source(make->url.scheme))
+	if (strcmp(make->url.scheme, "file") == 0)
+		text = "the URL is of an archive, which mailhaul copy reads, one mailbox at a time";
+	else if (!drivers_source(make->url.scheme))
 		text = "the URL's scheme is none of the sources; imaps://host/ is one";
 	else if (strcmp(make->url.path, "/") != 0)
 		text = "the URL names a folder; only whole mailboxes are copied: end it after the "
@@ -88,17 +90,6 @@ static bool check_target(struct job_make *make, const struct job_spot *spot)
 	if (text)
 		job_fault_at(make, spot, text);
 	return !text;
-}
-
-/* Whether there is somebody to log in as. */
-static bool is_server(const char *target)
-{
-	char scheme[URL_SCHEME_BYTES_MAX + 1];
-	const struct sink_driver *sink;
-
-	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(target, ":"), target);
-	sink = drivers_sink(scheme);
-	return sink && sink->reopens;
 }
 
 /* source.url and target.url, once. */
@@ -227,15 +218,30 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 			     "perhaps others below) a target");
 	}
 	if (!has_password && mailbox->source_secret.kind == SECRET_REF_NONE &&
-	    !job_file_line(make->file, JOB_KEY_SOURCE_PASSWORD))
+	    !job_file_line(make->file, make->source_secret_key))
 		job_fault_at(make, &spot,
-			     "no password: give the job file a source.password, or the "
-			     "mailbox a password");
-	if (mailbox->target_secret.kind == SECRET_REF_NONE && is_server(mailbox->target) &&
-	    !job_file_line(make->file, JOB_KEY_TARGET_PASSWORD))
+			     "no password: give the job file a source.password or source.oauth2, "
+			     "or the mailbox a password");
+	if (mailbox->target_secret.kind == SECRET_REF_NONE && drivers_is_server(mailbox->target) &&
+	    !job_file_line(make->file, make->target_secret_key))
 		job_fault_at(make, &spot,
-			     "no password for the target: give the job file a target.password, or "
-			     "the mailbox a target_password");
+			     "no password for the target: give the job file a target.password or "
+			     "target.oauth2, or the mailbox a target_password");
+}
+
+/* The job's own way to log in is for mailboxes that say nothing. */
+static void default_source_secret(struct job_make *make, struct job_mailbox *mailbox,
+				  const char *user)
+{
+	job_secret_default(make, mailbox, make->source_secret_key, user, &mailbox->source_secret);
+	mailbox->source_login = make->owner->job.source_login;
+}
+
+static void default_target_secret(struct job_make *make, struct job_mailbox *mailbox,
+				  const char *user)
+{
+	job_secret_default(make, mailbox, make->target_secret_key, user, &mailbox->target_secret);
+	mailbox->target_login = make->owner->job.target_login;
 }
 
 /* ---- rows of the job file ---- */
@@ -290,15 +296,13 @@ static void row_secrets(struct job_make *make, size_t row, const char *source_us
 	if (own)
 		job_secret_make(make, &spot, own, source_user, NULL, &mailbox->source_secret);
 	else
-		job_secret_default(make, mailbox, JOB_KEY_SOURCE_PASSWORD, source_user,
-				   &mailbox->source_secret);
+		default_source_secret(make, mailbox, source_user);
 	spot = spot_of_row(make, row, JOB_KEY_ROW_TARGET_PASSWORD, key);
 	if (own_target)
 		job_secret_make(make, &spot, own_target, target_user, NULL,
 				&mailbox->target_secret);
 	else
-		job_secret_default(make, mailbox, JOB_KEY_TARGET_PASSWORD, target_user,
-				   &mailbox->target_secret);
+		default_target_secret(make, mailbox, target_user);
 	check_complete(make, mailbox, own != NULL);
 }
 
@@ -383,15 +387,13 @@ static void make_list_row(struct job_make *make, const char *file, const struct 
 		job_secret_of_list(make, &spot, &row->source_secret,
 				   before ? &before->source_secret : NULL, &mailbox.source_secret);
 	else
-		job_secret_default(make, &mailbox, JOB_KEY_SOURCE_PASSWORD, row->source_user,
-				   &mailbox.source_secret);
+		default_source_secret(make, &mailbox, row->source_user);
 	spot.key = "dest_auth";
 	if (row->target_secret.kind)
 		job_secret_of_list(make, &spot, &row->target_secret,
 				   before ? &before->target_secret : NULL, &mailbox.target_secret);
 	else
-		job_secret_default(make, &mailbox, JOB_KEY_TARGET_PASSWORD, target_user,
-				   &mailbox.target_secret);
+		default_target_secret(make, &mailbox, target_user);
 	check_complete(make, &mailbox, row->source_secret.kind != SECRET_REF_NONE);
 	spot.key = "batch";
 	mailbox.wave = make_wave(make, &spot, row->wave);
@@ -482,8 +484,9 @@ void job_make_mailboxes(struct job_make *make)
 	struct job_owner *owner = make->owner;
 
 	check_job_urls(make);
-	job_secret_shared(make, JOB_KEY_SOURCE_PASSWORD, &make->source_secret);
-	job_secret_shared(make, JOB_KEY_TARGET_PASSWORD, &make->target_secret);
+	job_login_make(make);
+	job_secret_shared(make, make->source_secret_key, &make->source_secret);
+	job_secret_shared(make, make->target_secret_key, &make->target_secret);
 	if (!(owner->lists = calloc(lists + 1, sizeof(struct mailbox_csv *)))) {
 		make->memory_lost = true;
 		return;

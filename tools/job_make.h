@@ -11,6 +11,7 @@
 /* What stands behind a struct job. */
 struct job_owner {
 	struct job job;
+	struct login logins[2];
 	struct text_store texts;
 	struct mailbox_csv **lists; /* rows borrow from them, and passwords are read from them */
 	size_t lists_count;
@@ -27,6 +28,7 @@ struct job_make {
 	const char *ca_file;		 /* of the job; "": none */
 	struct secret_ref source_secret; /* of the job, where it is the same for every mailbox */
 	struct secret_ref target_secret;
+	enum job_key_id source_secret_key, target_secret_key; /* where they are written */
 	const char **waves;
 	size_t waves_count, mailboxes_room;
 	bool waves_given;
@@ -61,14 +63,24 @@ void job_secret_make(struct job_make *, const struct job_spot *, const char *ref
 /* One that a list's row holds. */
 void job_secret_of_list(struct job_make *, const struct job_spot *, const struct secret_ref *given,
 			const struct secret_ref *before, struct secret_ref *out);
-/* source.password or target.password, once, where it is the same for all mailboxes. */
+/* The secret of that key, once, where it is the same for all mailboxes. */
 void job_secret_shared(struct job_make *, enum job_key_id, struct secret_ref *out);
 /* The same for a mailbox that has none of its own. */
 void job_secret_default(struct job_make *, const struct job_mailbox *, enum job_key_id,
 			const char *user, struct secret_ref *out);
 
+/* `reference` with a relative path resolved and "{user}" as it is; kept. */
+const char *job_secret_keep(struct job_make *, const char *reference);
+/* source.oauth2 and target.oauth2: the job's logins, and source_secret_key and target_secret_key.
+ */
+void job_login_make(struct job_make *);
+
+/* The job's logins for one mailbox of these users, which is all there is. */
+void job_login_make_alone(struct job_make *, const char *source_user, const char *target_user);
+
 /* What of them is wanted. */
 enum err job_make_filter(struct job_make *) MUST_CHECK;
+
 /* All mailboxes, of the job file and of its lists. */
 void job_make_mailboxes(struct job_make *);
 

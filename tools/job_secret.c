@@ -79,7 +79,21 @@ void job_secret_of_list(struct job_make *make, const struct job_spot *spot,
 	buffer_free(&text);
 }
 
-/* source.password and target.password, once, where they hold for all mailboxes. */
+const char *job_secret_keep(struct job_make *make, const char *reference)
+{
+	bool relative = strncmp(reference, "file:", 5) == 0 && reference[5] != '/';
+
+	buffer_reset(&make->scratch);
+	if (relative)
+		buffer_addf(&make->scratch, "file:%s/%s", make->directory, reference + 5);
+	else
+		buffer_add_text(&make->scratch, reference);
+	make->memory_lost |= make->scratch.failed;
+	return make->scratch.failed ? "" : job_keep(make, text_of(make->scratch.at));
+}
+
+/* source.password and target.password (or what stands for them), once, where they hold for all
+ * mailboxes. */
 void job_secret_shared(struct job_make *make, enum job_key_id id, struct secret_ref *out)
 {
 	const char *reference = job_file_text(make->file, id);
@@ -102,5 +116,5 @@ void job_secret_default(struct job_make *make, const struct job_mailbox *mailbox
 	if (reference && strstr(reference, "{user}"))
 		job_secret_make(make, &spot, reference, user, NULL, out);
 	else
-		*out = id == JOB_KEY_SOURCE_PASSWORD ? make->source_secret : make->target_secret;
+		*out = id == make->source_secret_key ? make->source_secret : make->target_secret;
 }

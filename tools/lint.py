@@ -19,7 +19,7 @@ STEPS = [
     'deadline stack fiber shard offload chunk io',
     'stream',
     'mail source sink pipe filter',
-    'job batch batch_show batch_state backoff lane suspect retry ledger recheck',
+    'job batch batch_show batch_state backoff lane suspect retry rate ration govern ledger recheck',
 ]
 STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.split()}
 
@@ -30,14 +30,14 @@ DOORS = {
     'hwloc': ['engine/topology.c', 'tools/version.c'],
     'seccomp': ['engine/confine.c', 'tools/version.c'],
     'sqlite3': ['engine/ledger_sqlite*', 'tools/version.c'],
-    'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'tools/version.c'],
+    'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'crypto/jwt.c', 'tools/version.c'],
     'sodium': ['crypto/digest.c', 'crypto/secret.c', 'crypto/salted_id.c', 'tools/version.c'],
     'zstd': ['crypto/zstd_stage.c', 'tools/version.c'],
     'libetpan': ['transport/imap.c', 'tools/version.c'],
     'blake3': ['crypto/digest.c'],
     'netdb': ['transport/resolve.c'],
     'pthread': ['engine/offload.c', 'engine/shard.c', 'crypto/*', 'transport/tls.c', 'engine/ring_uring.c',
-                'engine/fiber.c', 'engine/stack.c', 'engine/log.c', 'engine/pace.c', 'engine/batch*',
+                'engine/fiber.c', 'engine/stack.c', 'engine/log.c', 'engine/pace.c', 'engine/batch*', 'engine/govern.c',
                 'engine/ledger.c', 'transport/store_lock.c', 'tools/run*'],
     'microhttpd': ['tools/metrics.c', 'tools/version.c'],
     'cyaml': ['tools/job_file.c', 'tools/version.c'],
@@ -58,7 +58,7 @@ KERNEL_ALLOWED = ['engine/ring*', 'engine/offload.c', 'engine/log.c', 'engine/le
 # A .c without a .h of its own: its declarations stand in the header of the longest prefix of its name
 # (ledger_sqlite_read.c: ledger_sqlite.h), or here.
 HEADERLESS = {'tools/main.c': None}
-for command in 'copy config list extract run topology verify rollback status version'.split():
+for command in 'copy config list extract run topology verify rollback status providers version'.split():
     HEADERLESS['tools/%s.c' % command] = 'tools/commands.h'
 
 UNFINISHED = re.compile(r'\b(%s)\b' % '|'.join(['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK']))

@@ -335,7 +335,10 @@ static void make_source(struct mailbox_maker *maker)
 
 	if (!ok)
 		return;
-	if (!drivers_source(maker->url.scheme))
+	if (strcmp(maker->url.scheme, "file") == 0)
+		FAULT(maker, SIDE_SOURCE, ROLE_URL,
+		      "is an archive, which mailhaul copy reads, one mailbox at a time");
+	else if (!drivers_source(maker->url.scheme))
 		FAULT(maker, SIDE_SOURCE, ROLE_URL,
 		      "mailhaul cannot read from a URL of this kind; imaps://HOST/ and "
 		      "imap://HOST/ (STARTTLS) are what it knows");

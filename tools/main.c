@@ -8,8 +8,9 @@
 #include "tools/hints.h"
 
 static const struct command *const commands[] = {
-	&copy_command,	 &run_command,	    &config_command, &list_command,	&extract_command,
-	&verify_command, &rollback_command, &status_command, &topology_command, &version_command,
+	&copy_command,	   &run_command,       &config_command,	  &list_command,
+	&extract_command,  &verify_command,    &rollback_command, &status_command,
+	&topology_command, &providers_command, &version_command,
 };
 
 struct program_options {
@@ -84,7 +85,7 @@ static void list_commands(void)
 			i < ARRAY_COUNT(commands) ? commands[i]->usage : &help_usage;
 
 		used += (size_t)snprintf(commands_text + used, sizeof commands_text - used,
-					 "  %-9s%s\n", usage->name, usage->summary);
+					 "  %-11s%s\n", usage->name, usage->summary);
 		must(used < sizeof commands_text);
 	}
 }

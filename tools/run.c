@@ -17,6 +17,7 @@
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/drivers.h"
+#include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -139,6 +140,7 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 		.connections = (unsigned)min_u64(min_u64(mailbox->connections, LANE_READERS_MAX),
 						 run->job->limits.connections_per_account),
 	};
+	entry->connections = governing_connections_at(entry->host, entry->connections);
 }
 
 /* Files: a night of 20,000 connections on a machine that allows 1,024. */
@@ -171,6 +173,14 @@ static void fit_open_files(struct batch_limits *limits)
 		limits->connections);
 }
 
+static bool has_servers(const struct job *job)
+{
+	for (size_t i = 0; i < job->mailboxes_count; i++)
+		if (drivers_is_server(job->mailboxes[i].target))
+			return true;
+	return false;
+}
+
 static void set_budget(const struct run *run, const struct batch_limits *limits)
 {
 	/* Indexes are compressed even where packs are not. */
@@ -182,6 +192,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.connections = run->connections_most,
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
+		.to_servers = has_servers(run->job),
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
@@ -249,6 +260,39 @@ static enum err plan_retry(struct run *run)
 	return run->retried ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "planning the batch");
 }
 
+/* Each server once, as far as mailboxes of one stand together. */
+static bool is_as_before(const struct job_mailbox *before, const struct job_mailbox *mailbox)
+{
+	const char *was = before ? strrchr(before->account, '@') : NULL;
+	const char *is = strrchr(mailbox->account, '@');
+
+	return was && is && strcmp(was, is) == 0 && strcmp(before->target, mailbox->target) == 0;
+}
+
+/* Hosts at which there is nothing, and those that are going to be shut down. */
+static enum err look_at_hosts(struct run *run)
+{
+	struct url *url = calloc(2, sizeof *url);
+	enum err e = url ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "looking at the servers");
+	bool told = false;
+
+	for (size_t i = 0; i < run->job->mailboxes_count && e == OK; i++) {
+		const struct job_mailbox *mailbox = &run->job->mailboxes[i];
+
+		if (is_as_before(i ? mailbox - 1 : NULL, mailbox))
+			continue;
+		if ((e = url_parse("source", mailbox->source, "password", &url[0])) ||
+		    (e = url_parse("target", mailbox->target, "password", &url[1])) ||
+		    (e = governing_check(&url[0])) || (e = governing_check(&url[1])))
+			break;
+		(void)governing_connections(&url[0], mailbox->connections);
+		for (unsigned side = 0; side < 2 && !told; side++)
+			told = governing_tell_end("run", &url[side]);
+	}
+	free(url);
+	return e;
+}
+
 /* Everything that can be refused before the first connection. One thread only. */
 static enum err prepare(struct run *run, const char *path)
 {
@@ -269,7 +313,8 @@ static enum err prepare(struct run *run, const char *path)
 	    (e = open_log(run)) ||
 	    (e = log_ids_open(&run->ids, run->job->outputs.state,
 			      run->job->outputs.log_names || run->options.log_names)) ||
-	    (e = pace_open(&run->pace)) || (e = plan_batch(run)))
+	    (e = pace_open(&run->pace)) || (e = governor_open(&run->governor)) ||
+	    (e = look_at_hosts(run)) || (e = plan_batch(run)))
 		return e;
 	run->window = window_at(run->job->window, clock_wall() / NSEC_SECOND);
 	atomic_init(&run->window_closes_wall_s, run->window.open && !run->options.ignore_window
@@ -304,8 +349,8 @@ static enum err hold_targets(struct run *run)
 		struct account account;
 		struct archive_hold *hold;
 
-		if (is_held(run, target) || (e = url_parse("target", target, "password", url)) ||
-		    drivers_sink(url->scheme)->reopens)
+		if (drivers_is_server(target) || is_held(run, target) ||
+		    (e = url_parse("target", target, "password", url)))
 			continue; /* a server's mailbox is everybody's who may log in */
 		account = url_account(url);
 		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
@@ -452,6 +497,7 @@ static void run_close(struct run **run_at)
 	job_close(&run->job);
 	topology_close(&run->topology);
 	pace_close(&run->pace);
+	governor_close(&run->governor);
 	notify_close(&run->notify);
 	free(run->workers);
 	free(run->retried);

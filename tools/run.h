@@ -54,6 +54,7 @@ struct run {
 	struct topology *topology;
 	struct ledger *ledger; /* the main thread's front */
 	struct pace *pace;
+	struct governor *governor;
 	struct log_ids ids;
 	struct notify *notify;
 	struct metrics *metrics;

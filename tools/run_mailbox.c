@@ -9,6 +9,7 @@
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/drivers.h"
+#include "tools/governing.h"
 #include "tools/report.h"
 #include "tools/run.h"
 #include "tools/url.h"
@@ -26,6 +27,7 @@ struct run_mailbox {
 	struct url source_url, target_url;
 	struct account source, target;
 	struct secret *source_secret, *target_secret;
+	struct login_source source_login, target_login;
 	struct tap *digest, *store_digest;
 	char name[URL_PART_BYTES_MAX * 2 + 16], id[SALTED_ID_TEXT_BYTES];
 	struct lane_progress done;
@@ -40,6 +42,8 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	*mailbox_at = NULL;
 	secret_close(&mailbox->source_secret);
 	secret_close(&mailbox->target_secret);
+	govern_close(&mailbox->source.govern);
+	govern_close(&mailbox->target.govern);
 	if (mailbox->digest)
 		mailbox->digest->type->close(&mailbox->digest);
 	if (mailbox->store_digest)
@@ -47,9 +51,11 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	free(mailbox);
 }
 
-static enum err resolve_secret(const struct secret_ref *ref, struct secret **secret)
+/* What gets tokens is read when one is needed. */
+static enum err resolve_secret(const struct secret_ref *ref, const struct login *login,
+			       struct secret **secret)
 {
-	return ref->kind == SECRET_REF_NONE
+	return ref->kind == SECRET_REF_NONE || login
 		       ? OK
 		       : secret_ref_resolve(ref, clock_after(SECRET_TIMEOUT), secret);
 }
@@ -67,6 +73,27 @@ static struct account account(const struct run_mailbox *mailbox, const struct ur
 	return made;
 }
 
+static enum err govern_both(struct run_mailbox *mailbox)
+{
+	struct run *run = mailbox->worker->run;
+	const struct job_limits *limits = &run->job->limits;
+	const struct governing source = {
+		.url = &mailbox->source_url,
+		.way = GOVERN_DOWN,
+		.messages_per_second = limits->source.messages_per_second,
+		.bytes_a_day = limits->source.bytes_a_day,
+	};
+	const struct governing target = {
+		.url = &mailbox->target_url,
+		.way = GOVERN_UP,
+		.messages_per_second = limits->target.messages_per_second,
+		.bytes_a_day = limits->target.bytes_a_day,
+	};
+	enum err e = governing_open(run->governor, &source, &mailbox->source.govern);
+
+	return e ? e : governing_open(run->governor, &target, &mailbox->target.govern);
+}
+
 static enum err prepare(struct run_mailbox *mailbox)
 {
 	const struct job_mailbox *asked = mailbox->asked;
@@ -76,8 +103,10 @@ static enum err prepare(struct run_mailbox *mailbox)
 
 	if ((e = url_parse("source", asked->source, "password", &mailbox->source_url)) ||
 	    (e = url_parse("target", asked->target, "password", &mailbox->target_url)) ||
-	    (e = resolve_secret(&asked->source_secret, &mailbox->source_secret)) ||
-	    (e = resolve_secret(&asked->target_secret, &mailbox->target_secret)) ||
+	    (e = resolve_secret(&asked->source_secret, asked->source_login,
+				&mailbox->source_secret)) ||
+	    (e = resolve_secret(&asked->target_secret, asked->target_login,
+				&mailbox->target_secret)) ||
 	    (e = digest_open(digest, &mailbox->digest)) ||
 	    (e = digest_open(digest, &mailbox->store_digest)))
 		return e;
@@ -89,7 +118,13 @@ static enum err prepare(struct run_mailbox *mailbox)
 	mailbox->target.route = &mailbox->worker->run->routes.destination;
 	mailbox->source.parted = mailbox->target.parted = paths_add;
 	mailbox->source.parted_context = mailbox->target.parted_context = &mailbox->worker->paths;
-	return OK;
+	if (asked->source_login)
+		login_use(asked->source_login, &asked->source_secret, &mailbox->source_login,
+			  &mailbox->source);
+	if (asked->target_login)
+		login_use(asked->target_login, &asked->target_secret, &mailbox->target_login,
+			  &mailbox->target);
+	return govern_both(mailbox);
 }
 
 static enum err haul(struct run_mailbox *mailbox)
@@ -215,6 +250,7 @@ static void tell_end(struct run_mailbox *mailbox)
 		.met = mailbox->done.met,
 		.retry_after = report->note.retry_after,
 		.scope = report->note.scope,
+		.connections_refused = mailbox->done.connections_refused,
 		.figures = figures(mailbox),
 	};
 	bool final;

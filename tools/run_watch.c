@@ -6,6 +6,7 @@
 #include "engine/clock.h"
 #include "engine/log.h"
 #include "engine/shard.h"
+#include "tools/governing.h"
 #include "tools/run.h"
 
 #define LOOK_EVERY  (50 * NSEC_MILLISECOND)
@@ -149,7 +150,10 @@ enum err run_lessons_load(struct run *run)
 		};
 
 		snprintf(lesson.name, sizeof lesson.name, "%s", learnt.name);
-		batch_learn(run->batch, &lesson, clock_now());
+		if (lesson.of_account || strcmp(learnt.kind, "host") == 0)
+			batch_learn(run->batch, &lesson, clock_now());
+		else if ((e = governing_learn(run->governor, &learnt)))
+			break;
 	}
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
@@ -177,5 +181,7 @@ enum err run_lessons_save(struct run *run, bool accounts)
 		snprintf(learnt.name, sizeof learnt.name, "%s", lesson.name);
 		e = ledger_lesson_set(run->ledger, &learnt);
 	}
+	if (e == OK && run->ledger)
+		e = governing_save(run->governor, run->ledger);
 	return e;
 }

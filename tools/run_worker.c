@@ -7,6 +7,7 @@
 #include "engine/shard.h"
 #include "tools/run.h"
 #include "transport/conn.h"
+#include "transport/oauth2.h"
 
 /* How often the batch is told how far the mailboxes are, and asked whether one that could not begin
  * may begin now. */
@@ -112,6 +113,7 @@ void *run_worker_main(void *argument)
 	if ((e = shard_run(&config, worker_fiber, worker)))
 		run_stop(run, e);
 	err_note_clear();
+	oauth2_thread_cleanup();
 	conn_thread_cleanup();
 	atomic_fetch_sub(&run->workers_alive, 1);
 	return NULL;

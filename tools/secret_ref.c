@@ -101,7 +101,7 @@ static enum err check_credential(const char *name, const struct stat *status)
 	return OK;
 }
 
-static enum err read_credential(const char *name, struct secret **out)
+static enum err read_credential(const char *name, bool whole, struct secret **out)
 {
 	char path[PATH_BYTES_MAX];
 	struct stat status;
@@ -114,7 +114,7 @@ static enum err read_credential(const char *name, struct secret **out)
 	if (fd < 0 || fstat(fd, &status))
 		e = RAISE_ERRNO(ERR_INPUT_SECRET, errno, "opening the credential %s", path);
 	else if ((e = check_credential(name, &status)) == OK)
-		e = secret_ref_exec_read(fd, DEADLINE_NEVER, path, out);
+		e = secret_ref_exec_read(fd, DEADLINE_NEVER, path, whole, out);
 	if (fd >= 0)
 		close(fd);
 	return e;
@@ -185,14 +185,17 @@ struct resolving {
 static enum err resolve_job(void *argument)
 {
 	struct resolving *resolving = argument;
+	bool whole = resolving->ref.whole;
 
 	switch (resolving->ref.kind) {
 	case SECRET_REF_FILE:
-		return secret_from_file(resolving->text, &resolving->secret);
+		return whole ? secret_from_file_whole(resolving->text, &resolving->secret)
+			     : secret_from_file(resolving->text, &resolving->secret);
 	case SECRET_REF_SYSTEMD:
-		return read_credential(resolving->text, &resolving->secret);
+		return read_credential(resolving->text, whole, &resolving->secret);
 	case SECRET_REF_EXEC:
-		return secret_ref_exec(resolving->text, resolving->until, &resolving->secret);
+		return secret_ref_exec(resolving->text, resolving->until, whole,
+				       &resolving->secret);
 	case SECRET_REF_CSV:
 		return mailbox_secret_read(&resolving->ref, &resolving->secret);
 	case SECRET_REF_NONE:

@@ -19,6 +19,7 @@ struct mailbox_secrets;
 struct secret_ref {
 	enum secret_ref_kind kind;
 	const char *text; /* path, name or command; of CSV the list's path; borrowed */
+	bool whole;	  /* all lines, not the first: a key file */
 	/* The rest is of CSV only, made by mailbox_secret_place(). secret_ref_resolve() hands such
 	 * a reference to mailbox_secret_read() of tools/mailbox_secret.h, which blocks (offload).
 	 */

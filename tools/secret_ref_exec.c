@@ -115,9 +115,10 @@ static enum err read_all(int fd, nsec until, const char *what, char *to, size_t 
 	}
 }
 
-static enum err take_line(const char *at, size_t bytes, const char *what, struct secret **out)
+static enum err take_line(const char *at, size_t bytes, const char *what, bool whole,
+			  struct secret **out)
 {
-	const char *end = memchr(at, '\n', bytes);
+	const char *end = whole ? NULL : memchr(at, '\n', bytes);
 
 	if (end)
 		bytes = (size_t)(end - at) - (end > at && end[-1] == '\r');
@@ -126,7 +127,7 @@ static enum err take_line(const char *at, size_t bytes, const char *what, struct
 			     "%s gave an empty first line: that line must be the secret", what);
 }
 
-enum err secret_ref_exec_read(int fd, nsec until, const char *what, struct secret **out)
+enum err secret_ref_exec_read(int fd, nsec until, const char *what, bool whole, struct secret **out)
 {
 	void *room = secret_room_open(OUTPUT_BYTES_MAX);
 	size_t bytes;
@@ -135,7 +136,7 @@ enum err secret_ref_exec_read(int fd, nsec until, const char *what, struct secre
 	if (!room)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading from %s", what);
 	if ((e = read_all(fd, until, what, room, &bytes)) == OK)
-		e = take_line(room, bytes, what, out);
+		e = take_line(room, bytes, what, whole, out);
 	secret_room_close(&room);
 	return e;
 }
@@ -200,7 +201,7 @@ static enum err reap(pid_t pid, nsec until, const char *program)
 
 /* How a program ended counts before what it printed: one that fails mostly prints nothing, and half
  * a secret is none. With a failed read its time is over, and reap() kills it. */
-static enum err run(char **words, nsec until, char *at, struct secret **out)
+static enum err run(char **words, nsec until, bool whole, char *at, struct secret **out)
 {
 	int ends[2], failed;
 	size_t bytes = 0;
@@ -220,7 +221,7 @@ static enum err run(char **words, nsec until, char *at, struct secret **out)
 	reaped = reap(pid, e ? 0 : until, words[0]);
 	if (e || reaped)
 		return e ? e : reaped;
-	return take_line(at, bytes, words[0], out);
+	return take_line(at, bytes, words[0], whole, out);
 }
 
 /* ---- in the helper ---- */
@@ -253,7 +254,8 @@ static bool is_allowed(const char *command)
 					     sizeof *allowed.commands, compare_commands));
 }
 
-static enum err run_call(struct text request, nsec until, void *answer, size_t *answer_bytes)
+static enum err run_for(struct text request, nsec until, bool whole, void *answer,
+			size_t *answer_bytes)
 {
 	char *copy = strdup(request.at), *words[WORDS_MAX + 1];
 	void *room = secret_room_open(OUTPUT_BYTES_MAX);
@@ -264,7 +266,7 @@ static enum err run_call(struct text request, nsec until, void *answer, size_t *
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "running a program for a secret");
 	else if (!is_allowed(copy) || !split(copy, words))
 		e = RAISE(ERR_INPUT_SECRET, "the job names no such program");
-	else if ((e = run(words, until, room, &secret)) == OK) {
+	else if ((e = run(words, until, whole, room, &secret)) == OK) {
 		struct text text = secret_text(secret);
 
 		must(text.bytes <= *answer_bytes);
@@ -277,17 +279,31 @@ static enum err run_call(struct text request, nsec until, void *answer, size_t *
 	return e;
 }
 
-const struct helper_call secret_ref_exec_call = { "running a program for a secret", run_call };
-
-enum err secret_ref_exec(const char *command, nsec until, struct secret **out)
+static enum err run_call(struct text request, nsec until, void *answer, size_t *answer_bytes)
 {
+	return run_for(request, until, false, answer, answer_bytes);
+}
+
+static enum err run_whole_call(struct text request, nsec until, void *answer, size_t *answer_bytes)
+{
+	return run_for(request, until, true, answer, answer_bytes);
+}
+
+const struct helper_call secret_ref_exec_call = { "running a program for a secret", run_call };
+const struct helper_call secret_ref_exec_whole_call = { "running a program for a key",
+							run_whole_call };
+
+enum err secret_ref_exec(const char *command, nsec until, bool whole, struct secret **out)
+{
+	const struct helper_call *call =
+		whole ? &secret_ref_exec_whole_call : &secret_ref_exec_call;
 	void *room = secret_room_open(SECRET_BYTES_MAX);
 	size_t bytes = SECRET_BYTES_MAX;
 	enum err e;
 
 	if (!room)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "running a program for a secret");
-	if ((e = helper_ask(&secret_ref_exec_call, text_of(command), until, room, &bytes)) == OK)
+	if ((e = helper_ask(call, text_of(command), until, room, &bytes)) == OK)
 		e = secret_from_bytes(room, bytes, out);
 	secret_room_close(&room);
 	return e;

@@ -1,7 +1,6 @@
 #include "tools/selection.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 bool selection_is_all(const struct selection *selection)
 {
@@ -20,22 +19,6 @@ bool selection_has_message(const struct selection *selection, const struct archi
 	       (!selection->present || !message->vanished);
 }
 
-static bool moment_read(const char *text, struct archive_moment *moment)
-{
-	char whole[64];
-	char *end;
-
-	*moment = (struct archive_moment){ 0 };
-	if (strspn(text, "0123456789") == strlen(text)) {
-		moment->generation = strtoull(text, &end, 10);
-		return moment->generation > 0;
-	}
-	/* A day alone means its end: what had been archived by then. */
-	snprintf(whole, sizeof whole, "%.40s%s", text, strchr(text, 'T') ? "" : "T23:59:59Z");
-	moment->date.known = mail_date_from_rfc3339(text_of(whole), &moment->date);
-	return moment->date.known;
-}
-
 enum err selection_apply(const struct selection *selection, struct archive *archive)
 {
 	struct archive_moment moment;
@@ -45,7 +28,7 @@ enum err selection_apply(const struct selection *selection, struct archive *arch
 		return e;
 	if (!selection->as_of)
 		return OK;
-	if (!moment_read(selection->as_of, &moment))
+	if (!archive_moment_read(selection->as_of, &moment))
 		return RAISE(ERR_INPUT_USAGE,
 			     "--as-of %s: give a generation (3), a day (2026-11-22) or a moment "
 			     "(2026-11-22T06:00:00Z)",

@@ -12,6 +12,7 @@
 #include "tools/commands.h"
 #include "tools/hints.h"
 #include "tools/job.h"
+#include "tools/status_learnt.h"
 #include "tools/status_view.h"
 #include "tools/terminal.h"
 #include "tools/url.h"
@@ -66,6 +67,23 @@ static enum err read_ledger(struct status *status)
 		       : e;
 }
 
+static void take_lesson(void *learnt, const struct ledger_lesson *lesson)
+{
+	status_learnt_add(learnt, lesson);
+}
+
+static enum err show_learnt(struct status *status, FILE *to)
+{
+	struct status_learnt learnt = { .to = status->options.json ? NULL : to,
+					.json = &status->json,
+					.all = status->options.all,
+					.now_wall_s = clock_wall() / NSEC_SECOND };
+	enum err e = ledger_lessons(status->directory, take_lesson, &learnt);
+
+	status_learnt_end(&learnt);
+	return e;
+}
+
 /* Into memory first: a reader that is slow to take it must not hold up the ledger's writer. */
 static enum err look(struct status *status)
 {
@@ -78,10 +96,12 @@ static enum err look(struct status *status)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "showing the ledger");
 	status->json = (struct json_out){ .file = to };
 	e = read_ledger(status);
+	if (e == OK && !status->options.json)
+		status_view_text(&status->view, to);
+	if (e == OK)
+		e = show_learnt(status, to);
 	if (e == OK && status->options.json)
 		status_view_json_run(&status->view, &status->json);
-	else if (e == OK)
-		status_view_text(&status->view, to);
 	if (fclose(to) && e == OK)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "showing the ledger");
 	return e;

@@ -455,7 +455,9 @@ void status_view_text(const struct status_view *view, FILE *to)
 /* ---- JSON ---- */
 
 const char status_view_json_keys[] =
-	"With --json: one object a line, first one for each mailbox, then one for the last run. "
+	"With --json: one object a line, first one for each mailbox, then one for each thing "
+	"learnt "
+	"of servers, then one for the last run. "
 	"Keys stay; later versions may add some.\n"
 	"\n"
 	"  kind \"mailbox\": source, target, id (in logs; null: none), folders,\n"
@@ -464,6 +466,9 @@ const char status_view_json_keys[] =
 	"    mailbox that ended in a batch also state (done, incomplete, doubtful, failed,\n"
 	"    drained, waiting), error (a name or null), note, ended (UTC),\n"
 	"    needs_attention, next_step\n"
+	"  kind \"learnt\": about (host, account: connections and rests; pace-host,\n"
+	"    pace-account: messages a second; bytes-down, bytes-up: of the last 24\n"
+	"    hours), name, says (in words), connections_max and rests_until where they hold\n"
 	"  kind \"run\": state (running, ended, interrupted), pid, started, updated,\n"
 	"    ended (UTC), exit_code, messages_moved, bytes_moved (this run); of a batch\n"
 	"    also batch, mailboxes {one count per state}, connections,\n"

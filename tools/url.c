@@ -277,6 +277,16 @@ enum err url_parse(const char *what, const char *text, const char *password_opti
 	return write_shown(out);
 }
 
+enum err url_set_archive(struct url *url, const char *root, const char *mailbox)
+{
+	const char *slash = strcmp(root, "/") == 0 ? "" : "/";
+	int n = snprintf(url->path, sizeof url->path, "%s%s%s", root, slash, mailbox);
+
+	return n > 0 && (size_t)n < sizeof url->path
+		       ? write_shown(url)
+		       : RAISE(ERR_INPUT_USAGE, "the path of SOURCE is too long");
+}
+
 void url_mailbox_name(const struct url *url, char *to, size_t to_bytes)
 {
 	bool bracketed = strchr(url->host, ':') != NULL;

@@ -24,6 +24,9 @@ struct url {
 enum err url_parse(const char *what, const char *text, const char *password_option,
 		   struct url *out) MUST_CHECK;
 
+/* Make the URL of an archive that of a mailbox in it. ERR_INPUT_USAGE: it is too long. */
+enum err url_set_archive(struct url *, const char *root, const char *mailbox) MUST_CHECK;
+
 /* "alice@mail.example.com", with ":port" where one was given: what a mailbox is called in archives.
  */
 void url_mailbox_name(const struct url *, char *to, size_t to_bytes);

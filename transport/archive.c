@@ -16,6 +16,8 @@
 struct archive {
 	struct store *store;
 	struct archive_faults faults;
+	void (*left)(void *context, const char *box); /* NULL: nobody wants to know */
+	void *left_context;
 	struct buffer names;			      /* at the root */
 	const char *name;			      /* the mailbox last returned */
 	char only[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1]; /* "": all of them */
@@ -47,6 +49,12 @@ struct archive_faults *archive_faults(struct archive *archive)
 	return &archive->faults;
 }
 
+const struct tap_type *archive_digest(const struct archive *archive)
+{
+	must(archive->tap);
+	return archive->tap->type;
+}
+
 void archive_on_damage(struct archive *archive, void (*tell)(void *, const char *, const char *),
 		       void *context)
 {
@@ -57,6 +65,18 @@ void archive_on_damage(struct archive *archive, void (*tell)(void *, const char 
 enum err archive_only(struct archive *archive, const char *mailbox_name)
 {
 	return archive_mailbox_key(archive->only, mailbox_name);
+}
+
+void archive_only_key(struct archive *archive, const char *mailbox_key)
+{
+	must(strlen(mailbox_key) < sizeof archive->only);
+	snprintf(archive->only, sizeof archive->only, "%s", mailbox_key);
+}
+
+void archive_on_left(struct archive *archive, void (*tell)(void *, const char *), void *context)
+{
+	archive->left = tell;
+	archive->left_context = context;
 }
 
 static void mailbox_leave(struct archive *archive)
@@ -234,6 +254,22 @@ static enum err take_totals(struct archive *archive)
 void archive_as_of(struct archive *archive, const struct archive_moment *moment)
 {
 	archive->moment = *moment;
+}
+
+bool archive_moment_read(const char *text, struct archive_moment *moment)
+{
+	char whole[64];
+	char *end;
+
+	*moment = (struct archive_moment){ 0 };
+	if (strspn(text, "0123456789") == strlen(text)) {
+		moment->generation = strtoull(text, &end, 10);
+		return moment->generation > 0;
+	}
+	/* A day alone means its end: what had been archived by then. */
+	snprintf(whole, sizeof whole, "%.40s%s", text, strchr(text, 'T') ? "" : "T23:59:59Z");
+	moment->date.known = mail_date_from_rfc3339(text_of(whole), &moment->date);
+	return moment->date.known;
 }
 
 /* What the mailbox's own file says stands in each index, too. */
@@ -443,13 +479,17 @@ static void message_of(const struct archive *archive, struct archive_message *ou
 static enum err changes_load(struct archive *archive)
 {
 	uint64_t listed = archive->manifest.last_changes;
+	enum err e;
 
 	if (archive->changes_loaded)
 		return OK;
 	archive->changes_loaded = true;
-	return archive_changes_open(archive->store, archive->mailbox.key,
-				    is_as_of(archive) ? listed : UINT64_MAX, listed,
-				    &archive->faults, &archive->changes);
+	e = archive_changes_open(archive->store, archive->mailbox.key,
+				 is_as_of(archive) ? listed : UINT64_MAX, listed, &archive->faults,
+				 &archive->changes);
+	if (archive->changes && archive->left)
+		archive_changes_on_left(archive->changes, archive->left, archive->left_context);
+	return e;
 }
 
 enum err archive_message_next(struct archive *archive, struct archive_message *out)
@@ -521,21 +561,50 @@ static enum err read_span(struct archive *archive, const struct archive_message 
 		       : RAISE(ERR_ARCHIVE_DAMAGED, "it is not what was stored");
 }
 
-enum err archive_message_read(struct archive *archive, const struct archive_message *message,
-			      enum err (*write)(void *context, const void *, size_t), void *context)
+/* What was read is not what was stored, or could not be: name message and pack. */
+static enum err name_damage(const struct archive_message *message, enum err e)
 {
-	struct reading reading = { archive->tap, write, context, false };
 	char quoted[120], what[ERR_NOTE_BYTES_MAX];
-	enum err e;
 
-	must(archive->tap && store_key_is_valid(text_of(message->pack)));
-	e = read_span(archive, message, &reading);
-	if (!archive_is_damage(e) || reading.write_failed)
-		return e;
 	snprintf(what, sizeof what, "%s",
 		 e == ERR_DISK_ABSENT ? "the pack is missing" : archive_fault_what(message->pack));
 	err_note_clear();
 	return RAISE(ERR_ARCHIVE_DAMAGED, "%s: message %llu of \"%s\": %s", message->pack,
 		     (unsigned long long)message->no,
 		     err_quote(quoted, sizeof quoted, text_of(message->box)), what);
+}
+
+enum err archive_message_read(struct archive *archive, const struct archive_message *message,
+			      enum err (*write)(void *context, const void *, size_t), void *context)
+{
+	struct reading reading = { archive->tap, write, context, false };
+	enum err e;
+
+	must(archive->tap && store_key_is_valid(text_of(message->pack)));
+	e = read_span(archive, message, &reading);
+	return archive_is_damage(e) && !reading.write_failed ? name_damage(message, e) : e;
+}
+
+static enum err part_piece(void *context, const void *from, size_t n)
+{
+	struct reading *reading = context;
+	enum err e = reading->write(reading->context, from, n);
+
+	reading->write_failed = e != OK;
+	return e;
+}
+
+enum err archive_message_part(struct archive *archive, const struct archive_message *message,
+			      uint64_t offset, uint64_t length,
+			      enum err (*write)(void *context, const void *, size_t), void *context)
+{
+	struct reading reading = { NULL, write, context, false };
+	enum err e;
+
+	must(store_key_is_valid(text_of(message->pack)));
+	must(offset <= message->size_bytes && length <= message->size_bytes - offset);
+	if (!(e = pack_of(archive, message->pack)))
+		e = pack_read_span(archive->pack, message->body_offset + offset, length, part_piece,
+				   &reading);
+	return archive_is_damage(e) && !reading.write_failed ? name_damage(message, e) : e;
 }

@@ -32,10 +32,15 @@ struct archive_moment {
 	struct mail_date date; /* if it is known */
 };
 void archive_as_of(struct archive *, const struct archive_moment *);
+/* A moment as it is written: a generation ("3"), RFC 3339, or a day ("2026-11-22"), which means its
+ * end in UTC. False: it is none. */
+bool archive_moment_read(const char *text, struct archive_moment *) MUST_CHECK;
 
 /* Only the mailbox of this name, which is not empty: the others are neither read nor told of.
  * Before the first archive_mailbox_next(). */
 enum err archive_only(struct archive *, const char *mailbox_name) MUST_CHECK;
+/* The same by its key prefix, of at most 80 bytes. */
+void archive_only_key(struct archive *, const char *mailbox_key);
 
 /* Whom to tell of objects that are damaged or missing: by key, once each, with what is wrong. The
  * walks below then go on with what can be read and return no ERR_ARCHIVE_DAMAGED. Without it they
@@ -44,6 +49,11 @@ enum err archive_only(struct archive *, const char *mailbox_name) MUST_CHECK;
 void archive_on_damage(struct archive *,
 		       void (*tell)(void *context, const char *key, const char *what),
 		       void *context);
+
+/* Whom to tell, while messages are walked, of each folder that messages have left because it was
+ * renamed, replaced or deleted: by its name, at least once. Before the first
+ * archive_mailbox_next(). */
+void archive_on_left(struct archive *, void (*tell)(void *context, const char *box), void *context);
 
 /* Folders of the mailbox last returned, from its newest manifest. */
 enum err archive_box_next(struct archive *, struct box *) MUST_CHECK;
@@ -75,6 +85,13 @@ enum err archive_message_read(struct archive *, const struct archive_message *,
 			      enum err (*write)(void *context, const void *, size_t),
 			      void *context) MUST_CHECK;
 
+/* The same of `length` bytes of it from `offset` on, compared with nothing but what a frame says of
+ * itself: for who reads a long one bit by bit and compares it at the end. */
+enum err archive_message_part(struct archive *, const struct archive_message *, uint64_t offset,
+			      uint64_t length,
+			      enum err (*write)(void *context, const void *, size_t),
+			      void *context) MUST_CHECK;
+
 /* Check everything: every pack's stored digest, seek table, tar structure and members against
  * index, every message's digest, the manifest chain, that each change names a message that is
  * there. Goes on after a fault; `fault` is called for
@@ -92,5 +109,7 @@ enum err archive_verify(struct archive *,
 /* What archive_verify.c and archive_history.c work on. */
 struct store *archive_store(struct archive *);
 struct archive_faults *archive_faults(struct archive *);
+/* Of the messages of the mailbox last returned. */
+const struct tap_type *archive_digest(const struct archive *);
 
 #endif

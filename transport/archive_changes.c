@@ -38,6 +38,8 @@ struct archive_changes {
 	struct scratch table, lines, pasts;
 	size_t slots_count, slots_used, lines_bytes, pasts_count;
 	struct tap *tap;
+	void (*left)(void *context, const char *box); /* NULL: nobody wants to know */
+	void *left_context;
 	struct change_line line;
 };
 
@@ -281,6 +283,19 @@ static void meta_apply(const struct change_line *line, struct archive_message *m
 		message->meta.date = date;
 }
 
+void archive_changes_on_left(struct archive_changes *changes, void (*tell)(void *, const char *),
+			     void *context)
+{
+	changes->left = tell;
+	changes->left_context = context;
+}
+
+static void tell_left(struct archive_changes *changes, const struct archive_message *message)
+{
+	if (changes->left && strcmp(message->box, changes->line.box) != 0)
+		changes->left(changes->left_context, message->box);
+}
+
 /* The line at hand; false: nothing can follow it. */
 static bool line_apply(struct archive_changes *changes, const struct span *span,
 		       struct archive_message *message)
@@ -290,6 +305,7 @@ static bool line_apply(struct archive_changes *changes, const struct span *span,
 	snprintf(message->changed, sizeof message->changed, "%s", line->seen);
 	message->vanished = line->kind == CHANGE_VANISHED;
 	if (line->kind == CHANGE_RENUMBERED) {
+		tell_left(changes, message);
 		snprintf(message->box, sizeof message->box, "%s", line->box);
 		message->separator = line->separator[0];
 		message->epoch = line->epoch;

@@ -18,6 +18,9 @@ enum err archive_changes_open(struct store *, const char *mailbox_key, uint64_t 
 			      struct archive_changes **) MUST_CHECK;
 void archive_changes_close(struct archive_changes **);
 
+/* Tell of each folder that a message had before it was renumbered into another. */
+void archive_changes_on_left(struct archive_changes *, void (*tell)(void *context, const char *box),
+			     void *context);
 /* Make a message as stored one as it is now. Does not suspend. */
 void archive_changes_apply(struct archive_changes *, struct archive_message *);
 /* The next change that no apply() has met; start with *at 0. False: none is left. Does not

@@ -143,10 +143,12 @@ static enum err check_packs(struct archive_sink *sink, const char *shown)
 	e = sink->store->type->list(sink->store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
 		if (pack_number(name, &number) && number >= sink->config.next_seal_no)
-			e = RAISE(ERR_SINK_LEDGER_LOST,
-				  "%s holds pack %s, which the ledger does not know: "
-				  "is it an old copy of the ledger?",
-				  shown, name);
+			e = RAISE(
+				ERR_SINK_LEDGER_LOST,
+				"%s holds pack %s of this mailbox, which the ledger does not know: "
+				"is it an old copy of the ledger, or was the mailbox filled from "
+				"another source?",
+				shown, name);
 	buffer_free(&names);
 	return e;
 }

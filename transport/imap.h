@@ -45,7 +45,9 @@ enum imap_capability {
 	 * with one of each folder, which STATUS tells. */
 	IMAP_HAS_APPENDLIMIT = 1 << 21,
 	IMAP_HAS_CREATE_SPECIAL_USE = 1 << 22, /* RFC 6154 */
-	IMAP_CAPABILITIES_ALL = (1 << 23) - 1,
+	IMAP_HAS_AUTH_OAUTHBEARER = 1 << 23,   /* RFC 7628 */
+	IMAP_HAS_GMAIL = 1 << 24,	       /* X-GM-EXT-1: folders are labels */
+	IMAP_CAPABILITIES_ALL = (1 << 25) - 1,
 };
 enum { IMAP_LITERAL_MINUS_BYTES_MAX = 4096 }; /* RFC 7888 section 5 */
 

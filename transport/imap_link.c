@@ -3,8 +3,10 @@
  * halves, down to the message that the server does not want. */
 #include <stdlib.h>
 
+#include "engine/govern.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
+#include "transport/provider.h"
 
 enum { PIECE_BYTES = 64 * 1024 };
 
@@ -59,7 +61,8 @@ static enum err send_message(struct imap_append_act *act, const struct imap_parc
 	enum err e;
 
 	imap_parcel_meta(parcel, message, meta);
-	e = imap_append_message(act, meta, message->record.size_bytes, message->has_nul, &left_out);
+	e = imap_append_message(act, meta, message->record.size_bytes,
+				message->oddities & LIKENESS_NUL, &left_out);
 	if (left_out.keywords || left_out.date)
 		log_event(LOG_WARN, "imap.left_out", "message=%llu keywords=%u date=%d",
 			  (unsigned long long)message->record.no, left_out.keywords, left_out.date);
@@ -120,7 +123,8 @@ static unsigned act_length(const struct imap_link *link, const struct imap_parce
  * says it takes. */
 static enum err is_hopeless(const struct imap_link *link, const struct imap_message *message)
 {
-	if (message->has_nul && !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
+	if ((message->oddities & LIKENESS_NUL) &&
+	    !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
 		return ERR_SINK_REFUSED;
 	return message->record.size_bytes > link->sink->append_limit ? ERR_SINK_TOOBIG : OK;
 }
@@ -216,6 +220,26 @@ static enum err send_next(struct imap_link *link, struct imap_parcel *parcel)
 	return e;
 }
 
+/* What is larger is refused for certain. */
+static uint64_t size_limit(const struct imap_session *session)
+{
+	uint64_t known = imap_session_provider(session)->message_bytes_max;
+
+	return min_u64(imap_session_append_limit(session),
+		       known ? known : IMAP_APPEND_LIMIT_UNKNOWN);
+}
+
+/* One conversation keeps a server busy, but where it has to wait for "+" before each message. */
+static unsigned links_worth(const struct imap_sink *sink, const struct imap_session *session)
+{
+	unsigned most = sink->config.connections ? sink->config.connections : IMAP_LINKS_MAX;
+
+	if (imap_session_capabilities(session) & IMAP_HAS_LITERAL_PLUS_LARGE)
+		return 1;
+	return provider_connections(imap_session_provider(session),
+				    (unsigned)min_u64(most, IMAP_LINKS_MAX));
+}
+
 /* The first link lists the folders. */
 static enum err open_link(struct imap_link *link)
 {
@@ -225,7 +249,8 @@ static enum err open_link(struct imap_link *link)
 	enum err e = imap_session_open_to_change(account, until, &link->session);
 
 	if (!e && link == &sink->links[0]) {
-		sink->append_limit = imap_session_append_limit(link->session);
+		sink->links_max = links_worth(sink, link->session);
+		sink->append_limit = size_limit(link->session);
 		imap_session_wire(link->session)->until = clock_after(10 * account->io_timeout);
 		e = imap_places_open(link->session, &sink->places);
 	}
@@ -259,9 +284,16 @@ enum err imap_link_send(void *argument)
 	struct imap_link *link = argument;
 	enum err e = open_link(link);
 
-	if (!e)
+	/* A further one that the server does not grant is not missed. */
+	if (e && link != &link->sink->links[0] && !fiber_canceled()) {
+		log_error(LOG_INFO, "imap.fewer_connections", e);
+		err_note_clear();
+		link->sink->links_max = 1;
+		link->is_dead = true;
+	} else if (!e) {
 		e = send_loop(link);
-	if (e)
+	}
+	if (e && !link->is_dead)
 		no_more(link, e);
 	link->is_sending = false;
 	wake_all(&link->sink->changed);
@@ -372,6 +404,9 @@ static enum err hear_one(struct imap_link *link)
 		return e;
 	link->sent_head = (link->sent_head + 1) % IMAP_APPENDS_MAX;
 	link->sent_count--;
+	/* Gmail: it was stored, and the next shall come later. */
+	if (answer.granted && strcmp(answer.code, "THROTTLED") == 0 && link->sink->account->govern)
+		govern_throttled(link->sink->account->govern, ERR_OF_ACCOUNT, clock_now());
 	if (answer.granted)
 		take_uids(link, sent.parcel, &sent, &answer);
 	else

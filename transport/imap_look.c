@@ -3,16 +3,17 @@
 
 #include <stdlib.h>
 
+#include "crypto/digest.h"
 #include "transport/imap_source.h"
 
 enum {
 	/* A bound for what others deliver behind our mark. */
-	FOUND_MAX = 1000 * 1000,
+	FOUND_MAX = 200 * 1000,
 };
 
 struct imap_look {
 	struct source *source;
-	struct tap *tap;
+	struct tap *tap, *normal_tap;
 	struct item item;
 	struct box box;
 };
@@ -27,7 +28,8 @@ enum err imap_look_open(const struct account *account, struct reserve *reserve, 
 	if (!look)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "looking into a destination");
 	look->tap = tap;
-	if ((e = imap_source.open(&look->source, account, reserve, until)))
+	if ((e = digest_open(tap->type, &look->normal_tap)) ||
+	    (e = imap_source.open(&look->source, account, reserve, until)))
 		imap_look_close(out);
 	return e;
 }
@@ -38,6 +40,8 @@ void imap_look_close(struct imap_look **look)
 		return;
 	if ((*look)->source)
 		imap_source.close(&(*look)->source);
+	if ((*look)->normal_tap)
+		(*look)->normal_tap->type->close(&(*look)->normal_tap);
 	free(*look);
 	*look = NULL;
 }
@@ -48,9 +52,10 @@ void imap_look_finish(struct imap_look *look, nsec until)
 		err_note_clear(); /* what was read was read */
 }
 
-static enum err add(struct parcel_found **found, size_t *count, uint64_t uid,
-		    const struct digest *digest)
+static enum err add(struct parcel_found **found, size_t *count, const struct item *item,
+		    const struct likeness *likeness)
 {
+	const struct mail_meta *meta = &item->meta;
 	struct parcel_found *grown = *found;
 
 	if (*count == FOUND_MAX)
@@ -61,27 +66,40 @@ static enum err add(struct parcel_found **found, size_t *count, uint64_t uid,
 	if (!grown)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "what is in a destination's folder");
 	*found = grown;
-	grown[(*count)++] = (struct parcel_found){ .uid = (uint32_t)uid, .digest = *digest };
+	grown += (*count)++;
+	*grown = (struct parcel_found){ .uid = (uint32_t)item->no,
+					.digest = item->digest,
+					.normal = likeness->normal,
+					.mark = mail_mark(meta),
+					.date_s =
+						meta->date.known ? meta->date.seconds : INT64_MIN };
+	bytes_copy(grown->id, likeness->id, sizeof grown->id, BYTES_META);
 	return OK;
 }
 
-/* Drain a body through the tap. */
-static enum err digest_body(struct imap_look *look, struct item *item)
+/* Drain a body. */
+static enum err digest_body(struct imap_look *look, struct item *item, struct likeness *likeness)
 {
+	struct likeness_reader reader;
 	struct iolist list = { 0 };
 	struct tapped tapped;
 	enum err e;
 
+	likeness_begin(&reader, look->normal_tap);
 	item->body = tapped_open(&tapped, item->body, look->tap, &item->digest);
-	while ((e = stream_pull(item->body, &list)) == OK)
+	while ((e = stream_pull(item->body, &list)) == OK) {
+		for (unsigned i = 0; i < list.count; i++)
+			likeness_feed(&reader, slice_bytes(&list.slices[i]), list.slices[i].length);
 		iolist_release(&list);
+	}
 	stream_close(&item->body);
-	return e == ERR_STREAM_ENDED ? OK : e;
+	return e == ERR_STREAM_ENDED ? likeness_end(&reader, likeness) : e;
 }
 
 static enum err hear(struct imap_look *look, struct parcel_found **found, size_t *count)
 {
 	struct item *item = &look->item;
+	struct likeness likeness;
 	enum err e;
 
 	for (;;) {
@@ -95,8 +113,8 @@ static enum err hear(struct imap_look *look, struct parcel_found **found, size_t
 		if (item->fate)
 			return RAISE(item->fate, "reading back message %llu",
 				     (unsigned long long)item->no);
-		if ((e = digest_body(look, item)) ||
-		    (e = add(found, count, item->no, &item->digest)))
+		if ((e = digest_body(look, item, &likeness)) ||
+		    (e = add(found, count, item, &likeness)))
 			return e;
 	}
 }
@@ -111,6 +129,7 @@ enum err imap_look_into(struct imap_look *look, const char *raw, uint32_t uidval
 	bytes_copy(look->box.raw, raw, strlen(raw) + 1, BYTES_META);
 	*found = NULL;
 	*count = 0;
+	imap_source_look_anew(look->source);
 	e = imap_source.ask(look->source, &look->box, first, last);
 	if (!e)
 		e = hear(look, found, count);

@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/io.h"
 #include "transport/imap_place.h"
 
 /* A disk that does not take or give a piece for so long is broken. */
 #define FILE_TIMEOUT (300 * NSEC_SECOND)
-enum { HEADER_LOOKED_AT_MAX = 64 * 1024, PIECE_BYTES = 64 * 1024 };
+enum { PIECE_BYTES = 64 * 1024 };
 
 enum err imap_parcel_open(size_t room, struct imap_parcel **out)
 {
@@ -25,6 +26,7 @@ enum err imap_parcel_open(size_t room, struct imap_parcel **out)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "messages on their way to a destination");
 	}
 	parcel->room = room;
+	budget_take(BUDGET_WRITES, room);
 	return OK;
 }
 
@@ -48,6 +50,8 @@ void imap_parcel_close(struct imap_parcel **parcel)
 	io_close(&(*parcel)->file);
 	buffer_free(&(*parcel)->keywords);
 	buffer_free(&(*parcel)->seal);
+	if ((*parcel)->bytes)
+		budget_give(BUDGET_WRITES, (*parcel)->room);
 	free((*parcel)->bytes);
 	free(*parcel);
 	*parcel = NULL;
@@ -64,64 +68,43 @@ bool imap_parcel_takes(const struct imap_parcel *parcel, const struct imap_place
 
 /* ---- what some servers make of a message ---- */
 
-/* Bytes of the header that is at the beginning, as far as it is there. */
-static size_t header_bytes(const uint8_t *at, size_t bytes)
+static enum err read_likeness(const struct imap_parcel *parcel, const struct imap_message *message,
+			      struct tap *tap, struct likeness *likeness)
 {
-	for (size_t i = 0; i + 1 < bytes; i++)
-		if (at[i] == '\n' && (at[i + 1] == '\n' ||
-				      (i + 2 < bytes && at[i + 1] == '\r' && at[i + 2] == '\n')))
-			return i + 1;
-	return bytes;
-}
-
-static bool is_8bit(const uint8_t *at, size_t bytes)
-{
-	uint8_t seen = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		seen |= at[i];
-	return seen & 0x80;
-}
-
-/* Feed a header with each 8-bit byte as "X" (docs/FORMAT.md section 8.2). */
-static void feed_altered(struct tap *tap, const uint8_t *at, size_t bytes)
-{
-	for (size_t i = 0, run; i < bytes; i += run + 1) {
-		for (run = 0; i + run < bytes && !(at[i + run] & 0x80);)
-			run++;
-		tap->type->update(tap, at + i, run);
-		if (i + run < bytes)
-			tap->type->update(tap, "X", 1);
-	}
-}
-
-/* The header is looked for in the first piece; what is behind it goes through as it is. */
-static enum err find_altered(const struct imap_parcel *parcel, struct imap_message *message,
-			     struct tap *tap)
-{
-	uint64_t size = message->record.size_bytes;
+	struct likeness_reader reader;
 	uint8_t *piece = NULL;
 	const uint8_t *from;
-	size_t header, got = HEADER_LOOKED_AT_MAX;
+	size_t got;
 	enum err e = OK;
 
-	message->record.altered = message->record.digest;
 	if (parcel->file != -1 && !(piece = malloc(PIECE_BYTES)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "a message's header");
-	e = imap_parcel_read(parcel, message, 0, piece, &from, &got);
-	header = e ? 0 : header_bytes(from, got);
-	if (!e && is_8bit(from, header)) {
-		tap->type->begin(tap);
-		feed_altered(tap, from, header);
-		for (uint64_t at = header; !e && at < size; at += got) {
-			got = PIECE_BYTES;
-			if ((e = imap_parcel_read(parcel, message, at, piece, &from, &got)) == OK)
-				tap->type->update(tap, from, got);
-		}
-		tap->type->end(tap, &message->record.altered);
+		return RAISE(ERR_MEMORY_EXHAUSTED, "a message's likeness");
+	likeness_begin(&reader, tap);
+	for (uint64_t at = 0; !e && at < message->record.size_bytes; at += got) {
+		got = parcel->file != -1 ? PIECE_BYTES : SIZE_MAX;
+		if ((e = imap_parcel_read(parcel, message, at, piece, &from, &got)) == OK)
+			likeness_feed(&reader, from, got);
 	}
 	free(piece);
-	return e;
+	return e ? e : likeness_end(&reader, likeness);
+}
+
+/* A normal form is made of odd messages only: one in a thousand. */
+static enum err take_likeness(const struct imap_parcel *parcel, struct imap_message *message,
+			      struct tap *tap)
+{
+	struct parcel_record *record = &message->record;
+	struct likeness likeness;
+	enum err e = read_likeness(parcel, message, NULL, &likeness);
+
+	record->normal = record->digest;
+	if (!e && likeness.oddities && (e = read_likeness(parcel, message, tap, &likeness)) == OK)
+		record->normal = likeness.normal;
+	if (e)
+		return e;
+	message->oddities = likeness.oddities;
+	bytes_copy(record->id, likeness.id, sizeof record->id, BYTES_META);
+	return OK;
 }
 
 /* ---- filling ---- */
@@ -140,7 +123,6 @@ static enum err take_slice(struct imap_parcel *parcel, struct imap_message *mess
 
 	if (bytes > message->record.size_bytes - *taken)
 		return RAISE(ERR_STREAM_CUT, "a message that is longer than announced");
-	message->has_nul |= memchr(from, '\0', bytes) != NULL;
 	if (parcel->file != -1)
 		e = io_write(parcel->file, from, bytes, *taken, clock_after(FILE_TIMEOUT));
 	else
@@ -180,7 +162,8 @@ static void take_facts(struct imap_parcel *parcel, struct imap_message *message,
 			    .no = item->no,
 			    .size_bytes = (uint64_t)item->size_bytes,
 			    .kind = item->mail_kind,
-			    .mark = mail_mark(meta) },
+			    .mark = mail_mark(meta),
+			    .date_s = meta->date.known ? meta->date.seconds : INT64_MIN },
 		.at = parcel->used,
 		.flags = meta->flags,
 		.date = meta->date,
@@ -210,7 +193,7 @@ enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct t
 		e = take_body(parcel, message, item->body);
 	message->record.digest = item->digest;
 	if (!e)
-		e = find_altered(parcel, message, tap);
+		e = take_likeness(parcel, message, tap);
 	if (e) {
 		parcel->keywords.bytes = keywords;
 		io_close(&parcel->file);

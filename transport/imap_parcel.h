@@ -27,7 +27,7 @@ struct imap_message {
 	struct mail_date date;
 	uint32_t keywords_at; /* in the parcel's keywords */
 	uint16_t keywords_bytes;
-	bool has_nul;
+	unsigned oddities;	/* enum likeness_oddity */
 	bool keywords_left_out; /* the server did not take the message with them */
 	enum imap_message_fate fate;
 	enum err why;

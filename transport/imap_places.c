@@ -7,6 +7,7 @@
 #include "engine/log.h"
 #include "transport/imap_list.h"
 #include "transport/name_table.h"
+#include "transport/provider.h"
 
 enum {
 	PLACES_MAGIC = 0x1a4a91ce,
@@ -28,6 +29,7 @@ struct imap_places {
 	uint32_t magic;
 	struct box_map *map;
 	unsigned capabilities;
+	const struct provider *provider;
 	/* The destination's folders as listed, by their raw names. */
 	struct name_table known_by_raw;
 	struct known *known;
@@ -66,6 +68,8 @@ static enum err open_map(struct imap_places *places, const struct box *first)
 		&(struct box_map_target){
 			.separator = first ? first->separator : '\0',
 			.prefix = first ? first->prefix : "",
+			.forbidden = places->provider->forbidden,
+			.case_insensitive = places->provider->quirks & PROVIDER_NAMES_FOLD_CASE,
 			.utf8 = !(capabilities & IMAP_REV1),
 			.create_special_use = capabilities & IMAP_HAS_CREATE_SPECIAL_USE,
 			.inbox_is_leaf = first && first->use == BOX_USE_INBOX && first->childless,
@@ -131,6 +135,7 @@ enum err imap_places_open(struct imap_session *session, struct imap_places **out
 		return RAISE(ERR_MEMORY_EXHAUSTED, "a destination's folders");
 	places->magic = PLACES_MAGIC;
 	places->capabilities = imap_session_capabilities(session);
+	places->provider = imap_session_provider(session);
 	if ((e = imap_list_open(session, &list)) == OK)
 		e = list_known(places, session, list);
 	imap_list_close(&list);

@@ -180,18 +180,17 @@ static enum err expect(struct imap_found *first, struct text records,
 		       const struct parcel_found *there, size_t count)
 {
 	size_t n = records.bytes / PARCEL_RECORD_BYTES, kept = 0;
-	struct imap_expected *all = calloc(2 * n + 1, sizeof *all), *one;
+	struct imap_expected *all = calloc(n + 1, sizeof *all), *one;
 	struct parcel_record record;
 
 	if (!all)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
 	for (size_t i = 0; i < n; i++) {
 		parcel_record_get(records, i, &record);
-		all[2 * i].digest = record.digest;
-		all[2 * i + 1].digest = record.altered;
+		all[i].digest = record.digest;
 	}
-	qsort(all, 2 * n, sizeof *all, by_digest);
-	for (size_t i = 0; i < 2 * n; i++)
+	qsort(all, n, sizeof *all, by_digest);
+	for (size_t i = 0; i < n; i++)
 		if (kept == 0 || by_digest(&all[kept - 1], &all[i]) != 0)
 			all[kept++] = all[i];
 	first->expected = all;
@@ -206,16 +205,12 @@ void imap_recover_note_stored(struct imap_sink *sink, const struct imap_place *p
 			      const struct parcel_record *record)
 {
 	for (struct imap_found *found = sink->found; found; found = found->next) {
-		struct imap_expected *one, *other;
+		struct imap_expected *one;
 
 		if (!found->expected || !text_equal(found->view.raw, text_of(place->raw)))
 			continue;
-		one = find_expected(found, &record->digest);
-		other = find_expected(found, &record->altered);
-		if (one)
+		if ((one = find_expected(found, &record->digest)) != NULL)
 			one->copies++;
-		if (other && other != one)
-			other->copies++;
 	}
 }
 
@@ -360,10 +355,12 @@ enum err imap_recover_look_again(struct imap_sink *sink)
 
 static bool is_questionable(const struct imap_sink *sink, const struct imap_message *message)
 {
-	const struct parcel_record *record = &message->record;
+	bool doubts = false;
 
-	return sink->unaltered < IMAP_UNALTERED_ENOUGH && message->fate == IMAP_MESSAGE_STORED &&
-	       memcmp(&record->altered, &record->digest, sizeof record->digest) != 0;
+	for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
+		doubts |=
+			(message->oddities & 1U << i) && sink->unaltered[i] < IMAP_UNALTERED_ENOUGH;
+	return doubts && message->fate == IMAP_MESSAGE_STORED;
 }
 
 static enum err check_message(struct imap_sink *sink, const struct imap_place *place,
@@ -382,7 +379,8 @@ static enum err check_message(struct imap_sink *sink, const struct imap_place *p
 		message->fate = IMAP_MESSAGE_ALTERED;
 		message->why = ERR_SINK_ALTERED;
 	} else if (count == 1) {
-		sink->unaltered++;
+		for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
+			sink->unaltered[i] += message->oddities >> i & 1;
 	}
 	free(there);
 	return OK;
@@ -433,6 +431,7 @@ bool imap_recover_receipt(struct imap_sink *sink, struct receipt *receipt)
 				.mail_kind = (enum mail_kind)record.kind,
 				.why = found->doubt ? found->doubt : ERR_SINK_ALTERED,
 				.seal_no = found->seal_no,
+				.was_sealed = true,
 				.target_no = outcome->uid,
 			};
 			if (receipt->kind == RECEIPT_STORED)

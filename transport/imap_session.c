@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "engine/log.h"
 #include "transport/auth.h"
 #include "transport/conn.h"
+#include "transport/provider.h"
 
 enum {
 	SESSION_MAGIC = 0x1a4a9002,
@@ -29,6 +31,8 @@ struct imap_session {
 	struct peer peer;
 	unsigned capabilities;
 	uint64_t append_limit;
+	const struct provider *provider;
+	char greeting[80];
 	struct buffer reply;
 	uint64_t heard; /* bytes of replies since the last command */
 	unsigned heard_tag;
@@ -51,9 +55,24 @@ uint64_t imap_session_append_limit(const struct imap_session *imap)
 	return imap->append_limit;
 }
 
+const struct provider *imap_session_provider(const struct imap_session *imap)
+{
+	return imap->provider;
+}
+
 const struct account *imap_session_account(const struct imap_session *imap)
 {
 	return imap->account;
+}
+
+static uint16_t default_port(const struct account *account)
+{
+	return strcmp(account->scheme, "imap") == 0 ? IMAP_PORT_STARTTLS : IMAP_PORT_TLS;
+}
+
+uint16_t imap_session_port(const struct imap_session *imap)
+{
+	return imap->account->port ? imap->account->port : default_port(imap->account);
 }
 
 struct imap_grammar *imap_session_grammar(struct imap_session *imap)
@@ -245,6 +264,7 @@ static enum err greet(struct imap_session *imap, bool *is_in)
 		return RAISE(ERR_IMAP_SYNTAX, "%s does not greet like an IMAP server",
 			     imap->account->shown);
 	*is_in = reply.status.state == IMAP_PREAUTH;
+	err_quote(imap->greeting, sizeof imap->greeting, reply.status.text);
 	return imap_grammar_open(&imap->grammar);
 }
 
@@ -312,7 +332,16 @@ static enum err blame_host(enum err e)
 	return e;
 }
 
-static enum err set_up(struct imap_session *imap, bool secure_first)
+/* By ID where there is one, for a greeting is often a line of the administrator's. */
+static void recognize(struct imap_session *imap)
+{
+	const char *says = *imap->peer.software ? imap->peer.software : imap->greeting;
+
+	imap->provider = provider_find(imap->account->host, says, imap->capabilities);
+	log_event(LOG_DEBUG, "imap.provider", "provider=\"%s\"", imap->provider->name);
+}
+
+static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 {
 	bool is_in = false;
 	enum err e;
@@ -324,9 +353,11 @@ static enum err set_up(struct imap_session *imap, bool secure_first)
 	must(conn_is_secure(imap->conn)); /* nothing secret before this line */
 	if ((e = ask_capabilities(imap)))
 		return e;
-	if (!is_in && ((e = auth_login(imap)) || (e = ask_capabilities(imap))))
+	if (!is_in && ((e = auth_login(imap, until)) || (e = ask_capabilities(imap))))
 		return e;
-	return identify(imap);
+	if ((e = identify(imap)) == OK)
+		recognize(imap);
+	return e;
 }
 
 static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum imap_wire_may may)
@@ -335,7 +366,9 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum i
 	struct imap_port port;
 	enum err e;
 
-	e = conn_open(&imap->quiet, secure_first ? IMAP_PORT_STARTTLS : IMAP_PORT_TLS,
+	if ((e = auth_prepare(imap->account, until)))
+		return e;
+	e = conn_open(&imap->quiet, default_port(imap->account),
 		      secure_first ? CONN_TLS_LATER : CONN_TLS_NOW, until, &imap->conn);
 	if (e)
 		return blame_host(e);
@@ -343,7 +376,7 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum i
 	if ((e = imap_wire_open(&port, imap->conn, imap->account->io_timeout, &imap->wire)))
 		return e;
 	imap->wire->until = until;
-	e = set_up(imap, secure_first);
+	e = set_up(imap, secure_first, until);
 	imap->wire->until = DEADLINE_NEVER;
 	if (!e && may == IMAP_WIRE_REMOVE)
 		imap_wire_allow_removal(imap->wire);

@@ -10,6 +10,7 @@
 #include "transport/imap_wire.h"
 
 struct imap_session;
+struct provider; /* transport/provider.h */
 
 #define IMAP_APPEND_LIMIT_UNKNOWN UINT64_MAX
 
@@ -33,7 +34,11 @@ unsigned imap_session_capabilities(const struct imap_session *);
 /* The largest message that any of the server's folders takes, RFC 7889; IMAP_APPEND_LIMIT_UNKNOWN
  * where it did not say. */
 uint64_t imap_session_append_limit(const struct imap_session *);
+/* The row of transport/provider.def that this server is, by host, ID or greeting, and capabilities;
+ * never NULL. */
+const struct provider *imap_session_provider(const struct imap_session *);
 const struct account *imap_session_account(const struct imap_session *);
+uint16_t imap_session_port(const struct imap_session *);
 struct imap_grammar *imap_session_grammar(struct imap_session *);
 
 /* ---- one reply at a time ---- */

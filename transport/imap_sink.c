@@ -101,8 +101,11 @@ enum err imap_sink_look(struct imap_sink *sink, struct imap_look **look)
 	const struct account *account = sink->account;
 	enum err e = OK;
 
-	if (!sink->look)
-		e = imap_look_open(account, sink->config.reserve, sink->tap,
+	if (!sink->looking)
+		e = reserve_open(arena_current(), LANE_CHUNKS_LOOKING,
+				 clock_after(account->io_timeout), &sink->looking);
+	if (!e && !sink->look)
+		e = imap_look_open(account, sink->looking, sink->tap,
 				   clock_after(account->connect_timeout + account->io_timeout),
 				   &sink->look);
 	*look = sink->look;
@@ -131,6 +134,7 @@ static void imap_sink_close(struct sink **base)
 	}
 	imap_recover_close(sink);
 	imap_look_close(&sink->look);
+	reserve_close(&sink->looking);
 	imap_places_close(&sink->places);
 	if (sink->tap)
 		sink->tap->type->close(&sink->tap);
@@ -149,7 +153,7 @@ static enum err imap_sink_open(struct sink **out, const struct account *account,
 	*out = NULL;
 	if (!sink)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP destination");
-	must(!config->dry_run && config->reserve);
+	must(!config->dry_run);
 	sink->base.type = &imap_sink;
 	sink->magic = SINK_MAGIC;
 	sink->config = *config;
@@ -656,6 +660,20 @@ static bool is_all_told(const struct imap_sink *sink)
 	return !sink->queue && !sink->filling && !sink->groups && !sink->broken.error;
 }
 
+/* A published parcel waits, and every link is at work. */
+static bool is_link_missed(const struct imap_sink *sink)
+{
+	if (sink->links_count >= sink->links_max || sink->broken.error || sink->is_paused)
+		return false;
+	for (unsigned i = 0; i < sink->links_count; i++)
+		if (!sink->links[i].busy)
+			return false;
+	for (const struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
+		if (parcel->state == IMAP_PARCEL_PUBLISHED)
+			return true;
+	return false;
+}
+
 static enum err imap_sink_receipt(struct sink *base, struct receipt *receipt)
 {
 	struct imap_sink *sink = sink_of(base);
@@ -663,7 +681,7 @@ static enum err imap_sink_receipt(struct sink *base, struct receipt *receipt)
 	enum err e;
 
 	*receipt = (struct receipt){ .kind = RECEIPT_STORED };
-	if ((e = begin(sink)))
+	if ((e = begin(sink)) || (is_link_missed(sink) && (e = begin_link(sink))))
 		return e;
 	while (!e && !told) {
 		bool was_broken = sink->broken.error;

@@ -104,8 +104,10 @@ struct imap_sink {
 	struct imap_found *found; /* seals of before */
 	bool is_looked;		  /* for all of them */
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
-	unsigned unaltered;	  /* messages that a server could have altered and did not */
-	struct imap_look *look;	  /* NULL: none */
+	/* Messages with an oddity that the server stored as they are. */
+	unsigned unaltered[LIKENESS_ODDITIES];
+	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
+	struct imap_look *look; /* NULL: none */
 	unsigned quota_refusals;
 	uint64_t refused_box_no; /* whose refusal was told last */
 

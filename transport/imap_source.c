@@ -13,6 +13,7 @@
 
 #include "engine/clock.h"
 #include "engine/filter.h"
+#include "engine/govern.h"
 #include "engine/log.h"
 #include "transport/imap_asks.h"
 #include "transport/imap_delta.h"
@@ -348,6 +349,14 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 	return source->failed;
 }
 
+void imap_source_look_anew(struct source *base)
+{
+	struct imap_source *source = source_of(base);
+
+	must(source->asks_count == 0);
+	source->sent_raw[0] = '\0';
+}
+
 /* ---- answers ---- */
 
 /* An answer, or a message that was asked for: anything else is chatter. */
@@ -412,11 +421,21 @@ static void examined(struct imap_source *source, const struct command *command,
 		source->sent_raw[0] = '\0'; /* asked again, it is examined again */
 }
 
+/* "OK [THROTTLED]": it was done, and the next shall come later (Gmail). */
+static void heed(struct imap_source *source, const struct imap_status *status)
+{
+	const struct account *account = imap_session_account(source->session);
+
+	if (status->state == IMAP_OK && imap_text_is(status->code, "THROTTLED") && account->govern)
+		govern_throttled(account->govern, ERR_OF_ACCOUNT, clock_now());
+}
+
 static void end_fetch(struct imap_source *source, const struct command *command,
 		      const struct imap_status *status)
 {
 	struct imap_ask *ask = command->ask;
 
+	heed(source, status);
 	if (!ask->fate && source->box_fate) {
 		ask->fate = source->box_fate;
 		ask->hint = source->box_hint;
@@ -499,6 +518,7 @@ static enum err take_status(struct imap_source *source, const struct imap_event 
 	if (event->status.state == IMAP_BYE)
 		return imap_status_raise(&event->status, ERR_IMAP_BYE,
 					 imap_session_account(source->session)->shown);
+	heed(source, &event->status);
 	if (!head || !imap_text_is(event->status.code, "UIDVALIDITY") ||
 	    !imap_scan_number(&scan, UINT32_MAX, &number))
 		return OK;

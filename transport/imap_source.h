@@ -7,4 +7,8 @@
 
 extern const struct source_driver imap_source;
 
+/* The next ask() opens its folder anew, and sees what came since the last one did. Nothing may be
+ * asked for that is not answered yet. */
+void imap_source_look_anew(struct source *);
+
 #endif

@@ -16,9 +16,11 @@ void parcel_record_add(struct buffer *to, const struct parcel_record *record)
 	bytes_put_le64(bytes + 8, record->no);
 	bytes_put_le64(bytes + 16, record->size_bytes);
 	memcpy(bytes + 24, record->digest.bytes, DIGEST_BYTES);
-	memcpy(bytes + 56, record->altered.bytes, DIGEST_BYTES);
+	memcpy(bytes + 56, record->normal.bytes, DIGEST_BYTES);
 	bytes_put_le32(bytes + 88, record->kind);
 	bytes_put_le64(bytes + 92, record->mark);
+	bytes_put_le64(bytes + 100, (uint64_t)record->date_s);
+	memcpy(bytes + 108, record->id, LIKENESS_ID_BYTES);
 	buffer_add(to, bytes, sizeof bytes);
 }
 
@@ -31,9 +33,11 @@ void parcel_record_get(struct text records, size_t i, struct parcel_record *out)
 	out->no = bytes_get_le64(bytes + 8);
 	out->size_bytes = bytes_get_le64(bytes + 16);
 	memcpy(out->digest.bytes, bytes + 24, DIGEST_BYTES);
-	memcpy(out->altered.bytes, bytes + 56, DIGEST_BYTES);
+	memcpy(out->normal.bytes, bytes + 56, DIGEST_BYTES);
 	out->kind = bytes_get_le32(bytes + 88);
 	out->mark = bytes_get_le64(bytes + 92);
+	out->date_s = (int64_t)bytes_get_le64(bytes + 100);
+	memcpy(out->id, bytes + 108, LIKENESS_ID_BYTES);
 }
 
 void parcel_seal_write(struct buffer *to, const struct parcel_seal *seal)
@@ -96,19 +100,57 @@ static size_t first_of(const struct parcel_found *found, size_t count, const str
 	return low < count && memcmp(&found[low].digest, digest, sizeof *digest) == 0 ? low : count;
 }
 
-/* One that no record has yet; the first of its kind counts how many were taken. */
-static bool take(struct parcel_found *found, size_t count, const struct digest *digest,
-		 uint32_t *uid)
+static bool is_equal(const struct digest *a, const struct digest *b)
 {
-	size_t first = first_of(found, count, digest), at;
+	return memcmp(a, b, sizeof *a) == 0;
+}
 
-	if (first == count)
+/* One of these bytes that no record has yet, and with `as_sent` of these flags and this date. */
+static bool take_equal(struct parcel_found *found, size_t count, const struct parcel_record *record,
+		       bool as_sent, uint32_t *uid)
+{
+	for (size_t at = first_of(found, count, &record->digest);
+	     at < count && is_equal(&found[at].digest, &record->digest); at++) {
+		if (found[at].taken || (as_sent && (found[at].mark != record->mark ||
+						    found[at].date_s != record->date_s)))
+			continue;
+		found[at].taken = true;
+		*uid = found[at].uid;
+		return true;
+	}
+	return false;
+}
+
+static bool has_id(const uint8_t *id)
+{
+	static const uint8_t none[LIKENESS_ID_BYTES];
+
+	return memcmp(id, none, sizeof none) != 0;
+}
+
+static bool is_alike(const struct parcel_found *found, const struct parcel_record *record,
+		     bool by_id)
+{
+	if (by_id)
+		return has_id(record->id) && memcmp(found->id, record->id, sizeof found->id) == 0;
+	return !is_equal(&record->normal, &record->digest) &&
+	       is_equal(&found->normal, &record->normal);
+}
+
+/* One that is alike: the one with the lowest UID, because servers store in the order of sending. */
+static bool take_alike(struct parcel_found *found, size_t count, const struct parcel_record *record,
+		       bool by_id, uint32_t *uid)
+{
+	struct parcel_found *best = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		if (!found[i].taken && is_alike(&found[i], record, by_id) &&
+		    (!best || found[i].uid < best->uid))
+			best = &found[i];
+	if (!best)
 		return false;
-	at = first + found[first].taken;
-	if (at >= count || memcmp(&found[at].digest, digest, sizeof *digest) != 0)
-		return false;
-	found[first].taken++;
-	*uid = found[at].uid;
+	best->taken = true;
+	*uid = best->uid;
 	return true;
 }
 
@@ -118,18 +160,26 @@ static size_t surplus(const struct parcel_found *found, size_t count)
 	size_t copies = 0;
 
 	for (size_t first = 0, end; first < count; first = end) {
-		for (end = first + 1;
-		     end < count &&
-		     memcmp(&found[end].digest, &found[first].digest, sizeof found->digest) == 0;)
-			end++;
-		if (found[first].taken > 0)
-			copies += end - first - found[first].taken;
+		size_t taken = 0;
+
+		for (end = first; end < count && is_equal(&found[end].digest, &found[first].digest);
+		     end++)
+			taken += found[end].taken;
+		copies += taken > 0 ? end - first - taken : 0;
 	}
 	return copies;
 }
 
-/* Exact copies first, of all records: one that is there unaltered must not be taken for the altered
- * form of another. */
+static bool take(struct parcel_found *found, size_t count, const struct parcel_record *record,
+		 int way, uint32_t *uid)
+{
+	if (way < 2)
+		return take_equal(found, count, record, way == 0, uid);
+	return take_alike(found, count, record, way == 3, uid);
+}
+
+/* Each way for all records before the next: what is there unaltered must not be taken for the
+ * altered form of another. */
 size_t parcel_match(struct text records, struct parcel_found *found, size_t found_count,
 		    struct parcel_outcome *outcomes)
 {
@@ -137,21 +187,18 @@ size_t parcel_match(struct text records, struct parcel_found *found, size_t foun
 	struct parcel_record record;
 
 	for (size_t i = 0; i < found_count; i++)
-		found[i].taken = 0;
+		found[i].taken = false;
 	if (found_count > 0)
 		qsort(found, found_count, sizeof *found, by_digest_and_uid);
-	for (size_t i = 0; i < count; i++) {
-		parcel_record_get(records, i, &record);
+	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
-		if (take(found, found_count, &record.digest, &outcomes[i].uid))
-			outcomes[i].fate = PARCEL_STORED;
-	}
-	for (size_t i = 0; i < count; i++) {
-		parcel_record_get(records, i, &record);
-		if (outcomes[i].fate == PARCEL_ABSENT &&
-		    memcmp(&record.altered, &record.digest, sizeof record.digest) != 0 &&
-		    take(found, found_count, &record.altered, &outcomes[i].uid))
-			outcomes[i].fate = PARCEL_ALTERED;
-	}
+	for (int way = 0; way < 4; way++)
+		for (size_t i = 0; i < count; i++) {
+			if (outcomes[i].fate != PARCEL_ABSENT)
+				continue;
+			parcel_record_get(records, i, &record);
+			if (take(found, found_count, &record, way, &outcomes[i].uid))
+				outcomes[i].fate = way < 2 ? PARCEL_STORED : PARCEL_ALTERED;
+		}
 	return surplus(found, found_count);
 }

@@ -7,17 +7,18 @@
 
 #include "engine/bytes.h"
 #include "engine/mail.h"
+#include "transport/likeness.h"
 
-enum { PARCEL_RECORD_BYTES = 100 };
+enum { PARCEL_RECORD_BYTES = 124 };
 
 struct parcel_record {
 	uint64_t box_no, no, size_bytes;
 	struct digest digest; /* of the bytes sent */
-	/* Of what some servers make of them (docs/FORMAT.md section 8.2); equal to `digest` where
-	 * they would leave them alone. */
-	struct digest altered;
-	uint32_t kind; /* enum mail_kind */
-	uint64_t mark; /* mail_mark(); 0: not known */
+	struct digest normal; /* of their normal form; `digest` where no server alters them */
+	uint32_t kind;	      /* enum mail_kind */
+	uint64_t mark;	      /* mail_mark(); 0: not known */
+	int64_t date_s;	      /* INT64_MIN: not known */
+	uint8_t id[LIKENESS_ID_BYTES];
 };
 
 struct parcel_seal {
@@ -41,13 +42,16 @@ bool parcel_seal_read(struct text blob, struct parcel_seal *) MUST_CHECK;
 /* A message found in the folder with a UID not below the seal's. */
 struct parcel_found {
 	uint32_t uid;
-	struct digest digest;
-	uint32_t taken; /* parcel_match()'s own */
+	struct digest digest, normal;
+	uint64_t mark;
+	int64_t date_s;
+	uint8_t id[LIKENESS_ID_BYTES];
+	bool taken; /* parcel_match()'s own */
 };
 enum parcel_fate {
 	PARCEL_ABSENT,	/* it is not there: it may be sent again */
 	PARCEL_STORED,	/* it is there, byte for byte */
-	PARCEL_ALTERED, /* it is there, as some servers alter it: doubtful, never to be sent again
+	PARCEL_ALTERED, /* it is there, altered by the server: doubtful, never to be sent again
 			 */
 };
 struct parcel_outcome {

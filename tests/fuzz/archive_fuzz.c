@@ -8,6 +8,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/store_memory.h"
 #include "transport/archive.h"
+#include "transport/archive_catalogue.h"
 
 #define MAILBOX "alice_mail.example.com-97b7a10a/"
 static const char *const FILES[] = {
@@ -117,6 +118,45 @@ static void check_all(struct archive *archive)
 	err_note_clear();
 }
 
+static void check_folder(const struct archive_catalogue *catalogue, size_t index,
+			 struct archive_message *message)
+{
+	const struct archive_folder *folder = archive_catalogue_folder(catalogue, index);
+	uint64_t before = 0;
+
+	must(folder->end - folder->first <= folder->messages);
+	must(archive_catalogue_find(catalogue, folder->raw) != SIZE_MAX);
+	for (size_t place = folder->first; place < folder->end; place++) {
+		const struct archive_key *key = archive_catalogue_key(catalogue, place);
+
+		must(key->no > before && key->no < folder->next_no && key->folder == index);
+		must(archive_catalogue_seek(catalogue, index, key->no) == place);
+		must(archive_catalogue_seek(catalogue, index, before + 1) == place);
+		archive_catalogue_message(catalogue, key, message);
+		must(message->no == key->no && strcmp(message->box, folder->name) == 0);
+		before = key->no;
+	}
+}
+
+/* By folder and key, as the source of a copy reads it. */
+static void walk_by_keys(const struct account *account, bool vanished)
+{
+	struct archive_message *message = calloc(1, sizeof *message);
+	struct archive_catalogue *catalogue = NULL;
+	struct archive *archive = NULL;
+	enum err e = archive_open(&store_memory, account, clock_after(PATIENCE), &archive);
+
+	must(message);
+	if (!e && !(e = archive_catalogue_open(archive, vanished, &catalogue)))
+		for (size_t i = 0; i < archive_catalogue_folders(catalogue); i++)
+			check_folder(catalogue, i, message);
+	must(!archive || !e || e == ERR_PIPE_ENDED);
+	err_note_clear();
+	archive_catalogue_close(&catalogue);
+	archive_close(&archive);
+	free(message);
+}
+
 FUZZ_FIBER(archive)
 {
 	const struct account account = { .scheme = "memory", .path = "/", .shown = "memory:///" };
@@ -127,6 +167,8 @@ FUZZ_FIBER(archive)
 	fill(&store, input);
 	walk(&account, true);
 	walk(&account, false);
+	walk_by_keys(&account, false);
+	walk_by_keys(&account, true);
 	if (archive_open(&store_memory, &account, clock_after(PATIENCE), &archive) == OK)
 		check_all(archive);
 	err_note_clear();

@@ -43,7 +43,8 @@ FUZZ(parcel)
 		if (count > 0)
 			parcel_record_get(seal.records, (uint8_t)input.at[i] % count, &record);
 		found[i].uid = (uint32_t)i;
-		found[i].digest = input.at[i] & 1 ? record.digest : record.altered;
+		found[i].digest = input.at[i] & 1 ? record.digest : record.normal;
+		found[i].normal = record.normal;
 	}
 	must(parcel_match(seal.records, found, found_count, outcomes) <= found_count);
 	check_outcomes(outcomes, count, found_count);

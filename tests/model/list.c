@@ -109,7 +109,8 @@ void list_counts(const struct service_counts *counts, uint64_t host_most)
 	printf("{");
 	COUNT(connections), COUNT(connections_now), COUNT(connections_most), COUNT(over_limit);
 	COUNT(user_most), COUNT(logins), COUNT(logins_refused), COUNT(logins_too_early);
-	COUNT(examines), COUNT(fetches), COUNT(messages), COUNT(bytes), COUNT(cuts);
+	COUNT(fetches_throttled), COUNT(examines), COUNT(fetches), COUNT(messages), COUNT(bytes),
+		COUNT(cuts);
 	COUNT(changes), COUNT(unknown);
 #undef COUNT
 	err_quote(line, sizeof line, text_of(counts->unknown_line));

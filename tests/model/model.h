@@ -43,9 +43,9 @@ extern const struct model_fate model_fates[MODEL_FAULTS];
 struct model {
 	/* The caller's choice. */
 	uint64_t mailboxes, folders, messages, bytes, seed;
-	uint64_t uid_step; /* 1: one unused number in eight; 1000: a thousand times as many */
-	bool same_size;	   /* every message is as large as asked for */
-	bool no_body;	   /* the header goes on to the end */
+	uint64_t uid_step;    /* 1: one unused number in eight; 1000: a thousand times as many */
+	bool same_size;	      /* every message is as large as asked for */
+	bool no_body;	      /* the header goes on to the end */
 	const char *faults;   /* "wrong=10,cut=5": per cent of all users; "" none */
 	const char *password; /* of every user; NULL: each has its own */
 	/* model_open()'s. */

@@ -29,7 +29,7 @@ enum {
 
 struct choice {
 	struct model model;
-	uint64_t port, hosts, connections, connections_per_user, refusals;
+	uint64_t port, hosts, connections, connections_per_user, refusals, rate;
 	nsec refuse_for, backoff, delay, life;
 	const char *certificate, *key, *ca, *list_messages, *refuse_while;
 	uint64_t refuse_uid;
@@ -100,6 +100,7 @@ static const struct opt options[] = {
 	NUMBER(connections, "connections", "0", 0, "At once on a host before it says BYE; 0: any."),
 	NUMBER(connections_per_user, "connections-per-user", "0", 0, "The same for one user."),
 	NUMBER(refusals, "refusals", "2", 0, "Logins that a throttling user's server refuses."),
+	NUMBER(rate, "rate", "0", 0, "Messages a second of one user before FETCH says NO; 0: any."),
 	{ .name = "bytes",
 	  .value = "SIZE",
 	  .initial = "4096",
@@ -519,6 +520,7 @@ static void set_up(struct server *server)
 					  "SPECIAL-USE",
 		.connections_per_user = choice->connections_per_user,
 		.refusals = choice->refusals,
+		.rate = choice->rate,
 		.refuse_for = choice->refuse_for,
 		.backoff = choice->backoff,
 		.delay = choice->delay,

@@ -141,6 +141,7 @@ static void log_in(struct session *session, const char *user, const char *passwo
 		say_bye(session);
 		return;
 	}
+	service->counts.logins_too_early += clock_now() < account->rest_until;
 	account->now++;
 	account->most = (uint32_t)max_u64(account->most, account->now);
 	service->counts.user_most = max_u64(service->counts.user_most, account->now);
@@ -316,6 +317,38 @@ static bool holds_refused(const struct session *session, uint64_t first, uint64_
 	       (!service->refuse_while || access(service->refuse_while, F_OK) == 0);
 }
 
+/* A user who got more than its rate allows is told to come back when it has paid for that. */
+static bool is_too_fast(struct session *session)
+{
+	struct service *service = session->service;
+	struct account_state *account = &service->accounts[session->user];
+	nsec now = clock_now(), wait;
+
+	if (!service->rate || account->spent_until <= now + NSEC_SECOND)
+		return false;
+	wait = account->spent_until - now;
+	wait = wait > service->backoff ? wait : service->backoff;
+	account->rest_until = now + wait;
+	service->counts.fetches_throttled++;
+	buffer_addf(&session->out,
+		    "%s NO Request is throttled. Suggested Backoff Time: %lld milliseconds\r\n",
+		    session->tag, (long long)(wait / NSEC_MILLISECOND));
+	return true;
+}
+
+static void spend_one(struct session *session)
+{
+	const struct service *service = session->service;
+	struct account_state *account = &service->accounts[session->user];
+	nsec now = clock_now();
+
+	if (!service->rate)
+		return;
+	if (account->spent_until < now)
+		account->spent_until = now;
+	account->spent_until += NSEC_SECOND / (nsec)service->rate;
+}
+
 static void do_fetch(struct session *session, char *rest)
 {
 	char set[WORD_BYTES], items[WORD_BYTES];
@@ -336,6 +369,8 @@ static void do_fetch(struct session *session, char *rest)
 		done(session, "NO [SERVERBUG] A message in it cannot be read");
 		return;
 	}
+	if (strcasestr(items, "BODY.PEEK[]") && is_too_fast(session))
+		return;
 	session->service->counts.changes += strcasestr(items, "BODY[") != NULL; /* sets \Seen */
 	session->index = model_index_from(&session->service->model, min_u64(first, last));
 	session->end = min_u64(model_index_from(&session->service->model, max_u64(first, last) + 1),
@@ -417,6 +452,8 @@ void session_fill(struct session *session)
 		session->in_message = false;
 		session->index++;
 		session->service->counts.messages += session->wants_body;
+		if (session->wants_body)
+			spend_one(session);
 	}
 	if (session->index < session->end && !session->cutting)
 		return;

@@ -11,6 +11,8 @@
 struct account_state {
 	uint32_t refusals, now, most; /* logins refused; connections now, and at most */
 	nsec first_try, last_refusal;
+	nsec rest_until;  /* as the last refused FETCH suggested */
+	nsec spent_until; /* the messages it got are what the rate allows until then */
 	bool was_cut;
 };
 
@@ -19,7 +21,8 @@ struct service_counts {
 	uint64_t connections, connections_now, connections_most, over_limit; /* BYE said at once */
 	uint64_t user_most; /* connections of one user at once */
 	uint64_t logins, logins_refused;
-	uint64_t logins_too_early; /* before the time that a refusal had asked for was over */
+	uint64_t logins_too_early;  /* before the time that a refusal had asked for was over */
+	uint64_t fetches_throttled; /* and nothing of them was served */
 	uint64_t examines, fetches, messages, bytes, cuts;
 	uint64_t changes; /* commands that would not leave the mailbox as it is */
 	uint64_t unknown;
@@ -31,6 +34,7 @@ struct service {
 	const char *capabilities;
 	uint64_t connections_per_user; /* 0: as many as come */
 	uint64_t refusals;
+	uint64_t rate; /* messages a second of one user, with a second's worth saved up; 0: any */
 	nsec refuse_for, backoff, delay;
 	uint64_t refuse_uid; /* in everyone's first folder; 0: none */
 	const char *refuse_while;

@@ -191,7 +191,8 @@ static enum err copy_body(struct world *world, void *argument)
 		return e;
 	/* Four lanes' worth of chunks would be touched for nothing in each of thousands of
 	 * processes. */
-	e = shard_run(&(struct shard_config){ .arena_chunks = lane_chunks(world->connections) },
+	e = shard_run(&(struct shard_config){ .arena_chunks = lane_chunks(world->connections) +
+							      LANE_CHUNKS_LOOKING },
 		      copy_fiber, &copy);
 	copy.digest->type->close(&copy.digest);
 	copy.store_digest->type->close(&copy.store_digest);

@@ -452,3 +452,44 @@ TEST(a_host_that_comes_back_is_found_within_the_longest_rest)
 	CHECK_EQ(world->backoff.limit, CLIENTS); /* far less than 199 quiet periods */
 	free(world);
 }
+
+/* ---- told without being refused ---- */
+
+TEST(a_refused_further_connection_sets_the_limit_and_rests_nobody)
+{
+	struct backoff b = fresh(8);
+	nsec when;
+
+	backoff_granted(&b, 3, MINUTE);
+	CHECK_EQ(b.limit, 3);
+	CHECK_EQ(b.failures, 0);
+	CHECK(backoff_may_start(&b, MINUTE, 2, &when));
+	CHECK(!backoff_may_start(&b, MINUTE, 3, &when));
+	backoff_granted(&b, 5, MINUTE); /* nothing new: it is lower already */
+	CHECK_EQ(b.limit, 3);
+	backoff_granted(&b, 0, MINUTE);
+	CHECK_EQ(b.limit, 1);
+}
+
+TEST(what_it_refused_is_tried_again_seldom)
+{
+	struct backoff b = fresh(8);
+
+	backoff_granted(&b, 3, 0);
+	backoff_worked(&b, 0, BACKOFF_HOLD - 1);
+	CHECK_EQ(b.limit, 3);
+	backoff_worked(&b, 0, BACKOFF_HOLD);
+	CHECK_EQ(b.limit, 4);
+}
+
+TEST(a_rest_without_a_complaint_leaves_the_limit)
+{
+	struct backoff b = fresh(8);
+	nsec when;
+
+	backoff_rest(&b, 5 * MINUTE);
+	backoff_rest(&b, 3 * MINUTE); /* never sooner */
+	CHECK(!backoff_may_start(&b, 5 * MINUTE - 1, 0, &when));
+	CHECK_EQ(when, 5 * MINUTE);
+	CHECK(backoff_may_start(&b, 5 * MINUTE, 7, &when));
+}

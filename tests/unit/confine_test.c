@@ -128,6 +128,22 @@ TEST(a_worker_cannot_make_files_connect_fork_or_map_code)
 	CHECK_EQ(in_child(worker_is_refused, CONFINE_ON, 0), DONE);
 }
 
+static int worker_makes_a_table(int unused)
+{
+	int fd;
+
+	(void)unused;
+	confine_thread(CONFINE_WORKER);
+	fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return fd >= 0 && posix_fallocate(fd, 0, 4096) == 0 ? DONE : FAILED;
+}
+
+TEST(a_worker_that_reads_an_archive_can_make_a_file_without_a_name)
+{
+	NEED_FILTERS();
+	CHECK_EQ(in_child(worker_makes_a_table, CONFINE_ON, 0), DONE);
+}
+
 /* ---- what a reader of archives may not, nor an extractor by itself ---- */
 
 /* On /dev/null, so that a filter with a hole in it does no harm. */

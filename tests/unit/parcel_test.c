@@ -3,7 +3,7 @@
 
 #include "transport/parcel.h"
 
-enum { MOST = 64 };
+enum { MOST = 20 };
 
 /* Digests of two letters are told apart by them. */
 static struct digest named(char kind)
@@ -32,7 +32,7 @@ static void match(struct parcel *parcel, const char *records, const char *found)
 			.box_no = 1,
 			.no = i + 1,
 			.digest = named(records[i]),
-			.altered = named(alters ? (char)(records[i] - 'A' + 'a') : records[i]),
+			.normal = named(alters ? (char)(records[i] - 'A' + 'a') : records[i]),
 		};
 
 		parcel_record_add(&parcel->records, &record);
@@ -40,7 +40,8 @@ static void match(struct parcel *parcel, const char *records, const char *found)
 	for (; found[parcel->found_count]; parcel->found_count++)
 		parcel->found[parcel->found_count] =
 			(struct parcel_found){ .uid = (uint32_t)(10 + parcel->found_count),
-					       .digest = named(found[parcel->found_count]) };
+					       .digest = named(found[parcel->found_count]),
+					       .normal = named(found[parcel->found_count]) };
 	parcel->surplus = parcel_match((struct text){ parcel->records.at, parcel->records.bytes },
 				       parcel->found, parcel->found_count, parcel->outcomes);
 	buffer_free(&parcel->records);
@@ -107,6 +108,47 @@ TEST(an_exact_copy_is_not_taken_for_the_altered_form_of_another)
 	check("Aa", "aa", "~=", (uint32_t[]){ 11, 10 }, 0);
 }
 
+TEST(twins_are_told_apart_by_their_flags_and_dates)
+{
+	struct parcel_found found[] = { { .uid = 7, .mark = 1, .date_s = 10 },
+					{ .uid = 8, .mark = 2, .date_s = 10 },
+					{ .uid = 9, .mark = 1, .date_s = 20 } };
+	struct parcel_record records[] = { { .mark = 1, .date_s = 20 },
+					   { .mark = 3, .date_s = 3 },
+					   { .mark = 2, .date_s = 10 } };
+	struct parcel_outcome outcomes[3];
+	struct buffer blob = { 0 };
+
+	for (size_t i = 0; i < 3; i++)
+		parcel_record_add(&blob, &records[i]);
+	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, found, 3, outcomes), 0);
+	CHECK(outcomes[0].fate == PARCEL_STORED && outcomes[0].uid == 9);
+	CHECK(outcomes[1].fate == PARCEL_STORED && outcomes[1].uid == 7);
+	CHECK(outcomes[2].fate == PARCEL_STORED && outcomes[2].uid == 8);
+	buffer_free(&blob);
+}
+
+TEST(what_has_its_message_id_alone_is_doubtful)
+{
+	struct parcel_found found[] = { { .uid = 7, .digest = named('x'), .id = { 5 } },
+					{ .uid = 8, .digest = named('y') } };
+	struct parcel_record records[] = {
+		{ .digest = named('a'), .normal = named('a') },
+		{ .digest = named('b'), .normal = named('b'), .id = { 5 } },
+		{ .digest = named('c'), .normal = named('c'), .id = { 5 } }
+	};
+	struct parcel_outcome outcomes[3];
+	struct buffer blob = { 0 };
+
+	for (size_t i = 0; i < 3; i++)
+		parcel_record_add(&blob, &records[i]);
+	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, found, 2, outcomes), 0);
+	CHECK_EQ(outcomes[0].fate, PARCEL_ABSENT);
+	CHECK(outcomes[1].fate == PARCEL_ALTERED && outcomes[1].uid == 7);
+	CHECK_EQ(outcomes[2].fate, PARCEL_ABSENT);
+	buffer_free(&blob);
+}
+
 /* Whatever was stored of whatever was sent, amid whatever mail of others: each letter is accounted
  * for as often as it is there, and never more. */
 TEST(as_many_are_accounted_for_as_there_are)
@@ -152,7 +194,7 @@ TEST(a_seal_is_the_bytes_that_are_specified)
 	static const char expected_head[] =
 		"4d48504152433031 07000000 2a000000 05000000 01000000 494e424f58";
 	struct buffer records = { 0 }, blob = { 0 };
-	struct parcel_record record = { 3, 17, 119, { { 1 } }, { { 2 } }, 4, 99 }, back;
+	struct parcel_record record = { 3, 17, 119, { { 1 } }, { { 2 } }, 4, 99, -5, { 8 } }, back;
 	struct parcel_seal seal = { text_of("INBOX"), 7, 42, { 0 } }, read;
 	char hex[2 * 29 + 1], packed[sizeof expected_head];
 	size_t n = 0;
@@ -173,8 +215,8 @@ TEST(a_seal_is_the_bytes_that_are_specified)
 	CHECK(text_equal(read.raw, text_of("INBOX")));
 	parcel_record_get(read.records, 0, &back);
 	CHECK(back.box_no == 3 && back.no == 17 && back.size_bytes == 119 && back.kind == 4 &&
-	      back.mark == 99);
-	CHECK(back.digest.bytes[0] == 1 && back.altered.bytes[0] == 2);
+	      back.mark == 99 && back.date_s == -5 && back.id[0] == 8);
+	CHECK(back.digest.bytes[0] == 1 && back.normal.bytes[0] == 2);
 	buffer_free(&blob);
 	buffer_free(&records);
 }

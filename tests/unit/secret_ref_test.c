@@ -147,7 +147,7 @@ TEST(a_program_that_fails_is_named_without_its_arguments)
 		    "ended by signal 9");
 	check_fails("exec:/no/such/program " MARKER, 20 * NSEC_SECOND, "/no/such/program");
 	check_fails("exec:/bin/true " MARKER, 20 * NSEC_SECOND, "empty first line");
-	check_fails("exec:/bin/sh -c 'yes " MARKER "'", 20 * NSEC_SECOND, "more than the 4096");
+	check_fails("exec:/bin/sh -c 'yes " MARKER "'", 20 * NSEC_SECOND, "more than the 12288");
 }
 
 /* The deadline has come before it starts, so nothing here depends on how fast it runs. */
@@ -163,7 +163,7 @@ TEST(a_program_is_killed_at_the_deadline)
 static bool helper_gives(const char *command, const char *expected)
 {
 	struct secret *secret = NULL;
-	enum err e = secret_ref_exec(command, clock_after(20 * NSEC_SECOND), &secret);
+	enum err e = secret_ref_exec(command, clock_after(20 * NSEC_SECOND), false, &secret);
 	bool is_right =
 		expected ? e == OK && text_equal(secret_text(secret), text_of(expected))
 			 : e == ERR_INPUT_SECRET && strstr(err_note()->text, "names no such");

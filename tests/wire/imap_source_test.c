@@ -14,10 +14,12 @@
  *   expect end                 (all asked for was answered, and LOGOUT)
  *
  * Words left out are not compared; box, boxes, done and peer are compared only where the file has
- * one. account: scheme= user= password= timeout_ms= early= (UID whose body is closed after one
- * pull) since= before= min= max= (a filter). Each is played three times: as the script sends it,
- * read in pieces of piece= bytes (1), and in pieces that the dice of SEED choose, but for
- * whole=yes. Where tricks=yes, then with every trick of trick.c at every reply. */
+ * one. account: scheme= user= password= token= token2= used=
+ * (instead of a password: the access token, the next one, and whether the first has logged in
+ * before) timeout_ms= early= (UID whose body is closed after one pull) since= before= min= max= (a
+ * filter). Each is played three times: as the script sends it, read in pieces of piece= bytes (1),
+ * and in pieces that the dice of SEED choose, but for whole=yes. Where tricks=yes, then with every
+ * trick of trick.c at every reply. */
 #include "tests/test.h"
 #include "tests/wire/conversations.h"
 #include "tests/wire/event.h"
@@ -35,6 +37,7 @@
 #include "engine/stack.h"
 #include "transport/conn.h"
 #include "transport/imap_source.h"
+#include "transport/oauth2.h"
 
 enum { EVENTS_MAX = 300, EVENT_BYTES = 2400, BOXES_MAX = 64 };
 
@@ -50,6 +53,8 @@ struct play {
 	struct box *boxes;
 	unsigned boxes_count, step;
 	struct source *source;
+	struct oauth2_source tokens;
+	unsigned tokens_given;
 };
 
 static void note_event(struct play *play, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -492,6 +497,38 @@ static void check_home(void)
 	CHECK(counts.in_use_high <= LANE_CHUNKS_RESERVED);
 }
 
+/* The first token, and the second for whoever asks again. */
+static enum err next_token(const struct oauth2_source *source, enum oauth2_credential which,
+			   nsec until, struct secret **out)
+{
+	struct play *play = (struct play *)(uintptr_t)source->context;
+	const char *token = wire_word(&play->options, "token", "");
+
+	(void)until;
+	CHECK_EQ(which, OAUTH2_CREDENTIAL);
+	if (play->tokens_given++)
+		token = wire_word(&play->options, "token2", token);
+	return secret_from_bytes(token, strlen(token), out);
+}
+
+static void use_tokens(struct play *play)
+{
+	struct oauth2_token *token = NULL;
+
+	play->tokens = (struct oauth2_source){ .grant = OAUTH2_TOKEN,
+					       .name = "the token of the test",
+					       .io_timeout = NSEC_SECOND,
+					       .connect_timeout = NSEC_SECOND,
+					       .credential = next_token,
+					       .context = play };
+	play->account.oauth2 = &play->tokens;
+	if (!wire_word(&play->options, "used", NULL))
+		return;
+	CHECK_OK(oauth2_token_get(&play->tokens, clock_after(NSEC_SECOND), &token));
+	CHECK(!oauth2_token_was_used(token));
+	oauth2_token_put(&token);
+}
+
 static void converse_once(struct play *play)
 {
 	const char *password = wire_word(&play->options, "password", "secret");
@@ -502,7 +539,10 @@ static void converse_once(struct play *play)
 	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
 			      &reserve));
 	play->account.password = secret;
+	if (wire_word(&play->options, "token", NULL))
+		use_tokens(play);
 	play_with(play, reserve);
+	oauth2_thread_cleanup();
 	CHECK(!strstr(err_note()->text, password));
 	err_note_clear();
 	reserve_close(&reserve);
