@@ -149,6 +149,8 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.seal_no = receipt->seal_no,
 		.mark = receipt->mark,
 		.target_no = receipt->target_no,
+		.date_s = receipt->date_s,
+		.dated = receipt->dated,
 	};
 	enum err e;
 

@@ -566,6 +566,13 @@ enum err ledger_mark(struct ledger *ledger, uint64_t box_no, uint64_t no, uint64
 						       .change = { box_no, no, mark } });
 }
 
+enum err ledger_doubt(struct ledger *ledger, uint64_t box_no, uint64_t no, enum err reason)
+{
+	must(reason == ERR_SINK_MISSING || reason == ERR_SINK_ALTERED);
+	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_DOUBT,
+						       .change = { box_no, no, reason } });
+}
+
 enum err ledger_vanished(struct ledger *ledger, uint64_t box_no, uint64_t no)
 {
 	uint64_t now = (uint64_t)(clock_wall() / NSEC_SECOND);

@@ -142,7 +142,7 @@ enum err ledger_unsettled(struct ledger *, uint64_t box_no, uint64_t from, uint6
  *   nothing -> moved, skipped, doubtful   while the message lies in an intended range
  *   moved, doubtful -> withdrawn          (only the state is taken from the row)
  *   the very same row again               does nothing: a sink reports again after a restart
- * And skipped -> nothing, by ledger_forget_skipped(). */
+ * And skipped -> nothing, by ledger_forget_skipped(); moved -> doubtful, by ledger_doubt(). */
 struct ledger_row {
 	uint64_t box_no, no;
 	enum ledger_state state;
@@ -152,8 +152,15 @@ struct ledger_row {
 	uint64_t seal_no;     /* where it lies; 0: nowhere */
 	uint64_t mark;	      /* mail_mark(); 0: not known */
 	uint64_t target_no;   /* its number in the target's folder; 0: not known */
+	int64_t date_s;	      /* the date the target was told; valid if `dated` */
+	bool dated;
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
+/* A moved message was looked for at the target and is not there as it was stored: it is doubtful
+ * from now on, for ERR_SINK_MISSING or ERR_SINK_ALTERED. Queued, and written behind the rows. Of a
+ * message that is doubtful already nothing changes; ERR_LEDGER_STATE (when written) for any other.
+ */
+enum err ledger_doubt(struct ledger *, uint64_t box_no, uint64_t no, enum err reason) MUST_CHECK;
 /* Everything of [first, last] is settled or gone: the range, or that part of it, is done. Queued
  * like a row and written with the rows queued before it. ERR_LEDGER_STATE (when written) unless it
  * lies in one intended range. */
@@ -179,6 +186,17 @@ enum err ledger_forget_skipped(struct ledger *, uint64_t mailbox_no, const char 
  * durable on return. LEDGER_ANY_REASON above does not stand for that reason. Suspends. */
 enum err ledger_filter(struct ledger *, uint64_t mailbox_no, const char *text,
 		       uint64_t *count) MUST_CHECK;
+
+/* The messages of a folder that are moved or doubtful, with keys above `after`, at most `max` of
+ * them, in order: what should be at the target. *count 0: no more. Suspends. */
+struct ledger_stored {
+	uint64_t no, size_bytes, mark, target_no; /* as of struct ledger_row */
+	struct digest digest;
+	int64_t date_s;
+	bool dated, doubtful;
+};
+enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct ledger_stored *,
+		       size_t max, size_t *count) MUST_CHECK;
 
 /* ---- what became of settled messages in the source afterwards ---- */
 

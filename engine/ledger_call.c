@@ -275,6 +275,20 @@ enum err ledger_seen(struct ledger *ledger, uint64_t box_no, uint64_t first, uin
 	return e;
 }
 
+enum err ledger_stored(struct ledger *ledger, uint64_t box_no, uint64_t after,
+		       struct ledger_stored *stored, size_t max, size_t *count)
+{
+	struct ledger_call call = { .run = ledger_sqlite_stored,
+				    .box_no = box_no,
+				    .first = after,
+				    .stored = stored,
+				    .max = max };
+	enum err e = ledger_act(ledger, &call);
+
+	*count = e ? 0 : call.count;
+	return e;
+}
+
 enum err ledger_seek(struct ledger *ledger, uint64_t mailbox_no, uint64_t *box_no, uint64_t *no)
 {
 	struct ledger_call call = { .run = ledger_sqlite_seek,

@@ -8,7 +8,7 @@
 /* ---- settled messages ---- */
 
 /* A reason's code in this file. Names are what counts: err.def may be renumbered at any time. */
-static enum err reason_code(struct ledger_store *store, enum err reason, uint64_t *code)
+enum err ledger_sqlite_reason(struct ledger_store *store, enum err reason, uint64_t *code)
 {
 	sqlite3_stmt *statement;
 	enum err e;
@@ -56,6 +56,10 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_int64(statement, 8, (sqlite3_int64)row->target_no);
 	else
 		sqlite3_bind_null(statement, 8);
+	if (row->dated)
+		sqlite3_bind_int64(statement, 9, row->date_s);
+	else
+		sqlite3_bind_null(statement, 9);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;
@@ -164,7 +168,7 @@ static enum err settle(struct ledger_store *store, const struct ledger_row *row,
 {
 	uint64_t reason, fate;
 	bool is_new = false;
-	enum err e = reason_code(store, row->reason, &reason);
+	enum err e = ledger_sqlite_reason(store, row->reason, &reason);
 
 	fate = reason << FATE_STATE_BITS | row->state;
 	if (e)

@@ -18,6 +18,7 @@ struct ledger_entry {
 		LEDGER_MARK,
 		LEDGER_VANISHED,
 		LEDGER_RENUMBER,
+		LEDGER_DOUBT,
 	} kind;
 	uint32_t order; /* in the batch, so that sorting keeps the order of equals */
 	union {
@@ -29,7 +30,7 @@ struct ledger_entry {
 			uint64_t mailbox_no, seal_no;
 		} seal;
 		struct {
-			uint64_t box_no, no, value; /* the mark, or the second */
+			uint64_t box_no, no, value; /* the mark, the second, the reason */
 		} change;
 		struct ledger_renumber renumber;
 	};
@@ -68,6 +69,7 @@ struct ledger_call {
 	struct ledger_known_box *known;
 	enum ledger_former former;
 	struct ledger_seen *seen;
+	struct ledger_stored *stored;
 	size_t max, count;
 	const struct digest *sought;
 	const struct ledger_renumber *apart;
@@ -113,6 +115,7 @@ ledger_call_run ledger_sqlite_filter;	   /* mailbox_no note -> count */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
 ledger_call_run ledger_sqlite_box_next; /* mailbox_no known -> found known */
 ledger_call_run ledger_sqlite_seen;	/* box_no first last seen max -> seen count */
+ledger_call_run ledger_sqlite_stored;	/* box_no first stored max -> stored count */
 ledger_call_run ledger_sqlite_sought; /* mailbox_no sought apart count renumber -> renumber name */
 ledger_call_run ledger_sqlite_open_range;	/* box_no first -> found range */
 ledger_call_run ledger_sqlite_open_range_below; /* box_no last -> found range */

@@ -78,13 +78,19 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_RANGE_REOPEN] = "UPDATE range SET state = 'intended' WHERE box_no = ?1"
 			     " AND state = 'done'",
 	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark,"
-		       " target_no)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+		       " target_no, date_s)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
 	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL FROM settled"
 			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
+	[SQL_SETTLED_STORED] = "SELECT no, size_bytes, mark, target_no, fate & 7 = 3, digest,"
+			       " date_s, date_s NOT NULL"
+			       " FROM settled WHERE box_no = ?1 AND no > ?2 AND fate & 7 IN (1, 3)"
+			       " ORDER BY no LIMIT ?3",
+	[SQL_SETTLED_DOUBT] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2"
+			      " AND fate & 7 = 1",
 	[SQL_SETTLED_MARK] = "UPDATE settled SET mark = ?3 WHERE box_no = ?1 AND no = ?2"
 			     " AND fate & 7 IN (1, 3)",
 	[SQL_SETTLED_BACK] = "UPDATE settled SET vanished_s = NULL WHERE box_no = ?1 AND no = ?2"

@@ -56,6 +56,8 @@ enum ledger_statement {
 	SQL_SETTLED,
 	SQL_SETTLED_CHANGE,
 	SQL_SETTLED_SEEN,
+	SQL_SETTLED_STORED,
+	SQL_SETTLED_DOUBT,
 	SQL_SETTLED_MARK,
 	SQL_SETTLED_BACK,
 	SQL_SETTLED_VANISHED,
@@ -157,6 +159,8 @@ enum err ledger_sqlite_range_add(struct ledger_store *, uint64_t box_no, uint64_
 /* What of [first, last] is done is intended again. */
 enum err ledger_sqlite_range_again(struct ledger_store *, uint64_t box_no, uint64_t first,
 				   uint64_t last) MUST_CHECK;
+/* A reason's code in this file, which is entered there if it is new; 0 for OK. */
+enum err ledger_sqlite_reason(struct ledger_store *, enum err reason, uint64_t *code) MUST_CHECK;
 /* What became of a settled message later on: the entries of those kinds. */
 enum err ledger_sqlite_change(struct ledger_store *, const struct ledger_entry *) MUST_CHECK;
 /* Add to a folder's sums. */

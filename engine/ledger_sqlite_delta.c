@@ -1,5 +1,6 @@
 /* What became of settled messages in the source afterwards: flags, vanished ones, and those that
- * turn up under another number. Not for: settling (ledger_sqlite.c), folders (ledger_sqlite_box.c).
+ * turn up under another number; and what was found of them at the target. Not for: settling
+ * (ledger_sqlite.c), folders (ledger_sqlite_box.c).
  *
  * Digests have no index of their own, which would cost each message as much again as its row. Those
  * of the folders whose messages are sought are put into the table `sought`, clustered by digest,
@@ -93,8 +94,31 @@ static enum err renumber(struct ledger_store *store, const struct ledger_renumbe
 	return ledger_sqlite_count(store, r->box_no, come, (int64_t)was[0], 0);
 }
 
+/* What is doubtful already stays so, for the reason it is. */
+static enum err doubt(struct ledger_store *store, uint64_t box_no, uint64_t no, enum err reason)
+{
+	int64_t tally[LEDGER_WITHDRAWN + 1] = { [LEDGER_MOVED] = -1, [LEDGER_DOUBTFUL] = 1 };
+	uint64_t there[2], code;
+	bool found;
+	enum err e = ledger_sqlite_query(store, SQL_SETTLED, NUMBERS(box_no, no), there, 2, &found);
+
+	if (e || (found && (there[0] & FATE_STATE_MASK) == LEDGER_DOUBTFUL))
+		return e;
+	if (!found || (there[0] & FATE_STATE_MASK) != LEDGER_MOVED)
+		return refuse(store, box_no, no, "it is not one that was moved");
+	if ((e = ledger_sqlite_reason(store, reason, &code)) ||
+	    (e = ledger_sqlite_do(store, SQL_SETTLED_DOUBT,
+				  NUMBERS(box_no, no, code << FATE_STATE_BITS | LEDGER_DOUBTFUL),
+				  NULL)))
+		return e;
+	return ledger_sqlite_count(store, box_no, tally, -(int64_t)there[1], 0);
+}
+
 enum err ledger_sqlite_change(struct ledger_store *store, const struct ledger_entry *entry)
 {
+	if (entry->kind == LEDGER_DOUBT)
+		return doubt(store, entry->change.box_no, entry->change.no,
+			     (enum err)entry->change.value);
 	if (entry->kind == LEDGER_RENUMBER)
 		return renumber(store, &entry->renumber);
 	return (entry->kind == LEDGER_MARK ? mark : vanish)(store, entry->change.box_no,
@@ -121,6 +145,35 @@ enum err ledger_sqlite_seen(struct ledger_store *store, struct ledger_call *call
 			.vanished = sqlite3_column_int(statement, 3),
 		};
 	sqlite3_reset(statement);
+	return e;
+}
+
+enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *call)
+{
+	sqlite3_stmt *row;
+	bool found = true;
+	enum err e = ledger_sqlite_bind(store, SQL_SETTLED_STORED,
+					NUMBERS(call->box_no, call->first, call->max), &row);
+
+	if (e)
+		return e;
+	for (call->count = 0; !(e = ledger_sqlite_step(store, row, &found)) && found;) {
+		struct ledger_stored *stored = &call->stored[call->count++];
+
+		*stored = (struct ledger_stored){
+			.no = (uint64_t)sqlite3_column_int64(row, 0),
+			.size_bytes = (uint64_t)sqlite3_column_int64(row, 1),
+			.mark = (uint64_t)sqlite3_column_int64(row, 2),
+			.target_no = (uint64_t)sqlite3_column_int64(row, 3),
+			.doubtful = sqlite3_column_int(row, 4),
+			.date_s = sqlite3_column_int64(row, 6),
+			.dated = sqlite3_column_int(row, 7),
+		};
+		if (sqlite3_column_bytes(row, 5) == DIGEST_BYTES)
+			bytes_copy(stored->digest.bytes, sqlite3_column_blob(row, 5), DIGEST_BYTES,
+				   BYTES_META);
+	}
+	sqlite3_reset(row);
 	return e;
 }
 

@@ -110,6 +110,7 @@ static const char schema_4[] =
 	"ALTER TABLE box ADD COLUMN target TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE box ADD COLUMN target_epoch INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE settled ADD COLUMN target_no INTEGER;"
+	"ALTER TABLE settled ADD COLUMN date_s INTEGER;"
 	"DROP VIEW exception; DROP VIEW message;"
 	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
 	"AS no,"
@@ -119,7 +120,8 @@ static const char schema_4[] =
 	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
 	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
 	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
-	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no"
+	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no,"
+	" s.date_s AS date_s"
 	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";

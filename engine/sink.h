@@ -32,6 +32,8 @@ struct receipt {
 	struct text seal;   /* borrowed until the next receipt() */
 	bool was_sealed; /* of an earlier sink: it may be settled already, and stays so then */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
+	int64_t date_s;	    /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
+	bool dated;
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;
 };

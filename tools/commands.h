@@ -11,8 +11,8 @@ struct command {
 };
 
 extern const struct command copy_command, run_command, config_command, list_command,
-	extract_command, verify_command, status_command, topology_command, providers_command,
-	version_command;
+	extract_command, verify_command, rollback_command, status_command, topology_command,
+	providers_command, version_command;
 
 /* "v0.1-3-gabc123"; in version.c. */
 extern const char program_version[];

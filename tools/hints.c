@@ -109,6 +109,8 @@ static const char *const hints[ERR_COUNT] = {
 				 "(--state; in a job: state), or choose an empty directory",
 	[ERR_SINK_DAMAGED] = "Run mailhaul verify on the target to see what is wrong",
 	[ERR_SINK_DIGEST] = "Keep the digest the target was begun with, or choose another target",
+	[ERR_SINK_KEEPS] = "Remove them with a mail program; mailhaul verify and the ledger's view "
+			   "\"message\" (docs/LEDGER.md) tell which are meant",
 	[ERR_SINK_QUOTA] = "Raise the quota, then run the same command again",
 	[ERR_LIMIT_DAY] = "Run the same command again then: it goes on where it stopped; "
 			  "--daily-down and --daily-up (in a job: source.daily_down, "
@@ -123,6 +125,7 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_LEDGER_DAMAGED] = "Check the disk; bring ledger.db back from a copy",
 	[ERR_LEDGER_VERSION] = "Use the version of mailhaul that wrote it",
 	[ERR_LEDGER_STATE] = REPORT_BUG,
+	[ERR_LEDGER_UNSETTLED] = "Run the copy again: it finds out; then this",
 	[ERR_LEDGER_ABSENT] =
 		"Check --state; it names the directory in which copy or run keep their ledger",
 	[ERR_INPUT_USAGE] = SEE_HELP,

@@ -14,12 +14,12 @@ LAYERS = {'engine': 0, 'crypto': 1, 'transport': 2, 'tools': 3}
 # Steps inside the engine: downward or within one step. The clock stands at the bottom because it is a
 # door that needs nothing, and log lines carry a time; the pipe hands over items, so it stands beside mail.
 STEPS = [
-    'base err bytes limits budget clock log stats opt scratch window window_parse window_zone pace notify',
+    'base err bytes limits budget clock log stats opt scratch window window_parse window_zone pace notify sample',
     'ring topology topology_quota confine helper',
     'deadline stack fiber shard offload chunk io',
     'stream',
     'mail source sink pipe filter',
-    'job batch batch_show batch_state backoff lane suspect retry rate ration govern ledger',
+    'job batch batch_show batch_state backoff lane suspect retry rate ration govern ledger recheck',
 ]
 STEP_OF = {name: step for step, names in enumerate(STEPS) for name in names.split()}
 
@@ -58,7 +58,7 @@ KERNEL_ALLOWED = ['engine/ring*', 'engine/offload.c', 'engine/log.c', 'engine/le
 # A .c without a .h of its own: its declarations stand in the header of the longest prefix of its name
 # (ledger_sqlite_read.c: ledger_sqlite.h), or here.
 HEADERLESS = {'tools/main.c': None}
-for command in 'copy config list extract run topology verify status providers version'.split():
+for command in 'copy config list extract run topology verify rollback status providers version'.split():
     HEADERLESS['tools/%s.c' % command] = 'tools/commands.h'
 
 UNFINISHED = re.compile(r'\b(%s)\b' % '|'.join(['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK']))

@@ -8,8 +8,9 @@
 #include "tools/hints.h"
 
 static const struct command *const commands[] = {
-	&copy_command,	 &run_command,	  &config_command,   &list_command,	 &extract_command,
-	&verify_command, &status_command, &topology_command, &providers_command, &version_command,
+	&copy_command,	   &run_command,       &config_command,	  &list_command,
+	&extract_command,  &verify_command,    &rollback_command, &status_command,
+	&topology_command, &providers_command, &version_command,
 };
 
 struct program_options {
@@ -50,6 +51,8 @@ static const struct opt_command program_usage = {
 		    "  mailhaul list file:///var/archive\n"
 		    "  mailhaul extract --to mail file:///var/archive\n"
 		    "  mailhaul verify file:///var/archive\n"
+		    "  mailhaul verify --sample 2% --destination-password-file new.pw \\\n"
+		    "      imaps://alice@new.example.com/\n"
 		    "  mailhaul help copy\n",
 };
 

@@ -1,4 +1,5 @@
-/* mailhaul verify: proves that an archive holds what it says, or names what it does not. */
+/* mailhaul verify: proves that an archive holds what it says, or names what it does not. What was
+ * copied to a server is read back by verify_destination.c. */
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/damage.h"
@@ -6,11 +7,12 @@
 #include "tools/json_out.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
+#include "tools/verify_destination.h"
 #include "transport/archive.h"
 
 struct verify {
 	struct verify_options {
-		bool json;
+		struct verify_destination_options of_server;
 		const char *confine;
 	} options;
 	struct json_out json;
@@ -23,7 +25,7 @@ static void on_fault(void *context, const char *key, const char *what)
 	struct verify *verify = context;
 	char shown_key[512], shown_what[512];
 
-	if (!verify->options.json) {
+	if (!verify->options.of_server.json) {
 		printf("FAULT  %s: %s\n", terminal_text(shown_key, sizeof shown_key, key),
 		       terminal_text(shown_what, sizeof shown_what, what));
 		return;
@@ -36,7 +38,7 @@ static void tell_totals(struct verify *verify)
 	const struct archive_check *check = &verify->check;
 	char bytes[UNITS_TEXT_BYTES], stored[UNITS_TEXT_BYTES];
 
-	if (!verify->options.json) {
+	if (!verify->options.of_server.json) {
 		printf("Verified %llu message%s, %s, stored as %s in %llu pack%s, %llu change%s: "
 		       "%llu fault%s\n",
 		       (unsigned long long)check->messages, units_plural(check->messages),
@@ -74,6 +76,16 @@ static enum err verify_archive(void *context, struct archive *archive)
 	return verify->end;
 }
 
+/* What only means something of a server; NULL: nothing of that was said. */
+static const char *too_much(const struct verify_destination_options *options)
+{
+	return options->sample			    ? "--sample"
+	       : options->seed			    ? "--seed"
+	       : options->destination.source	    ? "--source"
+	       : options->destination.password_file ? "--destination-password-file"
+						    : NULL;
+}
+
 static int verify_main(int count, char *const *words)
 {
 	struct verify verify = { .json.file = stdout };
@@ -84,6 +96,14 @@ static int verify_main(int count, char *const *words)
 	if (!command_parse(verify_command.usage, count, words, &verify.options, &arguments,
 			   &exit_code))
 		return exit_code;
+	if (destination_is_meant(arguments.at[0]))
+		return verify_destination(&verify.options.of_server, arguments.at[0],
+					  verify.options.confine);
+	if (too_much(&verify.options.of_server))
+		return hint_fail("verify", RAISE(ERR_INPUT_USAGE,
+						 "%s is of no use for an archive, which is "
+						 "always read from end to end",
+						 too_much(&verify.options.of_server)));
 	if ((e = command_read_archive(&(struct command_reading){
 		     .archive = arguments.at[0],
 		     .confine = verify.options.confine,
@@ -96,24 +116,54 @@ static int verify_main(int count, char *const *words)
 
 static const struct opt options[] = {
 	{ .name = "json",
-	  OPT_STORES_FLAG(struct verify_options, json),
-	  .help = "One JSON object per fault and one with the totals, one per line." },
+	  OPT_STORES_FLAG(struct verify_options, of_server.json),
+	  .help = "One JSON object per fault, mismatch and folder and one with the totals, one per "
+		  "line." },
+	{ .name = "sample",
+	  OPT_STORES_TEXT(struct verify_options, of_server.sample),
+	  .value = "PART",
+	  .help = "Of a server: read back only this part of the messages, as in 2%, of each folder "
+		  "and of each size class in it, and one of each at least." },
+	{ .name = "seed",
+	  OPT_STORES_NUMBER(struct verify_options, of_server.seed),
+	  .value = "N",
+	  .min = 1,
+	  .help = "Which sample: the same number takes the same messages, another one others. "
+		  "Without it a number of the ledger's own." },
+	DESTINATION_OPTIONS(struct verify_options, of_server.destination),
 	CONFINEMENT_OFFLINE_OPTION(struct verify_options, confine),
+};
+
+static const struct opt_section sections[] = {
+	{ "Archives", "Stored bytes are compared with the packs' digests, each message with its "
+		      "own, packs with their indexes, manifests with their predecessors.\n" },
+	{ "Servers",
+	  "Each moved message is asked for by its UID, read without marking it, and compared with "
+	  "the size and digest in the ledger. One that is not there, or has other bytes, is named "
+	  "and is doubtful in the ledger from now on; one with another date is named. Flags that "
+	  "differ from those last seen at "
+	  "the source are counted and are no mismatch: their owner may have changed them. "
+	  "Messages whose UID the server never told, and folders that were removed or replaced, "
+	  "cannot be checked: exit code 111. Nothing at the server is changed.\n" },
+	{ "Exit codes", hint_exit_codes },
 };
 
 static const struct opt_command usage = {
 	.name = "verify",
-	.arguments = "ARCHIVE",
+	.arguments = "ARCHIVE|DESTINATION",
 	.words_min = 1,
 	.words_max = 1,
-	.summary = "check every byte of an archive",
-	.about = "Read all of ARCHIVE (file:///path) and compare: stored bytes with the packs' "
-		 "digests, each message with its own, packs with their indexes, manifests with "
-		 "their predecessors. Goes on after a fault and names each. Exit code 121 if there "
-		 "was one.\n",
+	.summary = "check every byte of an archive, or what a server holds",
+	.about = "Read all of ARCHIVE (file:///path), or what was copied to DESTINATION "
+		 "(imaps://user@host/, as it was given to copy), and compare. Goes on after a "
+		 "fault and names each. Exit code 121 if there was one.\n",
 	.options = options,
 	.options_count = ARRAY_COUNT(options),
-	.examples = "  mailhaul verify file:///var/archive\n",
+	.sections = sections,
+	.sections_count = ARRAY_COUNT(sections),
+	.examples = "  mailhaul verify file:///var/archive\n"
+		    "  mailhaul verify --sample 2% --destination-password-file new.pw \\\n"
+		    "      imaps://alice@new.example.com/\n",
 };
 
 const struct command verify_command = { &usage, verify_main };

@@ -360,7 +360,7 @@ static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 	return e;
 }
 
-static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool to_change)
+static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum imap_wire_may may)
 {
 	bool secure_first = strcmp(imap->account->scheme, "imap") == 0;
 	struct imap_port port;
@@ -378,7 +378,9 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, bool t
 	imap->wire->until = until;
 	e = set_up(imap, secure_first, until);
 	imap->wire->until = DEADLINE_NEVER;
-	return e || !to_change ? e : imap_wire_allow_changes(imap->wire);
+	if (!e && may == IMAP_WIRE_REMOVE)
+		imap_wire_allow_removal(imap->wire);
+	return e || may != IMAP_WIRE_CHANGE ? e : imap_wire_allow_changes(imap->wire);
 }
 
 /* Whom we met, whether or not it went well: TLS facts and what the server says it is. */
@@ -393,7 +395,7 @@ static void meet(struct imap_session *imap)
 	imap->account->met(imap->account->met_context, &peer);
 }
 
-static enum err open_session(const struct account *account, nsec until, bool to_change,
+static enum err open_session(const struct account *account, nsec until, enum imap_wire_may may,
 			     struct imap_session **out)
 {
 	struct imap_session *imap = calloc(1, sizeof *imap);
@@ -405,7 +407,7 @@ static enum err open_session(const struct account *account, nsec until, bool to_
 	imap->account = account;
 	imap->quiet = *account;
 	imap->quiet.met = NULL;
-	e = connect_and_set_up(imap, until, to_change);
+	e = connect_and_set_up(imap, until, may);
 	meet(imap);
 	if (e)
 		imap_session_close(&imap);
@@ -415,13 +417,19 @@ static enum err open_session(const struct account *account, nsec until, bool to_
 
 enum err imap_session_open(const struct account *account, nsec until, struct imap_session **out)
 {
-	return open_session(account, until, false, out);
+	return open_session(account, until, IMAP_WIRE_READ, out);
 }
 
 enum err imap_session_open_to_change(const struct account *account, nsec until,
 				     struct imap_session **out)
 {
-	return open_session(account, until, true, out);
+	return open_session(account, until, IMAP_WIRE_CHANGE, out);
+}
+
+enum err imap_session_open_to_remove(const struct account *account, nsec until,
+				     struct imap_session **out)
+{
+	return open_session(account, until, IMAP_WIRE_REMOVE, out);
 }
 
 void imap_session_close(struct imap_session **imap)

@@ -406,6 +406,7 @@ static void receipt_message(const struct imap_message *message, struct receipt *
 		[IMAP_MESSAGE_RETURNED] = RECEIPT_RETURNED,
 	};
 	const struct parcel_record *record = &message->record;
+	char date[40];
 
 	receipt->kind = kinds[message->fate];
 	receipt->box_no = record->box_no;
@@ -416,6 +417,8 @@ static void receipt_message(const struct imap_message *message, struct receipt *
 	receipt->mail_kind = (enum mail_kind)record->kind;
 	receipt->why = message->why;
 	receipt->target_no = message->uid;
+	receipt->date_s = message->date.seconds;
+	receipt->dated = *mail_date_imap(date, &message->date) != '\0';
 }
 
 static void remove_parcel(struct imap_sink *sink, struct imap_parcel *parcel)

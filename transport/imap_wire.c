@@ -275,6 +275,10 @@ static const char *const verbs[] = {
 /* And to a destination, where nothing is ever deleted. */
 static const char *const changing_verbs[] = { "APPEND", "CREATE", "SUBSCRIBE" };
 
+/* And to one that is rolled back. EXPUNGE, which removes what others marked too, and CLOSE, which
+ * does the same, are nowhere. */
+static const char *const removing_verbs[] = { "SELECT", "UID EXPUNGE", "UID STORE" };
+
 static bool begins_with_one(struct text command, const char *const *words, unsigned count)
 {
 	struct imap_scan scan = imap_scan_of(command);
@@ -293,22 +297,39 @@ static bool is_harmless(struct text command)
 	       (!imap_scan_word(&scan, "UID FETCH") || !imap_text_holds(command, "BODY["));
 }
 
+/* The only flag that is ever stored is the one that UID EXPUNGE wants. */
+static bool is_removal(struct text command)
+{
+	struct imap_scan scan = imap_scan_of(command);
+
+	return begins_with_one(command, removing_verbs, ARRAY_COUNT(removing_verbs)) &&
+	       (!imap_scan_word(&scan, "UID STORE") ||
+		imap_text_holds(command, " +FLAGS.SILENT (\\Deleted)"));
+}
+
 static bool is_allowed(const struct imap_wire *wire)
 {
 	struct text command = { wire->command.at, wire->command.bytes };
 
 	return is_harmless(command) ||
-	       (wire->may_change &&
-		begins_with_one(command, changing_verbs, ARRAY_COUNT(changing_verbs)));
+	       (wire->may == IMAP_WIRE_CHANGE &&
+		begins_with_one(command, changing_verbs, ARRAY_COUNT(changing_verbs))) ||
+	       (wire->may == IMAP_WIRE_REMOVE && is_removal(command));
 }
 
 enum err imap_wire_allow_changes(struct imap_wire *wire)
 {
-	must(!wire->may_change);
+	must(wire->may == IMAP_WIRE_READ);
 	if (!(wire->gathered = malloc(IMAP_GATHER_BYTES_MAX)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "gathering what is sent to a destination");
-	wire->may_change = true;
+	wire->may = IMAP_WIRE_CHANGE;
 	return OK;
+}
+
+void imap_wire_allow_removal(struct imap_wire *wire)
+{
+	must(wire->may == IMAP_WIRE_READ);
+	wire->may = IMAP_WIRE_REMOVE;
 }
 
 static enum err write_gathered(struct imap_wire *wire)
@@ -380,7 +401,7 @@ enum err imap_wire_send_more(struct imap_wire *wire)
 
 enum err imap_wire_send_bytes(struct imap_wire *wire, const void *from, size_t bytes)
 {
-	must(wire->may_change);
+	must(wire->may == IMAP_WIRE_CHANGE);
 	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
 	return write_out(wire, from, bytes, BYTES_RECORD);
 }

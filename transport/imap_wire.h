@@ -45,6 +45,13 @@ struct imap_port {
 	void *owner;
 };
 
+/* What a conversation may do at the server beside reading; it never does more than one of these. */
+enum imap_wire_may {
+	IMAP_WIRE_READ,
+	IMAP_WIRE_CHANGE, /* imap_wire_allow_changes() */
+	IMAP_WIRE_REMOVE, /* imap_wire_allow_removal() */
+};
+
 struct imap_wire {
 	struct imap_port port;
 	struct conn *conn; /* borrowed; NULL where nothing is sent (tests of parsers) */
@@ -57,8 +64,8 @@ struct imap_wire {
 	int64_t pace_bytes; /* still to come within it */
 	bool resp_text;	    /* the present line is a status response: no literals in it */
 	struct buffer command;
-	unsigned tag;	   /* of the last command begun */
-	bool may_change;   /* see imap_wire_allow_changes() */
+	unsigned tag; /* of the last command begun */
+	enum imap_wire_may may;
 	uint8_t *gathered; /* not handed to `conn` yet; NULL: nothing ever gathers */
 	size_t gathered_bytes;
 	char line[IMAP_LINE_BYTES_MAX + IMAP_READ_BYTES_COLD];
@@ -100,8 +107,11 @@ unsigned imap_wire_begin(struct imap_wire *);
  * Nothing deletes even then. To be called when no secret is sent any more: what gathers is not
  * wiped. */
 enum err imap_wire_allow_changes(struct imap_wire *) MUST_CHECK;
+/* From now on this conversation may mark messages \Deleted and remove them by their UIDs (RFC
+ * 4315), and do nothing else to the server. */
+void imap_wire_allow_removal(struct imap_wire *);
 /* Check the verb against the table of those that change nothing at the server (or of those allowed
- * by imap_wire_allow_changes()), and write. The command's memory is wiped. Goes out at
+ * by one of the calls above), and write. The command's memory is wiped. Goes out at
  * imap_wire_flush(). May suspend. */
 enum err imap_wire_send(struct imap_wire *) MUST_CHECK;
 /* The same for what goes on with a command: a SASL message that the server asked for with "+", or

@@ -1,5 +1,6 @@
 /* Which commands may leave the process: a conversation with a source can change nothing, whatever
- * mistake is made above it, and one with a destination can delete nothing. */
+ * mistake is made above it, one with a destination can delete nothing, and one that takes messages
+ * back can do that and nothing else. */
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -17,13 +18,15 @@ static enum err nothing_to_read(void *owner, void *to, size_t max, nsec until, s
 	return ERR_NET_CLOSED;
 }
 
-static void send_command(const char *command, bool to_change)
+static void send_command(const char *command, enum imap_wire_may may)
 {
 	const struct imap_port port = { .read = nothing_to_read };
 	struct imap_wire *wire;
 
 	must(imap_wire_open(&port, NULL, NSEC_SECOND, &wire) == OK);
-	must(!to_change || imap_wire_allow_changes(wire) == OK);
+	must(may != IMAP_WIRE_CHANGE || imap_wire_allow_changes(wire) == OK);
+	if (may == IMAP_WIRE_REMOVE)
+		imap_wire_allow_removal(wire);
 	imap_wire_begin(wire);
 	buffer_add_text(&wire->command, command);
 	_exit(imap_wire_send(wire) ? 1 : 0);
@@ -31,7 +34,7 @@ static void send_command(const char *command, bool to_change)
 
 /* There is no connection, so a command that is not refused ends the child too: which promise was
  * broken is what it says. */
-static bool is_refused(const char *command, bool to_change)
+static bool is_refused(const char *command, enum imap_wire_may may)
 {
 	struct rlimit none = { 0, 0 };
 	FILE *said = tmpfile();
@@ -43,7 +46,7 @@ static bool is_refused(const char *command, bool to_change)
 	if ((child = fork()) == 0) {
 		setrlimit(RLIMIT_CORE, &none);
 		must(dup2(fileno(said), STDERR_FILENO) >= 0);
-		send_command(command, to_change);
+		send_command(command, may);
 	}
 	must(child > 0 && waitpid(child, NULL, 0) == child);
 	rewind(said);
@@ -58,8 +61,9 @@ TEST(a_conversation_that_was_not_opened_to_change_refuses_what_would)
 						"SUBSCRIBE \"x\"", "append \"INBOX\" {3+}" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(changing); i++) {
-		CHECK(is_refused(changing[i], false));
-		CHECK(!is_refused(changing[i], true));
+		CHECK(is_refused(changing[i], IMAP_WIRE_READ));
+		CHECK(is_refused(changing[i], IMAP_WIRE_REMOVE));
+		CHECK(!is_refused(changing[i], IMAP_WIRE_CHANGE));
 	}
 }
 
@@ -83,15 +87,41 @@ TEST(nothing_is_deleted_or_changed_in_place_even_where_changes_are_allowed)
 					     "" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(never); i++) {
-		CHECK(is_refused(never[i], false));
-		CHECK(is_refused(never[i], true));
+		CHECK(is_refused(never[i], IMAP_WIRE_READ));
+		CHECK(is_refused(never[i], IMAP_WIRE_CHANGE));
 	}
 }
 
 TEST(what_changes_nothing_may_be_said_in_both)
 {
-	CHECK(!is_refused("NOOP", false));
-	CHECK(!is_refused("UID FETCH 1 (BODY.PEEK[])", false));
-	CHECK(!is_refused("NOOP", true));
-	CHECK(!is_refused("STATUS \"INBOX\" (APPENDLIMIT)", true));
+	CHECK(!is_refused("NOOP", IMAP_WIRE_READ));
+	CHECK(!is_refused("UID FETCH 1 (BODY.PEEK[])", IMAP_WIRE_READ));
+	CHECK(!is_refused("NOOP", IMAP_WIRE_CHANGE));
+	CHECK(!is_refused("STATUS \"INBOX\" (APPENDLIMIT)", IMAP_WIRE_CHANGE));
+}
+
+TEST(what_removes_may_be_said_where_it_was_allowed_and_by_uid_only)
+{
+	static const char *const removing[] = { "SELECT \"INBOX\"",
+						"UID STORE 1:3,7 +FLAGS.SILENT (\\Deleted)",
+						"UID EXPUNGE 1:3,7" };
+	static const char *const never[] = { "EXPUNGE",
+					     "CLOSE",
+					     "STORE 1 +FLAGS.SILENT (\\Deleted)",
+					     "UID STORE 1 +FLAGS.SILENT (\\Seen)",
+					     "UID STORE 1 +FLAGS.SILENT (\\Deleted \\Seen)",
+					     "UID STORE 1 -FLAGS.SILENT (\\Deleted)",
+					     "UID STORE 1 FLAGS.SILENT (\\Deleted)",
+					     "UID MOVE 1 \"x\"",
+					     "DELETE \"x\"",
+					     "UID FETCH 1 (BODY[])" };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(removing); i++) {
+		CHECK(is_refused(removing[i], IMAP_WIRE_READ));
+		CHECK(is_refused(removing[i], IMAP_WIRE_CHANGE));
+		CHECK(!is_refused(removing[i], IMAP_WIRE_REMOVE));
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(never); i++)
+		CHECK(is_refused(never[i], IMAP_WIRE_REMOVE));
+	CHECK(!is_refused("UID FETCH 1 (UID)", IMAP_WIRE_REMOVE));
 }

@@ -304,6 +304,104 @@ TEST_FIBER(only_what_was_stored_can_be_withdrawn)
 		   "0 1 0 2 0");
 }
 
+/* One run that moves 1, 2 and 3, skips 4, has doubts of 5, and takes back 6. */
+static void settle_some(struct world *w)
+{
+	struct ledger_row row;
+
+	REQUIRE(world_open(w, test_directory()) == OK);
+	CHECK_OK(ledger_intend(w->ledger, w->box_no, 1, 10));
+	for (uint64_t no = 1; no <= 6; no++) {
+		row = moved(w->box_no, no);
+		row.target_no = 100 + no;
+		row.mark = no == 2 ? 0 : 1000 + no;
+		row.dated = no != 2;
+		row.date_s = -5 * (int64_t)no;
+		if (no == 4)
+			row = skipped(w->box_no, no, ERR_SINK_REFUSED);
+		if (no == 5)
+			row.state = LEDGER_DOUBTFUL, row.reason = ERR_SINK_DAMAGED;
+		CHECK_OK(ledger_settle(w->ledger, &row));
+	}
+	CHECK_OK(ledger_commit(w->ledger));
+	row.state = LEDGER_WITHDRAWN;
+	CHECK_OK(ledger_settle(w->ledger, &row));
+	CHECK_OK(ledger_commit(w->ledger));
+}
+
+TEST_FIBER(what_should_be_at_the_target_is_told_in_pages)
+{
+	struct ledger_stored stored[2];
+	struct ledger_row row;
+	struct world w;
+	size_t count;
+
+	settle_some(&w);
+	row = moved(w.box_no, 1);
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 0, stored, 2, &count));
+	CHECK_EQ(count, 2);
+	CHECK_EQ(stored[0].no, 1);
+	CHECK_EQ(stored[0].size_bytes, row.size_bytes);
+	CHECK_EQ(stored[0].mark, 1001);
+	CHECK_EQ(stored[0].target_no, 101);
+	CHECK(stored[0].dated);
+	CHECK_EQ(stored[0].date_s, -5);
+	CHECK(!stored[1].dated);
+	CHECK(!stored[0].doubtful);
+	CHECK(memcmp(stored[0].digest.bytes, row.digest.bytes, DIGEST_BYTES) == 0);
+	CHECK_EQ(stored[1].no, 2);
+	CHECK_EQ(stored[1].mark, 0);
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 2, stored, 2, &count));
+	CHECK_EQ(count, 2);
+	CHECK_EQ(stored[0].no, 3);
+	CHECK_EQ(stored[1].no, 5);
+	CHECK(stored[1].doubtful);
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 5, stored, 2, &count));
+	CHECK_EQ(count, 0);
+	CHECK_OK(world_finish(&w));
+}
+
+/* What a doubt of message `no` comes to. */
+static enum err doubt(uint64_t no, enum err reason)
+{
+	struct world w;
+	enum err e;
+
+	must(world_open(&w, test_directory()) == OK);
+	CHECK_OK(ledger_doubt(w.ledger, w.box_no, no, reason));
+	e = ledger_commit(w.ledger);
+	if (e)
+		CHECK_ERR(world_finish(&w), e);
+	else
+		CHECK_OK(world_finish(&w));
+	err_note_clear();
+	return e;
+}
+
+TEST_FIBER(only_what_was_moved_becomes_doubtful_by_looking)
+{
+	struct world w;
+
+	settle_some(&w);
+	CHECK_OK(world_finish(&w));
+	CHECK_OK(doubt(1, ERR_SINK_MISSING));
+	CHECK_OK(doubt(3, ERR_SINK_ALTERED));
+	CHECK_OK(doubt(3, ERR_SINK_MISSING)); /* as it is already, for its first reason */
+	CHECK_OK(doubt(5, ERR_SINK_MISSING));
+	CHECK_ERR(doubt(4, ERR_SINK_MISSING), ERR_LEDGER_STATE);
+	CHECK_ERR(doubt(6, ERR_SINK_MISSING), ERR_LEDGER_STATE);
+	CHECK_ERR(doubt(7, ERR_SINK_MISSING), ERR_LEDGER_STATE);
+	CHECK_TEXT(ask_file(test_directory(), "SELECT group_concat(no || ' ' || state || ' ' ||"
+					      " reason, ', ') FROM message"),
+		   "1 doubtful SINK_MISSING, 2 moved , 3 doubtful SINK_ALTERED, "
+		   "4 skipped SINK_REFUSED, 5 doubtful SINK_DAMAGED, 6 withdrawn ");
+	CHECK_TEXT(ask_file(test_directory(),
+			    "SELECT moved || ' ' || skipped || ' ' || doubtful || ' ' || withdrawn"
+			    " || ' ' || (bytes_moved = (SELECT size_bytes FROM settled WHERE no ="
+			    " 2)) FROM box"),
+		   "1 1 3 1 1");
+}
+
 TEST_FIBER(only_intended_messages_are_settled)
 {
 	struct ledger_row nothing = { 0 }, row = moved(1, 1001);

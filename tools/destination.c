@@ -1,0 +1,267 @@
+#include "tools/destination.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "crypto/digest.h"
+#include "crypto/secret.h"
+#include "engine/budget.h"
+#include "engine/clock.h"
+#include "engine/log.h"
+#include "engine/shard.h"
+#include "tools/commands.h"
+#include "tools/confinement.h"
+#include "tools/drivers.h"
+#include "tools/signals.h"
+#include "tools/url.h"
+
+#define LEDGER_TIMEOUT (120 * NSEC_SECOND)
+
+static const char *const kinds[] = { "blake3", "blake2b-256", "sha-256" };
+
+struct destination {
+	const struct destination_work *work;
+	struct url url, source;
+	char state[URL_PATH_BYTES_MAX + 1];
+	struct account account;
+	struct routes routes;
+	struct secret *password;
+	struct tap *digests[ARRAY_COUNT(kinds)];
+	struct ledger *ledger;
+	/* Of the ledger, those that went to this destination. */
+	struct known {
+		uint64_t mailbox_no;
+		char *source;
+	} * known;
+	size_t count;
+	bool no_memory;
+};
+
+/* ---- the command line ---- */
+
+bool destination_is_meant(const char *url)
+{
+	char scheme[URL_SCHEME_BYTES_MAX + 1];
+	const char *end = strstr(url, "://");
+	size_t bytes = end ? (size_t)(end - url) : 0;
+
+	if (!bytes || bytes >= sizeof scheme)
+		return false;
+	for (size_t i = 0; i < bytes; i++)
+		scheme[i] = (char)tolower((unsigned char)url[i]);
+	scheme[bytes] = '\0';
+	return drivers_sink(scheme) && drivers_sink(scheme)->reopens && drivers_source(scheme);
+}
+
+static enum err parse_urls(struct destination *destination)
+{
+	const struct destination_options *options = destination->work->options;
+	const struct url *url = &destination->url;
+	enum err e;
+
+	if ((e = url_parse("DESTINATION", destination->work->url, "destination-password-file",
+			   &destination->url)))
+		return e;
+	if (!destination_is_meant(url->shown))
+		return RAISE(ERR_INPUT_USAGE,
+			     "DESTINATION is %s://, and only mail servers are meant here",
+			     url->scheme);
+	if (strcmp(url->path, "/") != 0 || !*url->user)
+		return RAISE(ERR_INPUT_USAGE,
+			     "DESTINATION is to be written as it was for copy: %s://user@%s/",
+			     url->scheme, url->host);
+	if (!options->password_file)
+		return RAISE(ERR_INPUT_USAGE,
+			     "--destination-password-file FILE is missing: the password of %s",
+			     url->shown);
+	return options->source ? url_parse("--source", options->source, "source-password-file",
+					   &destination->source)
+			       : OK;
+}
+
+static void add_known(void *context, const struct ledger_status_mailbox *mailbox)
+{
+	struct destination *destination = context;
+	struct known *grown;
+
+	if (strcmp(mailbox->target, destination->url.shown) != 0 ||
+	    (*destination->source.shown && strcmp(mailbox->source, destination->source.shown) != 0))
+		return;
+	grown = reallocarray(destination->known, destination->count + 1, sizeof *grown);
+	if (grown) {
+		destination->known = grown;
+		grown[destination->count] =
+			(struct known){ mailbox->mailbox_no, strdup(mailbox->source) };
+	}
+	destination->no_memory |= !grown || !grown[destination->count].source;
+	destination->count += grown != NULL;
+}
+
+static enum err find_known(struct destination *destination)
+{
+	const struct url *source = &destination->source;
+	enum err e;
+
+	if ((e = command_state_directory(destination->work->options->state, destination->state,
+					 sizeof destination->state)) ||
+	    (e = ledger_status(destination->state, add_known, NULL, destination)))
+		return e;
+	if (destination->no_memory)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "reading the ledger's mailboxes");
+	if (!destination->count)
+		return RAISE(ERR_INPUT_USAGE,
+			     "the ledger in %s knows of nothing that was copied %s%s%sto %s",
+			     destination->state, *source->shown ? "from " : "", source->shown,
+			     *source->shown ? " " : "", destination->url.shown);
+	return OK;
+}
+
+static enum err open_digests(struct destination *destination)
+{
+	enum err e = OK;
+
+	for (size_t i = 0; i < ARRAY_COUNT(kinds) && !e; i++)
+		e = digest_open(digest_type(text_of(kinds[i])), &destination->digests[i]);
+	return e;
+}
+
+static enum err open_login(struct destination *destination)
+{
+	const struct destination_options *options = destination->work->options;
+	const struct route_options routes = {
+		.bind_address = options->bind_address,
+		.proxy = options->proxy,
+		.proxy_password_file = options->proxy_password_file,
+	};
+	enum err e;
+
+	if ((e = secret_from_file(options->password_file, &destination->password)) ||
+	    (e = routes_open(&routes, &destination->routes)))
+		return e;
+	destination->account = url_account(&destination->url);
+	destination->account.password = destination->password;
+	destination->account.ca_file = options->ca_file;
+	destination->account.io_timeout = options->io_timeout;
+	destination->account.connect_timeout = options->connect_timeout;
+	destination->account.route = &destination->routes.destination;
+	return OK;
+}
+
+static enum err prepare(struct destination *destination)
+{
+	enum err e;
+
+	if ((e = confinement_prepare(destination->work->confine)) ||
+	    (e = parse_urls(destination)) || (e = find_known(destination)))
+		return e;
+	log_setup(STDERR_FILENO, LOG_WARN, false);
+	if ((e = confinement_begin(NULL)) || (e = open_login(destination)))
+		return e;
+	return open_digests(destination);
+}
+
+/* ---- in the shard's first fiber ---- */
+
+static struct tap *digest_named(const struct destination *destination, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+		if (strcmp(kinds[i], name) == 0)
+			return destination->digests[i];
+	return NULL;
+}
+
+/* A cut run's seals would find their messages in states that they cannot have. */
+static enum err check_settled(struct destination *destination, const struct known *known)
+{
+	struct ledger_totals *totals = calloc(1, sizeof *totals);
+	enum err e = totals ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "reading the ledger's totals");
+
+	if (!e)
+		e = ledger_totals(destination->ledger, known->mailbox_no, totals);
+	if (!e && totals->seals_open)
+		e = RAISE(ERR_LEDGER_UNSETTLED, "%s to %s", known->source, destination->url.shown);
+	free(totals);
+	return e;
+}
+
+static enum err do_mailbox(struct destination *destination, const struct known *known)
+{
+	struct destination_mailbox mailbox = {
+		.mailbox_no = known->mailbox_no,
+		.source = known->source,
+		.account = &destination->account,
+		.driver = drivers_source(destination->url.scheme),
+		.ledger = destination->ledger,
+	};
+	struct ledger_mailbox facts;
+	enum err e = ledger_mailbox(destination->ledger, known->source, destination->url.shown,
+				    kinds[0], &facts);
+
+	if (e)
+		return e;
+	must(facts.mailbox_no == known->mailbox_no);
+	if (!(mailbox.digest = digest_named(destination, facts.digest)))
+		return RAISE(ERR_LEDGER_VERSION, "%s has digests of the kind \"%s\"", known->source,
+			     facts.digest);
+	if ((e = check_settled(destination, known)))
+		return e;
+	return destination->work->mailbox(destination->work->context, &mailbox);
+}
+
+static enum err work_in_fiber(void *argument)
+{
+	struct destination *destination = argument;
+	struct err_note note;
+	enum err e =
+		ledger_open(destination->state, clock_after(LEDGER_TIMEOUT), &destination->ledger);
+	enum err finished;
+
+	if (e)
+		return e;
+	confine_thread(CONFINE_WORKER);
+	for (size_t i = 0; i < destination->count && !e; i++)
+		e = do_mailbox(destination, &destination->known[i]);
+	note = *err_note();
+	err_note_clear();
+	finished = ledger_finish(destination->ledger, clock_after(LEDGER_TIMEOUT));
+	ledger_close(&destination->ledger);
+	if (e)
+		*err_note() = note; /* the first one counts */
+	return e ? e : finished;
+}
+
+/* ---- to its end ---- */
+
+static void destination_close(struct destination *destination)
+{
+	confinement_end();
+	secret_close(&destination->password);
+	routes_close(&destination->routes);
+	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+		if (destination->digests[i])
+			destination->digests[i]->type->close(&destination->digests[i]);
+	for (size_t i = 0; i < destination->count; i++)
+		free(destination->known[i].source);
+	free(destination->known);
+	free(destination);
+}
+
+enum err destination_run(const struct destination_work *work)
+{
+	struct destination *destination = calloc(1, sizeof *destination);
+	enum err e;
+
+	if (!destination)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "starting");
+	destination->work = work;
+	if ((e = prepare(destination)) == OK) {
+		signals_setup();
+		budget_set(&(struct budget_shape){
+			.workers = 1, .lanes = 1, .connections = 1, .pairs = 1 });
+		e = shard_run(&(struct shard_config){ .arena_chunks = budget_arena_chunks() },
+			      work_in_fiber, destination);
+	}
+	destination_close(destination);
+	return e;
+}

@@ -1,0 +1,98 @@
+/* What verify and rollback have in common: a destination on a server that this ledger filled, its
+ * mailboxes in the ledger, and a shard in which each of them is worked on. How to log in there is
+ * by a password from a file; another way is one more field of destination_options and its use in
+ * open_login(). */
+#ifndef MAILHAUL_TOOLS_DESTINATION_H
+#define MAILHAUL_TOOLS_DESTINATION_H
+
+#include "engine/ledger.h"
+#include "engine/opt.h"
+#include "engine/source.h"
+#include "tools/routes.h"
+
+struct destination_options {
+	const char *state, *source, *password_file, *ca_file;
+	const char *bind_address, *proxy, *proxy_password_file;
+	nsec io_timeout, connect_timeout;
+};
+
+/* One mailbox of the ledger that was copied there. */
+struct destination_mailbox {
+	uint64_t mailbox_no;
+	const char *source;	       /* as shown */
+	const struct account *account; /* of the destination */
+	const struct source_driver *driver;
+	struct ledger *ledger;
+	struct tap *digest; /* of the mailbox's kind */
+};
+
+#define DESTINATION_FINISH_TIMEOUT (10 * NSEC_SECOND)
+
+struct destination_work {
+	const char *command; /* "verify" */
+	const char *url;     /* as given */
+	const char *confine; /* the value of --confine */
+	const struct destination_options *options;
+	/* For each mailbox, in a fiber with a large stack; ERR_FIBER_CANCELED: stopped as asked. */
+	enum err (*mailbox)(void *context, const struct destination_mailbox *);
+	void *context;
+};
+
+/* Whether this URL, if it is one, names a destination on a server. */
+bool destination_is_meant(const char *url);
+/* Everything, to its orderly end. ERR_INPUT_*, ERR_LEDGER_ABSENT; ERR_LEDGER_UNSETTLED: the last
+ * run was cut, and another has to find out what became of its last messages; what `mailbox`
+ * returned. */
+enum err destination_run(const struct destination_work *) MUST_CHECK;
+
+#define DESTINATION_OPTIONS(holder, field)                                                         \
+	{ .name = "state",                                                                         \
+	  OPT_STORES_FILE(holder, field.state),                                                    \
+	  .value = "DIR",                                                                          \
+	  .help = "Where the ledger of the runs lies that filled the destination. Without it: "    \
+		  "$XDG_STATE_HOME/mailhaul, or ~/.local/state/mailhaul." },                       \
+		{ .name = "source",                                                                \
+		  OPT_STORES_TEXT(holder, field.source),                                           \
+		  .value = "URL",                                                                  \
+		  .help = "Only what came from this source. Without it: from all that were "       \
+			  "copied to this destination." },                                         \
+		{ .name = "destination-password-file",                                             \
+		  OPT_STORES_FILE(holder, field.password_file),                                    \
+		  .value = "FILE",                                                                 \
+		  .help = "The destination's password is the first line of FILE, which nobody "    \
+			  "else may be able to read (mode 0600)." },                               \
+		{ .name = "ca-file",                                                               \
+		  OPT_STORES_FILE(holder, field.ca_file),                                          \
+		  .value = "FILE",                                                                 \
+		  .help = "Trust the certificate authorities in FILE (PEM) instead of the "        \
+			  "system's." },                                                           \
+		{ .name = "io-timeout",                                                            \
+		  OPT_STORES_DURATION(holder, field.io_timeout),                                   \
+		  .value = "TIME",                                                                 \
+		  .initial = "60s",                                                                \
+		  .min = NSEC_SECOND,                                                              \
+		  .max = 86400 * NSEC_SECOND,                                                      \
+		  .help = "The longest silence of a server that is tolerated." },                  \
+		{ .name = "connect-timeout",                                                       \
+		  OPT_STORES_DURATION(holder, field.connect_timeout),                              \
+		  .value = "TIME",                                                                 \
+		  .initial = "30s",                                                                \
+		  .min = NSEC_SECOND / 10,                                                         \
+		  .max = 3600 * NSEC_SECOND,                                                       \
+		  .help = "How long a connection may take, name lookup and TLS included." },       \
+		{ .name = "bind-address",                                                          \
+		  OPT_STORES_TEXT(holder, field.bind_address),                                     \
+		  .value = "ADDRESS",                                                              \
+		  .help = "Connect from this address of this machine." },                          \
+		{ .name = "proxy",                                                                 \
+		  OPT_STORES_TEXT(holder, field.proxy),                                            \
+		  .value = "URL",                                                                  \
+		  .help = "Connect through a proxy: socks5://[USER@]HOST[:PORT], or "              \
+			  "http://[USER@]HOST:PORT for one of HTTP CONNECT." },                    \
+	{                                                                                          \
+		.name = "proxy-password-file", OPT_STORES_FILE(holder, field.proxy_password_file), \
+		.value = "FILE",                                                                   \
+		.help = "The password of the proxy's USER is the first line of FILE."              \
+	}
+
+#endif
