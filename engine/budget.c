@@ -278,7 +278,9 @@ static uint64_t lane_bound(enum budget_part part)
 	case BUDGET_FRAMES:
 		return present.frames * frame_bound();
 	case BUDGET_WRITES:
-		return (present.filled + 2) * (uint64_t)WRITE_BUFFERS * present.put_bytes;
+		return max_u64((present.filled + 2) * WRITE_BUFFERS,
+			       present.shape.to_servers ? PARCELS_WRITES : 0) *
+		       present.put_bytes;
 	case BUDGET_PACKS:
 		return packs_bound();
 	default:

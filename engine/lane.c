@@ -418,15 +418,31 @@ static enum err dry_run(struct lane *lane)
 	return e;
 }
 
+/* Everything is read. */
+static enum err finish_sources(void *argument)
+{
+	struct lane *lane = argument;
+	nsec until = clock_after(lane->config->finish_timeout);
+
+	for (unsigned i = 0; i < LANE_READERS_MAX; i++)
+		if (finish_source(&lane->readers[i], until))
+			err_note_clear(); /* a lost goodbye changes nothing */
+	return OK;
+}
+
 static enum err finish(struct lane *lane, enum err e)
 {
 	nsec until = clock_after(lane->config->finish_timeout);
 	struct err_note cause = *err_note(); /* of `e`: what follows may note and clear */
+	struct group *goodbye = group_open();
+	bool was_ok = e == OK;
 
+	/* While the sink still waits for its answers: that is a round trip less. */
+	if (was_ok && group_spawn(goodbye, "goodbye", FIBER_STACK_LARGE, finish_sources, lane))
+		err_note_clear();
 	e = lane_sink_finish(lane, until, e);
-	for (unsigned i = 0; i < LANE_READERS_MAX && e == OK; i++)
-		if (finish_source(&lane->readers[i], until))
-			err_note_clear(); /* all is settled: a lost goodbye changes nothing */
+	if (group_join(&goodbye) && was_ok)
+		err_note_clear();
 	if (cause.error)
 		*err_note() = cause;
 	return e;

@@ -181,11 +181,11 @@ static enum err seal(struct lane *lane, const struct receipt *receipt)
 	return e ? e : lane->sink->type->publish(lane->sink, receipt->seal_no);
 }
 
-static enum err seal_settled(struct lane *lane, uint64_t seal_no)
+static enum err seal_settled(struct lane *lane, uint64_t seal_no, bool more)
 {
 	enum err e = ledger_seal_done(lane->config->ledger, lane->mailbox.mailbox_no, seal_no);
 
-	if (e || (e = lane_make_durable(lane)))
+	if (e || (!more && (e = lane_make_durable(lane))))
 		return e;
 	if (lane->seals_owed > 0)
 		lane->seals_owed--;
@@ -218,7 +218,7 @@ static enum err receive_loop(struct lane *lane)
 			e = seal(lane, &receipt);
 			break;
 		case RECEIPT_SETTLED:
-			e = seal_settled(lane, receipt.seal_no);
+			e = seal_settled(lane, receipt.seal_no, receipt.more_settled);
 			break;
 		}
 		if (e)

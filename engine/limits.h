@@ -82,6 +82,8 @@ enum {
 	WRITE_BYTES_OF_MANY = 64 * 1024,
 	WRITE_BYTES_LEAST = 32 * 1024,
 	WRITE_BUFFERS = 2,
+	/* What a lane towards a server has of such buffers for messages on their way. */
+	PARCELS_WRITES = 8,
 
 	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it
 	 * until it is settled stays bounded, and one seal is one row of the ledger. Each pack costs

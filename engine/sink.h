@@ -29,6 +29,7 @@ struct receipt {
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;
+	bool more_settled; /* of SETTLED: another one follows at once */
 	struct text seal;   /* borrowed until the next receipt() */
 	bool was_sealed; /* of an earlier sink: it may be settled already, and stays so then */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */

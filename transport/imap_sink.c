@@ -10,7 +10,12 @@
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
-enum { SINK_MAGIC = 0x1a4a9517 };
+enum {
+	SINK_MAGIC = 0x1a4a9517,
+	/* Of the budget's pieces: 2 MiB where a mailbox is alone. A parcel costs a seal, which is a
+	 * sync of the ledger, and an answer; a longer message goes through a file. */
+	PARCEL_ROOMS = PARCELS_WRITES / IMAP_PARCELS_MAX,
+};
 
 static struct imap_sink *sink_of(struct sink *base)
 {
@@ -254,7 +259,7 @@ static enum err fill_begins(struct imap_sink *sink, struct imap_place *place, ui
 	fill_ends(sink);
 	while (!e && !(parcel = free_parcel(sink))) {
 		if (sink->parcels_count < IMAP_PARCELS_MAX)
-			e = imap_parcel_open(budget()->put_bytes,
+			e = imap_parcel_open(PARCEL_ROOMS * budget()->put_bytes,
 					     &sink->parcels[sink->parcels_count++]);
 		else
 			e = imap_sink_wait(sink);
@@ -487,6 +492,7 @@ static bool tell_settled(struct imap_sink *sink, struct receipt *receipt)
 		if (group->told < group->count) {
 			receipt->kind = RECEIPT_SETTLED;
 			receipt->seal_no = group->seal_nos[group->told++];
+			receipt->more_settled = group->told < group->count;
 			return true;
 		}
 		end_group(sink, group);

@@ -17,7 +17,7 @@ enum {
 	IMAP_LINKS_MAX = 4,
 	/* Parcels that have the same mark. At its end nothing of the folder is under way, which
 	 * costs a round trip, so it is long; all of it is looked at after a crash, so it is not
-	 * longer: 8,192 messages or 64 MiB. */
+	 * longer: 8,192 messages or 128 MiB. */
 	IMAP_GROUP_PARCELS_MAX = 64,
 	/* Being filled, sealed, sent, and on its way to its answer. */
 	IMAP_PARCELS_MAX = 4,

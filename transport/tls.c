@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/budget.h"
 #include "engine/bytes.h"
 #include "engine/clock.h"
 #include "transport/tls_show.h"
@@ -56,6 +57,13 @@ struct tls {
 	int refusal;
 	X509 *refused;
 };
+
+/* Cheap where there are none, as always: OpenSSL empties all its places one by one. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
 
 /* ---- the wire as a BIO ---- */
 
@@ -318,7 +326,11 @@ static enum err load_trust(SSL_CTX *context, const char *ca_file)
 static bool set_policy(SSL_CTX *context)
 {
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* Many connections wait most of the time; those of one mailbox are busy, and would have
+	 * theirs freed and made anew for each record. */
+	if (budget()->shape.lanes > 1)
+		SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, verified);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(context, ticket_came);
@@ -473,7 +485,7 @@ enum err tls_handshake(struct tls *tls, bool *done)
 
 	MAGIC_CHECK(tls, TLS_MAGIC);
 	must(!tls->is_done);
-	ERR_clear_error();
+	forget_errors();
 	result = SSL_do_handshake(tls->ssl);
 	*done = tls->is_done = result == 1;
 	if (!tls->is_done && !wants_more(tls, result))
@@ -509,7 +521,7 @@ enum err tls_read(struct tls *tls, void *to, size_t max, size_t *got)
 
 	MAGIC_CHECK(tls, TLS_MAGIC);
 	must(tls->is_done && max > 0);
-	ERR_clear_error();
+	forget_errors();
 	*got = 0;
 	result = SSL_read_ex(tls->ssl, to, max, got);
 	must(*got <= max);
@@ -528,7 +540,7 @@ enum err tls_write(struct tls *tls, const void *from, size_t bytes, bool *sealed
 
 	MAGIC_CHECK(tls, TLS_MAGIC);
 	must(tls->is_done && bytes > 0);
-	ERR_clear_error();
+	forget_errors();
 	result = SSL_write_ex(tls->ssl, from, bytes, &written);
 	*sealed = result == 1;
 	must(!*sealed || written == bytes);
