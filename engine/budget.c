@@ -285,6 +285,12 @@ static uint64_t lane_bound(enum budget_part part)
 	}
 }
 
+static uint64_t compression_bound(void)
+{
+	return (uint64_t)present.shape.pairs * present.shape.compressed *
+	       COMPRESSED_CONVERSATION_BYTES;
+}
+
 uint64_t budget_bound(enum budget_part part)
 {
 	const struct budget_shape *shape = &present.shape;
@@ -303,7 +309,7 @@ uint64_t budget_bound(enum budget_part part)
 	case BUDGET_LANES:
 		return (uint64_t)shape->lanes * LANE_BYTES;
 	case BUDGET_CONNECTIONS:
-		return (uint64_t)shape->pairs * CONNECTION_BYTES;
+		return (uint64_t)shape->pairs * CONNECTION_BYTES + compression_bound();
 	case BUDGET_COMPRESSORS:
 		return threads * (present.frame_bytes == FRAME_BYTES
 					  ? shape->compressor_bytes
@@ -330,5 +336,6 @@ uint64_t budget_promise(void)
 {
 	const struct budget_shape *shape = &present.shape;
 
-	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES;
+	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES +
+	       compression_bound();
 }

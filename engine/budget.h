@@ -17,6 +17,8 @@ struct budget_shape {
 	unsigned offload_threads;
 	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
 	size_t compressor_bytes, compressor_bytes_of_many;
+	/* Conversations of a pair that are to be compressed: 0, 1 or both. */
+	unsigned compressed;
 };
 
 /* What follows from it for a worker and a lane. */
@@ -85,7 +87,8 @@ uint64_t budget_high(enum budget_part);
 /* The most it may hold in a run of this shape. */
 uint64_t budget_bound(enum budget_part);
 uint64_t budget_bound_sum(void);
-/* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox. */
+/* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox, and
+ * what was asked for beyond that: COMPRESSED_CONVERSATION_BYTES a compressed conversation. */
 uint64_t budget_promise(void);
 
 #endif
