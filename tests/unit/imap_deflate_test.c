@@ -6,6 +6,7 @@
 
 #include "engine/budget.h"
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "engine/limits.h"
 #include "engine/shard.h"
 #include "tests/test.h"
@@ -110,4 +111,93 @@ TEST(what_was_read_beyond_the_ok_is_compressed_already)
 	for (size_t i = 0; i < ARRAY_COUNT(pieces); i++)
 		CHECK_OK(shard_run(&(struct shard_config){ 0 }, turn_behind_the_ok,
 				   (void *)(uintptr_t)&pieces[i]));
+}
+
+/* Empty stored blocks, RFC 1951 section 3.2.4, without a wait between them. */
+static enum err read_nothing(void *owner, void *to, size_t max, nsec until, size_t *got)
+{
+	static const uint8_t block[] = { 0x00, 0x00, 0x00, 0xff, 0xff };
+	uint64_t *times = owner;
+
+	(void)until;
+	must(max >= sizeof block);
+	memcpy(to, block, sizeof block);
+	*got = sizeof block;
+	++*times;
+	return OK;
+}
+
+static enum err read_until_it_is_late(void *argument)
+{
+	uint64_t times = 0;
+	const struct imap_port below = { read_nothing, &times };
+	struct imap_deflate *it = NULL;
+	struct imap_port port;
+	char to[100];
+	size_t got;
+
+	(void)argument;
+	CHECK_OK(imap_deflate_open(&below, NULL, NULL, 0, &it));
+	port = imap_deflate_port(it);
+	CHECK_ERR(port.read(port.owner, to, sizeof to, clock_after(20 * NSEC_MILLISECOND), &got),
+		  ERR_NET_TIMEOUT);
+	CHECK(strstr(err_note()->text, "nothing comes out of it"));
+	err_note_clear();
+	CHECK(times > 0);
+	imap_deflate_close(&it);
+	return OK;
+}
+
+TEST(a_peer_that_sends_compressed_nothing_without_end_times_out)
+{
+	CHECK_OK(shard_run(&(struct shard_config){ 0 }, read_until_it_is_late, NULL));
+}
+
+/* A few bytes open to a thousand times as many: other fibers get their turn meanwhile. */
+static enum err count_turns(void *argument)
+{
+	unsigned *turns = argument;
+	enum err e;
+
+	while ((e = fiber_yield()) == OK)
+		++*turns;
+	return e == ERR_FIBER_CANCELED ? OK : e;
+}
+
+static enum err read_swollen(void *argument)
+{
+	static struct coming coming;
+	static char many[64 * 1024], to[64 * 1024];
+	const struct imap_port below = { read_coming, &coming };
+	struct group *group = group_open();
+	struct imap_deflate *it = NULL;
+	struct deflate *peer = NULL;
+	struct imap_port port;
+	unsigned turns = 0;
+	size_t got, opened = 0;
+
+	(void)argument;
+	coming = (struct coming){ .piece = sizeof coming.bytes };
+	memset(many, 'x', sizeof many - 1);
+	CHECK_OK(deflate_open(&peer));
+	for (unsigned i = 0; i < 64; i++)
+		add_packed(&coming, peer, many);
+	CHECK_OK(group_spawn(group, "others", FIBER_STACK_SMALL, count_turns, &turns));
+	CHECK_OK(imap_deflate_open(&below, NULL, coming.bytes, 0, &it));
+	port = imap_deflate_port(it);
+	while (port.read(port.owner, to, sizeof to, clock_after(NSEC_SECOND), &got) == OK)
+		opened += got;
+	CHECK_EQ(opened, 64 * (sizeof many - 1));
+	CHECK(turns >= opened / IMAP_DEFLATE_OPEN_BYTES_TURN - 1);
+	err_note_clear();
+	group_cancel(group);
+	CHECK_OK(group_join(&group));
+	imap_deflate_close(&it);
+	deflate_close(&peer);
+	return OK;
+}
+
+TEST(what_swells_leaves_others_their_turn)
+{
+	CHECK_OK(shard_run(&(struct shard_config){ 0 }, read_swollen, NULL));
 }
