@@ -24,7 +24,7 @@ OPT ?= -O2
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE $(if $(filter %/version.c %/imap_session.c,$<),-DMAILHAUL_VERSION='"$(VERSION)"') $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lseccomp
+LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lseccomp -lz
 TEST_LIBS := -ljansson -lm # another reader of the JSON we write
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 

@@ -294,6 +294,12 @@ static uint64_t conversations(void)
 	return present.shape.pairs + (present.shape.to_servers ? 2 * present.shape.lanes : 0);
 }
 
+static uint64_t compression_bound(void)
+{
+	return (uint64_t)present.shape.pairs * present.shape.compressed *
+	       COMPRESSED_CONVERSATION_BYTES;
+}
+
 uint64_t budget_bound(enum budget_part part)
 {
 	const struct budget_shape *shape = &present.shape;
@@ -312,7 +318,7 @@ uint64_t budget_bound(enum budget_part part)
 	case BUDGET_LANES:
 		return (uint64_t)shape->lanes * LANE_BYTES;
 	case BUDGET_CONNECTIONS:
-		return conversations() * CONNECTION_BYTES;
+		return conversations() * CONNECTION_BYTES + compression_bound();
 	case BUDGET_COMPRESSORS:
 		return threads * (present.frame_bytes == FRAME_BYTES
 					  ? shape->compressor_bytes
@@ -339,5 +345,6 @@ uint64_t budget_promise(void)
 {
 	const struct budget_shape *shape = &present.shape;
 
-	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES;
+	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES +
+	       compression_bound();
 }

@@ -18,6 +18,8 @@ struct budget_shape {
 	bool to_servers; /* some targets are servers, where it is looked at what was stored */
 	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
 	size_t compressor_bytes, compressor_bytes_of_many;
+	/* Conversations of a pair that are to be compressed: 0, 1 or both. */
+	unsigned compressed;
 };
 
 /* What follows from it for a worker and a lane. */
@@ -86,7 +88,8 @@ uint64_t budget_high(enum budget_part);
 /* The most it may hold in a run of this shape. */
 uint64_t budget_bound(enum budget_part);
 uint64_t budget_bound_sum(void);
-/* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox. */
+/* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox, and
+ * what was asked for beyond that: COMPRESSED_CONVERSATION_BYTES a compressed conversation. */
 uint64_t budget_promise(void);
 
 #endif

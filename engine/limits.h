@@ -148,6 +148,11 @@ enum {
 	LANE_BYTES = 192 * 1024,
 	/* TLS and protocol state of one conversation: 64 KiB idle (bench/idle_bench). */
 	CONNECTION_BYTES = 128 * 1024,
+	/* zlib's memory for both directions of a compressed conversation: the widest window each,
+	 * and 128 KiB of the compressor's tables (zconf.h says how much). With what comes and goes,
+	 * a TLS record each. */
+	DEFLATE_BYTES = 312 * 1024,
+	COMPRESSED_CONVERSATION_BYTES = DEFLATE_BYTES + 33 * 1024,
 	/* Code, libraries, trust store, and what malloc keeps; each worker, each further thread. */
 	PROGRAM_BYTES = 14 * 1024 * 1024,
 	THREAD_BYTES = 256 * 1024,

@@ -32,7 +32,7 @@ struct path {
 	nsec round_trip, round_trip_min;
 	uint32_t mtu_bytes;
 	uint64_t segments_resent;
-	uint64_t bytes_received, bytes_sent; /* of plaintext */
+	uint64_t bytes_received, bytes_sent; /* of plaintext, still compressed where it is */
 	nsec active; /* the time in which they moved: longer silences are left out */
 };
 
@@ -63,6 +63,8 @@ struct account {
 	 * it asks for its body need not ask, and hands it out with the fate ERR_SOURCE_FILTERED;
 	 * whatever comes all the same is judged by the lane, which also judges folders. */
 	const struct filter *filter;
+	/* Have the conversation compressed where the server offers that. */
+	bool compress;
 	/* What paces this account; told by drivers when a server says "slow down" without refusing
 	 * anything. NULL: nobody paces it. */
 	struct govern *govern;

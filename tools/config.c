@@ -266,13 +266,15 @@ static void show_login(struct writer *to, const struct login *login)
 static void show_side(struct writer *to, const char *side, const struct job_route *route,
 		      const struct login *login, const struct job_pace *pace, const char *daily)
 {
-	if (!*route->bind_address && !*route->proxy && !login && !pace->messages_per_second &&
-	    !pace->bytes_a_day)
+	if (!*route->bind_address && !*route->proxy && !route->compress && !login &&
+	    !pace->messages_per_second && !pace->bytes_a_day)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
 	put_text(to, "proxy", route->proxy);
 	put_secret(to, "proxy_password", &route->proxy_password);
+	if (route->compress)
+		put_bool(to, "compress", true);
 	if (pace->messages_per_second)
 		put_number(to, "messages_per_second", pace->messages_per_second);
 	if (pace->bytes_a_day)

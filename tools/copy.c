@@ -50,7 +50,7 @@ struct copy_options {
 	struct copy_login_options source_login, destination_login;
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
-	const char *as_of;
+	const char *as_of, *compress;
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
@@ -195,6 +195,24 @@ static enum err plan_logins(struct copy *copy)
 		       : OK;
 }
 
+/* An archive is no conversation. */
+static enum err plan_compression(const struct copy *copy, bool *source, bool *target)
+{
+	const char *which = copy->options.compress;
+	bool both = strcmp(which, "both") == 0;
+
+	*source = both || strcmp(which, "source") == 0;
+	*target = both || strcmp(which, "destination") == 0;
+	if (!both && ((*source && is_archive(&copy->source_url)) ||
+		      (*target && is_archive(&copy->target_url))))
+		return RAISE(ERR_INPUT_USAGE,
+			     "--compress %s is for a server, and %s is an archive: leave it out",
+			     which, *source ? "SOURCE" : "TARGET");
+	*source &= !is_archive(&copy->source_url);
+	*target &= !is_archive(&copy->target_url);
+	return OK;
+}
+
 static struct account account(const struct copy *copy, const struct url *url)
 {
 	struct account made = url_account(url);
@@ -252,9 +270,11 @@ static enum err set_limits(struct copy *copy)
 /* Everything that can be refused before the first connection. */
 static enum err prepare(struct copy *copy, const struct opt_words *words)
 {
+	bool compress_source, compress_target;
 	enum err e;
 
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
+	    (e = plan_compression(copy, &compress_source, &compress_target)) ||
 	    (e = filters_open(&copy->options.filter, &copy->filter)) || (e = plan_logins(copy)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
@@ -271,6 +291,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account.filter = copy->filter;
 	copy->source_account.as_of = copy->options.as_of;
 	copy->source_account.vanished = copy->options.vanished;
+	copy->source_account.compress = compress_source;
+	copy->target_account.compress = compress_target;
 	copy->source_account.met = copy->target_account.met = report_met;
 	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
@@ -632,6 +654,7 @@ static void set_budget(const struct copy *copy)
 		.to_servers = drivers_is_server(copy->target_url.shown),
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
+		.compressed = copy->source_account.compress + copy->target_account.compress,
 	});
 }
 
@@ -676,6 +699,8 @@ static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL 
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
 static const char *const flag_ways[] = { "auto", "never", NULL };
+
+static const char *const compressed_sides[] = { "off", "source", "destination", "both", NULL };
 
 static const struct opt options[] = {
 	{ .name = "source-password-file",
@@ -835,6 +860,13 @@ static const struct opt options[] = {
 	  .min = NSEC_SECOND / 10,
 	  .max = 3600 * NSEC_SECOND,
 	  .help = "How long a connection may take, name lookup and TLS included." },
+	{ .name = "compress",
+	  OPT_STORES_CHOICE(struct copy_options, compress),
+	  .choices = compressed_sides,
+	  .initial = "off",
+	  .help = "With which side the conversations are compressed inside TLS "
+		  "(COMPRESS=DEFLATE), where its server offers that: for links of less than some "
+		  "200 Mbit/s." },
 	ROUTES_OPTIONS(struct copy_options, routes),
 	{ .name = "log",
 	  OPT_STORES_FILE(struct copy_options, log),

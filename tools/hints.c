@@ -74,6 +74,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_OAUTH2_UNAVAILABLE] = RUN_AGAIN,
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
 	"; if it fails there each time, please report it with a log of level debug",
+	[ERR_IMAP_DEFLATE] = RUN_AGAIN
+	"; if it is damaged each time, run without --compress (in a job: source.compress, "
+	"target.compress)",
 	[ERR_IMAP_BYE] = RUN_AGAIN,
 	[ERR_IMAP_LOGIN] =
 		"Check the user and the password, and that the account may log in over IMAP",

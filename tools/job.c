@@ -316,6 +316,8 @@ static enum err make_job(struct job_make *make)
 		   &job->source_route);
 	make_route(make, JOB_KEY_TARGET_BIND, JOB_KEY_TARGET_PROXY, JOB_KEY_TARGET_PROXY_PASSWORD,
 		   &job->target_route);
+	job->source_route.compress = job_file_value(make->file, JOB_KEY_SOURCE_COMPRESS);
+	job->target_route.compress = job_file_value(make->file, JOB_KEY_TARGET_COMPRESS);
 	if ((e = make_window(make)) || (e = job_make_filter(make)))
 		return e;
 	make->ca_file = ca_file ? job_resolve_path(make, ca_file) : "";

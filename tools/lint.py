@@ -33,6 +33,7 @@ DOORS = {
     'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'crypto/jwt.c', 'tools/version.c'],
     'sodium': ['crypto/digest.c', 'crypto/secret.c', 'crypto/salted_id.c', 'tools/version.c'],
     'zstd': ['crypto/zstd_stage.c', 'tools/version.c'],
+    'zlib': ['transport/deflate.c', 'tools/version.c'],
     'libetpan': ['transport/imap.c', 'tools/version.c'],
     'blake3': ['crypto/digest.c'],
     'netdb': ['transport/resolve.c'],

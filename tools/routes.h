@@ -16,6 +16,7 @@ struct route_options {
 struct job_route {
 	const char *bind_address, *proxy; /* "": none */
 	struct secret_ref proxy_password;
+	bool compress;
 };
 
 /* Outlives all connections and their report. */

@@ -196,6 +196,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
+		.compressed = run->job->source_route.compress + run->job->target_route.compress,
 	});
 }
 

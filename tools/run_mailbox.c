@@ -116,6 +116,8 @@ static enum err prepare(struct run_mailbox *mailbox)
 	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
 	mailbox->source.route = &mailbox->worker->run->routes.source;
 	mailbox->target.route = &mailbox->worker->run->routes.destination;
+	mailbox->source.compress = mailbox->worker->run->job->source_route.compress;
+	mailbox->target.compress = mailbox->worker->run->job->target_route.compress;
 	mailbox->source.parted = mailbox->target.parted = paths_add;
 	mailbox->source.parted_context = mailbox->target.parted_context = &mailbox->worker->paths;
 	if (asked->source_login)

@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <sodium/version.h>
 #include <sqlite3.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include "engine/confine.h"
@@ -38,7 +39,7 @@ struct library {
 	char version[64];
 };
 
-enum { LIBRARIES_COUNT = 8 };
+enum { LIBRARIES_COUNT = 9 };
 static void find_libraries(struct library list[LIBRARIES_COUNT])
 {
 	unsigned hwloc = hwloc_get_api_version();
@@ -48,6 +49,7 @@ static void find_libraries(struct library list[LIBRARIES_COUNT])
 		{ "openssl", OpenSSL_version(OPENSSL_VERSION_STRING) },
 		{ "libsodium", sodium_version_string() },
 		{ "zstd", ZSTD_versionString() },
+		{ "zlib", zlibVersion() },
 		{ "sqlite", sqlite3_libversion() },
 	};
 	size_t n = 0;

@@ -51,7 +51,7 @@ void conn_close(struct conn **);
 
 const struct peer *conn_peer(const struct conn *);
 struct conn_counts {
-	uint64_t bytes_received, bytes_sent; /* plaintext */
+	uint64_t bytes_received, bytes_sent; /* plaintext, as it was handed over */
 };
 struct conn_counts conn_counts(const struct conn *);
 

@@ -47,7 +47,8 @@ enum imap_capability {
 	IMAP_HAS_CREATE_SPECIAL_USE = 1 << 22, /* RFC 6154 */
 	IMAP_HAS_AUTH_OAUTHBEARER = 1 << 23,   /* RFC 7628 */
 	IMAP_HAS_GMAIL = 1 << 24,	       /* X-GM-EXT-1: folders are labels */
-	IMAP_CAPABILITIES_ALL = (1 << 25) - 1,
+	IMAP_HAS_COMPRESS_DEFLATE = 1 << 25,   /* RFC 4978 */
+	IMAP_CAPABILITIES_ALL = (1 << 26) - 1,
 };
 enum { IMAP_LITERAL_MINUS_BYTES_MAX = 4096 }; /* RFC 7888 section 5 */
 

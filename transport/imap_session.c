@@ -341,6 +341,30 @@ static void recognize(struct imap_session *imap)
 	log_event(LOG_DEBUG, "imap.provider", "provider=\"%s\"", imap->provider->name);
 }
 
+/* RFC 4978, where it is wanted. A server that does it in TLS already says NO (section 3). */
+static enum err compress(struct imap_session *imap)
+{
+	struct imap_status status;
+	char shown[100];
+	unsigned tag;
+	enum err e;
+
+	if (!(imap->capabilities & IMAP_HAS_COMPRESS_DEFLATE)) {
+		log_event(LOG_INFO, "imap.not_compressed", "why=\"it is not offered\"");
+		return OK;
+	}
+	tag = imap_wire_begin(imap->wire);
+	buffer_add_text(&imap->wire->command, "COMPRESS DEFLATE");
+	if ((e = imap_wire_send(imap->wire)) || (e = imap_wire_flush(imap->wire)) ||
+	    (e = imap_session_answer(imap, tag, NULL, NULL, &status)))
+		return e;
+	if (status.state == IMAP_OK)
+		return imap_wire_compress(imap->wire);
+	log_event(LOG_WARN, "imap.not_compressed", "!why=\"%s\"",
+		  err_quote(shown, sizeof shown, status.text));
+	return OK;
+}
+
 static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 {
 	bool is_in = false;
@@ -355,9 +379,10 @@ static enum err set_up(struct imap_session *imap, bool secure_first, nsec until)
 		return e;
 	if (!is_in && ((e = auth_login(imap, until)) || (e = ask_capabilities(imap))))
 		return e;
-	if ((e = identify(imap)) == OK)
-		recognize(imap);
-	return e;
+	if ((e = identify(imap)))
+		return e;
+	recognize(imap);
+	return imap->account->compress ? compress(imap) : OK;
 }
 
 static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum imap_wire_may may)

@@ -8,6 +8,7 @@
 #include "crypto/secret.h"
 #include "engine/clock.h"
 #include "transport/conn.h"
+#include "transport/imap_deflate.h"
 
 _Static_assert(IMAP_READ_BYTES_HOT <= IMAP_READ_BYTES_COLD, "the line buffer has room for either");
 
@@ -55,10 +56,26 @@ void imap_wire_close(struct imap_wire **wire)
 {
 	if (!*wire)
 		return;
+	imap_deflate_close(&(*wire)->deflate);
 	buffer_free(&(*wire)->command);
 	free((*wire)->gathered);
 	free(*wire);
 	*wire = NULL;
+}
+
+enum err imap_wire_compress(struct imap_wire *wire)
+{
+	enum err e;
+
+	must(!wire->deflate && wire->command.bytes == 0 && wire->gathered_bytes == 0);
+	must(wire->end - wire->begin <= IMAP_READ_BYTES_COLD); /* read with the OK */
+	e = imap_deflate_open(&wire->port, wire->conn, wire->line + wire->begin,
+			      wire->end - wire->begin, &wire->deflate);
+	if (e)
+		return e;
+	wire->begin = wire->end = 0;
+	wire->port = imap_deflate_port(wire->deflate);
+	return OK;
 }
 
 static enum err refill(struct imap_wire *wire, nsec until)
@@ -268,8 +285,9 @@ size_t imap_wire_left(const struct imap_wire *wire)
 /* All that mailhaul ever says to a source, and in a dry run. Nothing here changes a mailbox:
  * EXAMINE opens read-only, and BODY.PEEK does not set \Seen. */
 static const char *const verbs[] = {
-	"AUTHENTICATE", "CAPABILITY", "ENABLE",	   "EXAMINE", "ID",	  "LIST",   "LOGIN",
-	"LOGOUT",	"LSUB",	      "NAMESPACE", "NOOP",    "STARTTLS", "STATUS", "UID FETCH",
+	"AUTHENTICATE", "CAPABILITY", "COMPRESS DEFLATE", "ENABLE", "EXAMINE",	 "ID",
+	"LIST",		"LOGIN",      "LOGOUT",		  "LSUB",   "NAMESPACE", "NOOP",
+	"STARTTLS",	"STATUS",     "UID FETCH",
 };
 
 /* And to a destination, where nothing is ever deleted. */
@@ -332,12 +350,18 @@ void imap_wire_allow_removal(struct imap_wire *wire)
 	wire->may = IMAP_WIRE_REMOVE;
 }
 
+static enum err hand_over(struct imap_wire *wire, const void *from, size_t bytes)
+{
+	return wire->deflate ? imap_deflate_write(wire->deflate, from, bytes)
+			     : conn_write(wire->conn, from, bytes);
+}
+
 static enum err write_gathered(struct imap_wire *wire)
 {
 	size_t bytes = wire->gathered_bytes;
 
 	wire->gathered_bytes = 0;
-	return bytes ? conn_write(wire->conn, wire->gathered, bytes) : OK;
+	return bytes ? hand_over(wire, wire->gathered, bytes) : OK;
 }
 
 /* All that is sent goes through here, so it stays in order. */
@@ -351,7 +375,7 @@ static enum err write_out(struct imap_wire *wire, const void *from, size_t bytes
 	    (e = write_gathered(wire)))
 		return e;
 	if (is_large)
-		return conn_write(wire->conn, from, bytes);
+		return hand_over(wire, from, bytes);
 	bytes_copy(wire->gathered + wire->gathered_bytes, from, bytes, why);
 	wire->gathered_bytes += bytes;
 	return OK;
@@ -413,7 +437,7 @@ enum err imap_wire_flush(struct imap_wire *wire)
 
 	conn_deadline(wire->conn, min_nsec(clock_after(wire->io_timeout), wire->until));
 	if ((e = write_gathered(wire)) == OK)
-		e = conn_flush(wire->conn);
+		e = wire->deflate ? imap_deflate_flush(wire->deflate) : conn_flush(wire->conn);
 	if (e != ERR_NET_RESET && e != ERR_NET_CLOSED)
 		return e;
 	if (!had_note)

@@ -9,6 +9,7 @@
 #include "transport/imap_scan.h"
 
 struct conn;
+struct imap_deflate; /* transport/imap_deflate.h */
 
 enum {
 	/* Longest part of a reply between two literals. FLAGS, LIST and CAPABILITY stay far below;
@@ -54,7 +55,8 @@ enum imap_wire_may {
 
 struct imap_wire {
 	struct imap_port port;
-	struct conn *conn; /* borrowed; NULL where nothing is sent (tests of parsers) */
+	struct conn *conn;	      /* borrowed; NULL where nothing is sent (tests of parsers) */
+	struct imap_deflate *deflate; /* between the two and `line`; NULL: nothing is compressed */
 	nsec io_timeout;
 	nsec until;	    /* no wait goes past it; the whole act's deadline */
 	nsec reply_until;   /* of the present reply, but for its body */
@@ -76,6 +78,10 @@ enum err imap_wire_open(const struct imap_port *, struct conn *, nsec io_timeout
 /* A port that reads `conn`. */
 struct imap_port imap_wire_conn_port(struct conn *);
 void imap_wire_close(struct imap_wire **);
+/* Both sides compress from here on (RFC 4978 section 3): to be called when the tagged OK has been
+ * read and before anything else is sent. What was read beyond it is compressed already.
+ * ERR_MEMORY_EXHAUSTED. */
+enum err imap_wire_compress(struct imap_wire *) MUST_CHECK;
 
 /* ---- replies ---- */
 

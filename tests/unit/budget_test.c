@@ -17,6 +17,8 @@ static size_t compressor_bytes(int level, size_t frame_bytes)
 	return *at;
 }
 
+static unsigned compressed; /* conversations of a pair */
+
 static void set_shape(unsigned workers, unsigned lanes, unsigned connections, unsigned pairs,
 		      uint64_t waiting, int level)
 {
@@ -29,6 +31,7 @@ static void set_shape(unsigned workers, unsigned lanes, unsigned connections, un
 		.offload_threads = OFFLOAD_THREADS + (lanes > 1 ? workers : 0),
 		.compressor_bytes = compressor_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = compressor_bytes(level, FRAME_BYTES_OF_MANY),
+		.compressed = compressed,
 	});
 }
 
@@ -128,6 +131,22 @@ static void sweep(int level)
 TEST(every_shape_keeps_the_promise_when_compression_is_light)
 {
 	sweep(1);
+}
+
+TEST(compressed_conversations_are_promised_beside_the_rest)
+{
+	uint64_t promise, connections;
+
+	set_shape(2, 10, 2, 20, 0, 1);
+	promise = budget_promise();
+	connections = budget_bound(BUDGET_CONNECTIONS);
+	compressed = 2;
+	set_shape(2, 10, 2, 20, 0, 1);
+	CHECK_EQ(budget_promise() - promise, 2 * 20 * COMPRESSED_CONVERSATION_BYTES);
+	CHECK_EQ(budget_bound(BUDGET_CONNECTIONS) - connections,
+		 2 * 20 * COMPRESSED_CONVERSATION_BYTES);
+	check_kept();
+	compressed = 0;
 }
 
 TEST(every_shape_keeps_the_promise_when_compression_is_hard)

@@ -39,6 +39,13 @@ TEST(what_a_destination_offers_is_told_apart)
 	CHECK_EQ(bits_of("   "), 0);
 }
 
+TEST(only_one_way_to_compress_is_known)
+{
+	CHECK_EQ(bits_of(" COMPRESS=DEFLATE"), IMAP_HAS_COMPRESS_DEFLATE);
+	CHECK_EQ(bits_of(" compress=deflate"), IMAP_HAS_COMPRESS_DEFLATE);
+	CHECK_EQ(bits_of(" COMPRESS COMPRESS= COMPRESS=ZSTD XCOMPRESS=DEFLATE DEFLATE"), 0);
+}
+
 static void check_limit(const char *list, bool told, uint64_t limit)
 {
 	uint64_t got = 0;

@@ -19,7 +19,7 @@
  *   expect records count=                 (of TLS, that all acts took; with account records=yes)
  *   expect end                            (LOGOUT)
  *
- * Words left out are not compared. account: timeout_ms= piece= whole= tricks= as in
+ * Words left out are not compared. account: compress=yes timeout_ms= piece= whole= tricks= as in
  * imap_source_test.c; slice= (bytes handed over at once, 65536), reader=yes (a second fiber takes
  * the answers). Each is played as it stands, read in pieces, read as the dice of SEED say, and with
  * tricks. */
@@ -420,6 +420,7 @@ static void read_options(struct play *play)
 				     .path = "/",
 				     .shown = "imaps://alice@mail.example.org/",
 				     .connect_timeout = 10 * NSEC_SECOND };
+	account->compress = wire_word(&play->options, "compress", NULL) != NULL;
 	account->io_timeout = strtol(wire_word(&play->options, "timeout_ms", "15000"), NULL, 10) *
 			      NSEC_MILLISECOND;
 	if (play->way->trick && play->way->trick->timeout_ms)

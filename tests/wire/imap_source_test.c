@@ -14,7 +14,7 @@
  *   expect end                 (all asked for was answered, and LOGOUT)
  *
  * Words left out are not compared; box, boxes, done and peer are compared only where the file has
- * one. account: scheme= user= password= token= token2= used=
+ * one. account: scheme= compress=yes user= password= token= token2= used=
  * (instead of a password: the access token, the next one, and whether the first has logged in
  * before) timeout_ms= early= (UID whose body is closed after one pull) since= before= min= max= (a
  * filter). Each is played three times: as the script sends it, read in pieces of piece= bytes (1),
@@ -453,6 +453,7 @@ static void read_options(struct play *play)
 	account->io_timeout = strtol(wire_word(&play->options, "timeout_ms", "15000"), NULL, 10) *
 			      NSEC_MILLISECOND;
 	account->connect_timeout = 10 * NSEC_SECOND;
+	account->compress = wire_word(&play->options, "compress", NULL) != NULL;
 	account->met = met;
 	account->met_context = play;
 	read_filter(play);

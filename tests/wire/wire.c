@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "engine/bytes.h"
 
@@ -36,6 +37,10 @@ struct wire_server {
 	char heard[CLIENT_LINE_MAX]; /* the client's last line */
 	bool joined;
 	atomic_bool ended;
+	/* Once the script says so; zlib itself, not the product's door to it. */
+	bool compressed;
+	z_stream pack, open;
+	uint8_t arrived[512]; /* not opened yet */
 };
 
 /* ---- reading scripts ---- */
@@ -219,7 +224,8 @@ static bool fail(struct wire_server *server, const struct wire_line *line, const
 	return false;
 }
 
-static bool send_bytes(struct wire_server *server, const struct wire_line *line, const void *from,
+/* As it stands, in pieces. */
+static bool send_plain(struct wire_server *server, const struct wire_line *line, const void *from,
 		       size_t n)
 {
 	struct timespec pause = { 0, (long)server->pause_ms * 1000000 };
@@ -233,6 +239,77 @@ static bool send_bytes(struct wire_server *server, const struct wire_line *line,
 		if (server->pause_ms)
 			nanosleep(&pause, NULL);
 	}
+	return true;
+}
+
+static bool send_bytes(struct wire_server *server, const struct wire_line *line, const void *from,
+		       size_t n)
+{
+	uint8_t packed[4096];
+	bool sent = true;
+
+	if (!server->compressed || n == 0)
+		return send_plain(server, line, from, n);
+	server->pack.next_in = (Bytef *)(uintptr_t)from; /* it is not written to */
+	server->pack.avail_in = (unsigned)n;
+	do {
+		server->pack.next_out = packed;
+		server->pack.avail_out = sizeof packed;
+		must(deflate(&server->pack, Z_SYNC_FLUSH) != Z_STREAM_ERROR);
+		sent = send_plain(server, line, packed, sizeof packed - server->pack.avail_out);
+	} while (sent && server->pack.avail_out == 0);
+	return sent;
+}
+
+/* recv() of what the client said before it was compressed. */
+static ssize_t hear_some(struct wire_server *server, void *to, size_t n)
+{
+	z_stream *open = &server->open;
+	ssize_t got;
+	int result;
+
+	if (!server->compressed)
+		return recv(server->fd, to, n, 0);
+	for (open->next_out = to, open->avail_out = (unsigned)n;;) {
+		result = inflate(open, Z_SYNC_FLUSH);
+		if (open->avail_out < n)
+			return (ssize_t)(n - open->avail_out);
+		if (result != Z_OK && result != Z_BUF_ERROR) {
+			errno = EBADMSG;
+			return -1;
+		}
+		if ((got = recv(server->fd, server->arrived, sizeof server->arrived, 0)) <= 0)
+			return got;
+		open->next_in = server->arrived;
+		open->avail_in = (unsigned)got;
+	}
+}
+
+static bool begin_compression(struct wire_server *server)
+{
+	must(!server->compressed);
+	must(deflateInit2(&server->pack, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) == Z_OK);
+	must(inflateInit2(&server->open, -15) == Z_OK);
+	server->compressed = true;
+	return true;
+}
+
+static bool send_uncompressed(struct wire_server *server, const struct wire_line *line,
+			      const char *text)
+{
+	char *bytes = strdup(text);
+	bool sent = send_plain(server, line, bytes, wire_unescape(bytes));
+
+	free(bytes);
+	return sent;
+}
+
+static bool send_uncompressed_forever(struct wire_server *server, const struct wire_line *line,
+				      const char *text)
+{
+	while (send_uncompressed(server, line, text))
+		continue;
+	server->problem[0] = '\0'; /* that the client goes is what is wanted */
 	return true;
 }
 
@@ -321,7 +398,7 @@ static bool hear(struct wire_server *server, const struct wire_line *line)
 	size_t n = 0;
 
 	while (n + 1 < CLIENT_LINE_MAX) {
-		ssize_t got = recv(server->fd, heard + n, 1, 0);
+		ssize_t got = hear_some(server, heard + n, 1);
 
 		if (got < 0 && errno == EINTR)
 			continue; /* what stopped the process for a while */
@@ -383,7 +460,7 @@ static bool hear_bytes(struct wire_server *server, const struct wire_line *line,
 		       size_t n)
 {
 	while (n) {
-		ssize_t got = recv(server->fd, to, n, MSG_WAITALL);
+		ssize_t got = hear_some(server, to, n);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -491,6 +568,14 @@ static bool play_line(struct wire_server *server, const struct wire_line *line, 
 		*ended = true;
 		return wait_deaf(server, line);
 	}
+	if (strcmp(text, "compress") == 0)
+		return begin_compression(server);
+	if (strncmp(text, "uncompressed ", 13) == 0)
+		return send_uncompressed(server, line, text + 13);
+	if (strncmp(text, "uncompressed-forever ", 21) == 0) {
+		*ended = true;
+		return send_uncompressed_forever(server, line, text + 21);
+	}
 	if (strncmp(text, "drip ", 5) == 0)
 		server->pause_ms = (unsigned)strtoul(text + 5, NULL, 10);
 	*ended = strcmp(text, "close") == 0;
@@ -520,6 +605,10 @@ static void *play(void *argument)
 		good = wait_for_end(server, &server->script->lines[server->script->count - 1]);
 	}
 	close(server->fd);
+	if (server->compressed) {
+		(void)deflateEnd(&server->pack);
+		(void)inflateEnd(&server->open);
+	}
 	server->ended = true;
 	return NULL;
 }
