@@ -245,7 +245,7 @@ static bool send_plain(struct wire_server *server, const struct wire_line *line,
 static bool send_bytes(struct wire_server *server, const struct wire_line *line, const void *from,
 		       size_t n)
 {
-	uint8_t packed[4096];
+	uint8_t packed[1024];
 	bool sent = true;
 
 	if (!server->compressed || n == 0)
