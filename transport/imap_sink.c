@@ -481,9 +481,11 @@ static bool tell_settled(struct imap_sink *sink, struct receipt *receipt)
 		if (!group->is_closed && group->count < IMAP_GROUP_PARCELS_MAX)
 			continue;
 		group->is_closed = true;
-		if (group->told < group->count) {
+		if (!group->is_told) {
+			group->is_told = true;
 			receipt->kind = RECEIPT_SETTLED;
-			receipt->seal_no = group->seal_nos[group->told++];
+			receipt->seal_nos = group->seal_nos;
+			receipt->seals_count = group->count;
 			return true;
 		}
 		end_group(sink, group);

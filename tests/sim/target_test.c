@@ -122,6 +122,28 @@ static void fill_twins(struct world *world)
 	be_late(add_target(world));
 }
 
+/* The first is given back, and the others are stored one by one. */
+static void fill_twins_given_back(struct world *world)
+{
+	struct imap_store *store;
+
+	fill_twins(world);
+	store = world->target->store;
+	store->multiappend = store->uidplus = false;
+	store->foreign_left = store->never_one_in = 0;
+	store->throttled_appends = 1;
+}
+
+/* So large that each has a seal of its own. */
+static void fill_large_twins(struct world *world)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", "");
+
+	for (unsigned i = 0; i < 6; i++)
+		add(world, inbox, "twin", 600 * 1000);
+	(void)add_target(world);
+}
+
 static void fill_answers_lost(struct world *world)
 {
 	fill_with_small(world)->lose_answers = 3;
@@ -283,6 +305,12 @@ static void trouble_quota(struct world *world, uint64_t k)
 	world->target->store->quota_messages = 1 + (unsigned)(k % 29);
 }
 
+static void trouble_room_for_half(struct world *world, uint64_t k)
+{
+	(void)k;
+	world->target->store->quota_messages = 3;
+}
+
 static void enlarge(struct world *world)
 {
 	world->target->store->quota_messages = 0;
@@ -346,6 +374,9 @@ SCENARIO(target_one_by_one, .fill = fill_one_by_one)
 SCENARIO(target_late_commits, .fill = fill_late)
 SCENARIO(target_late_commits_one_by_one, .fill = fill_late_one_by_one)
 SCENARIO(target_twins, .fill = fill_twins)
+SCENARIO(target_twins_given_back, .fill = fill_twins_given_back)
+SCENARIO(target_twins_and_little_room, .fill = fill_large_twins, .trouble = trouble_room_for_half,
+	 .between = enlarge)
 SCENARIO(target_answers_lost, .fill = fill_answers_lost)
 SCENARIO(target_busy, .fill = fill_busy)
 SCENARIO(target_folders, .fill = fill_folders)
