@@ -326,6 +326,7 @@ static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing a parcel");
 	}
 	group->place = place;
+	group->is_closed = sink->is_draining; /* or it would never end */
 	group->knows_uids = true;
 	group->next = sink->groups;
 	sink->groups = group;

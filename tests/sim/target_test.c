@@ -149,6 +149,20 @@ static void fill_answers_lost(struct world *world)
 	fill_with_small(world)->lose_answers = 3;
 }
 
+/* One answer takes up to an hour, and nobody is impatient. */
+static void fill_answers_slow(struct world *world)
+{
+	fill_with_small(world)->works_max = 3600 * NSEC_SECOND;
+	world->target_silence = 7200 * NSEC_SECOND;
+}
+
+static void fill_large_answers_slow(struct world *world)
+{
+	fill_large_twins(world);
+	world->target->store->works_max = 3600 * NSEC_SECOND;
+	world->target_silence = 7200 * NSEC_SECOND;
+}
+
 static void fill_busy(struct world *world)
 {
 	struct imap_store *store = fill_with_small(world);
@@ -378,6 +392,8 @@ SCENARIO(target_twins_given_back, .fill = fill_twins_given_back)
 SCENARIO(target_twins_and_little_room, .fill = fill_large_twins, .trouble = trouble_room_for_half,
 	 .between = enlarge)
 SCENARIO(target_answers_lost, .fill = fill_answers_lost)
+SCENARIO(target_answers_slow, .fill = fill_answers_slow)
+SCENARIO(target_answers_slow_and_large, .fill = fill_large_answers_slow)
 SCENARIO(target_busy, .fill = fill_busy)
 SCENARIO(target_folders, .fill = fill_folders)
 SCENARIO(target_folder_refused, .fill = fill_folder_refused)
