@@ -315,6 +315,21 @@ static enum err imap_sink_flush(struct sink *base)
 
 /* ---- groups ---- */
 
+/* What is open is read back after a crash, and lies in the ledger until then. */
+static void close_eldest(struct imap_sink *sink)
+{
+	struct imap_group *eldest = NULL;
+	unsigned open = 0;
+
+	for (struct imap_group *group = sink->groups; group; group = group->next)
+		if (!group->is_closed) {
+			eldest = group;
+			open++;
+		}
+	if (open >= IMAP_GROUPS_OPEN_MAX)
+		eldest->is_closed = true;
+}
+
 static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 {
 	struct imap_group *group = calloc(1, sizeof *group);
@@ -325,6 +340,7 @@ static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 		free(group);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing a parcel");
 	}
+	close_eldest(sink);
 	group->place = place;
 	group->is_closed = sink->is_draining; /* or it would never end */
 	group->knows_uids = true;

@@ -19,6 +19,8 @@ enum {
 	 * costs a round trip, so it is long; all of it is looked at after a crash, so it is not
 	 * longer: 8,192 messages or 64 MiB. */
 	IMAP_GROUP_PARCELS_MAX = 64,
+	/* Folders that have a group which others may join: as many as are read at once. */
+	IMAP_GROUPS_OPEN_MAX = LANE_READERS_MAX,
 	/* Being filled, sealed, sent, and on its way to its answer. */
 	IMAP_PARCELS_MAX = 4,
 	/* Messages that a server is watched for altering. */
