@@ -251,6 +251,9 @@ static enum err attempt(struct lane *lane)
 	if (lane->sink_failed)
 		return e;
 	settled = lane_sink_settled(lane);
+	/* What it still owes is on its way: nothing is put again before that was answered, or is
+	 * asked for by the next one. */
+	lane->sink_failed |= settled && settled != ERR_FIBER_CANCELED;
 	if (!settled && !e && lane->later.error) {
 		*err_note() = lane->later;
 		e = lane->later.error;

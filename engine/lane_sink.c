@@ -14,6 +14,7 @@ static enum err open_sink(struct lane *lane)
 	config.mailbox_no = lane->mailbox.mailbox_no;
 	config.next_seal_no = lane->mailbox.next_seal_no;
 	config.ledger_id = ledger_id(lane->config->ledger);
+	config.ledger = lane->config->ledger;
 	e = lane->config->sink->open(&lane->sink, account, &config,
 				     clock_after(account->io_timeout));
 	if (e)

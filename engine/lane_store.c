@@ -181,14 +181,16 @@ static enum err seal(struct lane *lane, const struct receipt *receipt)
 	return e ? e : lane->sink->type->publish(lane->sink, receipt->seal_no);
 }
 
-static enum err seal_settled(struct lane *lane, uint64_t seal_no, bool more)
+static enum err seals_settled(struct lane *lane, const struct receipt *receipt)
 {
-	enum err e = ledger_seal_done(lane->config->ledger, lane->mailbox.mailbox_no, seal_no);
+	const uint64_t *seal_nos = receipt->seal_nos ? receipt->seal_nos : &receipt->seal_no;
+	size_t count = receipt->seal_nos ? receipt->seals_count : 1;
+	enum err e =
+		ledger_seals_done(lane->config->ledger, lane->mailbox.mailbox_no, seal_nos, count);
 
-	if (e || (!more && (e = lane_make_durable(lane))))
+	if (e || (e = lane_make_durable(lane)))
 		return e;
-	if (lane->seals_owed > 0)
-		lane->seals_owed--;
+	lane->seals_owed -= min_u64(lane->seals_owed, count);
 	return OK;
 }
 
@@ -218,7 +220,7 @@ static enum err receive_loop(struct lane *lane)
 			e = seal(lane, &receipt);
 			break;
 		case RECEIPT_SETTLED:
-			e = seal_settled(lane, receipt.seal_no, receipt.more_settled);
+			e = seals_settled(lane, &receipt);
 			break;
 		}
 		if (e)

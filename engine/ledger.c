@@ -502,12 +502,12 @@ const uint8_t *ledger_id(const struct ledger *ledger)
 
 /* ---- the queue ---- */
 
-/* Room for one entry, or the error that keeps us from having it. */
-static enum err make_room(struct ledger *ledger)
+/* Room for so many entries, or the error that keeps us from having it. */
+static enum err make_room(struct ledger *ledger, size_t entries)
 {
 	enum err e = OK;
 
-	while (!e && ledger->filling->count == LEDGER_BATCH_ENTRIES_MAX)
+	while (!e && ledger->filling->count + entries > LEDGER_BATCH_ENTRIES_MAX)
 		e = write_queued(ledger);
 	if (e)
 		return e;
@@ -515,27 +515,35 @@ static enum err make_room(struct ledger *ledger)
 }
 
 /* Who makes the batch full, or finds it old, writes it; who finds another at it goes on. */
-static enum err enqueue(struct ledger *ledger, const struct ledger_entry *entry)
+static enum err enqueue_together(struct ledger *ledger, const struct ledger_entry *entries,
+				 size_t count)
 {
 	nsec now = clock_now();
 	struct ledger_batch *batch;
 	enum err e;
 
 	MAGIC_CHECK(ledger, LEDGER_MAGIC);
-	if ((e = make_room(ledger)))
+	if ((e = make_room(ledger, count)))
 		return e;
 	batch = ledger->filling;
-	must(batch->count < LEDGER_BATCH_ENTRIES_MAX);
+	must(batch->count + count <= LEDGER_BATCH_ENTRIES_MAX);
 	if (batch->count == 0)
 		ledger->filling_since = now;
-	batch->entries[batch->count] = *entry;
-	batch->entries[batch->count].order = (uint32_t)batch->count;
-	batch->count++;
-	ledger->queued++;
+	for (size_t i = 0; i < count; i++) {
+		batch->entries[batch->count] = entries[i];
+		batch->entries[batch->count].order = (uint32_t)batch->count;
+		batch->count++;
+	}
+	ledger->queued += count;
 	if (ledger->busy ||
 	    (batch->count < LEDGER_ROWS_PER_COMMIT && now - ledger->filling_since < COMMIT_AGE))
 		return OK;
 	return write_queued(ledger);
+}
+
+static enum err enqueue(struct ledger *ledger, const struct ledger_entry *entry)
+{
+	return enqueue_together(ledger, entry, 1);
 }
 
 enum err ledger_settle(struct ledger *ledger, const struct ledger_row *row)
@@ -592,6 +600,23 @@ enum err ledger_seal_done(struct ledger *ledger, uint64_t mailbox_no, uint64_t s
 {
 	return enqueue(ledger, &(struct ledger_entry){ .kind = LEDGER_SEAL_DONE,
 						       .seal = { mailbox_no, seal_no } });
+}
+
+enum err ledger_seals_done(struct ledger *ledger, uint64_t mailbox_no, const uint64_t *seal_nos,
+			   size_t count)
+{
+	struct ledger_entry *entries;
+	enum err e;
+
+	must(count <= LEDGER_ROWS_PER_COMMIT);
+	if (!(entries = calloc(count + 1, sizeof *entries)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "forgetting seals");
+	for (size_t i = 0; i < count; i++)
+		entries[i] = (struct ledger_entry){ .kind = LEDGER_SEAL_DONE,
+						    .seal = { mailbox_no, seal_nos[i] } };
+	e = enqueue_together(ledger, entries, count);
+	free(entries);
+	return e;
 }
 
 enum err ledger_commit(struct ledger *ledger)

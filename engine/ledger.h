@@ -251,6 +251,9 @@ enum err ledger_seal(struct ledger *, uint64_t mailbox_no, uint64_t seal_no,
 		     struct text seal) MUST_CHECK;
 /* Queued, with the rows queued before it: the seal's messages are all settled. */
 enum err ledger_seal_done(struct ledger *, uint64_t mailbox_no, uint64_t seal_no) MUST_CHECK;
+/* The same of several, all of them in one commit; no more than LEDGER_ROWS_PER_COMMIT. */
+enum err ledger_seals_done(struct ledger *, uint64_t mailbox_no, const uint64_t *seal_nos,
+			   size_t count) MUST_CHECK;
 /* The sink never showed it: the number stays used, the seal is dropped. Durable on return.
  * Suspends. */
 enum err ledger_seal_drop(struct ledger *, uint64_t mailbox_no, uint64_t seal_no) MUST_CHECK;

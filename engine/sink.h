@@ -13,7 +13,7 @@ enum receipt_kind {
 	RECEIPT_SEALED,	  /* seal_no, seal: make this durable in the ledger, then call
 			     publish(seal_no) */
 	RECEIPT_SETTLED, /* seal_no: every message of that seal was receipted; the ledger may forget
-			    it */
+			    it. Or seal_nos: of all of them, which are forgotten in one commit */
 	RECEIPT_PLACED,	 /* box_no, target, target_epoch: which folder of the target it becomes;
 			    before anything is sent there */
 	RECEIPT_BOX_REFUSED, /* box_no, why, and err_note(): the target will not have this folder,
@@ -29,9 +29,10 @@ struct receipt {
 	enum mail_kind mail_kind;
 	enum err why;
 	uint64_t seal_no;
-	bool more_settled; /* of SETTLED: another one follows at once */
+	const uint64_t *seal_nos; /* borrowed until the next receipt(); NULL: seal_no */
+	size_t seals_count;
 	struct text seal;   /* borrowed until the next receipt() */
-	bool was_sealed; /* of an earlier sink: it may be settled already, and stays so then */
+	bool was_sealed;    /* of an earlier sink: it may be settled already, and stays so then */
 	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
 	int64_t date_s;	    /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
 	bool dated;
@@ -69,6 +70,7 @@ struct sink_config {
 	uint64_t mailbox_no;	  /* the ledger's */
 	const char *mailbox_name; /* "alice@mail.example.com" */
 	const uint8_t *ledger_id; /* 16 bytes: which ledger fills this target */
+	struct ledger *ledger;	  /* to ask what is settled; borrowed for the sink's life */
 	uint64_t next_seal_no;	  /* first number not used yet in this target by this ledger */
 	const struct tap_type *digest;
 	struct tap
@@ -77,9 +79,9 @@ struct sink_config {
 	uint64_t pack_bytes;	  /* close a pack at about this many stored bytes */
 	bool dry_run;
 	/* ---- of a target that is somebody else's server ---- */
-	unsigned connections;	 /* at most; 0: as few as do */
-	nsec settle;	   /* how long a target must be still before what it shows is believed */
-	const char *spool; /* directory for messages too large for memory; borrowed */
+	unsigned connections; /* at most; 0: as few as do */
+	nsec settle;	      /* how long a target must be still before what it shows is believed */
+	const char *spool;    /* directory for messages too large for memory; borrowed */
 };
 
 /* Everything suspends but close. */

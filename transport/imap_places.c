@@ -174,6 +174,15 @@ enum err imap_places_recall(struct imap_places *places, const char *name, const 
 	return box_map_remember(places->map, text_of(name), text_of(target));
 }
 
+void imap_places_outdated(struct imap_places *places, struct text raw)
+{
+	uint32_t known = name_table_find(&places->known_by_raw, raw);
+
+	must(places->places_count == 0);
+	if (known != NAME_TABLE_NONE)
+		places->known[known].uidnext = 0;
+}
+
 static struct text key_of_no(const uint64_t *box_no)
 {
 	return (struct text){ (const char *)box_no, sizeof *box_no };

@@ -16,6 +16,9 @@ void imap_places_close(struct imap_places **);
 
 /* In this order: recall, add, settle; add and settle may come again. */
 enum err imap_places_recall(struct imap_places *, const char *name, const char *target) MUST_CHECK;
+/* The folder's UIDNEXT is not what was listed any more: it is asked for before it is used. Before
+ * the first settle. */
+void imap_places_outdated(struct imap_places *, struct text raw);
 /* A folder of the source. */
 enum err imap_places_add(struct imap_places *, const struct box *) MUST_CHECK;
 /* Folders were added and have no place yet. */

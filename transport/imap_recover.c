@@ -3,6 +3,7 @@
  * on storing what a conversation sent that is gone. */
 #include <stdlib.h>
 
+#include "engine/ledger.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
@@ -39,6 +40,8 @@ void imap_recover_close(struct imap_sink *sink)
 		free(found);
 	}
 	sink->found = NULL;
+	free(sink->found_nos);
+	sink->found_nos = NULL;
 }
 
 /* ---- the folders ---- */
@@ -230,19 +233,66 @@ static size_t count_surplus(const struct imap_found *first, const struct parcel_
 	return surplus;
 }
 
+/* ---- what is settled already ---- */
+
+/* Records [i, *end) of the text follow one another without a gap. */
+static void find_run(struct text records, size_t i, size_t *end, struct parcel_record *first)
+{
+	size_t count = records.bytes / PARCEL_RECORD_BYTES;
+	struct parcel_record next;
+
+	parcel_record_get(records, i, first);
+	for (*end = i + 1; *end < count && *end - i < IMAP_PARCEL_MESSAGES_MAX; ++*end) {
+		parcel_record_get(records, *end, &next);
+		if (next.box_no != first->box_no || next.no != first->no + (*end - i))
+			break;
+	}
+}
+
+/* A group's seals are kept while one of its messages is open. Where the others are settled they own
+ * their copies, or a twin that was given back would pass for stored. */
+static enum err read_known(const struct imap_sink *sink, struct text records,
+			   enum parcel_known *known)
+{
+	struct ledger_seen *seen = calloc(IMAP_PARCEL_MESSAGES_MAX, sizeof *seen);
+	size_t count = records.bytes / PARCEL_RECORD_BYTES, end, got;
+	struct parcel_record first;
+	enum err e = seen ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+
+	for (size_t i = 0; i < count && !e; i = end) {
+		find_run(records, i, &end, &first);
+		e = ledger_seen(sink->config.ledger, first.box_no, first.no,
+				first.no + (end - i) - 1, seen, IMAP_PARCEL_MESSAGES_MAX, &got);
+		for (size_t k = 0; k < got && !e; k++)
+			known[i + seen[k].no - first.no] =
+				seen[k].stored ? PARCEL_THERE : PARCEL_NOT_SENT;
+	}
+	free(seen);
+	return e;
+}
+
 /* ---- matching ---- */
 
 /* All seals of a folder together: they are all that is ours from the mark on. */
-static enum err match(struct imap_found *first, struct text records, struct parcel_found *there,
-		      size_t count, enum err doubt, size_t *surplus)
+static enum err match(const struct imap_sink *sink, struct imap_found *first, struct text records,
+		      struct parcel_found *there, size_t count, enum err doubt, size_t *surplus)
 {
 	size_t n = records.bytes / PARCEL_RECORD_BYTES, found = 0;
 	struct parcel_outcome *outcomes = calloc(n + 1, sizeof *outcomes);
-	enum err e;
+	enum parcel_known *known = calloc(n + 1, sizeof *known);
+	enum err e = OK;
 
-	if (!outcomes)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
-	*surplus = parcel_match(records, there, count, outcomes);
+	if (!outcomes || !known)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	if (!e)
+		e = read_known(sink, records, known);
+	if (e) {
+		free(outcomes);
+		free(known);
+		return e;
+	}
+	*surplus = parcel_match(records, known, there, count, outcomes);
+	free(known);
 	for (size_t i = 0; i < n; i++)
 		found += outcomes[i].fate != PARCEL_ABSENT;
 	log_event(LOG_INFO, "imap.looked", "messages=%zu sealed=%zu found=%zu surplus=%zu", count,
@@ -272,7 +322,7 @@ static enum err match_folder(struct imap_sink *sink, struct imap_found *first,
 	if (!e && first->expected)
 		*surplus = count_surplus(first, there, count);
 	else if (!e)
-		e = match(first, (struct text){ records.at, records.bytes }, there, count,
+		e = match(sink, first, (struct text){ records.at, records.bytes }, there, count,
 			  replaced ? ERR_SOURCE_EPOCH : OK, surplus);
 	free(there);
 	buffer_free(&records);
@@ -323,11 +373,19 @@ static enum err look(struct imap_sink *sink, size_t *surplus)
 
 enum err imap_recover_look(struct imap_sink *sink)
 {
-	size_t surplus;
-	enum err e = look(sink, &surplus);
+	size_t surplus, seals = 0;
+	enum err e;
 
-	if (e)
+	for (const struct imap_found *found = sink->found; found; found = found->next)
+		seals++;
+	if (!(sink->found_nos = calloc(seals, sizeof *sink->found_nos)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	if ((e = look(sink, &surplus)))
 		return e;
+	/* They were listed before late commits came: what is found now must lie below the mark of
+	 * what is sent next. */
+	for (const struct imap_found *found = sink->found; found; found = found->next)
+		imap_places_outdated(sink->places, found->view.raw);
 	sink->is_looked = true;
 	wake_all(&sink->changed);
 	return OK;
@@ -406,6 +464,48 @@ void imap_recover_uncheck(const struct imap_sink *sink, struct imap_parcel *parc
 
 /* ---- receipts ---- */
 
+static void receipt_found(const struct imap_found *found, const struct parcel_record *record,
+			  const struct parcel_outcome *outcome, struct receipt *receipt)
+{
+	bool stored = outcome->fate == PARCEL_STORED && !found->doubt;
+
+	*receipt = (struct receipt){
+		.kind = stored ? RECEIPT_STORED : RECEIPT_DOUBTFUL,
+		.box_no = record->box_no,
+		.no = record->no,
+		.size_bytes = record->size_bytes,
+		.digest = record->digest,
+		.mark = record->mark,
+		.mail_kind = (enum mail_kind)record->kind,
+		.why = stored	      ? OK
+		       : found->doubt ? found->doubt
+				      : ERR_SINK_ALTERED,
+		.seal_no = found->seal_no,
+		.was_sealed = true,
+		.target_no = outcome->uid,
+	};
+}
+
+/* Those of one folder are forgotten together: with one of them alone, what it holds and was not
+ * found would pass for its twin that another one held. */
+static bool tell_folder_settled(struct imap_sink *sink, struct imap_found *first,
+				struct receipt *receipt)
+{
+	size_t count = 0;
+
+	if (first->is_settled)
+		return false;
+	for (struct imap_found *found = first; found; found = found->next)
+		if (is_same_folder(found, first)) {
+			sink->found_nos[count++] = found->seal_no;
+			found->is_settled = true;
+		}
+	*receipt = (struct receipt){ .kind = RECEIPT_SETTLED,
+				     .seal_nos = sink->found_nos,
+				     .seals_count = count };
+	return true;
+}
+
 bool imap_recover_receipt(struct imap_sink *sink, struct receipt *receipt)
 {
 	struct parcel_record record;
@@ -419,31 +519,12 @@ bool imap_recover_receipt(struct imap_sink *sink, struct receipt *receipt)
 			parcel_record_get(found->view.records, found->at++, &record);
 			if (outcome->fate == PARCEL_ABSENT)
 				continue;
-			*receipt = (struct receipt){
-				.kind = outcome->fate == PARCEL_STORED && !found->doubt
-						? RECEIPT_STORED
-						: RECEIPT_DOUBTFUL,
-				.box_no = record.box_no,
-				.no = record.no,
-				.size_bytes = record.size_bytes,
-				.digest = record.digest,
-				.mark = record.mark,
-				.mail_kind = (enum mail_kind)record.kind,
-				.why = found->doubt ? found->doubt : ERR_SINK_ALTERED,
-				.seal_no = found->seal_no,
-				.was_sealed = true,
-				.target_no = outcome->uid,
-			};
-			if (receipt->kind == RECEIPT_STORED)
-				receipt->why = OK;
-			return true;
-		}
-		if (found->at == count) {
-			found->at++;
-			*receipt = (struct receipt){ .kind = RECEIPT_SETTLED,
-						     .seal_no = found->seal_no };
+			receipt_found(found, &record, outcome, receipt);
 			return true;
 		}
 	}
+	for (struct imap_found *found = sink->found; found; found = found->next)
+		if (tell_folder_settled(sink, found, receipt))
+			return true;
 	return false;
 }

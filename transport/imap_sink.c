@@ -320,6 +320,21 @@ static enum err imap_sink_flush(struct sink *base)
 
 /* ---- groups ---- */
 
+/* What is open is read back after a crash, and lies in the ledger until then. */
+static void close_eldest(struct imap_sink *sink)
+{
+	struct imap_group *eldest = NULL;
+	unsigned open = 0;
+
+	for (struct imap_group *group = sink->groups; group; group = group->next)
+		if (!group->is_closed) {
+			eldest = group;
+			open++;
+		}
+	if (open >= IMAP_GROUPS_OPEN_MAX)
+		eldest->is_closed = true;
+}
+
 static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 {
 	struct imap_group *group = calloc(1, sizeof *group);
@@ -330,7 +345,9 @@ static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 		free(group);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing a parcel");
 	}
+	close_eldest(sink);
 	group->place = place;
+	group->is_closed = sink->is_draining; /* or it would never end */
 	group->knows_uids = true;
 	group->next = sink->groups;
 	sink->groups = group;
@@ -489,10 +506,11 @@ static bool tell_settled(struct imap_sink *sink, struct receipt *receipt)
 		if (!group->is_closed && group->count < IMAP_GROUP_PARCELS_MAX)
 			continue;
 		group->is_closed = true;
-		if (group->told < group->count) {
+		if (!group->is_told) {
+			group->is_told = true;
 			receipt->kind = RECEIPT_SETTLED;
-			receipt->seal_no = group->seal_nos[group->told++];
-			receipt->more_settled = group->told < group->count;
+			receipt->seal_nos = group->seal_nos;
+			receipt->seals_count = group->count;
 			return true;
 		}
 		end_group(sink, group);

@@ -19,6 +19,8 @@ enum {
 	 * costs a round trip, so it is long; all of it is looked at after a crash, so it is not
 	 * longer: 8,192 messages or 128 MiB. */
 	IMAP_GROUP_PARCELS_MAX = 64,
+	/* Folders that have a group which others may join: as many as are read at once. */
+	IMAP_GROUPS_OPEN_MAX = LANE_READERS_MAX,
 	/* Being filled, sealed, sent, and on its way to its answer. */
 	IMAP_PARCELS_MAX = 4,
 	/* Messages that a server is watched for altering. */
@@ -26,14 +28,16 @@ enum {
 };
 
 /* The parcels of a folder that are sealed with the same UIDNEXT. While one of them is not settled
- * all their seals are kept: together they are all that is ours from that UID on. */
+ * all their seals are kept, and they are forgotten in one commit: together they are all that is
+ * ours from that UID on, and of twins in two of them one would pass for the other. */
 struct imap_group {
 	struct imap_place *place;
 	uint64_t *seal_nos;
-	unsigned count, told; /* seals; settled ones the lane was told of */
-	unsigned unsettled;   /* parcels without all their receipts */
-	bool is_closed;	      /* no more may join */
-	bool knows_uids;      /* of everything in it */
+	unsigned count;	    /* seals */
+	unsigned unsettled; /* parcels without all their receipts */
+	bool is_closed;	    /* no more may join */
+	bool is_told;	    /* the lane was told that all are settled */
+	bool knows_uids;    /* of everything in it */
 	uint32_t uid_top;
 	struct imap_group *next;
 };
@@ -72,6 +76,7 @@ struct imap_found {
 	struct parcel_outcome *outcomes; /* NULL: not known yet */
 	enum err doubt;			 /* why what is there is doubtful all the same */
 	size_t at;			 /* next to be receipted */
+	bool is_settled;		 /* the lane was told so */
 	/* Of the first seal of a folder: how often messages that were in doubt should be there. */
 	struct imap_expected {
 		struct digest digest;
@@ -102,12 +107,13 @@ struct imap_sink {
 	struct imap_group *groups;   /* one of a folder at most */
 
 	struct imap_found *found; /* seals of before */
+	uint64_t *found_nos;	  /* of those of one folder: told as settled last */
 	bool is_looked;		  /* for all of them */
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
-	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
-	struct imap_look *look; /* NULL: none */
+	struct reserve *looking; /* its chunks, or its reader would wait for ours */
+	struct imap_look *look;	 /* NULL: none */
 	unsigned quota_refusals;
 	uint64_t refused_box_no; /* whose refusal was told last */
 

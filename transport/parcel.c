@@ -178,13 +178,29 @@ static bool take(struct parcel_found *found, size_t count, const struct parcel_r
 	return take_alike(found, count, record, way == 3, uid);
 }
 
-/* Each way for all records before the next: what is there unaltered must not be taken for the
- * altered form of another. */
-size_t parcel_match(struct text records, struct parcel_found *found, size_t found_count,
-		    struct parcel_outcome *outcomes)
+/* Each record of which this is known and that has nothing yet. */
+static void match_known(struct text records, const enum parcel_known *known,
+			enum parcel_known wanted, int way, struct parcel_found *found,
+			size_t found_count, struct parcel_outcome *outcomes)
 {
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 	struct parcel_record record;
+
+	for (size_t i = 0; i < count; i++) {
+		if (outcomes[i].fate != PARCEL_ABSENT || (known ? known[i] : PARCEL_OPEN) != wanted)
+			continue;
+		parcel_record_get(records, i, &record);
+		if (take(found, found_count, &record, way, &outcomes[i].uid))
+			outcomes[i].fate = way < 2 ? PARCEL_STORED : PARCEL_ALTERED;
+	}
+}
+
+/* Each way for all records before the next: what is there unaltered must not be taken for the
+ * altered form of another. */
+size_t parcel_match(struct text records, const enum parcel_known *known, struct parcel_found *found,
+		    size_t found_count, struct parcel_outcome *outcomes)
+{
+	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 
 	for (size_t i = 0; i < found_count; i++)
 		found[i].taken = false;
@@ -192,13 +208,9 @@ size_t parcel_match(struct text records, struct parcel_found *found, size_t foun
 		qsort(found, found_count, sizeof *found, by_digest_and_uid);
 	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
-	for (int way = 0; way < 4; way++)
-		for (size_t i = 0; i < count; i++) {
-			if (outcomes[i].fate != PARCEL_ABSENT)
-				continue;
-			parcel_record_get(records, i, &record);
-			if (take(found, found_count, &record, way, &outcomes[i].uid))
-				outcomes[i].fate = way < 2 ? PARCEL_STORED : PARCEL_ALTERED;
-		}
+	for (int way = 0; way < 4; way += 2)
+		for (int one = 0; one < 4; one++) /* both ways, then open ones */
+			match_known(records, known, one < 2 ? PARCEL_THERE : PARCEL_OPEN,
+				    way + one % 2, found, found_count, outcomes);
 	return surplus(found, found_count);
 }

@@ -59,11 +59,19 @@ struct parcel_outcome {
 	uint32_t uid; /* of STORED and ALTERED */
 };
 
+/* What the ledger says of a record, whose seal it keeps for the others of its group. */
+enum parcel_known {
+	PARCEL_OPEN,	/* nothing */
+	PARCEL_THERE,	/* it was stored */
+	PARCEL_NOT_SENT /* it is settled, and never was stored: takes nothing */
+};
+
 /* Each message found accounts for one record at most, so identical twins stay twins, and of those
- * with the same bytes the first record has the lowest UID. What was delivered by others matches
- * nothing. Sorts `found`. Returns how many found messages have the bytes of a record and are one
- * copy too many: of ours or of others, nobody can tell. */
-size_t parcel_match(struct text records, struct parcel_found *found, size_t found_count,
-		    struct parcel_outcome *outcomes);
+ * with the same bytes the first record has the lowest UID. One that is known to be there comes
+ * before its open twins: the copy is its. What was delivered by others matches nothing. `known`:
+ * one for each record; NULL: all are open. Sorts `found`. Returns how many found messages have the
+ * bytes of a record and are one copy too many: of ours or of others, nobody can tell. */
+size_t parcel_match(struct text records, const enum parcel_known *known, struct parcel_found *found,
+		    size_t found_count, struct parcel_outcome *outcomes);
 
 #endif

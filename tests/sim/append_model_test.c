@@ -321,8 +321,8 @@ static enum err settle(struct carrier *carrier)
 	if ((e = await_quiet(carrier)) || (e = look(carrier, seal.uidnext)))
 		return e;
 	HOLDS(carrier, seal.uidvalidity == carrier->uidvalidity);
-	notes->surplus += (unsigned)parcel_match(seal.records, carrier->found, carrier->found_count,
-						 outcomes);
+	notes->surplus += (unsigned)parcel_match(seal.records, NULL, carrier->found,
+						 carrier->found_count, outcomes);
 	for (size_t i = 0; i < seal.records.bytes / PARCEL_RECORD_BYTES; i++) {
 		parcel_record_get(seal.records, i, &record);
 		notes->done[record.no] |= outcomes[i].fate != PARCEL_ABSENT;

@@ -6,8 +6,11 @@
  *	make sim SCENARIO=target_twins SEED=7                   that scenario, the usual sample
  *	make sim SCENARIO=target_twins SEED=7 CUT=123 CUT2=45   that cut, and a second one
  *	make sim TARGET=17                                      that world of any seed alone */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/clock.h"
+#include "engine/shard.h"
 #include "tests/sim/sweep.h"
 #include "tests/test.h"
 
@@ -122,9 +125,45 @@ static void fill_twins(struct world *world)
 	be_late(add_target(world));
 }
 
+/* The first is given back, and the others are stored one by one. */
+static void fill_twins_given_back(struct world *world)
+{
+	struct imap_store *store;
+
+	fill_twins(world);
+	store = world->target->store;
+	store->multiappend = store->uidplus = false;
+	store->foreign_left = store->never_one_in = 0;
+	store->throttled_appends = 1;
+}
+
+/* So large that each has a seal of its own. */
+static void fill_large_twins(struct world *world)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", "");
+
+	for (unsigned i = 0; i < 6; i++)
+		add(world, inbox, "twin", 600 * 1000);
+	(void)add_target(world);
+}
+
 static void fill_answers_lost(struct world *world)
 {
 	fill_with_small(world)->lose_answers = 3;
+}
+
+/* One answer takes up to an hour, and nobody is impatient. */
+static void fill_answers_slow(struct world *world)
+{
+	fill_with_small(world)->works_max = 3600 * NSEC_SECOND;
+	world->target_silence = 7200 * NSEC_SECOND;
+}
+
+static void fill_large_answers_slow(struct world *world)
+{
+	fill_large_twins(world);
+	world->target->store->works_max = 3600 * NSEC_SECOND;
+	world->target_silence = 7200 * NSEC_SECOND;
 }
 
 static void fill_busy(struct world *world)
@@ -283,6 +322,12 @@ static void trouble_quota(struct world *world, uint64_t k)
 	world->target->store->quota_messages = 1 + (unsigned)(k % 29);
 }
 
+static void trouble_room_for_half(struct world *world, uint64_t k)
+{
+	(void)k;
+	world->target->store->quota_messages = 3;
+}
+
 static void enlarge(struct world *world)
 {
 	world->target->store->quota_messages = 0;
@@ -346,7 +391,12 @@ SCENARIO(target_one_by_one, .fill = fill_one_by_one)
 SCENARIO(target_late_commits, .fill = fill_late)
 SCENARIO(target_late_commits_one_by_one, .fill = fill_late_one_by_one)
 SCENARIO(target_twins, .fill = fill_twins)
+SCENARIO(target_twins_given_back, .fill = fill_twins_given_back)
+SCENARIO(target_twins_and_little_room, .fill = fill_large_twins, .trouble = trouble_room_for_half,
+	 .between = enlarge)
 SCENARIO(target_answers_lost, .fill = fill_answers_lost)
+SCENARIO(target_answers_slow, .fill = fill_answers_slow)
+SCENARIO(target_answers_slow_and_large, .fill = fill_large_answers_slow)
 SCENARIO(target_busy, .fill = fill_busy)
 SCENARIO(target_folders, .fill = fill_folders)
 SCENARIO(target_folder_refused, .fill = fill_folder_refused)
@@ -440,6 +490,66 @@ TEST(the_judge_of_a_destination_sees_what_is_wrong)
 		printf("  the judge must find a fault:\n");
 		CHECK(!world_judge(world));
 	}
+	world_mark_free(&mark);
+	world_close(&world);
+}
+
+/* ---- seals ---- */
+
+enum { FOLDERS = 15, SEALS_MOST = LANE_READERS_MAX + 1 };
+
+static enum err count_seals(void *argument)
+{
+	struct world *world = argument;
+	struct ledger_mailbox mailbox;
+	struct ledger_totals totals = { 0 };
+	struct ledger *ledger;
+	enum err e = ledger_open(world_state_path, clock_after(600 * NSEC_SECOND), &ledger);
+
+	if (e)
+		return e;
+	e = ledger_mailbox(ledger, world_source_shown, world_target_shown, "blake3", &mailbox);
+	if (!e)
+		e = ledger_totals(ledger, mailbox.mailbox_no, &totals);
+	ledger_close(&ledger);
+	world->result->faults = (unsigned)totals.seals_open;
+	return e;
+}
+
+static enum err count_body(struct world *world, void *argument)
+{
+	(void)argument;
+	return shard_run(&(struct shard_config){ 0 }, count_seals, world);
+}
+
+/* Where everything was sent and the run is cut, not all of it is read back. */
+TEST(of_many_folders_few_have_seals)
+{
+	struct world *world;
+	struct world_mark mark;
+	uint64_t steps, most = 0;
+
+	ONLY_FOR("");
+	world = world_open(SEED_USUAL);
+	for (unsigned i = 0; i < FOLDERS; i++) {
+		char name[8];
+
+		snprintf(name, sizeof name, "F%u", i);
+		add(world, add_box(world, name, ""), name, 500);
+	}
+	(void)add_target(world);
+	mark = world_mark(world);
+	CHECK(sweep_completes(world, "a run that is not cut"));
+	steps = world->result->steps;
+	for (uint64_t step = steps / 2; step < steps; step += 2) {
+		world_back(world, &mark);
+		world_cut_at(world, step);
+		world_copy(world);
+		CHECK_OK(world_process(world, count_body, NULL)->error);
+		most = max_u64(most, world->result->faults);
+	}
+	CHECK(most > 0);
+	CHECK(most <= SEALS_MOST);
 	world_mark_free(&mark);
 	world_close(&world);
 }

@@ -78,6 +78,7 @@ struct world {
 	uint64_t pack_bytes;
 	const struct sink_driver *sink; /* the archive, unless a test watches it */
 	unsigned connections;		/* conversations with the source at once */
+	nsec target_silence;		/* that is borne of the target; 0: a minute */
 	bool cuts_kill; /* the process alone, always; else the dice say so now and then */
 	const char *retry_skipped; /* see struct lane_config */
 	bool newest_first;

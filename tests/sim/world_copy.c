@@ -153,6 +153,8 @@ static enum err run_lane(struct copy *copy)
 				    .finish_timeout = FINISH_TIMEOUT };
 
 	source.filter = filter;
+	if (world->target_silence)
+		target.io_timeout = world->target_silence;
 	e = e ? e : lane_run(&lane, &world->result->progress);
 	filter_close(&filter);
 	return e;

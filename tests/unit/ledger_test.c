@@ -533,6 +533,11 @@ TEST_FIBER(seals_are_held_until_done_and_their_numbers_never_return)
 	CHECK_OK(world_finish(&w));
 	REQUIRE(world_open(&w, test_directory()) == OK);
 	CHECK_EQ(w.next_seal_no, 6);
+	CHECK_OK(ledger_seal(w.ledger, w.mailbox_no, 6, small));
+	CHECK_OK(ledger_seals_done(w.ledger, w.mailbox_no, (uint64_t[]){ 2, 6 }, 2));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_OK(ledger_totals(w.ledger, w.mailbox_no, &totals));
+	CHECK_EQ(totals.seals_open, 0);
 	CHECK_OK(world_finish(&w));
 	buffer_free(&buffer);
 	free((char *)(uintptr_t)large.at);

@@ -23,7 +23,8 @@ struct parcel {
 
 /* A record a letter: "a" is one that no server alters, "A" one that some store as "a". Found: a
  * letter each, with UIDs from 10 on. */
-static void match(struct parcel *parcel, const char *records, const char *found)
+static void match_known(struct parcel *parcel, const char *records, const char *found,
+			const enum parcel_known *known)
 {
 	*parcel = (struct parcel){ 0 };
 	for (size_t i = 0; records[i]; i++) {
@@ -43,8 +44,13 @@ static void match(struct parcel *parcel, const char *records, const char *found)
 					       .digest = named(found[parcel->found_count]),
 					       .normal = named(found[parcel->found_count]) };
 	parcel->surplus = parcel_match((struct text){ parcel->records.at, parcel->records.bytes },
-				       parcel->found, parcel->found_count, parcel->outcomes);
+				       known, parcel->found, parcel->found_count, parcel->outcomes);
 	buffer_free(&parcel->records);
+}
+
+static void match(struct parcel *parcel, const char *records, const char *found)
+{
+	match_known(parcel, records, found, NULL);
 }
 
 /* `fates`: "." absent, "=" stored, "~" altered; UIDs as they are, 0 for none. */
@@ -121,7 +127,7 @@ TEST(twins_are_told_apart_by_their_flags_and_dates)
 
 	for (size_t i = 0; i < 3; i++)
 		parcel_record_add(&blob, &records[i]);
-	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, found, 3, outcomes), 0);
+	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, NULL, found, 3, outcomes), 0);
 	CHECK(outcomes[0].fate == PARCEL_STORED && outcomes[0].uid == 9);
 	CHECK(outcomes[1].fate == PARCEL_STORED && outcomes[1].uid == 7);
 	CHECK(outcomes[2].fate == PARCEL_STORED && outcomes[2].uid == 8);
@@ -142,7 +148,7 @@ TEST(what_has_its_message_id_alone_is_doubtful)
 
 	for (size_t i = 0; i < 3; i++)
 		parcel_record_add(&blob, &records[i]);
-	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, found, 2, outcomes), 0);
+	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, NULL, found, 2, outcomes), 0);
 	CHECK_EQ(outcomes[0].fate, PARCEL_ABSENT);
 	CHECK(outcomes[1].fate == PARCEL_ALTERED && outcomes[1].uid == 7);
 	CHECK_EQ(outcomes[2].fate, PARCEL_ABSENT);
@@ -239,4 +245,20 @@ TEST(a_seal_that_is_cut_or_longer_is_none)
 	CHECK(!parcel_seal_read((struct text){ blob.at, blob.bytes }, &read));
 	buffer_free(&blob);
 	buffer_free(&records);
+}
+
+/* Of two twins the one that is known to be there has the copy, wherever it stands. */
+TEST(a_copy_belongs_to_the_twin_that_is_known_to_be_there)
+{
+	const enum parcel_known known[] = { PARCEL_OPEN, PARCEL_NOT_SENT, PARCEL_THERE };
+	struct parcel parcel;
+
+	match(&parcel, "aaa", "a");
+	CHECK_EQ(parcel.outcomes[0].fate, PARCEL_STORED);
+	match_known(&parcel, "aaa", "a", known);
+	CHECK_EQ(parcel.surplus, 0);
+	CHECK_EQ(parcel.outcomes[0].fate, PARCEL_ABSENT);
+	CHECK_EQ(parcel.outcomes[1].fate, PARCEL_ABSENT);
+	CHECK_EQ(parcel.outcomes[2].fate, PARCEL_STORED);
+	CHECK_EQ(parcel.outcomes[2].uid, 10);
 }
