@@ -99,15 +99,22 @@ enum err lane_make_durable(struct lane *lane)
 	return OK;
 }
 
+/* That there is no room may be known after the folder is left out; then it is the better reason. */
 enum err lane_sink_refuses_box(struct lane *lane, uint64_t box_no, enum err fate)
 {
-	if (plan_is_left_out(lane->plan, box_no)) {
-		err_note_clear();
-		return OK;
+	bool is_out = plan_is_left_out(lane->plan, box_no), has_room = fate != ERR_SINK_QUOTA;
+	enum err e = OK;
+
+	lane->no_room += !has_room;
+	if (!is_out) {
+		plan_leave_out(lane->plan, box_no);
+		return lane_refuse_box(lane, box_no, fate);
 	}
-	plan_leave_out(lane->plan, box_no);
-	lane->no_room += fate == ERR_SINK_QUOTA;
-	return lane_refuse_box(lane, box_no, fate);
+	if (!has_room)
+		e = ledger_box_fate(lane->config->ledger, box_no, fate, err_note()->text);
+	if (!e)
+		err_note_clear();
+	return e;
 }
 
 /* What comes later in this attempt is not asked for any more; the next one asks. */

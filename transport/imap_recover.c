@@ -429,8 +429,14 @@ static enum err check_message(struct imap_sink *sink, const struct imap_place *p
 	size_t count;
 	enum err e = imap_sink_look(sink, &look);
 
-	if (e || (e = imap_look_into(look, place->raw, place->uidvalidity, message->uid,
-				     message->uid, &there, &count)))
+	if (!e)
+		e = imap_look_into(look, place->raw, place->uidvalidity, message->uid, message->uid,
+				   &there, &count);
+	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
+		err_note_clear(); /* the folder is gone already: its owner took it */
+		return OK;
+	}
+	if (e)
 		return e;
 	/* Where it is gone already, its owner took it. */
 	if (count == 1 && memcmp(&there->digest, &message->record.digest, DIGEST_BYTES) != 0) {
