@@ -1,6 +1,8 @@
 /* See likeness.h. */
 #include "transport/likeness.h"
 
+#include <string.h>
+
 #include "crypto/digest.h"
 #include "engine/bytes.h"
 
@@ -86,21 +88,85 @@ static void see(struct likeness_reader *reader, uint8_t byte, uint8_t *normal, s
 	feed_normal(reader, normal, n, byte);
 }
 
-/* Of a body nothing is asked for but its line ends and NULs, so whole lines are passed over. */
-static const uint8_t *skip_lines(struct likeness_reader *reader, const uint8_t *at,
-				 const uint8_t *end)
-{
-	const uint8_t *cr, *lf;
+/* ---- many bytes at once ---- */
 
-	while (reader->at_line_start && !reader->after_cr && at < end) {
-		if (!(lf = memchr(at, '\n', (size_t)(end - at))) || lf == at || lf[-1] != '\r')
-			break;
-		cr = memchr(at, '\r', (size_t)(lf - at));
-		if (cr != lf - 1)
-			break;
+enum { BLOCK_BYTES = 32 };
+typedef uint8_t block_t __attribute__((vector_size(BLOCK_BYTES)));
+
+static bool is_any(block_t block)
+{
+	uint64_t words[BLOCK_BYTES / 8];
+
+	memcpy(words, &block, sizeof words);
+	return words[0] | words[1] | words[2] | words[3];
+}
+
+/* What is odd in [at, end), whose first byte has one before it: half the time of a memchr() for
+ * each kind of byte, as lines are short. */
+static unsigned scan(const uint8_t *at, const uint8_t *end)
+{
+	block_t bytes, before, ends = { 0 }, nuls = { 0 }, high = { 0 };
+	uint8_t end_now = 0, nul_now = 0, high_now = 0;
+
+	for (; end - at >= BLOCK_BYTES; at += BLOCK_BYTES) {
+		memcpy(&bytes, at, BLOCK_BYTES);
+		memcpy(&before, at - 1, BLOCK_BYTES);
+		ends |= (block_t)((bytes == '\n') ^ (before == '\r'));
+		nuls |= (block_t)(bytes == '\0');
+		high |= bytes;
+	}
+	for (; at < end; at++) {
+		end_now |= (at[0] == '\n') != (at[-1] == '\r');
+		nul_now |= at[0] == '\0';
+		high_now |= at[0];
+	}
+	return (is_any(ends) || end_now ? LIKENESS_LINE_END : 0) |
+	       (is_any(nuls) || nul_now ? LIKENESS_NUL : 0) |
+	       (is_any(high & (uint8_t)0x80) || high_now >= 0x80 ? LIKENESS_8BIT_HEADER : 0);
+}
+
+/* A whole line of the header that is not, and does not belong to, the field of the Message-ID, and
+ * is not the empty one. */
+static bool is_plain_line(const struct likeness_reader *reader, const uint8_t *at,
+			  const uint8_t *lf)
+{
+	bool begins_id = (*at == 'M' || *at == 'm') && !reader->id_is_over;
+
+	return lf && lf - at >= 2 && lf[-1] == '\r' && *at != '\r' && !begins_id;
+}
+
+/* Of one byte, wherever it stands. */
+static unsigned judge(uint8_t byte)
+{
+	return (byte == '\0' ? LIKENESS_NUL : 0) | (byte >= 0x80 ? LIKENESS_8BIT_HEADER : 0);
+}
+
+static const uint8_t *pass_header_lines(struct likeness_reader *reader, const uint8_t *at,
+					const uint8_t *end)
+{
+	const uint8_t *lf;
+
+	if (!reader->at_line_start || reader->after_cr || reader->is_id_line)
+		return at;
+	while (at < end && is_plain_line(reader, at, lf = memchr(at, '\n', (size_t)(end - at)))) {
+		reader->seen.oddities |= judge(*at) | scan(at + 1, lf + 1);
 		at = lf + 1;
 	}
 	return at;
+}
+
+/* Of a body nothing is asked for but its line ends and NULs. Bytes that the next piece may judge
+ * are left. */
+static const uint8_t *pass_body(struct likeness_reader *reader, const uint8_t *at,
+				const uint8_t *end)
+{
+	while (end > at && end[-1] == '\r')
+		end--;
+	if (end - at < 2 || reader->after_cr || *at == '\n')
+		return at;
+	reader->seen.oddities |= (judge(*at) | scan(at + 1, end)) & ~(unsigned)LIKENESS_8BIT_HEADER;
+	reader->at_line_start = end[-1] == '\n';
+	return end;
 }
 
 void likeness_feed(struct likeness_reader *reader, const void *from, size_t bytes)
@@ -110,10 +176,11 @@ void likeness_feed(struct likeness_reader *reader, const void *from, size_t byte
 	size_t n = 0;
 
 	reader->bytes += bytes;
-	if (!reader->tap && memchr(from, '\0', bytes))
-		reader->seen.oddities |= LIKENESS_NUL;
 	while (at < end) {
-		if (!reader->tap && !reader->in_header && (at = skip_lines(reader, at, end)) == end)
+		if (!reader->tap)
+			at = reader->in_header ? pass_header_lines(reader, at, end)
+					       : pass_body(reader, at, end);
+		if (at == end)
 			break;
 		see(reader, *at++, normal, &n);
 		if (n == sizeof normal || (n > 0 && at == end)) {

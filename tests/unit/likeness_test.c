@@ -97,3 +97,36 @@ TEST(the_message_id_is_the_field_and_nothing_else)
 	CHECK(same_id(none, LOOK("Message-ID : <a@b>\r\n\r\n")));
 	CHECK(same_id(none, LOOK("Message-ID:\r\n\r\n")));
 }
+
+/* Where many bytes are judged at once it is the same as byte by byte. */
+TEST(messages_of_all_shapes_are_judged_alike)
+{
+	static const char *const pieces[] = { "\r\n",
+					      "\r\n",
+					      "\r\n\r\n",
+					      "Message-ID: <a@b>\r\n",
+					      "m: of many words and more than a block of them\r\n",
+					      "Subject: of many words and more than a block\r\n",
+					      "\tfolded\r\n",
+					      "x",
+					      "words in a line that is longer than one block is",
+					      "\r",
+					      "\n",
+					      "\xfc" };
+	char message[1024];
+	uint64_t seed = 7;
+
+	for (unsigned round = 0; round < 400; round++) {
+		size_t n = 0;
+
+		for (unsigned count = round % 24; count > 0; count--) {
+			seed = seed * 6364136223846793005 + 1442695040888963407;
+			n += (size_t)snprintf(
+				message + n, sizeof message - n, "%s",
+				pieces[(seed >> 33) % (sizeof pieces / sizeof *pieces)]);
+			if (seed >> 60 == 0)
+				message[n++] = '\0';
+		}
+		look(message, n);
+	}
+}
