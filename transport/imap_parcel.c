@@ -2,7 +2,6 @@
 #include "transport/imap_parcel.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/budget.h"
@@ -260,4 +259,10 @@ void imap_parcel_settle(struct imap_parcel *parcel, unsigned at, enum imap_messa
 	message->fate = fate;
 	message->why = why;
 	parcel->open--;
+}
+
+void imap_parcel_return(struct imap_parcel *parcel, unsigned first, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
 }
