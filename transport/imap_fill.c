@@ -55,22 +55,27 @@ static struct imap_parcel *free_parcel(struct imap_sink *sink)
 	return NULL;
 }
 
+static enum err add_parcel(struct imap_sink *sink)
+{
+	enum err e = imap_parcel_open(PARCEL_ROOMS * budget()->put_bytes,
+				      &sink->parcels[sink->parcels_count]);
+
+	sink->parcels_count += e == OK;
+	return e;
+}
+
 /* A parcel that takes the message: the one being filled, or another. */
 static enum err fill_begins(struct imap_sink *sink, struct imap_place *place, uint64_t bytes)
 {
-	struct imap_parcel *parcel;
+	struct imap_parcel *parcel = NULL;
 	enum err e = imap_sink_is_broken(sink);
 
 	if (e || (sink->filling && imap_parcel_takes(sink->filling, place, bytes)))
 		return e;
 	imap_fill_end(sink);
-	while (!e && !(parcel = free_parcel(sink))) {
-		if (sink->parcels_count < IMAP_PARCELS_MAX)
-			e = imap_parcel_open(PARCEL_ROOMS * budget()->put_bytes,
-					     &sink->parcels[sink->parcels_count++]);
-		else
-			e = imap_sink_wait(sink);
-	}
+	while (!e && !(parcel = free_parcel(sink)))
+		e = sink->parcels_count < IMAP_PARCELS_MAX ? add_parcel(sink)
+							   : imap_sink_wait(sink);
 	if (e)
 		return e;
 	parcel->state = IMAP_PARCEL_FILLING;
