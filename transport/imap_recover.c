@@ -3,7 +3,6 @@
  * on storing what a conversation sent that is gone. */
 #include <stdlib.h>
 
-#include "engine/ledger.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
@@ -252,22 +251,17 @@ static void find_run(struct text records, size_t i, size_t *end, struct parcel_r
 /* A group's seals are kept while one of its messages is open. Where the others are settled they own
  * their copies, or a twin that was given back would pass for stored. */
 static enum err read_known(const struct imap_sink *sink, struct text records,
-			   enum parcel_known *known)
+			   enum sink_known *known)
 {
-	struct ledger_seen *seen = calloc(IMAP_PARCEL_MESSAGES_MAX, sizeof *seen);
-	size_t count = records.bytes / PARCEL_RECORD_BYTES, end, got;
+	size_t count = records.bytes / PARCEL_RECORD_BYTES, end;
 	struct parcel_record first;
-	enum err e = seen ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	enum err e = OK;
 
 	for (size_t i = 0; i < count && !e; i = end) {
 		find_run(records, i, &end, &first);
-		e = ledger_seen(sink->config.ledger, first.box_no, first.no,
-				first.no + (end - i) - 1, seen, IMAP_PARCEL_MESSAGES_MAX, &got);
-		for (size_t k = 0; k < got && !e; k++)
-			known[i + seen[k].no - first.no] =
-				seen[k].stored ? PARCEL_THERE : PARCEL_NOT_SENT;
+		e = sink->config.ask_known(sink->config.asked, first.box_no, first.no, end - i,
+					   &known[i]);
 	}
-	free(seen);
 	return e;
 }
 
@@ -279,7 +273,7 @@ static enum err match(const struct imap_sink *sink, struct imap_found *first, st
 {
 	size_t n = records.bytes / PARCEL_RECORD_BYTES, found = 0;
 	struct parcel_outcome *outcomes = calloc(n + 1, sizeof *outcomes);
-	enum parcel_known *known = calloc(n + 1, sizeof *known);
+	enum sink_known *known = calloc(n + 1, sizeof *known);
 	enum err e = OK;
 
 	if (!outcomes || !known)
