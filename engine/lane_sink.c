@@ -5,6 +5,30 @@
 #include "engine/lane_state.h"
 #include "engine/log.h"
 
+enum { KNOWN_AT_ONCE = 64 };
+
+/* Found seals may name what is settled. */
+static enum err ask_known(void *argument, uint64_t box_no, uint64_t no, size_t count,
+			  enum sink_known *known)
+{
+	struct lane *lane = argument;
+	struct ledger_seen seen[KNOWN_AT_ONCE];
+	enum err e = OK;
+
+	for (size_t at = 0, got; at < count && !e; at += KNOWN_AT_ONCE) {
+		uint64_t first = no + at, last = no + min_u64(count, at + KNOWN_AT_ONCE) - 1;
+
+		for (uint64_t i = at; i < count && i < at + KNOWN_AT_ONCE; i++)
+			known[i] = SINK_KNOWN_OPEN;
+		e = ledger_seen(lane->config->ledger, box_no, first, last, seen, KNOWN_AT_ONCE,
+				&got);
+		for (size_t i = 0; i < got && !e; i++)
+			known[seen[i].no - no] =
+				seen[i].stored ? SINK_KNOWN_STORED : SINK_KNOWN_NOT_STORED;
+	}
+	return e;
+}
+
 static enum err open_sink(struct lane *lane)
 {
 	struct sink_config config = lane->config->sink_config;
@@ -14,7 +38,8 @@ static enum err open_sink(struct lane *lane)
 	config.mailbox_no = lane->mailbox.mailbox_no;
 	config.next_seal_no = lane->mailbox.next_seal_no;
 	config.ledger_id = ledger_id(lane->config->ledger);
-	config.ledger = lane->config->ledger;
+	config.ask_known = ask_known;
+	config.asked = lane;
 	e = lane->config->sink->open(&lane->sink, account, &config,
 				     clock_after(account->io_timeout));
 	if (e)

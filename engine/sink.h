@@ -65,13 +65,25 @@ struct change {
 
 struct sink;
 
+/* What is settled already of a message that a seal names: seals are kept for the others of their
+ * group. */
+enum sink_known {
+	SINK_KNOWN_OPEN,
+	SINK_KNOWN_STORED,     /* moved or doubtful */
+	SINK_KNOWN_NOT_STORED, /* skipped, say: it never was there */
+};
+
 /* Choices of the job that a sink needs to know. */
 struct sink_config {
 	uint64_t mailbox_no;	  /* the ledger's */
 	const char *mailbox_name; /* "alice@mail.example.com" */
 	const uint8_t *ledger_id; /* 16 bytes: which ledger fills this target */
-	struct ledger *ledger;	  /* to ask what is settled; borrowed for the sink's life */
-	uint64_t next_seal_no;	  /* first number not used yet in this target by this ledger */
+	/* Of the messages [no, no + count) of a folder, one `known` each. ERR_LEDGER_*,
+	 * ERR_DISK_*. Suspends. `asked` is borrowed for the sink's life. */
+	enum err (*ask_known)(void *asked, uint64_t box_no, uint64_t no, size_t count,
+			      enum sink_known *known);
+	void *asked;
+	uint64_t next_seal_no; /* first number not used yet in this target by this ledger */
 	const struct tap_type *digest;
 	struct tap
 		*digest_of_store; /* a second tap for stored bytes; borrowed for the sink's life */

@@ -18,21 +18,6 @@ static enum err keep(struct box_map *map, struct text text, struct map_text *out
 	return map->texts.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "the names of folders") : OK;
 }
 
-/* Room for one more of `count` things of `size` bytes. */
-static enum err make_room(void **things, uint32_t count, uint32_t *room, size_t size)
-{
-	uint32_t more = *room ? 2 * *room : 64;
-	void *grown;
-
-	if (count < *room)
-		return OK;
-	if (!(grown = realloc(*things, more * size)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %u folders", count);
-	*things = grown;
-	*room = more;
-	return OK;
-}
-
 bool box_map_is_inbox(struct text name)
 {
 	return name.bytes == sizeof INBOX_NAME - 1 && box_name_alike(name, text_of(INBOX_NAME));
@@ -66,7 +51,8 @@ static enum err add_spot(struct box_map *map, struct text name, struct text raw,
 	struct map_spot *spot;
 	enum err e;
 
-	if ((e = make_room((void **)&map->spots, map->spots_count, &map->spots_room, sizeof *spot)))
+	if ((e = name_table_room((void **)&map->spots, map->spots_count, &map->spots_room,
+				 sizeof *spot)))
 		return e;
 	*out = map->spots_count;
 	spot = &map->spots[*out];
@@ -347,11 +333,6 @@ static void find_changes(struct box_map *map, struct map_source *source)
 	source->changes = map->wish.replaced || map->wish.cut;
 }
 
-static struct text key_of_no(const uint64_t *box_no)
-{
-	return (struct text){ (const char *)box_no, sizeof *box_no };
-}
-
 static bool holds_mail(const struct box *box)
 {
 	return box->selectable && !box->fate;
@@ -370,17 +351,18 @@ enum err box_map_add_source(struct box_map *map, const struct box *box)
 	if (!map->source_prefix.bytes && box->prefix[0])
 		buffer_add_text(&map->source_prefix, box->prefix);
 	if (!holds_mail(box) ||
-	    name_table_find(&map->sources_by_no, key_of_no(&box->box_no)) != NONE)
+	    name_table_find(&map->sources_by_no, name_table_key(&box->box_no)) != NONE)
 		return OK;
-	if ((e = make_room((void **)&map->sources, map->sources_count, &map->sources_room,
-			   sizeof source)) ||
+	if ((e = name_table_room((void **)&map->sources, map->sources_count, &map->sources_room,
+				 sizeof source)) ||
 	    (e = keep(map, text_of(box->name), &source.name)) || (e = keep_path(map, &source)) ||
 	    (e = take_mark(map, &source)))
 		return e;
 	source.depth = levels_of(box_map_text(map, source.path), source.separator);
 	find_use(map, &source, box->use);
 	find_changes(map, &source);
-	if ((e = name_table_put(&map->sources_by_no, key_of_no(&box->box_no), map->sources_count)))
+	if ((e = name_table_put(&map->sources_by_no, name_table_key(&box->box_no),
+				map->sources_count)))
 		return e;
 	map->sources[map->sources_count++] = source;
 	return OK;
@@ -427,7 +409,7 @@ enum err box_map_place(struct box_map *map, const struct box *box, struct box_pl
 		return OK;
 	if ((e = box_map_add_source(map, box)) || (e = box_map_settle(map)))
 		return e;
-	source = &map->sources[name_table_find(&map->sources_by_no, key_of_no(&box->box_no))];
+	source = &map->sources[name_table_find(&map->sources_by_no, name_table_key(&box->box_no))];
 	spot = &map->spots[source->spot];
 	out->kind = spot->exists ? BOX_PLACE_EXISTS : BOX_PLACE_CREATE;
 	if (!spot->exists && map->target.create_special_use)

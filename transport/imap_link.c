@@ -76,7 +76,7 @@ static void note_sent(struct imap_link *link, const struct imap_sent *sent)
 	wake_all(&link->sink->changed);
 }
 
-/* One command. The answer may come before its end, so it is noted before. */
+/* One command. An answer that comes before its end waits in the act until it is noted. */
 static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, unsigned first,
 			 unsigned count, struct mail_meta *meta)
 {
@@ -89,8 +89,7 @@ static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, uns
 	if (e == ERR_IMAP_REFUSED) { /* the name cannot be said */
 		imap_sink_refuse(link->sink, parcel->place, ERR_SINK_BOX, err_note()->text);
 		err_note_clear();
-		for (unsigned i = 0; i < count; i++)
-			imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
+		imap_parcel_return(parcel, first, count);
 		return OK;
 	}
 	if (e)
@@ -159,18 +158,12 @@ static void look_whether_answered(struct imap_sink *sink, struct imap_parcel *pa
 	wake_all(&sink->changed);
 }
 
-static struct imap_parcel *next_published(const struct imap_sink *sink)
+struct imap_parcel *imap_link_next_published(const struct imap_sink *sink)
 {
 	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
 		if (parcel->state == IMAP_PARCEL_PUBLISHED)
 			return parcel;
 	return NULL;
-}
-
-static void return_open(struct imap_parcel *parcel)
-{
-	for (unsigned i = 0; i < parcel->count; i++)
-		imap_parcel_settle(parcel, i, IMAP_MESSAGE_RETURNED, OK);
 }
 
 static enum err send_parcel(struct imap_link *link, struct imap_parcel *parcel)
@@ -179,7 +172,7 @@ static enum err send_parcel(struct imap_link *link, struct imap_parcel *parcel)
 
 	parcel->state = IMAP_PARCEL_SENDING;
 	if (parcel->place->fate)
-		return_open(parcel);
+		imap_parcel_return(parcel, 0, parcel->count);
 	else
 		e = send_messages(link, parcel, 0, parcel->count);
 	return e;
@@ -194,8 +187,7 @@ static enum err send_again(struct imap_link *link, struct imap_again *again)
 	free(again);
 	if (!parcel->place->fate && !link->sink->broken.error)
 		return send_messages(link, parcel, first, count);
-	for (unsigned i = 0; i < count; i++)
-		imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
+	imap_parcel_return(parcel, first, count);
 	return OK;
 }
 
@@ -206,7 +198,7 @@ static struct imap_parcel *next_parcel(const struct imap_link *link)
 
 	if (link->again)
 		return link->again->parcel;
-	return sink->is_paused || sink->broken.error ? NULL : next_published(sink);
+	return sink->is_paused || sink->broken.error ? NULL : imap_link_next_published(sink);
 }
 
 static enum err send_next(struct imap_link *link, struct imap_parcel *parcel)
@@ -336,12 +328,6 @@ static enum err again(struct imap_link *link, struct imap_parcel *parcel, unsign
 	return OK;
 }
 
-static void settle_all(const struct imap_sent *sent, enum imap_message_fate fate, enum err why)
-{
-	for (unsigned i = 0; i < sent->count; i++)
-		imap_parcel_settle(sent->parcel, sent->first + i, fate, why);
-}
-
 /* Not of this message, but of all that would go into the folder. */
 static bool is_of_folder(const struct imap_appended *answer)
 {
@@ -363,7 +349,7 @@ static enum err refuse_message(struct imap_link *link, const struct imap_sent *s
 	log_event(LOG_WARN, "imap.refused", "message=%llu error=%s code=%s !said=\"%s\"",
 		  (unsigned long long)message->record.no, err_name(answer->hint.error),
 		  answer->code, answer->text);
-	settle_all(sent, IMAP_MESSAGE_REFUSED, answer->hint.error);
+	imap_parcel_settle(sent->parcel, sent->first, IMAP_MESSAGE_REFUSED, answer->hint.error);
 	return OK;
 }
 
@@ -375,12 +361,12 @@ static enum err take_refusal(struct imap_link *link, const struct imap_sent *sen
 	unsigned half = sent->count / 2;
 
 	if (err_retry_class(e) == RETRY_BACKOFF) {
-		settle_all(sent, IMAP_MESSAGE_RETURNED, OK);
+		imap_parcel_return(sent->parcel, sent->first, sent->count);
 		imap_sink_breaks(link->sink, imap_appended_raise(answer, "APPEND"));
 		return OK;
 	}
 	if (is_of_folder(answer)) {
-		settle_all(sent, IMAP_MESSAGE_RETURNED, OK);
+		imap_parcel_return(sent->parcel, sent->first, sent->count);
 		if (imap_appended_raise(answer, "APPEND"))
 			imap_sink_refuse(link->sink, sent->parcel->place,
 					 e == ERR_SINK_QUOTA ? e : ERR_SINK_BOX, err_note()->text);

@@ -2,7 +2,6 @@
 #include "transport/imap_parcel.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/budget.h"
@@ -89,13 +88,14 @@ static enum err read_likeness(const struct imap_parcel *parcel, const struct ima
 	return e ? e : likeness_end(&reader, likeness);
 }
 
-/* A normal form is made of odd messages only: one in a thousand. */
+/* As it was read while the message came. A normal form is made of odd messages only, one in a
+ * thousand, which are read again for that. */
 static enum err take_likeness(const struct imap_parcel *parcel, struct imap_message *message,
-			      struct tap *tap)
+			      struct likeness_reader *reader, struct tap *tap)
 {
 	struct parcel_record *record = &message->record;
 	struct likeness likeness;
-	enum err e = read_likeness(parcel, message, NULL, &likeness);
+	enum err e = likeness_end(reader, &likeness);
 
 	record->normal = record->digest;
 	if (!e && likeness.oddities && (e = read_likeness(parcel, message, tap, &likeness)) == OK)
@@ -115,7 +115,8 @@ static enum err open_file(struct imap_parcel *parcel, const char *spool)
 }
 
 static enum err take_slice(struct imap_parcel *parcel, struct imap_message *message,
-			   const struct slice *slice, uint64_t *taken)
+			   const struct slice *slice, uint64_t *taken,
+			   struct likeness_reader *reader)
 {
 	const uint8_t *from = slice_bytes(slice);
 	size_t bytes = slice->length;
@@ -123,6 +124,7 @@ static enum err take_slice(struct imap_parcel *parcel, struct imap_message *mess
 
 	if (bytes > message->record.size_bytes - *taken)
 		return RAISE(ERR_STREAM_CUT, "a message that is longer than announced");
+	likeness_feed(reader, from, bytes);
 	if (parcel->file != -1)
 		e = io_write(parcel->file, from, bytes, *taken, clock_after(FILE_TIMEOUT));
 	else
@@ -132,15 +134,16 @@ static enum err take_slice(struct imap_parcel *parcel, struct imap_message *mess
 }
 
 static enum err take_body(struct imap_parcel *parcel, struct imap_message *message,
-			  struct stream *body)
+			  struct stream *body, struct likeness_reader *reader)
 {
 	struct iolist list = { 0 };
 	uint64_t taken = 0;
 	enum err e;
 
+	likeness_begin(reader, NULL);
 	while ((e = stream_pull(body, &list)) == OK) {
 		for (unsigned i = 0; i < list.count && e == OK; i++)
-			e = take_slice(parcel, message, &list.slices[i], &taken);
+			e = take_slice(parcel, message, &list.slices[i], &taken, reader);
 		iolist_release(&list);
 		if (e)
 			return e;
@@ -179,6 +182,7 @@ enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct t
 	struct imap_message *message = &parcel->messages[parcel->count];
 	uint64_t size = (uint64_t)item->size_bytes;
 	size_t keywords = parcel->keywords.bytes;
+	struct likeness_reader reader;
 	enum err e = OK;
 
 	must(item->size_bytes >= 0 && parcel->count < IMAP_PARCEL_MESSAGES_MAX);
@@ -190,10 +194,10 @@ enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct t
 		e = open_file(parcel, spool);
 	}
 	if (!e)
-		e = take_body(parcel, message, item->body);
+		e = take_body(parcel, message, item->body, &reader);
 	message->record.digest = item->digest;
 	if (!e)
-		e = take_likeness(parcel, message, tap);
+		e = take_likeness(parcel, message, &reader, tap);
 	if (e) {
 		parcel->keywords.bytes = keywords;
 		io_close(&parcel->file);
@@ -260,4 +264,10 @@ void imap_parcel_settle(struct imap_parcel *parcel, unsigned at, enum imap_messa
 	message->fate = fate;
 	message->why = why;
 	parcel->open--;
+}
+
+void imap_parcel_return(struct imap_parcel *parcel, unsigned first, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		imap_parcel_settle(parcel, first + i, IMAP_MESSAGE_RETURNED, OK);
 }

@@ -83,5 +83,7 @@ enum err imap_parcel_read(const struct imap_parcel *, const struct imap_message 
 			  uint8_t *piece, const uint8_t **from, size_t *got) MUST_CHECK;
 /* A message gets its fate, unless it has one. */
 void imap_parcel_settle(struct imap_parcel *, unsigned message, enum imap_message_fate, enum err);
+/* `count` messages from `first` on are not there, and nothing is wrong with them. */
+void imap_parcel_return(struct imap_parcel *, unsigned first, unsigned count);
 
 #endif

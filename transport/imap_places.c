@@ -1,7 +1,6 @@
 /* See imap_places.h. */
 #include "transport/imap_places.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/log.h"
@@ -17,7 +16,7 @@ enum {
 struct placed {
 	uint64_t box_no;
 	struct imap_place *place; /* NULL: none yet, or none at all */
-	bool subscribed, is_settled, is_told;
+	bool subscribed;
 };
 
 struct known {
@@ -44,20 +43,6 @@ struct imap_places {
 	uint32_t told;	  /* all before were told of */
 };
 
-static enum err make_room(void **at, uint32_t count, uint32_t *room, size_t each)
-{
-	uint32_t more = *room ? 2 * *room : 16;
-	void *grown;
-
-	if (count < *room)
-		return OK;
-	if (!(grown = realloc(*at, more * each)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "%u folders of a destination", count);
-	*at = grown;
-	*room = more;
-	return OK;
-}
-
 /* ---- the destination's folders ---- */
 
 static enum err open_map(struct imap_places *places, const struct box *first)
@@ -81,8 +66,8 @@ static enum err add_known(struct imap_places *places, const struct box *box)
 {
 	enum err e;
 
-	if ((e = make_room((void **)&places->known, places->known_count, &places->known_room,
-			   sizeof *places->known)) ||
+	if ((e = name_table_room((void **)&places->known, places->known_count, &places->known_room,
+				 sizeof *places->known)) ||
 	    (e = name_table_put(&places->known_by_raw, text_of(box->raw), places->known_count)))
 		return e;
 	places->known[places->known_count++] = (struct known){
@@ -183,26 +168,22 @@ void imap_places_outdated(struct imap_places *places, struct text raw)
 		places->known[known].uidnext = 0;
 }
 
-static struct text key_of_no(const uint64_t *box_no)
-{
-	return (struct text){ (const char *)box_no, sizeof *box_no };
-}
-
 enum err imap_places_add(struct imap_places *places, const struct box *box)
 {
 	uint64_t box_no = box->box_no;
 	enum err e;
 
 	MAGIC_CHECK(places, PLACES_MAGIC);
-	if (name_table_find(&places->placed_by_no, key_of_no(&box_no)) != NAME_TABLE_NONE)
+	if (name_table_find(&places->placed_by_no, name_table_key(&box_no)) != NAME_TABLE_NONE)
 		return OK;
 	if ((e = box_map_add_source(places->map, box)))
 		return e;
 	if (!box->selectable || box->fate)
 		return OK;
-	if ((e = make_room((void **)&places->placed, places->placed_count, &places->placed_room,
-			   sizeof *places->placed)) ||
-	    (e = name_table_put(&places->placed_by_no, key_of_no(&box_no), places->placed_count)))
+	if ((e = name_table_room((void **)&places->placed, places->placed_count,
+				 &places->placed_room, sizeof *places->placed)) ||
+	    (e = name_table_put(&places->placed_by_no, name_table_key(&box_no),
+				places->placed_count)))
 		return e;
 	places->placed[places->placed_count++] =
 		(struct placed){ .box_no = box_no, .subscribed = box->subscribed };
@@ -216,7 +197,7 @@ bool imap_places_are_open(const struct imap_places *places)
 
 struct imap_place *imap_places_find(struct imap_places *places, uint64_t box_no)
 {
-	uint32_t at = name_table_find(&places->placed_by_no, key_of_no(&box_no));
+	uint32_t at = name_table_find(&places->placed_by_no, name_table_key(&box_no));
 
 	return at == NAME_TABLE_NONE ? NULL : places->placed[at].place;
 }
@@ -249,8 +230,8 @@ static enum err find_place(struct imap_places *places, const char *raw, struct i
 		*out = places->places[at];
 		return OK;
 	}
-	if ((e = make_room((void **)&places->places, places->places_count, &places->places_room,
-			   sizeof(struct imap_place *))) ||
+	if ((e = name_table_room((void **)&places->places, places->places_count,
+				 &places->places_room, sizeof(struct imap_place *))) ||
 	    (e = name_table_put(&places->places_by_raw, text_of(raw), places->places_count)))
 		return e;
 	if (!(place = calloc(1, sizeof *place)) || !(place->raw = strdup(raw))) {

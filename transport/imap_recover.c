@@ -3,7 +3,6 @@
  * on storing what a conversation sent that is gone. */
 #include <stdlib.h>
 
-#include "engine/ledger.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
@@ -252,22 +251,17 @@ static void find_run(struct text records, size_t i, size_t *end, struct parcel_r
 /* A group's seals are kept while one of its messages is open. Where the others are settled they own
  * their copies, or a twin that was given back would pass for stored. */
 static enum err read_known(const struct imap_sink *sink, struct text records,
-			   enum parcel_known *known)
+			   enum sink_known *known)
 {
-	struct ledger_seen *seen = calloc(IMAP_PARCEL_MESSAGES_MAX, sizeof *seen);
-	size_t count = records.bytes / PARCEL_RECORD_BYTES, end, got;
+	size_t count = records.bytes / PARCEL_RECORD_BYTES, end;
 	struct parcel_record first;
-	enum err e = seen ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	enum err e = OK;
 
 	for (size_t i = 0; i < count && !e; i = end) {
 		find_run(records, i, &end, &first);
-		e = ledger_seen(sink->config.ledger, first.box_no, first.no,
-				first.no + (end - i) - 1, seen, IMAP_PARCEL_MESSAGES_MAX, &got);
-		for (size_t k = 0; k < got && !e; k++)
-			known[i + seen[k].no - first.no] =
-				seen[k].stored ? PARCEL_THERE : PARCEL_NOT_SENT;
+		e = sink->config.ask_known(sink->config.asked, first.box_no, first.no, end - i,
+					   &known[i]);
 	}
-	free(seen);
 	return e;
 }
 
@@ -279,7 +273,7 @@ static enum err match(const struct imap_sink *sink, struct imap_found *first, st
 {
 	size_t n = records.bytes / PARCEL_RECORD_BYTES, found = 0;
 	struct parcel_outcome *outcomes = calloc(n + 1, sizeof *outcomes);
-	enum parcel_known *known = calloc(n + 1, sizeof *known);
+	enum sink_known *known = calloc(n + 1, sizeof *known);
 	enum err e = OK;
 
 	if (!outcomes || !known)
@@ -407,65 +401,6 @@ enum err imap_recover_look_again(struct imap_sink *sink)
 		     " (an answer was lost, and the server stored late, or others delivered the"
 		     " same)",
 		     surplus);
-}
-
-/* ---- what a server made of what it stored ---- */
-
-static bool is_questionable(const struct imap_sink *sink, const struct imap_message *message)
-{
-	bool doubts = false;
-
-	for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
-		doubts |=
-			(message->oddities & 1U << i) && sink->unaltered[i] < IMAP_UNALTERED_ENOUGH;
-	return doubts && message->fate == IMAP_MESSAGE_STORED;
-}
-
-static enum err check_message(struct imap_sink *sink, const struct imap_place *place,
-			      struct imap_message *message)
-{
-	struct parcel_found *there;
-	struct imap_look *look;
-	size_t count;
-	enum err e = imap_sink_look(sink, &look);
-
-	if (!e)
-		e = imap_look_into(look, place->raw, place->uidvalidity, message->uid, message->uid,
-				   &there, &count);
-	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
-		err_note_clear(); /* the folder is gone already: its owner took it */
-		return OK;
-	}
-	if (e)
-		return e;
-	/* Where it is gone already, its owner took it. */
-	if (count == 1 && memcmp(&there->digest, &message->record.digest, DIGEST_BYTES) != 0) {
-		message->fate = IMAP_MESSAGE_ALTERED;
-		message->why = ERR_SINK_ALTERED;
-	} else if (count == 1) {
-		for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
-			sink->unaltered[i] += message->oddities >> i & 1;
-	}
-	free(there);
-	return OK;
-}
-
-enum err imap_recover_check(struct imap_sink *sink, struct imap_parcel *parcel)
-{
-	enum err e = OK;
-
-	for (unsigned i = 0; i < parcel->count && !e; i++)
-		if (parcel->messages[i].uid && is_questionable(sink, &parcel->messages[i]))
-			e = check_message(sink, parcel->place, &parcel->messages[i]);
-	parcel->is_checked = e == OK;
-	return e;
-}
-
-void imap_recover_uncheck(const struct imap_sink *sink, struct imap_parcel *parcel)
-{
-	for (unsigned i = 0; i < parcel->count; i++)
-		if (is_questionable(sink, &parcel->messages[i]))
-			parcel->messages[i].fate = IMAP_MESSAGE_OPEN;
 }
 
 /* ---- receipts ---- */

@@ -1,21 +1,16 @@
-/* The write fiber fills parcels; the receipt fiber has them sealed, hands them to the links, and
- * receipts what these were answered. The links are fibers of the receipt fiber's group. A parcel
- * goes FILLING, FILLED, SHOWN, PUBLISHED, SENDING, ANSWERED, FREE. */
+/* The write fiber fills parcels (imap_fill.c); the receipt fiber has them sealed (imap_group.c),
+ * hands them to the links (imap_link.c), and receipts what these were answered (imap_receipt.c).
+ * The links are fibers of the receipt fiber's group. A parcel goes FILLING, FILLED, SHOWN,
+ * PUBLISHED, SENDING, ANSWERED, FREE. Here are the driver's calls and what they share. */
 #include "transport/imap_sink.h"
 
 #include <stdlib.h>
 
 #include "crypto/digest.h"
-#include "engine/budget.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
-enum {
-	SINK_MAGIC = 0x1a4a9517,
-	/* Of the budget's pieces: 2 MiB where a mailbox is alone. A parcel costs a seal, which is a
-	 * sync of the ledger, and an answer; a longer message goes through a file. */
-	PARCEL_ROOMS = PARCELS_WRITES / IMAP_PARCELS_MAX,
-};
+enum { SINK_MAGIC = 0x1a4a9517 };
 
 static struct imap_sink *sink_of(struct sink *base)
 {
@@ -73,11 +68,21 @@ static bool is_idle(const struct imap_sink *sink)
 	return true;
 }
 
-enum err imap_sink_borrow(struct imap_sink *sink, struct imap_session **session)
+/* They are listed by the first link, right after its login. */
+static enum err wait_for_places(struct imap_sink *sink)
 {
 	enum err e = imap_sink_is_broken(sink);
 
-	while (!e && (!sink->links[0].append || sink->is_paused))
+	while (!e && !sink->links[0].append)
+		e = imap_sink_wait(sink);
+	return e;
+}
+
+enum err imap_sink_borrow(struct imap_sink *sink, struct imap_session **session)
+{
+	enum err e = wait_for_places(sink);
+
+	while (!e && sink->is_paused)
 		e = imap_sink_wait(sink);
 	if (e)
 		return e;
@@ -132,11 +137,7 @@ static void imap_sink_close(struct sink **base)
 		imap_link_close(&sink->links[i]);
 	for (unsigned i = 0; i < sink->parcels_count; i++)
 		imap_parcel_close(&sink->parcels[i]);
-	for (struct imap_group *next, *group = sink->groups; group; group = next) {
-		next = group->next;
-		free(group->seal_nos);
-		free(group);
-	}
+	imap_group_close(sink);
 	imap_recover_close(sink);
 	imap_look_close(&sink->look);
 	reserve_close(&sink->looking);
@@ -172,17 +173,7 @@ static enum err imap_sink_open(struct sink **out, const struct account *account,
 	return e;
 }
 
-/* ---- folders ---- */
-
-/* Listed by the first link, right after its login. */
-static enum err wait_for_places(struct imap_sink *sink)
-{
-	enum err e = imap_sink_is_broken(sink);
-
-	while (!e && !sink->links[0].append)
-		e = imap_sink_wait(sink);
-	return e;
-}
+/* ---- the write fiber's calls ---- */
 
 static enum err imap_sink_recall(struct sink *base, const char *name, const char *target)
 {
@@ -200,102 +191,9 @@ static enum err imap_sink_prepare(struct sink *base, const struct box *box)
 	return e ? e : imap_places_add(sink->places, box);
 }
 
-/* All folders there are get their places together: what goes where depends on all. */
-static enum err settle_places(struct imap_sink *sink)
-{
-	struct imap_session *session;
-	enum err e;
-
-	if (!imap_places_are_open(sink->places))
-		return OK;
-	if ((e = imap_sink_borrow(sink, &session)))
-		return e;
-	if ((e = imap_places_settle(sink->places, session)))
-		imap_sink_breaks(sink, e);
-	imap_sink_give_back(sink);
-	return imap_sink_is_broken(sink);
-}
-
-/* ---- filling ---- */
-
-static void queue_parcel(struct imap_sink *sink, struct imap_parcel *parcel)
-{
-	struct imap_parcel **at = &sink->queue;
-
-	while (*at)
-		at = &(*at)->next;
-	parcel->next = NULL;
-	*at = parcel;
-}
-
-static void fill_ends(struct imap_sink *sink)
-{
-	struct imap_parcel *parcel = sink->filling;
-
-	if (!parcel)
-		return;
-	sink->filling = NULL;
-	parcel->state = IMAP_PARCEL_FILLED;
-	queue_parcel(sink, parcel);
-	wake_all(&sink->changed);
-}
-
-static struct imap_parcel *free_parcel(struct imap_sink *sink)
-{
-	for (unsigned i = 0; i < sink->parcels_count; i++)
-		if (sink->parcels[i]->state == IMAP_PARCEL_FREE)
-			return sink->parcels[i];
-	return NULL;
-}
-
-/* A parcel that takes the message: the one being filled, or another. */
-static enum err fill_begins(struct imap_sink *sink, struct imap_place *place, uint64_t bytes)
-{
-	struct imap_parcel *parcel;
-	enum err e = imap_sink_is_broken(sink);
-
-	if (e || (sink->filling && imap_parcel_takes(sink->filling, place, bytes)))
-		return e;
-	fill_ends(sink);
-	while (!e && !(parcel = free_parcel(sink))) {
-		if (sink->parcels_count < IMAP_PARCELS_MAX)
-			e = imap_parcel_open(PARCEL_ROOMS * budget()->put_bytes,
-					     &sink->parcels[sink->parcels_count++]);
-		else
-			e = imap_sink_wait(sink);
-	}
-	if (e)
-		return e;
-	parcel->state = IMAP_PARCEL_FILLING;
-	parcel->place = place;
-	sink->filling = parcel;
-	return OK;
-}
-
 static enum err imap_sink_put(struct sink *base, struct item *item)
 {
-	struct imap_sink *sink = sink_of(base);
-	struct imap_place *place;
-	enum err e;
-
-	must(!sink->is_draining && item->size_bytes != SIZE_UNKNOWN);
-	if ((e = imap_sink_is_broken(sink)) || (e = settle_places(sink)))
-		return e;
-	place = imap_places_find(sink->places, item->box_no);
-	must(place);
-	if (place->fate)
-		return RAISE(ERR_SINK_BOX, "%s", place->why); /* the receipt says why */
-	if ((uint64_t)item->size_bytes > sink->append_limit)
-		return RAISE(ERR_SINK_TOOBIG, "a message of %lld bytes: the destination takes %llu",
-			     (long long)item->size_bytes, (unsigned long long)sink->append_limit);
-	if ((e = fill_begins(sink, place, (uint64_t)item->size_bytes)))
-		return e;
-	e = imap_parcel_add(sink->filling, item, sink->tap, sink->config.spool);
-	if (sink->filling->count == 0) {
-		imap_parcel_reset(sink->filling);
-		sink->filling = NULL;
-	}
-	return e;
+	return imap_fill_put(sink_of(base), item);
 }
 
 /* Folders without mail get their places too. */
@@ -310,309 +208,10 @@ static enum err imap_sink_flush(struct sink *base)
 		return imap_sink_is_broken(sink);
 	}
 	if (!e && sink->places)
-		e = settle_places(sink);
-	fill_ends(sink);
-	for (struct imap_group *group = sink->groups; group; group = group->next)
-		group->is_closed = true;
-	wake_all(&sink->changed);
+		e = imap_fill_settle_places(sink);
+	imap_fill_end(sink);
+	imap_group_close_all(sink);
 	return e;
-}
-
-/* ---- groups ---- */
-
-/* What is open is read back after a crash, and lies in the ledger until then. */
-static void close_eldest(struct imap_sink *sink)
-{
-	struct imap_group *eldest = NULL;
-	unsigned open = 0;
-
-	for (struct imap_group *group = sink->groups; group; group = group->next)
-		if (!group->is_closed) {
-			eldest = group;
-			open++;
-		}
-	if (open >= IMAP_GROUPS_OPEN_MAX)
-		eldest->is_closed = true;
-}
-
-static enum err new_group(struct imap_sink *sink, struct imap_place *place)
-{
-	struct imap_group *group = calloc(1, sizeof *group);
-
-	if (group)
-		group->seal_nos = calloc(IMAP_GROUP_PARCELS_MAX, sizeof *group->seal_nos);
-	if (!group || !group->seal_nos) {
-		free(group);
-		return RAISE(ERR_MEMORY_EXHAUSTED, "sealing a parcel");
-	}
-	close_eldest(sink);
-	group->place = place;
-	group->is_closed = sink->is_draining; /* or it would never end */
-	group->knows_uids = true;
-	group->next = sink->groups;
-	sink->groups = group;
-	place->owner = group;
-	return OK;
-}
-
-/* All of it is settled and was told: where the next one begins follows from the UIDs, or is asked
- * for. */
-static void end_group(struct imap_sink *sink, struct imap_group *group)
-{
-	struct imap_group **at = &sink->groups;
-
-	while (*at != group)
-		at = &(*at)->next;
-	*at = group->next;
-	if (group->knows_uids && group->uid_top)
-		group->place->uidnext = group->uid_top + 1;
-	else
-		group->place->uidnext = 0;
-	group->place->owner = NULL;
-	free(group->seal_nos);
-	free(group);
-}
-
-/* The folder's numbers, where a group begins and they are not known. */
-static enum err ask_mark(struct imap_sink *sink, struct imap_place *place)
-{
-	struct imap_session *session;
-	enum err e;
-
-	if (place->uidvalidity && place->uidnext)
-		return OK;
-	if ((e = imap_sink_borrow(sink, &session)))
-		return e;
-	e = imap_place_status(session, place);
-	imap_sink_give_back(sink);
-	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
-		imap_sink_refuse(sink, place, ERR_SINK_BOX, err_note()->text);
-		err_note_clear();
-		return OK;
-	}
-	return e;
-}
-
-static bool may_join(const struct imap_parcel *parcel)
-{
-	const struct imap_group *group = parcel->place->owner;
-
-	return !group || (!group->is_closed && group->count < IMAP_GROUP_PARCELS_MAX);
-}
-
-/* ---- receipts ---- */
-
-static bool tell_news(struct imap_sink *sink, struct receipt *receipt)
-{
-	struct imap_place *place;
-
-	if (!sink->places || !imap_places_next_news(sink->places, &receipt->box_no, &place))
-		return false;
-	if (place->fate) {
-		receipt->kind = RECEIPT_BOX_REFUSED;
-		receipt->why = RAISE(place->fate, "%s", place->why);
-		return true;
-	}
-	receipt->kind = RECEIPT_PLACED;
-	receipt->target = text_of(place->raw);
-	receipt->target_epoch = place->uidvalidity;
-	return true;
-}
-
-static void receipt_message(const struct imap_message *message, struct receipt *receipt)
-{
-	static const enum receipt_kind kinds[] = {
-		[IMAP_MESSAGE_STORED] = RECEIPT_STORED,
-		[IMAP_MESSAGE_ALTERED] = RECEIPT_DOUBTFUL,
-		[IMAP_MESSAGE_REFUSED] = RECEIPT_REFUSED,
-		[IMAP_MESSAGE_RETURNED] = RECEIPT_RETURNED,
-	};
-	const struct parcel_record *record = &message->record;
-	char date[40];
-
-	receipt->kind = kinds[message->fate];
-	receipt->box_no = record->box_no;
-	receipt->no = record->no;
-	receipt->size_bytes = record->size_bytes;
-	receipt->digest = record->digest;
-	receipt->mark = record->mark;
-	receipt->mail_kind = (enum mail_kind)record->kind;
-	receipt->why = message->why;
-	receipt->target_no = message->uid;
-	receipt->date_s = message->date.seconds;
-	receipt->dated = *mail_date_imap(date, &message->date) != '\0';
-}
-
-static void remove_parcel(struct imap_sink *sink, struct imap_parcel *parcel)
-{
-	struct imap_parcel **at = &sink->queue;
-
-	while (*at != parcel)
-		at = &(*at)->next;
-	*at = parcel->next;
-	imap_parcel_reset(parcel);
-	wake_all(&sink->changed);
-}
-
-/* The next receipt of a parcel of which something is known; false: there is none. */
-static bool tell_fates(struct imap_sink *sink, struct imap_parcel *parcel, struct receipt *receipt)
-{
-	while (parcel->next_receipt < parcel->count) {
-		const struct imap_message *message = &parcel->messages[parcel->next_receipt++];
-
-		if (message->fate == IMAP_MESSAGE_OPEN)
-			continue;
-		receipt_message(message, receipt);
-		receipt->seal_no = parcel->seal_no;
-		if (message->fate == IMAP_MESSAGE_RETURNED && parcel->place->fate &&
-		    sink->refused_box_no != message->record.box_no) {
-			parcel->next_receipt--; /* first why */
-			sink->refused_box_no = message->record.box_no;
-			receipt->kind = RECEIPT_BOX_REFUSED;
-			receipt->why = RAISE(parcel->place->fate, "%s", parcel->place->why);
-		}
-		return true;
-	}
-	return false;
-}
-
-static bool tell_answered(struct imap_sink *sink, struct receipt *receipt)
-{
-	struct imap_parcel *next;
-
-	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = next) {
-		struct imap_group *group = parcel->place->owner;
-
-		next = parcel->next;
-		if (parcel->state != IMAP_PARCEL_ANSWERED || !parcel->is_checked)
-			continue;
-		if (tell_fates(sink, parcel, receipt))
-			return true;
-		if (parcel->seal_no)
-			group->unsettled--;
-		remove_parcel(sink, parcel);
-	}
-	return false;
-}
-
-static bool tell_settled(struct imap_sink *sink, struct receipt *receipt)
-{
-	struct imap_group *next;
-
-	for (struct imap_group *group = sink->groups; group; group = next) {
-		next = group->next;
-		if (group->unsettled)
-			continue;
-		if (!group->is_closed && group->count < IMAP_GROUP_PARCELS_MAX)
-			continue;
-		group->is_closed = true;
-		if (!group->is_told) {
-			group->is_told = true;
-			receipt->kind = RECEIPT_SETTLED;
-			receipt->seal_nos = group->seal_nos;
-			receipt->seals_count = group->count;
-			return true;
-		}
-		end_group(sink, group);
-		wake_all(&sink->changed);
-	}
-	return false;
-}
-
-/* A parcel of a folder that was refused meanwhile is not even sealed. */
-static void give_up(struct imap_parcel *parcel)
-{
-	for (unsigned i = 0; i < parcel->count; i++)
-		imap_parcel_settle(parcel, i, IMAP_MESSAGE_RETURNED, OK);
-	parcel->state = IMAP_PARCEL_ANSWERED;
-	parcel->is_checked = true; /* nothing of it is there */
-}
-
-static enum err check_answered(struct imap_sink *sink)
-{
-	enum err e = OK;
-
-	for (struct imap_parcel *parcel = sink->queue; parcel && !e; parcel = parcel->next)
-		if (parcel->state == IMAP_PARCEL_ANSWERED && !parcel->is_checked)
-			e = imap_recover_check(sink, parcel);
-	return e;
-}
-
-static enum err join(struct imap_sink *sink, struct imap_parcel *parcel, struct receipt *receipt)
-{
-	struct imap_group *group;
-	enum err e;
-
-	if (!parcel->place->owner && (e = new_group(sink, parcel->place)))
-		return e;
-	group = parcel->place->owner;
-	if ((e = imap_parcel_seal(parcel, parcel->place->uidvalidity, parcel->place->uidnext)))
-		return e;
-	parcel->seal_no = sink->seal_no++;
-	parcel->state = IMAP_PARCEL_SHOWN;
-	group->seal_nos[group->count++] = parcel->seal_no;
-	group->unsettled++;
-	receipt->kind = RECEIPT_SEALED;
-	receipt->seal_no = parcel->seal_no;
-	receipt->seal = (struct text){ parcel->seal.at, parcel->seal.bytes };
-	return OK;
-}
-
-/* The oldest parcel whose folder takes another one is sealed. */
-static enum err tell_sealed(struct imap_sink *sink, struct receipt *receipt, bool *told)
-{
-	enum err e;
-
-	*told = false;
-	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next) {
-		struct imap_place *place = parcel->place;
-
-		if (parcel->state != IMAP_PARCEL_FILLED || !may_join(parcel))
-			continue;
-		if (!place->fate && !place->owner && (e = ask_mark(sink, place)))
-			return e;
-		*told = true;
-		if (!place->fate)
-			return join(sink, parcel, receipt);
-		give_up(parcel);
-		must(tell_answered(sink, receipt));
-		return OK;
-	}
-	return OK;
-}
-
-/* ---- the end of a broken one ---- */
-
-static bool is_anybody_busy(const struct imap_sink *sink)
-{
-	for (unsigned i = 0; i < sink->links_count; i++)
-		if (sink->links[i].is_sending || sink->links[i].is_hearing)
-			return true;
-	return false;
-}
-
-/* What no byte left of is returned, so its seal can be forgotten. What was lost is told as far as
- * it is known, and stays sealed with all of its group. */
-static void clear_up(struct imap_sink *sink)
-{
-	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next) {
-		if (parcel->state < IMAP_PARCEL_SENDING) {
-			give_up(parcel);
-		} else if (!parcel->is_checked && parcel->state != IMAP_PARCEL_LOST) {
-			parcel->state = IMAP_PARCEL_LOST;
-			imap_recover_uncheck(sink, parcel);
-		}
-	}
-	for (struct imap_group *group = sink->groups; group; group = group->next)
-		group->is_closed = true;
-}
-
-static bool tell_lost(struct imap_sink *sink, struct receipt *receipt)
-{
-	for (struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
-		if (parcel->state == IMAP_PARCEL_LOST && tell_fates(sink, parcel, receipt))
-			return true;
-	return false;
 }
 
 /* ---- links ---- */
@@ -659,6 +258,24 @@ static void imap_sink_end_receipts(struct sink *base)
 
 /* ---- the receipt fiber's calls ---- */
 
+static bool is_anybody_busy(const struct imap_sink *sink)
+{
+	for (unsigned i = 0; i < sink->links_count; i++)
+		if (sink->links[i].is_sending || sink->links[i].is_hearing)
+			return true;
+	return false;
+}
+
+static enum err check_answered(struct imap_sink *sink)
+{
+	enum err e = OK;
+
+	for (struct imap_parcel *parcel = sink->queue; parcel && !e; parcel = parcel->next)
+		if (parcel->state == IMAP_PARCEL_ANSWERED && !parcel->is_checked)
+			e = imap_check_parcel(sink, parcel);
+	return e;
+}
+
 static enum err next_receipt(struct imap_sink *sink, struct receipt *receipt, bool *told)
 {
 	bool is_dead = sink->broken.error && !is_anybody_busy(sink);
@@ -669,14 +286,14 @@ static enum err next_receipt(struct imap_sink *sink, struct receipt *receipt, bo
 	if (e)
 		return e;
 	if (is_dead)
-		clear_up(sink);
-	*told = tell_news(sink, receipt) || tell_answered(sink, receipt) ||
-		tell_settled(sink, receipt) ||
+		imap_receipt_clear_up(sink);
+	*told = imap_receipt_news(sink, receipt) || imap_receipt_answered(sink, receipt) ||
+		imap_group_tell_settled(sink, receipt) ||
 		(sink->is_looked && imap_recover_receipt(sink, receipt)) ||
-		(is_dead && tell_lost(sink, receipt));
+		(is_dead && imap_receipt_lost(sink, receipt));
 	if (is_dead && !*told)
 		return imap_sink_is_broken(sink);
-	return *told || sink->broken.error ? OK : tell_sealed(sink, receipt, told);
+	return *told || sink->broken.error ? OK : imap_receipt_sealed(sink, receipt, told);
 }
 
 static bool is_all_told(const struct imap_sink *sink)
@@ -692,10 +309,7 @@ static bool is_link_missed(const struct imap_sink *sink)
 	for (unsigned i = 0; i < sink->links_count; i++)
 		if (!sink->links[i].busy)
 			return false;
-	for (const struct imap_parcel *parcel = sink->queue; parcel; parcel = parcel->next)
-		if (parcel->state == IMAP_PARCEL_PUBLISHED)
-			return true;
-	return false;
+	return imap_link_next_published(sink) != NULL;
 }
 
 static enum err imap_sink_receipt(struct sink *base, struct receipt *receipt)
@@ -746,10 +360,8 @@ static void imap_sink_drain(struct sink *base)
 	struct imap_sink *sink = sink_of(base);
 
 	sink->is_draining = true;
-	fill_ends(sink);
-	for (struct imap_group *group = sink->groups; group; group = group->next)
-		group->is_closed = true;
-	wake_all(&sink->changed);
+	imap_fill_end(sink);
+	imap_group_close_all(sink);
 }
 
 static enum err imap_sink_finish(struct sink *base, nsec until)

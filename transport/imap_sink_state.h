@@ -1,6 +1,8 @@
-/* What the files of the IMAP sink share: imap_sink.c (the driver, receipts), imap_link.c (a
- * conversation that sends), imap_recover.c (what became of what was sealed before). One thread, so
- * no locks; after every call that suspends, what was assumed about it is checked again. */
+/* What the files of the IMAP sink share: imap_sink.c (the driver), imap_fill.c (messages into
+ * parcels), imap_group.c (parcels with one mark), imap_link.c (a conversation that sends),
+ * imap_receipt.c (what the lane is told), imap_check.c (what a server made of it), imap_recover.c
+ * (what became of what was sealed before). One thread, so no locks; after every call that suspends,
+ * what was assumed about it is checked again. */
 #ifndef MAILHAUL_IMAP_SINK_STATE_H
 #define MAILHAUL_IMAP_SINK_STATE_H
 
@@ -137,11 +139,44 @@ void imap_sink_give_back(struct imap_sink *);
 void imap_sink_refuse(struct imap_sink *, struct imap_place *, enum err fate, const char *why);
 /* A conversation for reading back, opened at its first use. */
 enum err imap_sink_look(struct imap_sink *, struct imap_look **) MUST_CHECK;
-/* Messages of an answered parcel that some servers alter are read back, until it is known that this
- * one does not. Suspends. */
-enum err imap_recover_check(struct imap_sink *, struct imap_parcel *) MUST_CHECK;
-/* The answers to those count as lost, because they were not read back. */
-void imap_recover_uncheck(const struct imap_sink *, struct imap_parcel *);
+
+/* ---- imap_fill.c: the write fiber's ---- */
+
+/* All folders that were prepared get their places. Why the sink is broken. Suspends. */
+enum err imap_fill_settle_places(struct imap_sink *) MUST_CHECK;
+/* As put() of the sink. Suspends. */
+enum err imap_fill_put(struct imap_sink *, struct item *) MUST_CHECK;
+/* What is being filled waits for its seal. */
+void imap_fill_end(struct imap_sink *);
+
+/* ---- imap_group.c ---- */
+
+/* No more may join any of them, so they end. */
+void imap_group_close_all(struct imap_sink *);
+/* The parcel's folder has a group that takes it, or none. */
+bool imap_group_may_join(const struct imap_parcel *) MUST_CHECK;
+/* The folder's numbers, which its next group begins with; a folder that does not tell them gets a
+ * fate. Suspends. */
+enum err imap_group_ask_mark(struct imap_sink *, struct imap_place *) MUST_CHECK;
+/* The parcel is sealed with its group's mark; its folder has a group or a known mark. */
+enum err imap_group_join(struct imap_sink *, struct imap_parcel *, struct receipt *) MUST_CHECK;
+/* The receipt of a group of which all is settled; false: there is none. */
+bool imap_group_tell_settled(struct imap_sink *, struct receipt *);
+void imap_group_close(struct imap_sink *);
+
+/* ---- imap_receipt.c: one receipt each; false, or not `told`: there is none ---- */
+
+/* Of a folder that has its place. */
+bool imap_receipt_news(struct imap_sink *, struct receipt *);
+/* Of a parcel that was answered and checked. */
+bool imap_receipt_answered(struct imap_sink *, struct receipt *);
+/* The next seal. Suspends. */
+enum err imap_receipt_sealed(struct imap_sink *, struct receipt *, bool *told) MUST_CHECK;
+/* The sink is broken and nobody is at work any more: what no byte left of is returned, so its seal
+ * can be forgotten. What was lost is told as far as it is known, and stays sealed with all of its
+ * group. */
+void imap_receipt_clear_up(struct imap_sink *);
+bool imap_receipt_lost(struct imap_sink *, struct receipt *);
 
 /* ---- imap_link.c ---- */
 
@@ -150,7 +185,17 @@ enum err imap_link_send(void *link);
 enum err imap_link_hear(void *link);
 /* Nothing of it is under way. */
 bool imap_link_is_idle(const struct imap_link *);
+/* The oldest parcel that may be sent; NULL: none. */
+struct imap_parcel *imap_link_next_published(const struct imap_sink *);
 void imap_link_close(struct imap_link *);
+
+/* ---- imap_check.c ---- */
+
+/* Messages of an answered parcel that some servers alter are read back, until it is known that this
+ * one does not. Suspends. */
+enum err imap_check_parcel(struct imap_sink *, struct imap_parcel *) MUST_CHECK;
+/* The answers to those count as lost, because they were not read back. */
+void imap_check_undo(const struct imap_sink *, struct imap_parcel *);
 
 /* ---- imap_recover.c ---- */
 

@@ -127,3 +127,17 @@ void name_table_free(struct name_table *table)
 	free(table->slots);
 	*table = (struct name_table){ 0 };
 }
+
+enum err name_table_room(void **rows, uint32_t count, uint32_t *room, size_t size)
+{
+	uint32_t more = *room ? 2 * *room : 64;
+	void *grown;
+
+	if (count < *room)
+		return OK;
+	if (!(grown = realloc(*rows, more * size)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "keeping %u folders", count);
+	*rows = grown;
+	*room = more;
+	return OK;
+}

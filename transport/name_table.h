@@ -26,4 +26,13 @@ uint32_t name_table_find(const struct name_table *, struct text);
 uint32_t name_table_above(const struct name_table *, struct text, char separator, size_t *bytes);
 void name_table_free(struct name_table *);
 
+/* A number as a text to look up; borrows it. */
+static inline struct text name_table_key(const uint64_t *number)
+{
+	return (struct text){ (const char *)number, sizeof *number };
+}
+/* The table that the numbers lead into: room for one more of its `count` rows of `size` bytes, by
+ * realloc(). ERR_MEMORY_EXHAUSTED. */
+enum err name_table_room(void **rows, uint32_t count, uint32_t *room, size_t size) MUST_CHECK;
+
 #endif

@@ -179,15 +179,16 @@ static bool take(struct parcel_found *found, size_t count, const struct parcel_r
 }
 
 /* Each record of which this is known and that has nothing yet. */
-static void match_known(struct text records, const enum parcel_known *known,
-			enum parcel_known wanted, int way, struct parcel_found *found,
-			size_t found_count, struct parcel_outcome *outcomes)
+static void match_known(struct text records, const enum sink_known *known, enum sink_known wanted,
+			int way, struct parcel_found *found, size_t found_count,
+			struct parcel_outcome *outcomes)
 {
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 	struct parcel_record record;
 
 	for (size_t i = 0; i < count; i++) {
-		if (outcomes[i].fate != PARCEL_ABSENT || (known ? known[i] : PARCEL_OPEN) != wanted)
+		if (outcomes[i].fate != PARCEL_ABSENT ||
+		    (known ? known[i] : SINK_KNOWN_OPEN) != wanted)
 			continue;
 		parcel_record_get(records, i, &record);
 		if (take(found, found_count, &record, way, &outcomes[i].uid))
@@ -197,7 +198,7 @@ static void match_known(struct text records, const enum parcel_known *known,
 
 /* Each way for all records before the next: what is there unaltered must not be taken for the
  * altered form of another. */
-size_t parcel_match(struct text records, const enum parcel_known *known, struct parcel_found *found,
+size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes)
 {
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
@@ -210,7 +211,7 @@ size_t parcel_match(struct text records, const enum parcel_known *known, struct 
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
 	for (int way = 0; way < 4; way += 2)
 		for (int one = 0; one < 4; one++) /* both ways, then open ones */
-			match_known(records, known, one < 2 ? PARCEL_THERE : PARCEL_OPEN,
+			match_known(records, known, one < 2 ? SINK_KNOWN_STORED : SINK_KNOWN_OPEN,
 				    way + one % 2, found, found_count, outcomes);
 	return surplus(found, found_count);
 }

@@ -7,6 +7,7 @@
 
 #include "engine/bytes.h"
 #include "engine/mail.h"
+#include "engine/sink.h"
 #include "transport/likeness.h"
 
 enum { PARCEL_RECORD_BYTES = 124 };
@@ -59,19 +60,13 @@ struct parcel_outcome {
 	uint32_t uid; /* of STORED and ALTERED */
 };
 
-/* What the ledger says of a record, whose seal it keeps for the others of its group. */
-enum parcel_known {
-	PARCEL_OPEN,	/* nothing */
-	PARCEL_THERE,	/* it was stored */
-	PARCEL_NOT_SENT /* it is settled, and never was stored: takes nothing */
-};
-
 /* Each message found accounts for one record at most, so identical twins stay twins, and of those
  * with the same bytes the first record has the lowest UID. One that is known to be there comes
- * before its open twins: the copy is its. What was delivered by others matches nothing. `known`:
- * one for each record; NULL: all are open. Sorts `found`. Returns how many found messages have the
- * bytes of a record and are one copy too many: of ours or of others, nobody can tell. */
-size_t parcel_match(struct text records, const enum parcel_known *known, struct parcel_found *found,
+ * before its open twins: the copy is its; one that is settled and was not stored takes nothing.
+ * What was delivered by others matches nothing. `known`: one for each record; NULL: all are open.
+ * Sorts `found`. Returns how many found messages have the bytes of a record and are one copy too
+ * many: of ours or of others, nobody can tell. */
+size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes);
 
 #endif

@@ -24,7 +24,7 @@ struct parcel {
 /* A record a letter: "a" is one that no server alters, "A" one that some store as "a". Found: a
  * letter each, with UIDs from 10 on. */
 static void match_known(struct parcel *parcel, const char *records, const char *found,
-			const enum parcel_known *known)
+			const enum sink_known *known)
 {
 	*parcel = (struct parcel){ 0 };
 	for (size_t i = 0; records[i]; i++) {
@@ -250,7 +250,8 @@ TEST(a_seal_that_is_cut_or_longer_is_none)
 /* Of two twins the one that is known to be there has the copy, wherever it stands. */
 TEST(a_copy_belongs_to_the_twin_that_is_known_to_be_there)
 {
-	const enum parcel_known known[] = { PARCEL_OPEN, PARCEL_NOT_SENT, PARCEL_THERE };
+	const enum sink_known known[] = { SINK_KNOWN_OPEN, SINK_KNOWN_NOT_STORED,
+					  SINK_KNOWN_STORED };
 	struct parcel parcel;
 
 	match(&parcel, "aaa", "a");
