@@ -8,8 +8,6 @@
 #include "transport/imap_sink_state.h"
 #include "transport/provider.h"
 
-enum { PIECE_BYTES = 64 * 1024 };
-
 bool imap_link_is_idle(const struct imap_link *link)
 {
 	return !link->busy && link->sent_count == 0 && !link->again;
@@ -34,28 +32,24 @@ static enum err wait_for_room(struct imap_link *link)
 	return e ? e : link->is_dead ? imap_sink_is_broken(link->sink) : OK;
 }
 
-static enum err send_body(struct imap_append_act *act, const struct imap_parcel *parcel,
-			  const struct imap_message *message, uint8_t **piece)
+static enum err send_body(struct imap_append_act *act, struct imap_parcel *parcel,
+			  const struct imap_message *message)
 {
 	const uint8_t *from;
 	size_t got;
 	enum err e = OK;
 
-	if (parcel->file != -1 && !*piece && !(*piece = malloc(PIECE_BYTES)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "sending a message");
 	for (uint64_t at = 0; !e && at < message->record.size_bytes; at += got) {
 		if (imap_append_is_off(act))
 			return OK;
-		got = parcel->file != -1 ? PIECE_BYTES : SIZE_MAX;
-		if ((e = imap_parcel_read(parcel, message, at, *piece, &from, &got)) == OK)
+		if ((e = imap_parcel_read(parcel, message, at, &from, &got)) == OK)
 			e = imap_append_bytes(act, from, got);
 	}
 	return e;
 }
 
-static enum err send_message(struct imap_append_act *act, const struct imap_parcel *parcel,
-			     const struct imap_message *message, struct mail_meta *meta,
-			     uint8_t **piece)
+static enum err send_message(struct imap_append_act *act, struct imap_parcel *parcel,
+			     const struct imap_message *message, struct mail_meta *meta)
 {
 	struct imap_append_left_out left_out;
 	enum err e;
@@ -66,7 +60,7 @@ static enum err send_message(struct imap_append_act *act, const struct imap_parc
 	if (left_out.keywords || left_out.date)
 		log_event(LOG_WARN, "imap.left_out", "message=%llu keywords=%u date=%d",
 			  (unsigned long long)message->record.no, left_out.keywords, left_out.date);
-	return e ? e : send_body(act, parcel, message, piece);
+	return e ? e : send_body(act, parcel, message);
 }
 
 static void note_sent(struct imap_link *link, const struct imap_sent *sent)
@@ -81,7 +75,6 @@ static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, uns
 			 unsigned count, struct mail_meta *meta)
 {
 	struct imap_sent sent = { .parcel = parcel, .first = first, .count = count };
-	uint8_t *piece = NULL;
 	enum err e = wait_for_room(link);
 
 	if (!e)
@@ -95,8 +88,7 @@ static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, uns
 	if (e)
 		return e;
 	for (unsigned i = 0; i < count && e == OK && !imap_append_is_off(sent.act); i++)
-		e = send_message(sent.act, parcel, &parcel->messages[first + i], meta, &piece);
-	free(piece);
+		e = send_message(sent.act, parcel, &parcel->messages[first + i], meta);
 	if (!e)
 		e = imap_append_end(sent.act);
 	if (!e)

@@ -11,7 +11,6 @@
 
 /* A disk that does not take or give a piece for so long is broken. */
 #define FILE_TIMEOUT (300 * NSEC_SECOND)
-enum { PIECE_BYTES = 64 * 1024 };
 
 enum err imap_parcel_open(size_t room, struct imap_parcel **out)
 {
@@ -37,6 +36,7 @@ void imap_parcel_reset(struct imap_parcel *parcel)
 	parcel->is_checked = false;
 	parcel->count = parcel->next_receipt = parcel->open = 0;
 	parcel->used = 0;
+	parcel->window_at = parcel->window_bytes = 0;
 	buffer_reset(&parcel->keywords);
 	buffer_reset(&parcel->seal);
 	io_close(&parcel->file);
@@ -67,30 +67,24 @@ bool imap_parcel_takes(const struct imap_parcel *parcel, const struct imap_place
 
 /* ---- what some servers make of a message ---- */
 
-static enum err read_likeness(const struct imap_parcel *parcel, const struct imap_message *message,
+static enum err read_likeness(struct imap_parcel *parcel, const struct imap_message *message,
 			      struct tap *tap, struct likeness *likeness)
 {
 	struct likeness_reader reader;
-	uint8_t *piece = NULL;
 	const uint8_t *from;
 	size_t got;
 	enum err e = OK;
 
-	if (parcel->file != -1 && !(piece = malloc(PIECE_BYTES)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "a message's likeness");
 	likeness_begin(&reader, tap);
-	for (uint64_t at = 0; !e && at < message->record.size_bytes; at += got) {
-		got = parcel->file != -1 ? PIECE_BYTES : SIZE_MAX;
-		if ((e = imap_parcel_read(parcel, message, at, piece, &from, &got)) == OK)
+	for (uint64_t at = 0; !e && at < message->record.size_bytes; at += got)
+		if ((e = imap_parcel_read(parcel, message, at, &from, &got)) == OK)
 			likeness_feed(&reader, from, got);
-	}
-	free(piece);
 	return e ? e : likeness_end(&reader, likeness);
 }
 
 /* As it was read while the message came. A normal form is made of odd messages only, one in a
  * thousand, which are read again for that. */
-static enum err take_likeness(const struct imap_parcel *parcel, struct imap_message *message,
+static enum err take_likeness(struct imap_parcel *parcel, struct imap_message *message,
 			      struct likeness_reader *reader, struct tap *tap)
 {
 	struct parcel_record *record = &message->record;
@@ -114,6 +108,31 @@ static enum err open_file(struct imap_parcel *parcel, const char *spool)
 	return io_open(spool, O_TMPFILE | O_RDWR, 0600, clock_after(FILE_TIMEOUT), &parcel->file);
 }
 
+static enum err write_window(struct imap_parcel *parcel)
+{
+	enum err e = io_write(parcel->file, parcel->bytes, parcel->window_bytes, parcel->window_at,
+			      clock_after(FILE_TIMEOUT));
+
+	parcel->window_at += parcel->window_bytes;
+	parcel->window_bytes = 0;
+	return e;
+}
+
+static enum err take_into_file(struct imap_parcel *parcel, const uint8_t *from, size_t bytes)
+{
+	enum err e = OK;
+	size_t n;
+
+	for (; bytes > 0 && !e; from += n, bytes -= n) {
+		n = min_u64(bytes, parcel->room - parcel->window_bytes);
+		bytes_copy(parcel->bytes + parcel->window_bytes, from, n, BYTES_PARCEL);
+		parcel->window_bytes += n;
+		if (parcel->window_bytes == parcel->room)
+			e = write_window(parcel);
+	}
+	return e;
+}
+
 static enum err take_slice(struct imap_parcel *parcel, struct imap_message *message,
 			   const struct slice *slice, uint64_t *taken,
 			   struct likeness_reader *reader)
@@ -126,7 +145,7 @@ static enum err take_slice(struct imap_parcel *parcel, struct imap_message *mess
 		return RAISE(ERR_STREAM_CUT, "a message that is longer than announced");
 	likeness_feed(reader, from, bytes);
 	if (parcel->file != -1)
-		e = io_write(parcel->file, from, bytes, *taken, clock_after(FILE_TIMEOUT));
+		e = take_into_file(parcel, from, bytes);
 	else
 		bytes_copy(parcel->bytes + message->at + *taken, from, bytes, BYTES_PARCEL);
 	*taken += bytes;
@@ -150,9 +169,9 @@ static enum err take_body(struct imap_parcel *parcel, struct imap_message *messa
 	}
 	if (e != ERR_STREAM_ENDED)
 		return e;
-	return taken == message->record.size_bytes
-		       ? OK
-		       : RAISE(ERR_STREAM_CUT, "a message that is shorter than announced");
+	if (taken != message->record.size_bytes)
+		return RAISE(ERR_STREAM_CUT, "a message that is shorter than announced");
+	return parcel->file != -1 ? write_window(parcel) : OK;
 }
 
 static void take_facts(struct imap_parcel *parcel, struct imap_message *message,
@@ -192,6 +211,7 @@ enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct t
 	if (!e && size > parcel->room - parcel->used) {
 		must(parcel->count == 0);
 		e = open_file(parcel, spool);
+		parcel->window_at = parcel->window_bytes = 0;
 	}
 	if (!e)
 		e = take_body(parcel, message, item->body, &reader);
@@ -241,17 +261,35 @@ void imap_parcel_meta(const struct imap_parcel *parcel, const struct imap_messag
 		   message->keywords_bytes, BYTES_META);
 }
 
-enum err imap_parcel_read(const struct imap_parcel *parcel, const struct imap_message *message,
-			  uint64_t offset, uint8_t *piece, const uint8_t **from, size_t *got)
+static enum err read_window(struct imap_parcel *parcel, uint64_t offset, size_t most)
 {
-	size_t most = min_u64(*got, message->record.size_bytes - offset);
+	enum err e = io_read(parcel->file, parcel->bytes, most, offset, clock_after(FILE_TIMEOUT),
+			     &parcel->window_bytes);
 
-	*from = parcel->bytes + message->at + offset;
-	*got = most;
-	if (parcel->file == -1 || most == 0)
+	parcel->window_at = offset;
+	if (e)
+		parcel->window_bytes = 0;
+	return e || parcel->window_bytes == most
+		       ? e
+		       : RAISE(ERR_DISK_IO, "a large message's file ends before it should");
+}
+
+enum err imap_parcel_read(struct imap_parcel *parcel, const struct imap_message *message,
+			  uint64_t offset, const uint8_t **from, size_t *got)
+{
+	uint64_t left = message->record.size_bytes - offset;
+	enum err e = OK;
+
+	if (parcel->file == -1) {
+		*from = parcel->bytes + message->at + offset;
+		*got = left;
 		return OK;
-	*from = piece;
-	return io_read(parcel->file, piece, most, offset, clock_after(FILE_TIMEOUT), got);
+	}
+	if (offset < parcel->window_at || offset - parcel->window_at >= parcel->window_bytes)
+		e = read_window(parcel, offset, min_u64(parcel->room, left));
+	*from = parcel->bytes + (offset - parcel->window_at);
+	*got = parcel->window_bytes - (offset - parcel->window_at);
+	return e;
 }
 
 void imap_parcel_settle(struct imap_parcel *parcel, unsigned at, enum imap_message_fate fate,

@@ -51,8 +51,10 @@ struct imap_parcel {
 	unsigned count, next_receipt;
 	unsigned open;	 /* messages without a fate */
 	bool is_checked; /* what the server made of it is known */
-	uint8_t *bytes;
+	uint8_t *bytes;	 /* of the messages; or of the file those from window_at on */
 	size_t used, room;
+	uint64_t window_at;
+	size_t window_bytes;
 	struct buffer keywords;
 	int file; /* -1: none */
 	struct buffer seal;
@@ -77,10 +79,10 @@ enum err imap_parcel_seal(struct imap_parcel *, uint32_t uidvalidity, uint32_t u
 
 /* As APPEND wants it. */
 void imap_parcel_meta(const struct imap_parcel *, const struct imap_message *, struct mail_meta *);
-/* The message's bytes from `offset` on, at most *got: borrowed, or in `piece`, which has so many.
- * ERR_DISK_*. Suspends. */
-enum err imap_parcel_read(const struct imap_parcel *, const struct imap_message *, uint64_t offset,
-			  uint8_t *piece, const uint8_t **from, size_t *got) MUST_CHECK;
+/* The message's bytes from `offset` on, as many as there are in memory at once: borrowed until the
+ * parcel is read again. One at a time. ERR_DISK_*. Suspends. */
+enum err imap_parcel_read(struct imap_parcel *, const struct imap_message *, uint64_t offset,
+			  const uint8_t **from, size_t *got) MUST_CHECK;
 /* A message gets its fate, unless it has one. */
 void imap_parcel_settle(struct imap_parcel *, unsigned message, enum imap_message_fate, enum err);
 /* `count` messages from `first` on are not there, and nothing is wrong with them. */
