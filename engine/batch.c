@@ -10,6 +10,8 @@
 #include "engine/batch_state.h"
 #include "engine/bytes.h"
 
+enum { PASSED_MAX = 256 };
+
 const char *batch_state_name(enum batch_state state)
 {
 	static const char *const names[BATCH_STATES] = {
@@ -146,7 +148,8 @@ enum err batch_open(size_t count, void (*entry)(void *context, size_t no, struct
 		must(batch->slots[i].entry.connections > 0);
 	}
 	qsort_r(order, count, sizeof *order, compare_hosts, batch->slots);
-	if ((e = make_hosts(batch, order)) || (e = make_waves(batch))) {
+	if ((e = make_hosts(batch, order)) || (e = make_waves(batch)) ||
+	    (e = batch_targets_make(batch))) {
 		if (!batch->hosts)
 			free(order);
 		batch_close(out);
@@ -170,6 +173,7 @@ void batch_close(struct batch **batch_at)
 		free(batch->slots[i].account);
 	}
 	must(pthread_mutex_destroy(&batch->lock) == 0);
+	batch_targets_free(batch);
 	free(batch->hosts);
 	free(batch->waves_left);
 	free(batch->slots);
@@ -198,6 +202,7 @@ static void take_from_again(struct batch *batch, struct host *host, uint32_t no)
 	if (host->again_last == no)
 		host->again_last = before;
 	batch->slots[no].again = false;
+	host->again_count--;
 }
 
 static void add_to_again(struct batch *batch, struct host *host, uint32_t no)
@@ -209,6 +214,7 @@ static void add_to_again(struct batch *batch, struct host *host, uint32_t no)
 	else
 		batch->slots[host->again_last].next = no;
 	host->again_last = no;
+	host->again_count++;
 }
 
 /* It is not to be begun any more. */
@@ -238,25 +244,74 @@ static bool account_rests(const struct slot *slot, nsec now, nsec *again)
 	return true;
 }
 
-/* The mailbox of a host that would be next: one to be tried again whose rest is over, else a fresh
- * one of the wave that is under way. A fresh one that is known to rest, by what an earlier run
- * learnt, lets the others pass. */
-static uint32_t head_of(struct batch *batch, struct host *host, nsec now, nsec *again)
+static void settle(struct batch *batch, struct slot *slot, enum batch_state state, enum err e,
+		   int exit_code)
 {
-	for (uint32_t no = host->again; no != NOBODY; no = batch->slots[no].next)
-		if (!account_rests(&batch->slots[no], now, again))
-			return no;
-	while (host->at < host->count) {
-		uint32_t no = host->slots[host->at];
+	change_state(batch, slot, state);
+	slot->error = state == BATCH_FAILED || state == BATCH_DOUBTFUL ? e : OK;
+	slot->exit_code = exit_code;
+}
 
-		if (batch->slots[no].entry.wave_no != batch->wave)
-			break;
-		if (!account_rests(&batch->slots[no], now, again))
+/* Nobody has reached its destination in this run. */
+static bool fails_by_target(struct batch *batch, struct host *host, uint32_t no)
+{
+	struct slot *slot = &batch->slots[no];
+	const struct target *target = batch_target_given_up(batch, slot);
+
+	if (!target)
+		return false;
+	leave_queue(batch, host, no);
+	free(slot->note);
+	slot->note = target->note ? strdup(target->note) : NULL;
+	settle(batch, slot, BATCH_FAILED, target->error, target->exit_code);
+	return true;
+}
+
+static bool may_not_begin(const struct batch *batch, const struct slot *slot, nsec now, nsec *again)
+{
+	bool rests = account_rests(slot, now, again);
+
+	return batch_target_rests(batch, slot, now, again) || rests;
+}
+
+static uint32_t head_of_again(struct batch *batch, struct host *host, nsec now, nsec *again)
+{
+	uint32_t next;
+
+	for (uint32_t no = host->again; no != NOBODY; no = next) {
+		next = batch->slots[no].next;
+		if (!fails_by_target(batch, host, no) &&
+		    !may_not_begin(batch, &batch->slots[no], now, again))
 			return no;
-		leave_queue(batch, host, no);
-		add_to_again(batch, host, no);
 	}
 	return NOBODY;
+}
+
+/* The mailbox of a host that would be next: one to be tried again whose rest is over, else a fresh
+ * one of the wave that is under way. A fresh one that is known to rest, by what an earlier run
+ * learnt or because its destination rests, lets the others pass: not more than a few, for all of a
+ * job may go to one destination. */
+static uint32_t head_of(struct batch *batch, struct host *host, nsec now, nsec *again)
+{
+	uint32_t no = head_of_again(batch, host, now, again);
+
+	while (no == NOBODY && host->at < host->count) {
+		no = host->slots[host->at];
+		if (batch->slots[no].entry.wave_no != batch->wave)
+			return NOBODY;
+		if (fails_by_target(batch, host, no)) {
+			no = NOBODY;
+			continue;
+		}
+		if (!may_not_begin(batch, &batch->slots[no], now, again))
+			return no;
+		if (host->again_count >= PASSED_MAX)
+			return NOBODY;
+		leave_queue(batch, host, no);
+		add_to_again(batch, host, no);
+		no = NOBODY;
+	}
+	return no;
 }
 
 static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
@@ -279,6 +334,7 @@ static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
 	host->connections += connections;
 	batch->connections += connections;
 	backoff_started(&host->rest, now);
+	batch_target_began(batch, slot, now);
 	if (slot->account)
 		backoff_started(slot->account, now);
 }
@@ -354,6 +410,8 @@ static void add_figures(struct batch_figures *to, const struct batch_figures *fi
 	to->bytes_moved += sign * figures->bytes_moved;
 	to->messages_before += sign * figures->messages_before;
 	to->messages_skipped += sign * figures->messages_skipped;
+	to->messages_left_out += sign * figures->messages_left_out;
+	to->folders_left_out += sign * figures->folders_left_out;
 	to->messages_doubtful += sign * figures->messages_doubtful;
 	to->connections += sign * figures->connections;
 	to->reconnects += sign * figures->reconnects;
@@ -390,6 +448,8 @@ void batch_progress(struct batch *batch, size_t no, const struct batch_figures *
 		if (slot->account)
 			backoff_worked(slot->account, slot->began, now);
 	}
+	if (figures->messages_moved)
+		batch_target_worked(batch, slot, now);
 	take_figures(batch, slot, figures);
 	batch_unlock(batch);
 }
@@ -406,18 +466,11 @@ static void end_running(struct batch *batch, struct slot *slot, nsec now)
 	*at = slot->next;
 	host->connections -= slot->connections;
 	batch->connections -= slot->connections;
+	batch_target_ended(batch, slot);
 	slot->connections = 0;
 	batch->totals.connections -= slot->figures.connections;
 	slot->figures.connections = 0;
 	slot->ran += now - slot->began;
-}
-
-static void settle(struct batch *batch, struct slot *slot, enum batch_state state, enum err e,
-		   int exit_code)
-{
-	change_state(batch, slot, state);
-	slot->error = state == BATCH_FAILED || state == BATCH_DOUBTFUL ? e : OK;
-	slot->exit_code = exit_code;
 }
 
 static bool is_worth_another_try(const struct slot *slot, const struct batch_outcome *outcome)
@@ -431,6 +484,8 @@ static bool is_worth_another_try(const struct slot *slot, const struct batch_out
 /* Nothing came back from the host at all. */
 static bool is_unreached(const struct batch_outcome *outcome)
 {
+	if (outcome->of_target)
+		return false; /* it was the other one's turn */
 	switch (outcome->error) {
 	case ERR_NET_NAME:
 	case ERR_NET_REFUSED:
@@ -452,11 +507,16 @@ static struct backoff *need_account(struct slot *slot)
 }
 
 /* The host or the account rests. A budget that is used up is nobody's complaint. */
-static void slow_down(struct host *host, struct slot *slot, const struct batch_outcome *outcome,
+static void slow_down(struct batch *batch, struct slot *slot, const struct batch_outcome *outcome,
 		      unsigned in_use, unsigned granted, nsec now)
 {
-	bool of_host = outcome->scope == ERR_OF_HOST || is_unreached(outcome);
+	struct host *host = &batch->hosts[slot->host];
+	bool of_host =
+		!outcome->of_target && (outcome->scope == ERR_OF_HOST || is_unreached(outcome));
 	uint64_t random;
+
+	if (batch_target_slow_down(batch, slot, outcome, now))
+		return;
 
 	clock_random(&random, sizeof random);
 	if (outcome->error == ERR_LIMIT_DAY) {
@@ -493,7 +553,9 @@ static void look_at_host(struct batch *batch, struct slot *slot,
 {
 	struct host *host = &batch->hosts[slot->host];
 
-	host->met |= !is_unreached(outcome);
+	host->met |= outcome->met || (!outcome->of_target && !is_unreached(outcome));
+	if (outcome->met && !outcome->error)
+		batch_target_worked(batch, slot, now);
 	if (outcome->met && !outcome->error) {
 		backoff_worked(&host->rest, slot->began, now);
 		if (slot->account)
@@ -520,7 +582,7 @@ static bool end(struct batch *batch, uint32_t no, const struct batch_outcome *ou
 	slot->fruitless = outcome->figures.messages_moved ? 0 : slot->fruitless + 1;
 	again = is_worth_another_try(slot, outcome) && !host->given_up;
 	if (again && !batch->draining) {
-		slow_down(host, slot, outcome, in_use, granted, now);
+		slow_down(batch, slot, outcome, in_use, granted, now);
 		change_state(batch, slot, BATCH_WAITING);
 		slot->error = outcome->error;
 		slot->rests = !is_unreached(outcome);

@@ -5,7 +5,8 @@
  *
  * Mailboxes begin wave after wave, in a wave by priority, then in the order of the list. One that
  * cannot begin because its host is full or rests lets those of other hosts pass, but none of a
- * later wave. */
+ * later wave. A destination's host has rests of its own (engine/batch_target.c).
+ */
 #ifndef MAILHAUL_BATCH_H
 #define MAILHAUL_BATCH_H
 
@@ -51,6 +52,7 @@ struct batch_mailbox {
 	uint64_t messages_moved, bytes_moved; /* in this run */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful, folders_skipped;
+	uint64_t messages_left_out, folders_left_out; /* by the filter */
 	struct batch_changes changes;
 };
 
@@ -59,7 +61,7 @@ struct batch_counts {
 	uint64_t mailboxes[BATCH_STATES];
 	uint64_t mailboxes_backing_off; /* of the waiting: their host or account rests */
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
-		messages_skipped, messages_doubtful;
+		messages_skipped, messages_doubtful, messages_left_out, folders_left_out;
 	struct batch_changes changes;
 	uint64_t connections; /* open now */
 	uint64_t reconnects;
@@ -78,6 +80,9 @@ struct batch_counts {
 struct batch_entry {
 	const char *source, *target, *wave;
 	const char *host; /* what its connections are counted by: "mail.example.com:993" */
+	/* Of the destination, up to a slash if there is one; NULL or "": it is no server. Its
+	 * connections are not counted, but it rests where it asks for that. */
+	const char *target_host;
 	uint32_t line;
 	uint32_t wave_no; /* lower first */
 	int32_t priority; /* higher first */
@@ -105,6 +110,7 @@ bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nse
 struct batch_figures {
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful, folders_skipped, reconnects, connections;
+	uint64_t messages_left_out, folders_left_out;
 	struct batch_changes changes;
 };
 void batch_progress(struct batch *, size_t no, const struct batch_figures *, nsec now);
@@ -122,6 +128,7 @@ struct batch_outcome {
 	bool met;	      /* the host answered in this attempt */
 	nsec retry_after;     /* the server's wish; 0: none */
 	enum err_scope scope; /* who rests: the account, or the host with all its mailboxes */
+	bool of_target;	      /* the error is of the conversation with the destination */
 	unsigned connections_refused; /* the account was let in with one less; 0: with all */
 	struct batch_figures figures;
 };

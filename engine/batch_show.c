@@ -20,6 +20,8 @@ void batch_counts(struct batch *batch, nsec now, struct batch_counts *counts)
 	counts->bytes_moved = totals->bytes_moved;
 	counts->messages_before = totals->messages_before;
 	counts->messages_skipped = totals->messages_skipped;
+	counts->messages_left_out = totals->messages_left_out;
+	counts->folders_left_out = totals->folders_left_out;
 	counts->messages_doubtful = totals->messages_doubtful;
 	counts->changes = totals->changes;
 	counts->connections = totals->connections;
@@ -62,6 +64,8 @@ static void show(const struct slot *slot, nsec now, struct batch_mailbox *out)
 		.messages_skipped = figures->messages_skipped,
 		.messages_doubtful = figures->messages_doubtful,
 		.folders_skipped = figures->folders_skipped,
+		.messages_left_out = figures->messages_left_out,
+		.folders_left_out = figures->folders_left_out,
 		.changes = figures->changes,
 	};
 	snprintf(out->note, sizeof out->note, "%s", slot->note ? slot->note : "");
@@ -95,7 +99,16 @@ bool batch_running(struct batch *batch, size_t index, struct batch_mailbox *out)
 
 size_t batch_hosts(const struct batch *batch)
 {
-	return batch->hosts_count;
+	return (size_t)batch->hosts_count + batch->targets_count;
+}
+
+/* A host that mail comes from and goes to: what was learnt as the first is kept. */
+static const struct backoff *learnt_of_target(const struct batch *batch, size_t index)
+{
+	for (uint32_t i = 0; i < batch->hosts_count; i++)
+		if (strcmp(batch->hosts[i].name, batch->targets[index].name) == 0)
+			return NULL;
+	return &batch->targets[index].rest;
 }
 
 bool batch_lesson(struct batch *batch, size_t index, nsec now, struct batch_lesson *lesson,
@@ -104,13 +117,16 @@ bool batch_lesson(struct batch *batch, size_t index, nsec now, struct batch_less
 	const struct backoff *learnt;
 	const char *name;
 
-	if (index >= (size_t)batch->hosts_count + batch->count)
+	if (index >= batch_hosts(batch) + batch->count)
 		return false;
 	batch_lock(batch);
-	lesson->of_account = index >= batch->hosts_count;
+	lesson->of_account = index >= batch_hosts(batch);
 	if (lesson->of_account) {
-		learnt = batch->slots[index - batch->hosts_count].account;
-		name = batch->slots[index - batch->hosts_count].entry.source;
+		learnt = batch->slots[index - batch_hosts(batch)].account;
+		name = batch->slots[index - batch_hosts(batch)].entry.source;
+	} else if (index >= batch->hosts_count) {
+		learnt = learnt_of_target(batch, index - batch->hosts_count);
+		name = batch->targets[index - batch->hosts_count].name;
 	} else {
 		learnt = &batch->hosts[index].rest;
 		name = batch->hosts[index].name;
@@ -147,5 +163,8 @@ void batch_learn(struct batch *batch, const struct batch_lesson *lesson, nsec no
 	for (uint32_t i = 0; i < batch->hosts_count && !lesson->of_account; i++)
 		if (strcmp(batch->hosts[i].name, lesson->name) == 0)
 			backoff_load(&batch->hosts[i].rest, &lesson->saved, now, clock_wall());
+	for (uint32_t i = 0; i < batch->targets_count && !lesson->of_account; i++)
+		if (strcmp(batch->targets[i].name, lesson->name) == 0)
+			backoff_load(&batch->targets[i].rest, &lesson->saved, now, clock_wall());
 	batch_unlock(batch);
 }

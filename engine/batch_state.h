@@ -22,7 +22,7 @@ struct slot {
 	unsigned connections;	      /* granted */
 	uint64_t moved_before_attempt, bytes_before_attempt, skipped_before, reconnects_before;
 	struct batch_changes changes_before;
-	uint32_t host;
+	uint32_t host, target; /* target NOBODY: it goes to no server */
 	uint32_t next; /* in its host's list of those to be tried again; in the running list */
 	bool again;    /* in its host's list of those to be tried again */
 	bool rests;    /* waiting for its account or host */
@@ -34,9 +34,22 @@ struct host {
 	uint32_t *slots; /* its mailboxes, in order */
 	uint32_t count, at;
 	uint32_t again, again_last; /* tried before, oldest first */
-	unsigned connections;	    /* in use */
-	unsigned failures;	    /* times it was not reached, with a rest after each */
+	uint32_t again_count;
+	unsigned connections; /* in use */
+	unsigned failures;    /* times it was not reached, with a rest after each */
 	bool met, given_up;
+};
+
+/* A host that mail goes to. */
+struct target {
+	char *name;
+	struct backoff rest;
+	unsigned in_use;   /* mailboxes that run */
+	unsigned failures; /* as of a host */
+	bool met, given_up;
+	enum err error; /* of the last failure before it was given up */
+	int exit_code;
+	char *note;
 };
 
 struct batch {
@@ -44,7 +57,8 @@ struct batch {
 	struct batch_limits limits;
 	struct slot *slots;
 	struct host *hosts;
-	uint32_t count, hosts_count;
+	struct target *targets;
+	uint32_t count, hosts_count, targets_count;
 	uint64_t *waves_left; /* by wave number: mailboxes not begun yet */
 	uint32_t waves_count, wave;
 	uint64_t states[BATCH_STATES];
@@ -61,5 +75,20 @@ void batch_lock(struct batch *);
 void batch_unlock(struct batch *);
 /* The times so far, with what was running and resting since they were counted last. */
 void batch_count_times(struct batch *, nsec now);
+
+/* engine/batch_target.c. All do nothing for a slot without a target. */
+enum err batch_targets_make(struct batch *) MUST_CHECK;
+void batch_targets_free(struct batch *);
+/* Whether nothing may begin there now; *again comes down to when it may. */
+bool batch_target_rests(const struct batch *, const struct slot *, nsec now, nsec *again);
+/* Nobody has reached it in this run. NULL: it is not given up. */
+const struct target *batch_target_given_up(const struct batch *, const struct slot *);
+void batch_target_began(struct batch *, const struct slot *, nsec now);
+void batch_target_worked(struct batch *, const struct slot *, nsec now);
+void batch_target_ended(struct batch *, const struct slot *);
+/* Of an attempt that ended and is to be tried again: true where it is the target that rests, and
+ * nobody else. */
+bool batch_target_slow_down(struct batch *, const struct slot *, const struct batch_outcome *,
+			    nsec now);
 
 #endif

@@ -18,6 +18,7 @@ enum {
 	/* Direct writes must start and end on a device block; none is larger than this. */
 	BLOCK_BYTES = 4096,
 	READ_PIECE_BYTES = 64 * 1024,
+	NAMELESS_PATH_BYTES = 1200,
 };
 
 /* A descriptor as a person knows it; asked of the kernel only when something went wrong. */
@@ -76,6 +77,40 @@ enum err io_open(const char *path, int flags, uint32_t mode, nsec until, int *fd
 	if (e)
 		io_close(fd);
 	return e;
+}
+
+static bool knows_no_nameless(int errno_value)
+{
+	return errno_value == EOPNOTSUPP || errno_value == EISDIR || errno_value == ENOSYS ||
+	       errno_value == EINVAL;
+}
+
+/* Made under a name that nobody has, which is taken away at once. */
+static enum err open_and_unlink(const char *directory, nsec until, int *fd)
+{
+	char path[NAMELESS_PATH_BYTES];
+	uint64_t random;
+	enum err e;
+
+	clock_random(&random, sizeof random);
+	if (snprintf(path, sizeof path, "%s/" IO_NAMELESS_PREFIX "%016llx", directory,
+		     (unsigned long long)random) >= (int)sizeof path)
+		return RAISE(ERR_DISK_IO, "the path %.200s... is too long", directory);
+	if ((e = io_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, until, fd)))
+		return e;
+	if ((e = io_unlink(path, until)))
+		io_close(fd);
+	return e;
+}
+
+enum err io_open_nameless(const char *directory, nsec until, int *fd)
+{
+	enum err e = io_open(directory, O_TMPFILE | O_RDWR, 0600, until, fd);
+
+	if (!e || !knows_no_nameless(err_note()->errno_value))
+		return e;
+	err_note_clear();
+	return open_and_unlink(directory, until, fd);
 }
 
 void io_close(int *fd)

@@ -13,6 +13,12 @@
 
 /* Files. `flags` as open(2); O_CLOEXEC is added. */
 enum err io_open(const char *path, int flags, uint32_t mode, nsec until, int *fd) MUST_CHECK;
+/* An empty file in `directory` to write and read (0600), without a name: gone when it is closed or
+ * we die. Where the file system knows none (NFS, some of FUSE) it has a name of its own for a
+ * moment, and a process that is killed then leaves an empty one behind: IO_NAMELESS_PREFIX and 16
+ * digits. Errors name `directory`. */
+#define IO_NAMELESS_PREFIX ".spool-"
+enum err io_open_nameless(const char *directory, nsec until, int *fd) MUST_CHECK;
 /* Does not suspend, cannot fail: the kernel closes later. Takes *fd, leaves -1; accepts -1. */
 void io_close(int *fd);
 /* Reads up to `length`; *got is less only at the end of the file. */

@@ -351,6 +351,7 @@ static enum err copy_all(struct lane *lane)
 		lane->connections_most = lane->progress->connections;
 		lane->was_refused_a_further = false;
 		e = attempt(lane);
+		lane->progress->sink_failed = e && lane->sink_failed;
 		lane_tell_governor(lane, e);
 		if (lane_is_drained() && !lane->sink_failed)
 			return RAISE(ERR_FIBER_CANCELED, "draining, as asked");

@@ -1,68 +1,26 @@
 /* What a lane does of what the governor (engine/govern) says of its source and its sink, and, where
  * it runs alone, of what the source's own back-off says (engine/backoff). Not for: bandwidth
  * (lane_read's keep_pace), many mailboxes (engine/batch). */
-#include <stdio.h>
-#include <time.h>
-
 #include "engine/backoff.h"
 #include "engine/govern.h"
 #include "engine/lane_state.h"
 #include "engine/log.h"
+#include "engine/govern_spend.h"
 
 /* A rest that a server asks for and that is over sooner is waited for; for a longer one the run
  * ends, and the ledger remembers until when. Exchange Online asks for up to five minutes. */
 #define REST_WAITED_FOR (10 * 60 * NSEC_SECOND)
-
-static const char *const way_words[GOVERN_WAYS] = { "reading from", "storing at" };
 
 static enum govern_way way_of(const struct lane *lane, const struct account *account)
 {
 	return account == lane->config->sink_account ? GOVERN_UP : GOVERN_DOWN;
 }
 
-static int64_t wall_s(void)
-{
-	return clock_wall() / NSEC_SECOND;
-}
-
 /* ---- daily budgets ---- */
-
-static enum err raise_used_up(const struct account *account, enum govern_way way, int64_t free_s)
-{
-	time_t at = (time_t)free_s;
-	char when[32] = "";
-	struct tm utc;
-
-	if (gmtime_r(&at, &utc))
-		(void)!strftime(when, sizeof when, "%Y-%m-%d %H:%M", &utc);
-	err_retry_after((free_s - wall_s() + 1) * NSEC_SECOND, ERR_OF_ACCOUNT);
-	return RAISE(ERR_LIMIT_DAY, "%s %s may go on at %s UTC", way_words[way], account->shown,
-		     when);
-}
 
 enum err lane_spend(struct lane *lane, const struct account *account, int64_t bytes)
 {
-	enum govern_way way = way_of(lane, account);
-	uint64_t size = bytes > 0 ? (uint64_t)bytes : 0;
-	int64_t free_s;
-
-	if (!account->govern)
-		return OK;
-	if (!govern_has_room(account->govern, way, size, wall_s(), &free_s))
-		return raise_used_up(account, way, free_s);
-	govern_spend(account->govern, way, size, wall_s());
-	return OK;
-}
-
-/* A login for nothing may count as well. */
-static enum err look_at_budget(struct lane *lane, const struct account *account)
-{
-	enum govern_way way = way_of(lane, account);
-	int64_t free_s;
-
-	if (!account->govern || govern_has_room(account->govern, way, 1, wall_s(), &free_s))
-		return OK;
-	return raise_used_up(account, way, free_s);
+	return spend_bytes(account, way_of(lane, account), bytes > 0 ? (uint64_t)bytes : 0);
 }
 
 /* ---- messages a second ---- */
@@ -194,8 +152,8 @@ enum err lane_may_begin(struct lane *lane)
 {
 	enum err e;
 
-	if ((e = look_at_budget(lane, lane->config->source_account)) ||
-	    (e = look_at_budget(lane, lane->config->sink_account)))
+	if ((e = spend_look(lane->config->source_account, GOVERN_DOWN)) ||
+	    (e = spend_look(lane->config->sink_account, GOVERN_UP)))
 		return e;
 	return wait_for_rest(lane);
 }

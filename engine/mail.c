@@ -216,11 +216,16 @@ static bool civil_of(const struct mail_date *date, struct civil *civil)
 
 char *mail_date_imap(char to[40], const struct mail_date *date)
 {
-	int zone = date->zone_minutes;
+	struct mail_date said = *date;
 	struct civil civil;
+	int zone;
 
 	to[0] = '\0';
-	if (zone >= -ZONE_MINUTES_MAX && zone <= ZONE_MINUTES_MAX && civil_of(date, &civil))
+	/* Servers refuse such a zone; the instant is what matters. */
+	if (said.zone_minutes < -ZONE_MINUTES_MAX || said.zone_minutes > ZONE_MINUTES_MAX)
+		said.zone_minutes = 0;
+	zone = said.zone_minutes;
+	if (civil_of(&said, &civil))
 		snprintf(to, 40, "%2d-%s-%04d %02d:%02d:%02d %c%02d%02d", civil.day,
 			 month_names[civil.month - 1], civil.year, civil.hour, civil.minute,
 			 civil.second, zone < 0 ? '-' : '+', abs(zone) / 60, abs(zone) % 60);

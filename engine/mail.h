@@ -149,8 +149,8 @@ struct item {
  * False if it is none. */
 bool mail_date_parse(struct text, struct mail_date *);
 /* The same to be sent, days of one digit padded with a space; `to` holds at least 40 bytes. Empty
- * where it cannot be said: a date that is not known, that no year from 1 to 9999 has in its zone,
- * or whose zone is beyond +-1400, which servers refuse. */
+ * where it cannot be said: a date that is not known, or that no year from 1 to 9999 has in its
+ * zone. A zone beyond +-1400 is refused by servers: the same instant is said in +0000. */
 char *mail_date_imap(char to[40], const struct mail_date *);
 /* RFC 3339 with the zone kept: "2014-03-01T08:00:00+01:00"; `to` holds at least 40 bytes. */
 char *mail_date_rfc3339(char to[40], const struct mail_date *);

@@ -10,6 +10,7 @@
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/shard.h"
+#include "engine/govern_spend.h"
 
 enum {
 	PAGE_ROWS = 512,
@@ -17,6 +18,10 @@ enum {
 	CUTS_MAX = 5,	   /* in a row, without a page between them */
 	COUNT_ROWS = 4096, /* of the pass that only counts; a multiple of a page */
 };
+/* How often whoever waits looks whether it is to stop. */
+#define LOOK (100 * NSEC_MILLISECOND)
+/* A rest that the server asks for and that is over sooner is waited for. */
+#define REST_WAITED_FOR (10 * 60 * NSEC_SECOND)
 
 struct recheck {
 	const struct recheck_config *config;
@@ -45,9 +50,12 @@ static enum err open_source(struct recheck *recheck)
 {
 	const struct account *account = recheck->config->account;
 	nsec until = clock_after(account->connect_timeout + account->io_timeout);
+	enum err e;
 
 	if (recheck->source)
 		return OK;
+	if ((e = spend_look(account, GOVERN_DOWN)))
+		return e;
 	return recheck->config->source->open(&recheck->source, account, recheck->reserve, until);
 }
 
@@ -58,15 +66,36 @@ static bool is_a_cut(enum err e)
 	return e && (class == RETRY_NOW || class == RETRY_RECONNECT || class == RETRY_BACKOFF);
 }
 
-/* Wait for a while that grows. */
+static enum err sleep_until(nsec until)
+{
+	enum err e = OK;
+
+	while (!e && until > clock_now()) {
+		if (shard_requested() == SHARD_DRAIN)
+			return RAISE(ERR_FIBER_CANCELED, "stopped as asked");
+		e = fiber_sleep(min_nsec(until, clock_after(LOOK)));
+	}
+	return e;
+}
+
+/* Wait for a while that grows, or for as long as the server asks. A ration that is used up is not
+ * waited for. */
 static enum err after_cut(struct recheck *recheck, enum err e)
 {
+	struct govern *govern = recheck->config->account->govern;
+	nsec rest = err_note()->retry_after;
+
 	close_source(recheck);
-	if (!is_a_cut(e) || fiber_canceled() || recheck->cuts == CUTS_MAX)
+	if (e == ERR_IMAP_THROTTLED && govern)
+		govern_throttled(govern, err_note()->scope, clock_now());
+	if (!is_a_cut(e) || fiber_canceled() || recheck->cuts == CUTS_MAX || e == ERR_LIMIT_DAY ||
+	    rest > REST_WAITED_FOR)
 		return e;
 	log_error(LOG_WARN, "recheck.reconnect", e);
 	err_note_clear();
-	return fiber_sleep(clock_after(NSEC_SECOND << recheck->cuts++));
+	rest = rest > NSEC_SECOND << recheck->cuts ? rest : NSEC_SECOND << recheck->cuts;
+	recheck->cuts++;
+	return sleep_until(clock_after(rest));
 }
 
 /* ---- one page ---- */
@@ -195,6 +224,28 @@ static size_t run_length(const struct recheck *recheck, size_t at, size_t max)
 	return n;
 }
 
+/* What is spared the server is spared here: the rate in messages a second, the ration in bytes as
+ * they should be. */
+static enum err ask_run(struct recheck *recheck, size_t at, size_t n)
+{
+	const struct account *account = recheck->config->account;
+	struct source *source = recheck->source;
+	const struct recheck_row *rows = &recheck->rows[at];
+	uint64_t bytes = 0;
+	nsec until = 0;
+	enum err e;
+
+	for (size_t i = 0; i < n; i++) {
+		bytes += rows[i].stored.size_bytes;
+		if (account->govern)
+			until = govern_message(account->govern, clock_now());
+	}
+	if ((e = spend_bytes(account, GOVERN_DOWN, bytes)) || (e = sleep_until(until)))
+		return e;
+	return source->type->ask(source, &recheck->asked, rows[0].stored.target_no,
+				 rows[n - 1].stored.target_no);
+}
+
 /* Ask for every open row, in runs of at most `run`, and hear all of it. */
 static enum err read_open(struct recheck *recheck, size_t run)
 {
@@ -209,9 +260,7 @@ static enum err read_open(struct recheck *recheck, size_t run)
 			n = 1;
 			if (recheck->rows[at].outcome == RECHECK_OPEN) {
 				n = run_length(recheck, at, run);
-				e = source->type->ask(source, &recheck->asked,
-						      recheck->rows[at].stored.target_no,
-						      recheck->rows[at + n - 1].stored.target_no);
+				e = ask_run(recheck, at, n);
 				asked++;
 			}
 			at += n;

@@ -26,7 +26,8 @@ enum err scratch_grow(struct scratch *scratch, size_t bytes)
 	if (bytes <= scratch->bytes)
 		return OK;
 	if (fd < 0 && (fd = file_make()) < 0)
-		return RAISE_ERRNO(err_of_file_errno(errno), errno, "making a temporary file");
+		return RAISE_ERRNO(err_of_file_errno(errno), errno,
+				   "making a temporary file; TMPDIR says where");
 	scratch->fd_plus_one = fd + 1;
 	do
 		failed = posix_fallocate(fd, 0, (off_t)bytes);

@@ -33,6 +33,7 @@ struct path {
 	uint32_t mtu_bytes;
 	uint64_t segments_resent;
 	uint64_t bytes_received, bytes_sent; /* of plaintext, still compressed where it is */
+	bool compressed;		     /* the conversation was */
 	nsec active; /* the time in which they moved: longer silences are left out */
 };
 

@@ -51,6 +51,7 @@ static void text_messages(const struct batch_report *report, FILE *to)
 		fprintf(to, "Before       %s message%s by earlier runs\n",
 			batch_report_number(number, counts->messages_before),
 			units_plural(counts->messages_before));
+	report_text_left_out(counts->folders_left_out, counts->messages_left_out, to);
 	report_text_changes(&counts->changes, to);
 	if (counts->messages_skipped)
 		fprintf(to, "Skipped      %s message%s\n",

@@ -154,19 +154,6 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	return OK;
 }
 
-/* Behind a password or a token. */
-static enum err check_login(const char *side, const struct url *url,
-			    const struct copy_login_options *options,
-			    const struct copy_login *planned)
-{
-	if (options->password_file || planned->login)
-		return OK;
-	return RAISE(ERR_INPUT_USAGE,
-		     "--%s-password-file FILE is missing: the password of %s (or a token: see "
-		     "--%s-token-file and --oauth2)",
-		     side, url->shown, side);
-}
-
 /* Faults of the file of --oauth2: the first one will do. */
 static enum err plan_logins(struct copy *copy)
 {
@@ -186,12 +173,12 @@ static enum err plan_logins(struct copy *copy)
 				 &of_file->target_secret, &copy->target_login)))
 		return e;
 	if (!is_archive(&copy->source_url) &&
-	    (e = check_login("source", &copy->source_url, &options->source_login,
-			     &copy->source_login)))
+	    (e = copy_login_check("source", copy->source_url.shown, &options->source_login,
+				  &copy->source_login)))
 		return e;
 	return drivers_sink(copy->target_url.scheme)->reopens
-		       ? check_login("destination", &copy->target_url, &options->destination_login,
-				     &copy->target_login)
+		       ? copy_login_check("destination", copy->target_url.shown,
+					  &options->destination_login, &copy->target_login)
 		       : OK;
 }
 

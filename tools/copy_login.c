@@ -54,6 +54,18 @@ enum err copy_login_plan(const char *side, const struct copy_login_options *opti
 	return OK;
 }
 
+enum err copy_login_check(const char *side, const char *url,
+			  const struct copy_login_options *options,
+			  const struct copy_login *planned)
+{
+	if (options->password_file || planned->login)
+		return OK;
+	return RAISE(ERR_INPUT_USAGE,
+		     "--%s-password-file FILE is missing: the password of %s (or a token: see "
+		     "--%s-token-file and --oauth2)",
+		     side, url, side);
+}
+
 enum err copy_login_open(const struct copy_login_options *options, struct copy_login *made)
 {
 	return options->password_file ? secret_from_file(options->password_file, &made->password)

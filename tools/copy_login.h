@@ -1,4 +1,5 @@
-/* How the two sides of `mailhaul copy` log in: by a password from a file, or by access tokens. */
+/* How the sides of `mailhaul copy`, and the destination of verify and rollback, log in: by a
+ * password from a file, or by access tokens. */
 #ifndef MAILHAUL_TOOLS_COPY_LOGIN_H
 #define MAILHAUL_TOOLS_COPY_LOGIN_H
 
@@ -22,6 +23,9 @@ struct copy_login {
 enum err copy_login_plan(const char *side, const struct copy_login_options *,
 			 const struct login *of_file, const struct secret_ref *credential,
 			 struct copy_login *) MUST_CHECK;
+/* Whether there is one; ERR_INPUT_USAGE says which options there are. */
+enum err copy_login_check(const char *side, const char *url, const struct copy_login_options *,
+			  const struct copy_login *) MUST_CHECK;
 /* Read the password, if that is the way. Blocks. ERR_INPUT_SECRET. */
 enum err copy_login_open(const struct copy_login_options *, struct copy_login *) MUST_CHECK;
 /* Into an account that is otherwise complete; both stay where they are while it is in use. */

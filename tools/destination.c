@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "crypto/digest.h"
-#include "crypto/secret.h"
 #include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/log.h"
@@ -13,6 +12,7 @@
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/drivers.h"
+#include "tools/governing.h"
 #include "tools/signals.h"
 #include "tools/url.h"
 
@@ -26,7 +26,9 @@ struct destination {
 	char state[URL_PATH_BYTES_MAX + 1];
 	struct account account;
 	struct routes routes;
-	struct secret *password;
+	struct copy_login login;
+	struct job *logins; /* of --oauth2; NULL: none */
+	struct governor *governor;
 	struct tap *digests[ARRAY_COUNT(kinds)];
 	struct ledger *ledger;
 	/* Of the ledger, those that went to this destination. */
@@ -71,10 +73,6 @@ static enum err parse_urls(struct destination *destination)
 		return RAISE(ERR_INPUT_USAGE,
 			     "DESTINATION is to be written as it was for copy: %s://user@%s/",
 			     url->scheme, url->host);
-	if (!options->password_file)
-		return RAISE(ERR_INPUT_USAGE,
-			     "--destination-password-file FILE is missing: the password of %s",
-			     url->shown);
 	return options->source ? url_parse("--source", options->source, "source-password-file",
 					   &destination->source)
 			       : OK;
@@ -117,6 +115,26 @@ static enum err find_known(struct destination *destination)
 	return OK;
 }
 
+/* Faults of the file of --oauth2: the first one will do. The source is not logged in to. */
+static enum err plan_login(struct destination *destination)
+{
+	const struct destination_options *options = destination->work->options;
+	const struct job_mailbox none = { 0 }, *of_file = &none;
+	const struct url *url = &destination->url;
+	enum err e;
+
+	if (options->oauth2) {
+		if ((e = job_open_logins(options->oauth2, destination->source.user, url->user,
+					 &destination->logins)))
+			return e;
+		of_file = destination->logins->mailboxes;
+	}
+	if ((e = copy_login_plan("destination", &options->login, of_file->target_login,
+				 &of_file->target_secret, &destination->login)))
+		return e;
+	return copy_login_check("destination", url->shown, &options->login, &destination->login);
+}
+
 static enum err open_digests(struct destination *destination)
 {
 	enum err e = OK;
@@ -136,15 +154,32 @@ static enum err open_login(struct destination *destination)
 	};
 	enum err e;
 
-	if ((e = secret_from_file(options->password_file, &destination->password)) ||
+	if ((e = copy_login_open(&options->login, &destination->login)) ||
 	    (e = routes_open(&routes, &destination->routes)))
 		return e;
 	destination->account = url_account(&destination->url);
-	destination->account.password = destination->password;
 	destination->account.ca_file = options->ca_file;
 	destination->account.io_timeout = options->io_timeout;
 	destination->account.connect_timeout = options->connect_timeout;
 	destination->account.route = &destination->routes.destination;
+	copy_login_use(&destination->login, &destination->account);
+	return OK;
+}
+
+/* What is read back is spared the server as copy from there would. */
+static enum err open_limits(struct destination *destination)
+{
+	const struct destination_options *options = destination->work->options;
+	const struct governing limits = { .url = &destination->url,
+					  .way = GOVERN_DOWN,
+					  .messages_per_second = options->messages_per_second,
+					  .bytes_a_day = options->daily_down };
+	enum err e;
+
+	if ((e = governing_check(limits.url)) || (e = governor_open(&destination->governor)) ||
+	    (e = governing_open(destination->governor, &limits, &destination->account.govern)))
+		return e;
+	(void)governing_tell_end(destination->work->command, limits.url);
 	return OK;
 }
 
@@ -153,10 +188,12 @@ static enum err prepare(struct destination *destination)
 	enum err e;
 
 	if ((e = confinement_prepare(destination->work->confine)) ||
-	    (e = parse_urls(destination)) || (e = find_known(destination)))
+	    (e = parse_urls(destination)) || (e = plan_login(destination)) ||
+	    (e = find_known(destination)))
 		return e;
 	log_setup(STDERR_FILENO, LOG_WARN, false);
-	if ((e = confinement_begin(NULL)) || (e = open_login(destination)))
+	if ((e = confinement_begin(destination->logins)) || (e = open_login(destination)) ||
+	    (e = open_limits(destination)))
 		return e;
 	return open_digests(destination);
 }
@@ -209,6 +246,33 @@ static enum err do_mailbox(struct destination *destination, const struct known *
 	return destination->work->mailbox(destination->work->context, &mailbox);
 }
 
+/* What copies and batches of this ledger, and earlier runs of this, learnt of the server. */
+static enum err load_lessons(struct destination *destination)
+{
+	struct ledger_lesson lesson = { 0 };
+	enum err e;
+
+	while ((e = ledger_lesson_next(destination->ledger, &lesson)) == OK)
+		if ((e = governing_learn(destination->governor, &lesson)))
+			return e;
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err work(struct destination *destination)
+{
+	enum err e = load_lessons(destination), saved;
+	struct err_note note;
+
+	for (size_t i = 0; i < destination->count && !e; i++)
+		e = do_mailbox(destination, &destination->known[i]);
+	note = *err_note();
+	err_note_clear();
+	saved = governing_save(destination->governor, destination->ledger);
+	if (e)
+		*err_note() = note; /* the first one counts */
+	return e ? e : saved;
+}
+
 static enum err work_in_fiber(void *argument)
 {
 	struct destination *destination = argument;
@@ -220,8 +284,7 @@ static enum err work_in_fiber(void *argument)
 	if (e)
 		return e;
 	confine_thread(CONFINE_WORKER);
-	for (size_t i = 0; i < destination->count && !e; i++)
-		e = do_mailbox(destination, &destination->known[i]);
+	e = work(destination);
 	note = *err_note();
 	err_note_clear();
 	finished = ledger_finish(destination->ledger, clock_after(LEDGER_TIMEOUT));
@@ -236,7 +299,10 @@ static enum err work_in_fiber(void *argument)
 static void destination_close(struct destination *destination)
 {
 	confinement_end();
-	secret_close(&destination->password);
+	copy_login_close(&destination->login);
+	job_close(&destination->logins);
+	govern_close(&destination->account.govern);
+	governor_close(&destination->governor);
 	routes_close(&destination->routes);
 	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
 		if (destination->digests[i])

@@ -1,18 +1,20 @@
 /* What verify and rollback have in common: a destination on a server that this ledger filled, its
- * mailboxes in the ledger, and a shard in which each of them is worked on. How to log in there is
- * by a password from a file; another way is one more field of destination_options and its use in
- * open_login(). */
+ * mailboxes in the ledger, and a shard in which each of them is worked on. It is
+ * logged in to and spared as copy's destination is. */
 #ifndef MAILHAUL_TOOLS_DESTINATION_H
 #define MAILHAUL_TOOLS_DESTINATION_H
 
 #include "engine/ledger.h"
 #include "engine/opt.h"
 #include "engine/source.h"
+#include "tools/copy_login.h"
 #include "tools/routes.h"
 
 struct destination_options {
-	const char *state, *source, *password_file, *ca_file;
+	struct copy_login_options login;
+	const char *state, *source, *oauth2, *ca_file;
 	const char *bind_address, *proxy, *proxy_password_file;
+	uint64_t messages_per_second, daily_down;
 	nsec io_timeout, connect_timeout;
 };
 
@@ -57,10 +59,43 @@ enum err destination_run(const struct destination_work *) MUST_CHECK;
 		  .help = "Only what came from this source. Without it: from all that were "       \
 			  "copied to this destination." },                                         \
 		{ .name = "destination-password-file",                                             \
-		  OPT_STORES_FILE(holder, field.password_file),                                    \
+		  OPT_STORES_FILE(holder, field.login.password_file),                              \
 		  .value = "FILE",                                                                 \
 		  .help = "The destination's password is the first line of FILE, which nobody "    \
 			  "else may be able to read (mode 0600)." },                               \
+		{ .name = "destination-token-file",                                                \
+		  OPT_STORES_FILE(holder, field.login.token_file),                                 \
+		  .value = "FILE",                                                                 \
+		  .help = "Instead of a password: log in with the OAuth2 access token in FILE "    \
+			  "(mode 0600). Somebody else renews it." },                               \
+		{ .name = "destination-token-command",                                             \
+		  OPT_STORES_TEXT(holder, field.login.token_command),                              \
+		  .value = "COMMAND",                                                              \
+		  .help = "The same with what COMMAND prints: a full path and arguments, no "      \
+			  "shell." },                                                              \
+		{ .name = "oauth2",                                                                \
+		  OPT_STORES_FILE(holder, field.oauth2),                                           \
+		  .value = "FILE",                                                                 \
+		  .help = "Get access tokens as target.oauth2 of the job file FILE says "          \
+			  "(docs/JOBFILE.md); nothing else of it is used." },                      \
+		{ .name = "max-messages-per-second",                                               \
+		  OPT_STORES_NUMBER(holder, field.messages_per_second),                            \
+		  .value = "N",                                                                    \
+		  .initial = "off",                                                                \
+		  .min = 1,                                                                        \
+		  .max = 1000000,                                                                  \
+		  .zero_word = "off",                                                              \
+		  .help = "Read back at most so many messages a second. Without it as many as "    \
+			  "the server bears." },                                                   \
+		{ .name = "daily-down",                                                            \
+		  OPT_STORES_SIZE(holder, field.daily_down),                                       \
+		  .value = "SIZE",                                                                 \
+		  .initial = "auto",                                                               \
+		  .min = 1024,                                                                     \
+		  .zero_word = "auto",                                                             \
+		  .help = "Read at most so many bytes of the account in any 24 hours, copies of "  \
+			  "the same ledger from it included. auto: what its provider allows "      \
+			  "(2500 MB at Gmail), unbounded where nothing is known." },               \
 		{ .name = "ca-file",                                                               \
 		  OPT_STORES_FILE(holder, field.ca_file),                                          \
 		  .value = "FILE",                                                                 \

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/clock.h"
+#include "tools/secret_ref_store.h"
 #include "transport/http.h"
 
 /* A command that asks a vault, or a file on a network. */
@@ -70,6 +72,29 @@ static enum err read_credential(const struct oauth2_source *source, enum oauth2_
 	return secret_ref_resolve(&ref, min_nsec(until, clock_after(SECRET_TIMEOUT)), out);
 }
 
+/* The endpoint's answer is all there is of it: what cannot be kept now is lost when the run ends.
+ */
+static enum err keep_credential(const struct oauth2_source *source, struct text was,
+				struct text now)
+{
+	const struct login_source *login = source->context;
+	char why[ERR_NOTE_BYTES_MAX] = "only a file can be written";
+	enum err e;
+
+	if (login->credential.kind == SECRET_REF_FILE) {
+		e = secret_ref_store(&login->credential, was, now, clock_after(SECRET_TIMEOUT));
+		if (!e)
+			return OK;
+		snprintf(why, sizeof why, "%s", err_note()->text);
+		err_note_clear();
+	}
+	return RAISE(
+		ERR_INPUT_SECRET,
+		"the endpoint replaced the refresh token of %.80s, and the new one is good for "
+		"this run only: %.200s",
+		login->name, why);
+}
+
 /* Of a command the program, never its arguments. */
 static void write_name(struct login_source *login)
 {
@@ -107,6 +132,7 @@ void login_use(const struct login *login, const struct secret_ref *credential,
 		.parted_context = account->parted_context,
 		.has_client_secret = login->client_secret.kind != SECRET_REF_NONE,
 		.credential = read_credential,
+		.keep = keep_credential,
 		.context = made,
 	};
 	account->oauth2 = &made->source;

@@ -20,6 +20,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static void gather(struct paths_host *to, const struct paths_host *more)
 {
 	to->connections += more->connections;
+	to->compressed += more->compressed;
 	to->measured += more->measured;
 	to->round_trip += more->round_trip;
 	to->round_trip_least =
@@ -50,6 +51,7 @@ void paths_add(void *context, const struct path *path)
 		.port = path->port,
 		.through = path->through,
 		.connections = 1,
+		.compressed = path->compressed,
 		.measured = path->round_trip > 0,
 		.round_trip = path->round_trip,
 		.round_trip_least = path->round_trip_min,
@@ -115,6 +117,11 @@ void paths_text(const struct paths *paths, FILE *to)
 			is_v6 ? "]" : "", host->port);
 		if (host->through)
 			fprintf(to, " through %s", host->through);
+		if (host->compressed)
+			fprintf(to, ", %llu of %llu connection%s compressed",
+				(unsigned long long)host->compressed,
+				(unsigned long long)host->connections,
+				units_plural(host->connections));
 		text_measured(host, to);
 		text_speed("received", host->bytes_received, host->active, to);
 		text_speed("sent", host->bytes_sent, host->active, to);
@@ -144,6 +151,7 @@ static void json_host(const struct paths_host *host, struct json_out *json)
 	else
 		json_null(json, "through");
 	json_number(json, "connections", host->connections);
+	json_number(json, "compressed", host->compressed);
 	json_milliseconds(json, "round_trip_ms", paths_round_trip(host));
 	json_milliseconds(json, "round_trip_min_ms", host->round_trip_least);
 	if (host->mtu_least)

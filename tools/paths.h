@@ -15,8 +15,8 @@ enum { PATHS_HOSTS_MAX = 32 };
 struct paths_host {
 	char host[256];
 	uint16_t port;
-	const char *through; /* the route's; NULL: straight */
-	uint64_t connections;
+	const char *through;		  /* the route's; NULL: straight */
+	uint64_t connections, compressed; /* of them, so many */
 	/* Of those whose round trip is known. */
 	uint64_t measured;
 	nsec round_trip, round_trip_least;
@@ -41,10 +41,10 @@ void paths_merge(struct paths *, const struct paths *);
 nsec paths_round_trip(const struct paths_host *);
 /* A line for each host; none where there was none. */
 void paths_text(const struct paths *, FILE *);
-/* "paths": [{host, port, through (or null), connections, round_trip_ms, round_trip_min_ms,
- * path_mtu (each null where the kernel did not tell), segments_resent, bytes_received, bytes_sent,
- * active_s, received_per_second, sent_per_second}]. The speeds are those of one connection, on the
- * average. */
+/* "paths": [{host, port, through (or null), connections, compressed, round_trip_ms,
+ * round_trip_min_ms, path_mtu (each null where the kernel did not tell), segments_resent,
+ * bytes_received, bytes_sent, active_s, received_per_second, sent_per_second}]. The speeds are
+ * those of one connection, on the average. */
 void paths_json(const struct paths *, struct json_out *);
 
 #endif

@@ -162,15 +162,17 @@ static uint64_t left_out(const struct report *report)
 	return report->totals_known ? report->totals.filtered : report->progress->messages_filtered;
 }
 
-/* On purpose, so this is no part of what was not moved. */
+void report_text_left_out(uint64_t folders, uint64_t messages, FILE *to)
+{
+	if (folders || messages)
+		fprintf(to, "Left out     %llu folder%s and %llu message%s by the filter\n",
+			(unsigned long long)folders, units_plural(folders),
+			(unsigned long long)messages, units_plural(messages));
+}
+
 static void text_left_out(const struct report *report, FILE *to)
 {
-	uint64_t boxes = report->progress->boxes_left_out, messages = left_out(report);
-
-	if (boxes || messages)
-		fprintf(to, "Left out     %llu folder%s and %llu message%s by the filter\n",
-			(unsigned long long)boxes, units_plural(boxes),
-			(unsigned long long)messages, units_plural(messages));
+	report_text_left_out(report->progress->boxes_left_out, left_out(report), to);
 }
 
 static void text_retried(const struct report *report, FILE *to)

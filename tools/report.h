@@ -50,6 +50,10 @@ char *report_reason(const struct report *, char *to, size_t to_bytes);
 /* The line of what became of messages moved before; none if nothing did. */
 void report_text_changes(const struct batch_changes *, FILE *);
 
+/* The line of what a filter left out, on purpose, so it is no part of what was not moved; none if
+ * it left out nothing. */
+void report_text_left_out(uint64_t folders, uint64_t messages, FILE *);
+
 /* Skipped messages and folders come from the ledger, one by one, so memory does not grow with them.
  * The ledger may be NULL when no totals are known. Suspends. */
 enum err report_text(const struct report *, struct ledger *, FILE *) MUST_CHECK;

@@ -183,6 +183,8 @@ static struct batch_figures figures(const struct run_mailbox *mailbox)
 		.messages_skipped = done->messages_skipped,
 		.messages_doubtful = done->messages_doubtful,
 		.folders_skipped = done->boxes_failed,
+		.messages_left_out = done->messages_filtered,
+		.folders_left_out = done->boxes_left_out,
 		.changes = done->changes,
 		.reconnects = done->reconnects,
 		.connections = done->connections,
@@ -252,6 +254,7 @@ static void tell_end(struct run_mailbox *mailbox)
 		.met = mailbox->done.met,
 		.retry_after = report->note.retry_after,
 		.scope = report->note.scope,
+		.of_target = mailbox->done.sink_failed,
 		.connections_refused = mailbox->done.connections_refused,
 		.figures = figures(mailbox),
 	};
@@ -261,6 +264,7 @@ static void tell_end(struct run_mailbox *mailbox)
 		outcome.figures.messages_skipped = report->totals.messages[LEDGER_SKIPPED];
 		outcome.figures.messages_doubtful = report->totals.messages[LEDGER_DOUBTFUL];
 		outcome.figures.folders_skipped = report->totals.boxes_skipped;
+		outcome.figures.messages_left_out = report->totals.filtered;
 	}
 	tell_ledger(mailbox, &outcome);
 	final = batch_end(mailbox->worker->run->batch, mailbox->no, &outcome, clock_now());

@@ -79,11 +79,14 @@ static enum err verify_archive(void *context, struct archive *archive)
 /* What only means something of a server; NULL: nothing of that was said. */
 static const char *too_much(const struct verify_destination_options *options)
 {
-	return options->sample			    ? "--sample"
-	       : options->seed			    ? "--seed"
-	       : options->destination.source	    ? "--source"
-	       : options->destination.password_file ? "--destination-password-file"
-						    : NULL;
+	return options->sample				  ? "--sample"
+	       : options->seed				  ? "--seed"
+	       : options->destination.source		  ? "--source"
+	       : options->destination.login.password_file ? "--destination-password-file"
+	       : options->destination.login.token_file	  ? "--destination-token-file"
+	       : options->destination.login.token_command ? "--destination-token-command"
+	       : options->destination.oauth2		  ? "--oauth2"
+							  : NULL;
 }
 
 static int verify_main(int count, char *const *words)

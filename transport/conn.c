@@ -600,6 +600,11 @@ const struct peer *conn_peer(const struct conn *conn)
 	return &conn->peer;
 }
 
+void conn_note_compressed(struct conn *conn)
+{
+	conn->path.compressed = true;
+}
+
 struct conn_counts conn_counts(const struct conn *conn)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);

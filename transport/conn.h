@@ -49,6 +49,8 @@ enum err conn_finish(struct conn *) MUST_CHECK;
 /* Tells account->parted what the connection was like, if TLS was ever begun. */
 void conn_close(struct conn **);
 
+/* What moves inside is compressed from now on: for the account's parted(). */
+void conn_note_compressed(struct conn *);
 const struct peer *conn_peer(const struct conn *);
 struct conn_counts {
 	uint64_t bytes_received, bytes_sent; /* plaintext, as it was handed over */

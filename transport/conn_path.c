@@ -30,6 +30,7 @@ void conn_path_end(struct conn_path *path, int fd, const struct peer *peer, uint
 		   uint64_t bytes_sent)
 {
 	struct path told = { .host = peer->host,
+			     .compressed = path->compressed,
 			     .through = peer->through,
 			     .port = path->port,
 			     .bytes_received = bytes_received,

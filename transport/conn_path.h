@@ -10,6 +10,7 @@ struct conn_path {
 	void (*parted)(void *context, const struct path *);
 	void *context;
 	uint16_t port;
+	bool compressed;
 	nsec moved_at, active;
 };
 

@@ -1,7 +1,6 @@
 /* See imap_parcel.h. */
 #include "transport/imap_parcel.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "engine/budget.h"
@@ -105,7 +104,7 @@ static enum err take_likeness(struct imap_parcel *parcel, struct imap_message *m
 
 static enum err open_file(struct imap_parcel *parcel, const char *spool)
 {
-	return io_open(spool, O_TMPFILE | O_RDWR, 0600, clock_after(FILE_TIMEOUT), &parcel->file);
+	return io_open_nameless(spool, clock_after(FILE_TIMEOUT), &parcel->file);
 }
 
 static enum err write_window(struct imap_parcel *parcel)

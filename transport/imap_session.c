@@ -358,8 +358,10 @@ static enum err compress(struct imap_session *imap)
 	if ((e = imap_wire_send(imap->wire)) || (e = imap_wire_flush(imap->wire)) ||
 	    (e = imap_session_answer(imap, tag, NULL, NULL, &status)))
 		return e;
-	if (status.state == IMAP_OK)
+	if (status.state == IMAP_OK) {
+		conn_note_compressed(imap->conn);
 		return imap_wire_compress(imap->wire);
+	}
 	log_event(LOG_WARN, "imap.not_compressed", "!why=\"%s\"",
 		  err_quote(shown, sizeof shown, status.text));
 	return OK;

@@ -10,6 +10,7 @@
 #include "crypto/secret.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/log.h"
 #include "transport/http.h"
 #include "transport/json.h"
 
@@ -570,7 +571,7 @@ static enum err ask_with(struct asking *asking, struct answer_room *answer)
 
 	if (!room)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "asking for a token");
-	asking->form.at = room;
+	asking->form = (struct form){ .at = room };
 	if ((e = fill_form(asking)) == OK)
 		e = ask_endpoint(asking, answer);
 	secret_room_close(&room);
@@ -584,7 +585,7 @@ struct entry {
 	char *key;
 	struct oauth2_token *token; /* NULL: none */
 	nsec refresh_at, expires_at, used_at;
-	struct secret *refresh_token; /* of the last answer that had one */
+	struct secret *refresh_token; /* of the last answer that had one, if it was not kept */
 	unsigned users;		      /* fibers between whose waits it must stay */
 	bool busy;		      /* one of them is asking */
 	struct wait_queue changed;
@@ -688,7 +689,32 @@ static enum err take_given(struct entry *entry, const struct oauth2_source *sour
 	return OK;
 }
 
-static enum err keep_answer(struct entry *entry, const struct oauth2_answer *answer)
+/* The next one reads it where it was kept, as do other threads and programs. What cannot be kept is
+ * good as long as this thread lives, and said. */
+static enum err keep_refresh_token(struct entry *entry, const struct asking *asking,
+				   struct text fresh)
+{
+	const struct oauth2_source *source = asking->source;
+	struct text was = secret_text(asking->credential);
+	enum err e = OK;
+
+	if (!fresh.bytes ||
+	    text_equal(fresh, asking->refresh_token.bytes ? asking->refresh_token : was))
+		return OK;
+	fiber_shield();
+	if (source->keep)
+		e = source->keep(source, was, fresh);
+	fiber_unshield();
+	if (e)
+		log_error(LOG_WARN, "oauth2.rotated", e);
+	err_note_clear();
+	secret_close(&entry->refresh_token);
+	return !e && source->keep ? OK
+				  : secret_from_bytes(fresh.at, fresh.bytes, &entry->refresh_token);
+}
+
+static enum err keep_answer(struct entry *entry, const struct asking *asking,
+			    const struct oauth2_answer *answer)
 {
 	struct oauth2_token *token = NULL;
 	enum err e = token_new(text_of(answer->access_token), &token);
@@ -696,37 +722,76 @@ static enum err keep_answer(struct entry *entry, const struct oauth2_answer *ans
 	if (e)
 		return e;
 	entry_set(entry, token, (nsec)answer->expires_in_s * NSEC_SECOND);
-	if (!*answer->refresh_token)
-		return OK;
-	secret_close(&entry->refresh_token);
-	return secret_from_bytes(answer->refresh_token, strlen(answer->refresh_token),
-				 &entry->refresh_token);
+	return asking->source->grant == OAUTH2_REFRESH_TOKEN
+		       ? keep_refresh_token(entry, asking, text_of(answer->refresh_token))
+		       : OK;
+}
+
+/* Whoever reads "invalid_grant" has to know what to do about it. */
+static enum err explain_refusal(const struct oauth2_source *source)
+{
+	char said[ERR_NOTE_BYTES_MAX];
+
+	snprintf(said, sizeof said, "%s", err_note()->text);
+	if (!strstr(said, "invalid_grant"))
+		return ERR_OAUTH2_REFUSED;
+	err_note_clear();
+	return RAISE(ERR_OAUTH2_REFUSED,
+		     "%.150s; the refresh token of %.120s is expired, revoked or replaced: log in "
+		     "anew, put the new one there, and let the file be written",
+		     said, source->name);
+}
+
+/* Another thread or program had a refresh token replaced while we sent the old one. */
+static bool was_replaced(const struct asking *asking, enum err e)
+{
+	const struct oauth2_source *source = asking->source;
+	struct secret *now = NULL;
+	bool is_other;
+
+	if (e != ERR_OAUTH2_REFUSED || source->grant != OAUTH2_REFRESH_TOKEN ||
+	    source->credential(source, OAUTH2_CREDENTIAL, asking->until, &now))
+		return false;
+	is_other = !text_equal(secret_text(now), secret_text(asking->credential));
+	secret_close(&now);
+	return is_other;
+}
+
+static enum err ask_once(struct entry *entry, struct asking *asking)
+{
+	const struct oauth2_source *source = asking->source;
+	void *room = NULL;
+	enum err e;
+
+	secret_close(&asking->credential);
+	if ((e = source->credential(source, OAUTH2_CREDENTIAL, asking->until, &asking->credential)))
+		return e;
+	if (source->grant == OAUTH2_TOKEN)
+		return take_given(entry, source, asking->credential);
+	if (!(room = secret_room_open(sizeof(struct answer_room))))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "asking for a token");
+	if (source->token_url)
+		snprintf(asking->url, sizeof asking->url, "%s", source->token_url);
+	asking->refresh_token =
+		entry->refresh_token ? secret_text(entry->refresh_token) : (struct text){ NULL, 0 };
+	if ((e = ask_with(asking, room)) == OK)
+		e = keep_answer(entry, asking, &((struct answer_room *)room)->answer);
+	secret_room_close(&room);
+	return e;
 }
 
 static enum err ask(struct entry *entry, const struct oauth2_source *source, nsec until)
 {
 	struct asking asking = { .source = source, .until = until };
-	void *room = NULL;
-	enum err e;
+	enum err e = ask_once(entry, &asking);
 
-	if ((e = source->credential(source, OAUTH2_CREDENTIAL, until, &asking.credential)))
-		return e;
-	if (source->grant == OAUTH2_TOKEN) {
-		e = take_given(entry, source, asking.credential);
-		goto out;
+	if (was_replaced(&asking, e)) {
+		err_note_clear();
+		secret_close(&entry->refresh_token);
+		e = ask_once(entry, &asking);
 	}
-	if (!(room = secret_room_open(sizeof(struct answer_room)))) {
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "asking for a token");
-		goto out;
-	}
-	if (source->token_url)
-		snprintf(asking.url, sizeof asking.url, "%s", source->token_url);
-	if (entry->refresh_token)
-		asking.refresh_token = secret_text(entry->refresh_token);
-	if ((e = ask_with(&asking, room)) == OK)
-		e = keep_answer(entry, &((struct answer_room *)room)->answer);
-out:
-	secret_room_close(&room);
+	if (e == ERR_OAUTH2_REFUSED && source->grant == OAUTH2_REFRESH_TOKEN)
+		e = explain_refusal(source);
 	secret_close(&asking.credential);
 	return e;
 }

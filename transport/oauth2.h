@@ -43,7 +43,12 @@ struct oauth2_source {
 	/* Read a credential; it is read each time it is needed, and closed at once. Suspends. */
 	enum err (*credential)(const struct oauth2_source *, enum oauth2_credential, nsec until,
 			       struct secret **);
-	const void *context; /* of credential() */
+	/* REFRESH_TOKEN: the endpoint gave `now` in place of the credential, which read `was` and
+	 * may be good for nothing any more. Kept for whoever reads the credential next, or an error
+	 * that says why not; then this thread remembers it. NULL: there is nowhere to keep it.
+	 * Suspends; nobody cancels it. */
+	enum err (*keep)(const struct oauth2_source *, struct text was, struct text now);
+	const void *context; /* of credential() and keep() */
 };
 
 /* One token, counted; the text is valid while it is held. */

@@ -46,6 +46,8 @@ int disk_find(struct disk *, const char *path);
 int disk_create(struct disk *, const char *path, bool directory, uint32_t mode); /* -EEXIST */
 /* A file without a name, as O_TMPFILE makes it; gone when nobody holds it any more. */
 int disk_create_nameless(struct disk *, uint32_t mode);
+/* From now on there are none (-EOPNOTSUPP), as on NFS. */
+void disk_refuse_nameless(struct disk *);
 int disk_rename(struct disk *, const char *from, const char *to, bool replace);
 int disk_remove(struct disk *, const char *path, bool directory);
 /* NUL-separated, in no promised order. */

@@ -55,6 +55,7 @@ struct disk {
 	uint64_t pages_used, pages_limit;
 	size_t mapped_bytes;
 	unsigned fail_read, fail_write, fail_sync;
+	bool refuses_nameless;
 	/* A bit for each page that a failed sync lost: taken for written, not on the platter. */
 	uint8_t lost[DISK_PAGES_MAX / 8];
 	struct disk_node nodes[DISK_NODES_MAX]; /* [0] is never used */

@@ -250,9 +250,14 @@ int disk_create(struct disk *disk, const char *path, bool directory, uint32_t mo
 	return result;
 }
 
+void disk_refuse_nameless(struct disk *disk)
+{
+	disk->refuses_nameless = true;
+}
+
 int disk_create_nameless(struct disk *disk, uint32_t mode)
 {
-	int node = node_new(disk);
+	int node = disk->refuses_nameless ? -EOPNOTSUPP : node_new(disk);
 
 	if (node > 0)
 		disk->nodes[node] = (struct disk_node){ .used = true, .mode = mode };

@@ -19,6 +19,7 @@ extern const struct sink_driver imap_sink;
 enum {
 	HEARD_BYTES = 211,
 	WORLDS_USUAL = SANITIZED ? 8 : 60,
+	SPOOLED_BYTES = 2200 * 1000,
 	TROUBLED_MAX = 5, /* runs before the one that must end well */
 };
 
@@ -284,6 +285,24 @@ static void fill_large(struct world *world)
 	(void)add_target(world);
 }
 
+/* Beyond a parcel's room, so it goes through a file, which has no name. */
+static void fill_spooled(struct world *world)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", "");
+
+	add(world, inbox, "small", 300);
+	add(world, inbox, "spooled", SPOOLED_BYTES);
+	add(world, inbox, "small", 301);
+	(void)add_target(world);
+}
+
+/* The state directory is on NFS, say. */
+static void fill_spooled_without_nameless(struct world *world)
+{
+	fill_spooled(world);
+	disk_refuse_nameless(world->disk);
+}
+
 /* So much in so many folders that two conversations share it. */
 static void fill_shared(struct world *world)
 {
@@ -408,6 +427,8 @@ SCENARIO(target_too_big, .fill = fill_too_big)
 SCENARIO(target_too_big_said_early, .fill = fill_too_big_early)
 SCENARIO(target_refuses_one_message, .fill = fill_bad)
 SCENARIO(target_large_messages, .fill = fill_large)
+SCENARIO(target_spooled_message, .fill = fill_spooled)
+SCENARIO(target_spooled_message_and_no_nameless_files, .fill = fill_spooled_without_nameless)
 SCENARIO(target_two_conversations, .fill = fill_shared)
 SCENARIO(target_quota_enlarged, .fill = fill_small, .trouble = trouble_quota, .between = enlarge)
 SCENARIO(target_quota_and_no_cut, .fill = fill_small, .trouble = trouble_quota, .is_uncut = true,
@@ -424,6 +445,23 @@ SCENARIO(target_new_mail_meanwhile, .fill = fill_standard, .meanwhile = deliver)
 SCENARIO(target_full_disk, .fill = fill_standard, .trouble = trouble_full_disk)
 SCENARIO(target_failed_fsync, .fill = fill_small, .trouble = trouble_sync, .is_uncut = true)
 SCENARIO(target_slow_machine, .fill = fill_late, .trouble = trouble_slow)
+
+/* A batch books the rest with the side that asked for it. */
+TEST(who_asked_for_a_rest_is_told_apart)
+{
+	for (unsigned of_target = 0; of_target < 2; of_target++) {
+		struct world *world = world_open(1);
+
+		fill_with_small(world)->throttled_appends = of_target ? 1000 : 0;
+		if (!of_target)
+			world->imap.refuse_fetches = 1000;
+		world_copy(world);
+		CHECK_EQ(world->result->end, WORLD_FINISHED);
+		CHECK(world->result->error != OK);
+		CHECK_EQ(world->result->progress.sink_failed, of_target);
+		world_close(&world);
+	}
+}
 
 /* ---- the judge ---- */
 

@@ -88,6 +88,26 @@ TEST(a_dry_run_tells_what_was_found_and_that_nothing_was_written)
 	free(text);
 }
 
+TEST(what_a_filter_left_out_is_told_of_all_and_of_each)
+{
+	struct batch_report report = made_up_report(3, &counts);
+	char *text;
+
+	counts.messages_left_out = 1204;
+	counts.folders_left_out = 1;
+	text = written(&report, batch_report_text);
+	CHECK(strstr(text, "\nLeft out     1 folder and 1204 messages by the filter\n"));
+	free(text);
+	text = written(&report, batch_report_json);
+	CHECK(strstr(text, "\"left_out\":1204,") && strstr(text, "\"folders_left_out\":1,"));
+	CHECK(strstr(text, "\"left_out\":0,") && strstr(text, "\"folders_left_out\":0}"));
+	free(text);
+	counts.messages_left_out = counts.folders_left_out = 0;
+	text = written(&report, batch_report_text);
+	CHECK(!strstr(text, "Left out"));
+	free(text);
+}
+
 TEST(without_a_csv_the_text_says_how_to_get_one)
 {
 	struct batch_report report = made_up_report(100000, &counts);

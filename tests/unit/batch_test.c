@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "engine/bytes.h"
 #include "engine/clock.h"
@@ -16,6 +17,7 @@ struct row {
 	uint32_t wave;
 	int32_t priority;
 	unsigned connections;
+	const char *target_host;
 };
 
 static void entry_of(void *context, size_t no, struct batch_entry *entry)
@@ -27,6 +29,7 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 		.target = "file:///archive",
 		.wave = row->wave ? "staff" : "pilot",
 		.host = row->host ? row->host : "one:993",
+		.target_host = row->target_host,
 		.line = (uint32_t)no + 2,
 		.wave_no = row->wave,
 		.priority = row->priority,
@@ -291,6 +294,174 @@ TEST(a_throttled_host_rests_with_all_its_mailboxes_and_no_other_host_does)
 	(void)ended_all(batch, BATCH_DONE, OK, 59 * NSEC_SECOND);
 	CHECK_EQ(row_of(batch, 1).attempts, 1);
 	batch_close(&batch);
+}
+
+/* A host's rest is the destination's where its conversation failed: others from the same source go
+ * on, those to the same destination wait, wherever they come from. */
+TEST(a_destination_that_throttles_rests_and_the_source_does_not)
+{
+	struct row rows[] = { { .host = "a:993", .target_host = "new:993/" },
+			      { .host = "a:993", .target_host = "new:993/" },
+			      { .host = "a:993", .target_host = "other:993/" },
+			      { .host = "b:993", .target_host = "new:993/inbox" },
+			      { .host = "a:993" } };
+	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
+	struct batch_outcome outcome = { .state = BATCH_FAILED,
+					 .error = ERR_IMAP_THROTTLED,
+					 .met = true,
+					 .retry_after = 60 * NSEC_SECOND,
+					 .scope = ERR_OF_HOST,
+					 .of_target = true };
+	unsigned connections;
+	nsec again;
+	size_t no;
+
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(!batch_end(batch, 0, &outcome, 2));
+	CHECK_EQ(taken(batch, 3), 2);
+	CHECK_EQ(taken(batch, 3), 4);
+	CHECK(!batch_take(batch, 3, &no, &connections, &again));
+	CHECK(again >= 60 * NSEC_SECOND && again <= 72 * NSEC_SECOND);
+	CHECK_EQ(taken(batch, 59 * NSEC_SECOND), -1);
+	CHECK(ended(batch, 2, BATCH_DONE, OK, 59 * NSEC_SECOND));
+	CHECK(ended(batch, 4, BATCH_DONE, OK, 59 * NSEC_SECOND));
+	(void)ended_all(batch, BATCH_DONE, OK, 59 * NSEC_SECOND);
+	CHECK_EQ(row_of(batch, 0).attempts, 2);
+	CHECK_EQ(row_of(batch, 1).attempts, 1);
+	CHECK_EQ(row_of(batch, 3).attempts, 1);
+	batch_close(&batch);
+}
+
+TEST(what_a_destination_says_of_one_mailbox_lets_the_others_go_on)
+{
+	struct row rows[] = { { .target_host = "new:993/" }, { .target_host = "new:993/" } };
+	struct batch *batch = opened(rows, 2, 9, 9, 9);
+	struct batch_outcome outcome = { .state = BATCH_FAILED,
+					 .error = ERR_IMAP_THROTTLED,
+					 .met = true,
+					 .scope = ERR_OF_ACCOUNT,
+					 .of_target = true };
+
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(!batch_end(batch, 0, &outcome, 2));
+	CHECK_EQ(taken(batch, 2), 1);
+	CHECK(ended(batch, 1, BATCH_DONE, OK, 3));
+	(void)ended_all(batch, BATCH_DONE, OK, 3);
+	batch_close(&batch);
+}
+
+TEST(a_destination_that_nobody_reaches_is_given_up_and_the_source_is_not)
+{
+	struct row rows[12] = { [11] = { .target_host = "there:993/" } };
+	struct batch_outcome unreached = { .state = BATCH_FAILED,
+					   .error = ERR_NET_REFUSED,
+					   .note = "connecting to gone",
+					   .exit_code = EXIT_CONNECT,
+					   .of_target = true };
+	struct batch *batch;
+	unsigned connections, attempts = 0;
+	nsec now = 1, again;
+	size_t no;
+
+	for (unsigned i = 0; i < 11; i++)
+		rows[i].target_host = "gone:993/";
+	batch = opened(rows, ARRAY_COUNT(rows), 1, 1, 1);
+	for (unsigned i = 0; i < 1000 && !batch_is_over(batch); i++) {
+		if (!batch_take(batch, now, &no, &connections, &again)) {
+			now = again == DEADLINE_NEVER ? now + 1 : again;
+			continue;
+		}
+		now += NSEC_MILLISECOND;
+		attempts += no != 11;
+		if (no == 11)
+			CHECK(ended(batch, 11, BATCH_DONE, OK, now));
+		else
+			(void)batch_end(batch, no, &unreached, now);
+	}
+	CHECK(batch_is_over(batch));
+	CHECK_EQ(attempts, BATCH_HOST_FAILURES_MAX);
+	CHECK_EQ(row_of(batch, 11).state, BATCH_DONE);
+	for (unsigned i = 0; i < 11; i++) {
+		CHECK_EQ(row_of(batch, i).state, BATCH_FAILED);
+		CHECK_TEXT(row_of(batch, i).note, "connecting to gone");
+	}
+	batch_close(&batch);
+}
+
+TEST(what_was_learnt_about_a_destination_holds_in_the_next_run)
+{
+	struct row rows[] = { { .target_host = "new:993/" }, { .target_host = "other:993/" } };
+	struct batch *batch = opened(rows, 2, 9, 9, 9), *next = opened(rows, 2, 9, 9, 9);
+	struct batch_outcome outcome = { .state = BATCH_FAILED,
+					 .error = ERR_IMAP_UNAVAILABLE,
+					 .met = true,
+					 .retry_after = 300 * NSEC_SECOND,
+					 .scope = ERR_OF_HOST,
+					 .of_target = true };
+	struct batch_lesson lesson;
+	bool known;
+
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(!batch_end(batch, 0, &outcome, 2));
+	CHECK_EQ(batch_hosts(batch), 3);
+	for (size_t i = 0; batch_lesson(batch, i, 3, &lesson, &known); i++)
+		if (known)
+			batch_learn(next, &lesson, 3);
+	CHECK_EQ(taken(next, 4), 1);
+	CHECK_EQ(taken(next, 295 * NSEC_SECOND), -1);
+	CHECK_EQ(taken(next, 400 * NSEC_SECOND), 0);
+	batch_close(&batch);
+	batch_close(&next);
+}
+
+TEST(what_was_left_out_is_counted_as_the_last_attempt_saw_it)
+{
+	struct row rows[2] = { 0 };
+	struct batch *batch = opened(rows, 2, 9, 9, 9);
+	struct batch_outcome outcome = { .state = BATCH_DONE,
+					 .met = true,
+					 .figures = { .messages_left_out = 7,
+						      .folders_left_out = 2 } };
+	struct batch_figures halfway = { .messages_left_out = 3 };
+	struct batch_counts counts;
+
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(taken(batch, 1), i);
+		batch_progress(batch, (size_t)i, &halfway, 2);
+		CHECK(batch_end(batch, (size_t)i, &outcome, 3));
+	}
+	batch_counts(batch, 4, &counts);
+	CHECK_EQ(counts.messages_left_out, 14);
+	CHECK_EQ(counts.folders_left_out, 4);
+	CHECK_EQ(row_of(batch, 1).messages_left_out, 7);
+	CHECK_EQ(row_of(batch, 1).folders_left_out, 2);
+	batch_close(&batch);
+}
+
+/* Whoever waits for a destination does not cost a look at everybody each time. */
+TEST(mailboxes_of_a_destination_that_rests_stay_in_their_order)
+{
+	enum { MANY = 2000 };
+	struct row *rows = calloc(MANY, sizeof *rows);
+	struct batch_outcome outcome = { .state = BATCH_FAILED,
+					 .error = ERR_IMAP_UNAVAILABLE,
+					 .met = true,
+					 .scope = ERR_OF_HOST,
+					 .of_target = true };
+	struct batch *batch;
+
+	REQUIRE(rows);
+	for (unsigned i = 0; i < MANY; i++)
+		rows[i].target_host = "new:993/";
+	batch = opened(rows, MANY, 9, 9, 9);
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(!batch_end(batch, 0, &outcome, 2));
+	(void)ended_all(batch, BATCH_DONE, OK, 3);
+	CHECK_EQ(row_of(batch, 0).attempts, 2);
+	for (unsigned i = 1; i < MANY; i++)
+		CHECK(row_of(batch, i).attempts == 1 && row_of(batch, i).state == BATCH_DONE);
+	batch_close(&batch);
+	free(rows);
 }
 
 TEST(after_fruitless_attempts_a_mailbox_fails_and_the_others_go_on)

@@ -146,6 +146,28 @@ TEST_FIBER(rename_replaces_only_where_allowed)
 	CHECK_OK(io_sync_directory(test_directory(), later()));
 }
 
+TEST_FIBER(a_file_without_a_name_is_only_ours_and_leaves_nothing)
+{
+	struct stat status;
+	uint8_t bytes[3];
+	size_t got;
+	int fd;
+
+	REQUIRE(CHECK_OK(io_open_nameless(test_directory(), later(), &fd)));
+	CHECK_OK(io_write(fd, "abc", 3, 0, later()));
+	CHECK_OK(io_read(fd, bytes, sizeof bytes, 0, later(), &got));
+	CHECK(got == 3 && memcmp(bytes, "abc", 3) == 0);
+	CHECK(fstat(fd, &status) == 0 && (status.st_mode & 07777) == 0600 && status.st_nlink == 0);
+	io_close(&fd);
+	CHECK_ERR(io_open_nameless(path_to("absent"), later(), &fd), ERR_DISK_ABSENT);
+	CHECK(strstr(err_note()->text, "absent"));
+	err_note_clear();
+	CHECK_ERR(io_open_nameless("/proc/self/fd", later(), &fd),
+		  ERR_DISK_ABSENT); /* knows none */
+	CHECK(strstr(err_note()->text, "/proc/self/fd/" IO_NAMELESS_PREFIX));
+	err_note_clear();
+}
+
 TEST_FIBER(names_are_listed_in_byte_order)
 {
 	static const char expected[] = "10\0009\0B\0a\0\303\244";

@@ -143,7 +143,9 @@ struct endpoint {
 	struct oauth2_source source;
 	char url[80];
 	const char *credential, *beside;
-	unsigned reads;
+	char kept[40]; /* becomes the credential */
+	bool refuses_to_keep;
+	unsigned reads, keeps;
 };
 
 static enum err give_credential(const struct oauth2_source *source, enum oauth2_credential which,
@@ -155,6 +157,20 @@ static enum err give_credential(const struct oauth2_source *source, enum oauth2_
 	(void)until;
 	endpoint->reads += which == OAUTH2_CREDENTIAL;
 	return secret_from_bytes(text, strlen(text), out);
+}
+
+static enum err keep_credential(const struct oauth2_source *source, struct text was,
+				struct text now)
+{
+	struct endpoint *endpoint = (struct endpoint *)(uintptr_t)source->context;
+
+	endpoint->keeps++;
+	CHECK(text_equal(was, text_of(endpoint->credential)));
+	if (endpoint->refuses_to_keep)
+		return RAISE(ERR_DISK_READ_ONLY, "keeping it");
+	snprintf(endpoint->kept, sizeof endpoint->kept, "%.*s", (int)now.bytes, now.at);
+	endpoint->credential = endpoint->kept;
+	return OK;
 }
 
 static bool endpoint_open(struct endpoint *endpoint, enum oauth2_grant grant, const char *secret)
@@ -394,6 +410,93 @@ TEST_FIBER(a_refresh_token_is_sent_and_a_newer_one_is_kept)
 		   "grant_type=refresh_token&client_id=app&refresh_token=r1&client_secret=cs");
 	CHECK_TEXT(body_of(1),
 		   "grant_type=refresh_token&client_id=app&refresh_token=r2&client_secret=cs");
+	endpoint_close(&endpoint);
+}
+
+static void open_rotating(struct endpoint *endpoint)
+{
+	answers[0] = "200 {\"access_token\":\"one\",\"expires_in\":0,\"refresh_token\":\"r2\"}";
+	answers[1] = "200 {\"access_token\":\"two\",\"expires_in\":0,\"refresh_token\":\"r3\"}";
+	answers[2] = "200 {\"access_token\":\"three\",\"expires_in\":0,\"refresh_token\":\"r3\"}";
+	if (!endpoint_open(endpoint, OAUTH2_REFRESH_TOKEN, "r1"))
+		return;
+	endpoint->source.keep = keep_credential;
+}
+
+static void check_sent(unsigned i, const char *refresh_token)
+{
+	char wanted[80];
+
+	snprintf(wanted, sizeof wanted, "&refresh_token=%s", refresh_token);
+	CHECK(strstr(body_of(i), wanted) != NULL);
+}
+
+TEST_FIBER(a_newer_refresh_token_is_kept_where_the_old_one_was)
+{
+	struct endpoint endpoint;
+
+	open_rotating(&endpoint);
+	check_token(&endpoint.source, "one");
+	CHECK_TEXT(endpoint.credential, "r2");
+	check_token(&endpoint.source, "two");
+	check_token(&endpoint.source, "three"); /* with no newer one */
+	CHECK_EQ(endpoint.keeps, 2);
+	CHECK_TEXT(endpoint.credential, "r3");
+	check_sent(0, "r1");
+	check_sent(1, "r2");
+	check_sent(2, "r3");
+	endpoint_close(&endpoint);
+}
+
+TEST_FIBER(a_refresh_token_that_cannot_be_kept_is_good_as_long_as_the_run)
+{
+	struct endpoint endpoint;
+
+	open_rotating(&endpoint);
+	endpoint.refuses_to_keep = true;
+	check_token(&endpoint.source, "one");
+	check_token(&endpoint.source, "two");
+	check_token(&endpoint.source, "three");
+	CHECK_TEXT(endpoint.credential, "r1");
+	check_sent(1, "r2");
+	check_sent(2, "r3");
+	CHECK_EQ(endpoint.keeps, 2);
+	endpoint_close(&endpoint);
+}
+
+static enum err give_next(const struct oauth2_source *source, enum oauth2_credential which,
+			  nsec until, struct secret **out)
+{
+	struct endpoint *endpoint = (struct endpoint *)(uintptr_t)source->context;
+
+	endpoint->credential = endpoint->reads ? "r2" : "r1"; /* somebody wrote it meanwhile */
+	return give_credential(source, which, until, out);
+}
+
+TEST_FIBER(a_refresh_token_that_somebody_else_replaced_is_read_again_once)
+{
+	struct endpoint endpoint;
+
+	answers[0] = "400 {\"error\":\"invalid_grant\"}";
+	answers[1] = "200 {\"access_token\":\"two\",\"expires_in\":3600}";
+	REQUIRE(endpoint_open(&endpoint, OAUTH2_REFRESH_TOKEN, "r1"));
+	endpoint.source.credential = give_next;
+	check_token(&endpoint.source, "two");
+	check_sent(0, "r1");
+	check_sent(1, "r2");
+	endpoint_close(&endpoint);
+}
+
+TEST_FIBER(a_refresh_token_that_is_refused_says_what_to_do)
+{
+	struct endpoint endpoint;
+
+	answers[0] = "400 {\"error\":\"invalid_grant\",\"error_description\":\"expired\"}";
+	REQUIRE(endpoint_open(&endpoint, OAUTH2_REFRESH_TOKEN, "r1-secret"));
+	check_no_token(&endpoint.source, ERR_OAUTH2_REFUSED,
+		       "invalid_grant: \"expired\"; the refresh token of file:/run/secret is "
+		       "expired, revoked or replaced: log in anew");
+	CHECK_EQ(heard_count, 1);
 	endpoint_close(&endpoint);
 }
 

@@ -9,6 +9,7 @@
 
 #include "tests/test.h"
 #include "tools/secret_ref_exec.h"
+#include "tools/secret_ref_store.h"
 
 #define MARKER "hunter2-and-more"
 
@@ -208,4 +209,58 @@ TEST_FIBER(in_a_fiber_the_same_is_done_on_a_thread)
 		    "failed with exit code 3");
 	check_fails("file:/no/such/file", NSEC_SECOND, "/no/such/file");
 	check_fails("exec:/bin/sleep 1000", -NSEC_SECOND, "before its deadline");
+}
+
+/* ---- writing back ---- */
+
+static enum err store(const char *path, enum secret_ref_kind kind, const char *was, const char *now)
+{
+	struct secret_ref ref = { .kind = kind, .text = path };
+
+	return secret_ref_store(&ref, text_of(was), text_of(now), clock_after(20 * NSEC_SECOND));
+}
+
+static void check_refused(const char *path, const char *words)
+{
+	CHECK_ERR(store(path, SECRET_REF_FILE, MARKER, "newer-token"), ERR_INPUT_SECRET);
+	CHECK(strstr(err_note()->text, words) != NULL);
+	CHECK(!strstr(err_note()->text, MARKER) && !strstr(err_note()->text, "newer-token"));
+	err_note_clear();
+}
+
+TEST_FIBER(a_file_is_given_another_first_line_and_stays_ours_alone)
+{
+	const char *path = write_file("kept", MARKER "\n# of alice\n", 0600);
+	struct stat status;
+	char whole[100] = "";
+	FILE *file;
+
+	CHECK_OK(store(path, SECRET_REF_FILE, MARKER, "a-longer-one-than-it-was"));
+	file = fopen(path, "r");
+	CHECK(file && fread(whole, 1, sizeof whole - 1, file) > 0);
+	CHECK_TEXT(whole, "a-longer-one-than-it-was\n# of alice\n");
+	CHECK(stat(path, &status) == 0 && (status.st_mode & 07777) == 0600);
+	if (file)
+		fclose(file);
+	CHECK_OK(store(path, SECRET_REF_FILE, "a-longer-one-than-it-was", "x"));
+	check_gives(reference("file:", path), "x");
+}
+
+TEST_FIBER(a_secret_that_is_not_ours_to_replace_is_left)
+{
+	const char *path = write_file("open", MARKER "\n", 0640);
+	char link[300];
+
+	check_refused(path, "open to others");
+	check_refused(write_file("else", MARKER "-2\n", 0600), "another secret by now");
+	check_refused(write_file("short", "hunter", 0600), "another secret by now");
+	path = write_file("real", MARKER "\n", 0600);
+	snprintf(link, sizeof link, "%s/link", test_directory());
+	REQUIRE(symlink(path, link) == 0);
+	CHECK(store(link, SECRET_REF_FILE, MARKER, "newer-token") != OK);
+	CHECK(strstr(err_note()->text, "symbolic link") != NULL);
+	err_note_clear();
+	check_gives(reference("file:", path), MARKER);
+	CHECK_ERR(store("/bin/cat", SECRET_REF_EXEC, MARKER, "newer-token"), ERR_INPUT_SECRET);
+	err_note_clear();
 }

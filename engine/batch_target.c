@@ -1,0 +1,182 @@
+/* The hosts that a batch's mail goes to: rests of their own, beside those of the sources' hosts. A
+ * mailbox has one conversation with its destination, so nothing bounds those at once but what the
+ * destination bears. */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "engine/batch_state.h"
+#include "engine/bytes.h"
+
+/* ---- opening ---- */
+
+static size_t name_bytes(const struct slot *slot)
+{
+	return slot->entry.target_host ? strcspn(slot->entry.target_host, "/") : 0;
+}
+
+static int compare(const void *a, const void *b, void *context)
+{
+	const struct slot *slots = context;
+	const struct slot *x = &slots[*(const uint32_t *)a], *y = &slots[*(const uint32_t *)b];
+	size_t x_bytes = name_bytes(x), y_bytes = name_bytes(y);
+	size_t common = (size_t)min_u64(x_bytes, y_bytes);
+	int by_name = common ? memcmp(x->entry.target_host, y->entry.target_host, common) : 0;
+
+	return by_name ? by_name : x_bytes < y_bytes ? -1 : x_bytes > y_bytes;
+}
+
+static bool is_another(const struct batch *batch, const uint32_t *order, uint32_t i)
+{
+	return name_bytes(&batch->slots[order[i]]) &&
+	       (i == 0 || compare(&order[i - 1], &order[i], batch->slots) != 0);
+}
+
+static enum err make_from(struct batch *batch, const uint32_t *order)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < batch->count; i++)
+		count += is_another(batch, order, i);
+	batch->targets = calloc(count + 1, sizeof *batch->targets);
+	if (!batch->targets)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "planning for %u destinations", count);
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct slot *slot = &batch->slots[order[i]];
+
+		slot->target = NOBODY;
+		if (!name_bytes(slot))
+			continue;
+		if (is_another(batch, order, i)) {
+			struct target *target = &batch->targets[batch->targets_count++];
+
+			target->name = strndup(slot->entry.target_host, name_bytes(slot));
+			if (!target->name)
+				return RAISE(ERR_MEMORY_EXHAUSTED, "planning destinations");
+			backoff_init(&target->rest, UINT_MAX);
+		}
+		slot->target = batch->targets_count - 1;
+	}
+	return OK;
+}
+
+enum err batch_targets_make(struct batch *batch)
+{
+	uint32_t *order = calloc(batch->count + 1, sizeof *order);
+	enum err e;
+
+	if (!order)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "planning destinations");
+	for (uint32_t i = 0; i < batch->count; i++)
+		order[i] = i;
+	qsort_r(order, batch->count, sizeof *order, compare, batch->slots);
+	e = make_from(batch, order);
+	free(order);
+	return e;
+}
+
+void batch_targets_free(struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->targets_count; i++) {
+		free(batch->targets[i].name);
+		free(batch->targets[i].note);
+	}
+	free(batch->targets);
+}
+
+/* ---- while it runs ---- */
+
+static struct target *target_of(const struct batch *batch, const struct slot *slot)
+{
+	return slot->target == NOBODY ? NULL : &batch->targets[slot->target];
+}
+
+bool batch_target_rests(const struct batch *batch, const struct slot *slot, nsec now, nsec *again)
+{
+	const struct target *target = target_of(batch, slot);
+	nsec when;
+
+	if (!target || backoff_may_start(&target->rest, now, target->in_use, &when))
+		return false;
+	*again = when < *again ? when : *again;
+	return true;
+}
+
+const struct target *batch_target_given_up(const struct batch *batch, const struct slot *slot)
+{
+	const struct target *target = target_of(batch, slot);
+
+	return target && target->given_up ? target : NULL;
+}
+
+void batch_target_began(struct batch *batch, const struct slot *slot, nsec now)
+{
+	struct target *target = target_of(batch, slot);
+
+	if (!target)
+		return;
+	target->in_use++;
+	backoff_started(&target->rest, now);
+}
+
+void batch_target_worked(struct batch *batch, const struct slot *slot, nsec now)
+{
+	struct target *target = target_of(batch, slot);
+
+	if (!target)
+		return;
+	target->met = true;
+	backoff_worked(&target->rest, slot->began, now);
+}
+
+void batch_target_ended(struct batch *batch, const struct slot *slot)
+{
+	struct target *target = target_of(batch, slot);
+
+	if (!target)
+		return;
+	must(target->in_use > 0);
+	target->in_use--;
+}
+
+/* Nothing came back from it in this attempt, as far as anybody knows. */
+static bool is_unreached(const struct batch_outcome *outcome)
+{
+	switch (outcome->error) {
+	case ERR_NET_NAME:
+	case ERR_NET_REFUSED:
+	case ERR_NET_UNREACHABLE:
+		return true;
+	case ERR_NET_TIMEOUT:
+	case ERR_NET_CLOSED:
+	case ERR_NET_RESET:
+		return !outcome->figures.messages_moved;
+	default:
+		return false;
+	}
+}
+
+bool batch_target_slow_down(struct batch *batch, const struct slot *slot,
+			    const struct batch_outcome *outcome, nsec now)
+{
+	struct target *target = target_of(batch, slot);
+	bool unreached = is_unreached(outcome);
+	uint64_t random;
+
+	if (!target || !outcome->of_target)
+		return false;
+	target->met |= !unreached;
+	if (outcome->scope != ERR_OF_HOST && !unreached)
+		return false;
+	clock_random(&random, sizeof random);
+	/* The one that ended was in use, too. */
+	if (backoff_throttled(&target->rest, slot->began, now, target->in_use + 1,
+			      outcome->retry_after, random))
+		target->failures += unreached;
+	if (!target->met && target->failures >= BATCH_HOST_FAILURES_MAX && !target->given_up) {
+		target->given_up = true;
+		target->error = outcome->error;
+		target->exit_code = outcome->exit_code;
+		target->note = outcome->note ? strdup(outcome->note) : NULL;
+	}
+	return true;
+}
