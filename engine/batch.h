@@ -13,6 +13,7 @@
 #include "engine/backoff.h"
 #include "engine/clock.h"
 #include "engine/err.h"
+#include "engine/mail.h"
 
 enum batch_state {
 	BATCH_WAITING, /* not begun in this run, or to be tried again */
@@ -29,6 +30,7 @@ const char *batch_state_name(enum batch_state);
 /* What became in the source of messages moved before, as this run found it. */
 struct batch_changes {
 	uint64_t reflagged, vanished, renumbered;
+	struct mail_carried flags; /* to a target that is a server */
 };
 static inline void batch_changes_add(struct batch_changes *to, const struct batch_changes *more,
 				     uint64_t sign)
@@ -36,6 +38,10 @@ static inline void batch_changes_add(struct batch_changes *to, const struct batc
 	to->reflagged += sign * more->reflagged;
 	to->vanished += sign * more->vanished;
 	to->renumbered += sign * more->renumbered;
+	to->flags.carried += sign * more->flags.carried;
+	to->flags.merged += sign * more->flags.merged;
+	to->flags.gone += sign * more->flags.gone;
+	to->flags.refused += sign * more->flags.refused;
 }
 
 /* What is known of one mailbox; a copy. */

@@ -33,6 +33,7 @@ struct look {
 	bool unclear;			  /* what was gone is there, but how is not known */
 	uint64_t came_back;		  /* thought to be gone before, */
 	uint64_t vanished;		  /* and the other way round */
+	struct ledger_known_box known;	  /* it is, box_no 0: not asked for yet */
 	struct box shown;		  /* the folder as the sink knows it, */
 	struct change change;
 };
@@ -48,6 +49,28 @@ enum err lane_amend_flush(struct lane *lane)
 	return lane->sink && lane->sink->type->amend_flush
 		       ? lane->sink->type->amend_flush(lane->sink)
 		       : OK;
+}
+
+bool lane_carries(const struct lane *lane)
+{
+	return lane->sink && lane->sink->type->carries;
+}
+
+enum err lane_change_place(struct lane *lane, uint64_t box_no, struct ledger_known_box *known,
+			   struct change *change)
+{
+	enum err e;
+
+	if (known->box_no != box_no) {
+		known->box_no = box_no - 1;
+		e = ledger_box_next(lane->config->ledger, lane->mailbox.mailbox_no, known);
+		if (e)
+			return e;
+		must(known->box_no == box_no);
+	}
+	change->target = *known->target ? known->target : NULL;
+	change->target_epoch = known->target_epoch;
+	return OK;
 }
 
 enum err lane_replaced(struct lane *lane, enum err e)
@@ -143,6 +166,16 @@ static size_t place_of(const struct look *look, uint64_t no)
 	return low;
 }
 
+/* Of flags: what they were, and where. */
+static enum err tell_flags(struct look *look, const struct ledger_seen *seen, uint64_t was_mark)
+{
+	look->change.was_mark = was_mark;
+	look->change.target_no = seen->target_no;
+	return lane_carries(look->lane) ? lane_change_place(look->lane, look->box->box_no,
+							    &look->known, &look->change)
+					: OK;
+}
+
 static enum err tell(struct look *look, enum change_kind kind, uint64_t no)
 {
 	struct change *change = &look->change;
@@ -168,6 +201,7 @@ static enum err take_flags(struct look *look, size_t i, const struct mail_meta *
 	struct verdict *verdict = &look->verdicts[i];
 	uint64_t mark = mail_mark(meta), before = verdict->mark ? verdict->mark : seen->mark;
 	bool back = seen->vanished && !verdict->mark;
+	enum err e;
 
 	verdict->there = true;
 	if (mark == before && !back && !(look->box->renamed && !verdict->mark))
@@ -177,6 +211,8 @@ static enum err take_flags(struct look *look, size_t i, const struct mail_meta *
 		look->lane->progress->changes.reflagged += !verdict->mark;
 	verdict->mark = mark;
 	look->change.meta = *meta;
+	if ((e = tell_flags(look, seen, before)))
+		return e;
 	return tell(look, look->box->renamed ? CHANGE_RENUMBERED : CHANGE_REFLAGGED, seen->no);
 }
 
@@ -260,6 +296,8 @@ static enum err unsettle(struct look *look)
 	struct ledger *ledger = look->lane->config->ledger;
 	enum err e = OK;
 
+	if (lane_carries(look->lane))
+		return OK; /* what they were says what to do: it is kept until that is done */
 	for (size_t i = 0; i < look->count && e == OK; i++)
 		if (look->verdicts[i].mark && !look->verdicts[i].vanished)
 			e = ledger_mark(ledger, look->box->box_no, look->seen[i].no, 0);

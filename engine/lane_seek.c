@@ -17,6 +17,7 @@ struct lane_seek {
 	size_t pending_count;
 	struct box box;
 	struct change change;
+	struct ledger_known_box known; /* of the change */
 	/* The body that is looked at while the sink has it. */
 	struct stream base;
 	struct stream *body;
@@ -86,6 +87,25 @@ static enum err look_up(struct lane *lane, const struct item *item)
 			     seek->pending, seek->pending_count, &seek->found, seek->was_name);
 }
 
+/* Its flags may have changed too: what they were, and where it lies. */
+static enum err add_place(struct lane *lane)
+{
+	struct lane_seek *seek = lane->seek;
+	struct ledger_seen seen = { 0 };
+	size_t count;
+	enum err e;
+
+	if (!lane_carries(lane))
+		return OK;
+	e = ledger_seen(lane->config->ledger, seek->found.was_box_no, seek->found.was_no,
+			seek->found.was_no, &seen, 1, &count);
+	seek->change.was_mark = seen.mark;
+	seek->change.target_no = seen.target_no;
+	if (e || seen.mark == seek->found.mark)
+		return e;
+	return lane_change_place(lane, seek->found.was_box_no, &seek->known, &seek->change);
+}
+
 enum err lane_seek_take(struct lane *lane, const struct item *item)
 {
 	struct lane_seek *seek = lane->seek;
@@ -104,7 +124,7 @@ enum err lane_seek_take(struct lane *lane, const struct item *item)
 		.was_no = seek->found.was_no,
 		.meta = item->meta,
 	};
-	if ((e = lane_amend(lane, &seek->change)))
+	if ((e = add_place(lane)) || (e = lane_amend(lane, &seek->change)))
 		return e;
 	seek->pending[seek->pending_count++] = seek->found;
 	return seek->pending_count == RENUMBERED_PENDING_MAX ? lane_seek_flush(lane) : OK;

@@ -40,6 +40,7 @@ static enum err open_sink(struct lane *lane)
 	config.ledger_id = ledger_id(lane->config->ledger);
 	config.ask_known = ask_known;
 	config.asked = lane;
+	config.carried = &lane->progress->changes.flags;
 	e = lane->config->sink->open(&lane->sink, account, &config,
 				     clock_after(account->io_timeout));
 	if (e)

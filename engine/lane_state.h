@@ -190,6 +190,12 @@ enum err lane_seek_count(struct lane *, uint64_t *count) MUST_CHECK;
 void lane_seek_close(struct lane_seek **);
 /* Tell the sink, where it wants to know. */
 enum err lane_amend(struct lane *, const struct change *) MUST_CHECK;
+/* Whether it wants to know where a message lies and what its flags were. */
+bool lane_carries(const struct lane *);
+/* Where the messages of a folder lie at the target: `target` and `target_epoch` of the change, good
+ * as long as *known. */
+enum err lane_change_place(struct lane *, uint64_t box_no, struct ledger_known_box *known,
+			   struct change *) MUST_CHECK;
 enum err lane_amend_flush(struct lane *) MUST_CHECK;
 
 #endif

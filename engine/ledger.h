@@ -108,7 +108,8 @@ enum err ledger_box_rename(struct ledger *, uint64_t mailbox_no, struct box *) M
 /* Durable on return. Suspends. */
 enum err ledger_box_former(struct ledger *, uint64_t box_no, enum ledger_former) MUST_CHECK;
 /* The folder's messages go to the target's folder of this name, in the target's own words, and
- * their numbers there mean something with this epoch. Durable on return. Suspends. */
+ * their numbers there mean something with this epoch. Where that is another folder than before,
+ * the numbers of those that are there already are forgotten. Durable on return. Suspends. */
 enum err ledger_box_target(struct ledger *, uint64_t box_no, const char *target,
 			   uint64_t target_epoch) MUST_CHECK;
 /* Everything that changed in the folder up to this cursor is durable in sink and ledger. Durable on
@@ -203,6 +204,7 @@ enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct 
 /* Settled messages of [first, last], at most `max` of them, in order. Suspends. */
 struct ledger_seen {
 	uint64_t no, mark;
+	uint64_t target_no; /* as of struct ledger_row */
 	bool stored;   /* moved or doubtful */
 	bool vanished; /* and not in the source any more */
 };

@@ -53,6 +53,10 @@ static const char *const texts[SQL_COUNT] = {
 			   " '' END, former = 0 WHERE box_no = ?1",
 	[SQL_BOX_CURSOR] = "UPDATE box SET cursor = ?2 WHERE box_no = ?1",
 	[SQL_BOX_TARGET] = "UPDATE box SET target = ?3, target_epoch = ?2 WHERE box_no = ?1",
+	/* Before that: another folder of the target gave these numbers. */
+	[SQL_BOX_UNPLACED] = "UPDATE settled SET target_no = NULL WHERE box_no ="
+			     " (SELECT box_no FROM box WHERE box_no = ?1 AND target <> ''"
+			     " AND (target <> ?3 OR target_epoch <> ?2) AND target_epoch <> 0)",
 	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch FROM box "
 			 "INDEXED BY box_of_mailbox"
 			 " WHERE mailbox_no = ?1 AND box_no > ?2"
@@ -83,7 +87,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
-	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL FROM settled"
+	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL, target_no"
+			     " FROM settled"
 			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
 	[SQL_SETTLED_STORED] = "SELECT no, size_bytes, mark, target_no, fate & 7 = 3, digest,"
 			       " date_s, date_s NOT NULL"
@@ -133,10 +138,17 @@ static const char *const texts[SQL_COUNT] = {
 			     " WHERE box_no = ?1) AND digest = (SELECT digest FROM settled"
 			     " WHERE box_no = ?1 AND no = ?2) AND box_no = ?1 AND no = ?2",
 	[SQL_SOUGHT_END] = "DELETE FROM sought WHERE mailbox_no = ?1",
-	[SQL_RENUMBER] = "UPDATE settled SET box_no = ?3, no = ?4, mark = nullif(?5, 0),"
-			 " vanished_s = NULL, target_no = CASE WHEN (SELECT target FROM box WHERE"
-			 " box_no = ?1) = (SELECT target FROM box WHERE box_no = ?3)"
-			 " THEN target_no END WHERE box_no = ?1 AND no = ?2 AND fate = 1",
+	[SQL_RENUMBER] =
+		"UPDATE settled SET box_no = ?3, no = ?4, mark = nullif(?5, 0),"
+		" vanished_s = NULL, target_no = CASE WHEN (SELECT target, target_epoch"
+		" FROM box WHERE box_no = ?1) = (SELECT target, target_epoch FROM box"
+		" WHERE box_no = ?3) THEN target_no END WHERE box_no = ?1 AND no = ?2 AND fate = 1",
+	/* The next folder of the same name goes where the former one went, until it is said that it
+	 * goes elsewhere. */
+	[SQL_RENUMBER_PLACE] = "UPDATE box SET (target, target_epoch) = (SELECT target,"
+			       " target_epoch FROM box WHERE box_no = ?1) WHERE box_no = ?2"
+			       " AND target = '' AND name = (SELECT name FROM box"
+			       " WHERE box_no = ?1)",
 	[SQL_RENUMBER_WHAT] = "SELECT size_bytes, vanished_s NOT NULL FROM settled"
 			      " WHERE box_no = ?1 AND no = ?2 AND fate = 1",
 	[SQL_SEAL] = "INSERT INTO seal(mailbox_no, seal_no, seal) VALUES(?1, ?2, ?3)",

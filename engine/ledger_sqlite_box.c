@@ -182,11 +182,17 @@ enum err ledger_sqlite_box_target(struct ledger_store *store, struct ledger_call
 {
 	sqlite3_stmt *statement;
 	uint64_t changes = 0;
-	enum err e = ledger_sqlite_bind(store, SQL_BOX_TARGET, NUMBERS(call->box_no, call->epoch),
+	enum err e = ledger_sqlite_bind(store, SQL_BOX_UNPLACED, NUMBERS(call->box_no, call->epoch),
 					&statement);
 
 	if (e)
 		return e;
+	ledger_sqlite_bind_text(statement, 3, call->target);
+	if ((e = ledger_sqlite_done(store, statement, &changes)) ||
+	    (e = ledger_sqlite_bind(store, SQL_BOX_TARGET, NUMBERS(call->box_no, call->epoch),
+				    &statement)))
+		return e;
+	changes = 0;
 	ledger_sqlite_bind_text(statement, 3, call->target);
 	if ((e = ledger_sqlite_done(store, statement, &changes)) == OK && changes != 1)
 		e = RAISE(ERR_LEDGER_STATE,

@@ -85,6 +85,8 @@ static enum err renumber(struct ledger_store *store, const struct ledger_renumbe
 		return refuse(store, r->was_box_no, r->was_no, "it is not there to be renumbered");
 	if ((e = ledger_sqlite_do(store, SQL_SOUGHT_FOUND, NUMBERS(r->was_box_no, r->was_no),
 				  NULL)) ||
+	    (e = ledger_sqlite_do(store, SQL_RENUMBER_PLACE, NUMBERS(r->was_box_no, r->box_no),
+				  NULL)) ||
 	    (e = ledger_sqlite_do(store, SQL_RENUMBER,
 				  NUMBERS(r->was_box_no, r->was_no, r->box_no, r->no, r->mark),
 				  NULL)) ||
@@ -143,6 +145,7 @@ enum err ledger_sqlite_seen(struct ledger_store *store, struct ledger_call *call
 			.stored = sqlite3_column_int(statement, 1),
 			.mark = (uint64_t)sqlite3_column_int64(statement, 2),
 			.vanished = sqlite3_column_int(statement, 3),
+			.target_no = (uint64_t)sqlite3_column_int64(statement, 4),
 		};
 	sqlite3_reset(statement);
 	return e;

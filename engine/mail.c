@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/bytes.h"
+
 /* A reader of short fixed forms: every call takes its bytes and says whether they were there. */
 struct scan {
 	const char *at, *end;
@@ -511,17 +513,135 @@ static uint64_t hash_keyword(struct text keyword)
 	return hash ^ hash >> 29;
 }
 
+/* The keyword at *at, which then is behind it. */
+static struct text next_keyword(const char **at, const char *end)
+{
+	const char *space = memchr(*at, ' ', (size_t)(end - *at));
+	struct text keyword = { *at, (size_t)((space ? space : end) - *at) };
+
+	*at = space ? space + 1 : end;
+	return keyword;
+}
+
+static const uint64_t mark_factor = 0x9e3779b97f4a7c15u;
+static const uint64_t mark_factor_inverse = 0xf1de83e19937733du; /* modulo 2^64 */
+
 uint64_t mail_mark(const struct mail_meta *meta)
 {
-	const char *at = meta->keywords, *end = at + meta->keywords_bytes, *space;
+	const char *at = meta->keywords, *end = at + meta->keywords_bytes;
 	uint64_t mark = ((uint64_t)meta->keywords_dropped << 8 | meta->flags) + 1;
 
-	for (mark *= 0x9e3779b97f4a7c15u; at < end; at = space + 1) {
-		space = memchr(at, ' ', (size_t)(end - at));
-		space = space ? space : end;
-		mark += hash_keyword((struct text){ at, (size_t)(space - at) });
-	}
+	for (mark *= mark_factor; at < end;)
+		mark += hash_keyword(next_keyword(&at, end));
 	return mark ? mark : 1;
+}
+
+/* ---- and back ---- */
+
+/* Keywords that may have been there or not. */
+enum { MARK_WORDS_MAX = 64, MARK_WORDS_FREE = 10, MARK_WORDS_CHANGED = 2 };
+struct mark_words {
+	struct {
+		struct text text;
+		uint64_t hash;
+		bool is_now;
+	} words[MARK_WORDS_MAX];
+	unsigned count;
+	uint64_t mark;
+	uint16_t dropped;
+	uint32_t flags; /* found */
+};
+
+static bool has_word(const struct mark_words *all, uint64_t hash)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		if (all->words[i].hash == hash)
+			return true;
+	return false;
+}
+
+static void add_words(struct mark_words *all, const struct mail_meta *meta, bool is_now)
+{
+	const char *at = meta->keywords, *end = at + meta->keywords_bytes;
+
+	while (at < end && all->count < MARK_WORDS_MAX) {
+		struct text text = next_keyword(&at, end);
+		uint64_t hash = hash_keyword(text);
+
+		if (text.bytes == 0 || has_word(all, hash))
+			continue;
+		all->words[all->count].text = text;
+		all->words[all->count].hash = hash;
+		all->words[all->count++].is_now = is_now;
+	}
+}
+
+/* What is left of the mark without its keywords is five bits and a count. */
+static bool is_mark_of(struct mark_words *all, uint64_t keywords)
+{
+	uint64_t left = (all->mark - keywords) * mark_factor_inverse - 1;
+
+	all->flags = (uint32_t)(left & 0xff);
+	return all->flags < 2 * MAIL_DRAFT && left >> 8 == all->dropped;
+}
+
+/* Which of the words were other than now, bit by bit; false: no choice of them fits. */
+static bool find_choice(struct mark_words *all, uint64_t keywords, unsigned first, unsigned most,
+			uint64_t *choice)
+{
+	if (is_mark_of(all, keywords))
+		return true;
+	for (unsigned i = first; most && i < all->count; i++) {
+		uint64_t hash = all->words[i].hash;
+
+		*choice ^= (uint64_t)1 << i;
+		if (find_choice(all, all->words[i].is_now ? keywords - hash : keywords + hash,
+				i + 1, most - 1, choice))
+			return true;
+		*choice ^= (uint64_t)1 << i;
+	}
+	return false;
+}
+
+static bool write_choice(const struct mark_words *all, uint64_t choice, struct mail_meta *was)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		struct text text = all->words[i].text;
+
+		if (all->words[i].is_now == (choice >> i & 1))
+			continue;
+		if (bytes + text.bytes + 1 > sizeof was->keywords)
+			return false;
+		if (bytes)
+			was->keywords[bytes++] = ' ';
+		bytes_copy(was->keywords + bytes, text.at, text.bytes, BYTES_META);
+		bytes += text.bytes;
+	}
+	was->keywords_bytes = (uint16_t)bytes;
+	was->keywords_dropped = all->dropped;
+	was->flags = all->flags;
+	return true;
+}
+
+bool mail_meta_of_mark(uint64_t mark, const struct mail_meta *now, const struct mail_meta *there,
+		       const struct mail_meta *others, struct mail_meta *was)
+{
+	struct mark_words all = { .mark = mark, .dropped = now->keywords_dropped };
+	uint64_t keywords = 0, choice = 0;
+
+	add_words(&all, now, true);
+	if (!mark || all.count == MARK_WORDS_MAX)
+		return false;
+	for (unsigned i = 0; i < all.count; i++)
+		keywords += all.words[i].hash;
+	add_words(&all, there, false);
+	if (all.count <= MARK_WORDS_FREE && find_choice(&all, keywords, 0, all.count, &choice))
+		return write_choice(&all, choice, was);
+	add_words(&all, others, false);
+	return find_choice(&all, keywords, 0, MARK_WORDS_CHANGED, &choice) &&
+	       write_choice(&all, choice, was);
 }
 
 /* ---- digested on the way ---- */

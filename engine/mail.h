@@ -35,6 +35,20 @@ struct mail_meta {
 /* Flags and keywords as one number, the same in whatever order they were named; 0 stands for none
  * known. Two that differ have different numbers, but for one case in 2^63. */
 uint64_t mail_mark(const struct mail_meta *);
+/* What flags and keywords had this mark: found where the keywords are some of `now` and `there`, if
+ * these are ten at most; else those of `now` but for two, which may be of `there` and `others`.
+ * Only flags and keywords of *was are set. False: they are not known. */
+bool mail_meta_of_mark(uint64_t mark, const struct mail_meta *now, const struct mail_meta *there,
+		       const struct mail_meta *others, struct mail_meta *was) MUST_CHECK;
+
+/* Messages that were stored before and whose flags have changed at the source since, by what became
+ * of that at the target. */
+struct mail_carried {
+	uint64_t carried; /* as at the source now, but for what was changed at the target only */
+	uint64_t merged;  /* of these: where something was */
+	uint64_t gone;	  /* not at the target any more */
+	uint64_t refused; /* not, or not all of it */
+};
 
 /* Where a folder stood when it was listed, in the source's own words; empty: not known. With
  * `exact`, an equal one later means that nothing at all has changed in the folder. */

@@ -61,6 +61,11 @@ struct change {
 	const char *was_box; /* RENUMBERED: the folder's name then; may be the same */
 	uint64_t was_epoch, was_no;
 	struct mail_meta meta; /* not of VANISHED */
+	uint64_t was_mark;     /* of its flags as the ledger knows them; 0: not known */
+	/* Where it lies, for a sink that `carries`; not of VANISHED. In the target's own words, as
+	 * receipts said it; NULL, 0: not known. */
+	const char *target; /* borrowed until return */
+	uint64_t target_epoch, target_no;
 };
 
 struct sink;
@@ -94,6 +99,9 @@ struct sink_config {
 	unsigned connections; /* at most; 0: as few as do */
 	nsec settle;	      /* how long a target must be still before what it shows is believed */
 	const char *spool;    /* directory for messages too large for memory; borrowed */
+	bool flags_keep;      /* flags of messages that are there already are left as they are */
+	struct mail_carried *carried; /* counts what became of flags; borrowed; filled by the lane
+				       */
 };
 
 /* Everything suspends but close. */
@@ -102,6 +110,8 @@ struct sink_driver {
 	/* After an error of class RECONNECT or BACKOFF a new one may be opened, which is asked by
 	 * find() what became of the seals of this one. */
 	bool reopens;
+	/* Flags that changed at the source are set at the target: amend() wants to know where. */
+	bool carries;
 	/* ERR_SINK_FOREIGN, ERR_SINK_BUSY, ERR_SINK_LEDGER_LOST, ERR_DISK_*. Nothing of the target
 	 * is changed before it is known to be ours. */
 	enum err (*open)(struct sink **, const struct account *, const struct sink_config *,
@@ -120,9 +130,12 @@ struct sink_driver {
 	 */
 	enum err (*put)(struct sink *, struct item *);
 	/* Record a change; queued, and shown to nobody before amend_flush() while no more than
-	 * AMENDS_QUEUED_MIN wait. Called from the fiber that puts. */
+	 * AMENDS_QUEUED_MIN wait (by a sink that `carries`, 4096). Called from the fiber that
+	 * puts. */
 	enum err (*amend)(struct sink *, const struct change *);
-	/* Every change told so far is durable and visible on return. */
+	/* Every change told so far is durable and visible on return; a sink that `carries` may
+	 * have counted instead why one cannot be. An error is never of class SKIP_MSG or SKIP_BOX
+	 * then, and what was told is forgotten. */
 	enum err (*amend_flush)(struct sink *);
 	/* Everything put so far shall get its receipts soon. */
 	enum err (*flush)(struct sink *);

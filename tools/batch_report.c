@@ -156,6 +156,10 @@ static void json_messages(struct json_out *json, uint64_t known, uint64_t moved,
 	json_number(json, "reflagged", changes->reflagged);
 	json_number(json, "vanished", changes->vanished);
 	json_number(json, "renumbered", changes->renumbered);
+	json_number(json, "flags_carried", changes->flags.carried);
+	json_number(json, "flags_changed_on_both_sides", changes->flags.merged);
+	json_number(json, "flags_of_messages_gone", changes->flags.gone);
+	json_number(json, "flags_not_carried", changes->flags.refused);
 	json_object_end(json);
 }
 

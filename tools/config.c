@@ -241,7 +241,10 @@ static void show_options(struct writer *to, const struct job_options *options)
 	else
 		put_text(to, "zstd", "off");
 	put_unit(to, "pack_size", options->pack_bytes, "B");
-	put_text(to, "flags", options->flags_never ? "never" : "auto");
+	put_text(to, "flags",
+		 options->flags_never  ? "never"
+		 : options->flags_keep ? "keep"
+				       : "auto");
 	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
 	put_bool(to, "newest_first", options->newest_first);
 	put_unit(to, "io_timeout", (uint64_t)(options->io_timeout / NSEC_MILLISECOND), "ms");

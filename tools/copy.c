@@ -514,6 +514,7 @@ static void configure_lane(struct copy *copy)
 			.dry_run = copy->options.dry_run,
 			.settle = copy->options.settle,
 			.spool = copy->state,
+			.flags_keep = strcmp(copy->options.flags, "auto") != 0,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
 		.digest = copy->digest,
@@ -685,7 +686,7 @@ static int copy_main(int count, char *const *words)
 static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
-static const char *const flag_ways[] = { "auto", "never", NULL };
+static const char *const flag_ways[] = { "auto", "keep", "never", NULL };
 
 static const char *const compressed_sides[] = { "off", "source", "destination", "both", NULL };
 
@@ -765,10 +766,12 @@ static const struct opt options[] = {
 	  OPT_STORES_CHOICE(struct copy_options, flags),
 	  .choices = flag_ways,
 	  .initial = "auto",
-	  .help = "How a second run finds changed flags: auto asks a server with CONDSTORE for "
-		  "what "
-		  "changed and reads all flags again from any other; never does not read them "
-		  "again there, and finds only new and vanished messages." },
+	  .help = "What a later run does about flags that changed at the source: auto asks a "
+		  "server with CONDSTORE for what changed, reads all flags again from any other, "
+		  "and sets what changed at a destination that is a server, too; keep finds and "
+		  "records them and leaves such a destination as it is; never is keep, and does "
+		  "not "
+		  "even read them again from a source without CONDSTORE." },
 	{ .name = "as-of",
 	  OPT_STORES_TEXT(struct copy_options, as_of),
 	  .value = "WHEN",

@@ -138,6 +138,7 @@ static void make_options(struct job_make *make)
 		.zstd_level = number(make, JOB_KEY_ZSTD),
 		.pack_bytes = job_file_value(make->file, JOB_KEY_PACK_SIZE),
 		.flags_never = strcmp(choice(make, JOB_KEY_FLAGS), "never") == 0,
+		.flags_keep = strcmp(choice(make, JOB_KEY_FLAGS), "auto") != 0,
 		.settle = (nsec)job_file_value(make->file, JOB_KEY_SETTLE),
 		.newest_first = job_file_value(make->file, JOB_KEY_NEWEST_FIRST),
 		.io_timeout = (nsec)job_file_value(make->file, JOB_KEY_IO_TIMEOUT),

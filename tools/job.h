@@ -45,7 +45,7 @@ struct job_options {
 	const char *digest;
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
-	bool flags_never, newest_first;
+	bool flags_never, flags_keep, newest_first;
 	nsec io_timeout, connect_timeout, settle;
 };
 

@@ -145,6 +145,16 @@ static void text_kinds(const struct report *report, FILE *to)
 		fputc('\n', to);
 }
 
+static void text_flags(const struct mail_carried *flags, FILE *to)
+{
+	if (flags->carried || flags->gone || flags->refused)
+		fprintf(to,
+			"Flags        %llu carried to the destination, %llu of them changed there "
+			"too; %llu gone there, %llu could not be carried\n",
+			(unsigned long long)flags->carried, (unsigned long long)flags->merged,
+			(unsigned long long)flags->gone, (unsigned long long)flags->refused);
+}
+
 void report_text_changes(const struct batch_changes *changes, FILE *to)
 {
 	if (changes->reflagged || changes->vanished || changes->renumbered)
@@ -155,6 +165,7 @@ void report_text_changes(const struct batch_changes *changes, FILE *to)
 			(unsigned long long)changes->reflagged,
 			(unsigned long long)changes->vanished,
 			(unsigned long long)changes->renumbered);
+	text_flags(&changes->flags, to);
 }
 
 static uint64_t left_out(const struct report *report)
@@ -349,6 +360,10 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_reflagged", done->changes.reflagged);
 	json_number(json, "messages_vanished", done->changes.vanished);
 	json_number(json, "messages_renumbered", done->changes.renumbered);
+	json_number(json, "flags_carried", done->changes.flags.carried);
+	json_number(json, "flags_changed_on_both_sides", done->changes.flags.merged);
+	json_number(json, "flags_of_messages_gone", done->changes.flags.gone);
+	json_number(json, "flags_not_carried", done->changes.flags.refused);
 	if (report->dry_run) {
 		json_number(json, "messages_new", done->messages_new);
 		json_number(json, "messages_sought", done->messages_sought);

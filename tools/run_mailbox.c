@@ -146,6 +146,7 @@ static enum err haul(struct run_mailbox *mailbox)
 			.dry_run = run->options.dry_run,
 			.settle = run->job->options.settle,
 			.spool = run->job->outputs.state,
+			.flags_keep = run->job->options.flags_keep,
 		},
 		.ledger = mailbox->worker->ledger,
 		.digest = mailbox->digest,

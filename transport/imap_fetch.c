@@ -159,6 +159,11 @@ static bool scan_flags(struct imap_scan *scan, struct mail_meta *meta)
 	return true;
 }
 
+bool imap_fetch_flags(struct imap_scan *scan, struct mail_meta *meta)
+{
+	return scan_flags(scan, meta);
+}
+
 /* A date that does not parse is an unknown date, not a lost message. */
 static bool scan_date(struct imap_scan *scan, struct mail_date *date)
 {

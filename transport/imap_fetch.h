@@ -48,5 +48,8 @@ enum err imap_fetch_next(struct imap_fetch *, struct imap_event *) MUST_CHECK;
  * once. Another UID behind it is then ERR_IMAP_SYNTAX, before the body's end is. 0: no such
  * message. */
 void imap_fetch_expect(struct imap_fetch *, uint32_t uid, const struct mail_meta *);
+/* flag-list = "(" [flag *(SP flag)] ")" into flags and keywords of *meta, without \Recent; what
+ * cannot be carried is counted. False, and all of it unknown: it is none. */
+bool imap_fetch_flags(struct imap_scan *, struct mail_meta *meta) MUST_CHECK;
 
 #endif

@@ -407,6 +407,8 @@ static enum err connect_and_set_up(struct imap_session *imap, nsec until, enum i
 	imap->wire->until = DEADLINE_NEVER;
 	if (!e && may == IMAP_WIRE_REMOVE)
 		imap_wire_allow_removal(imap->wire);
+	if (!e && may == IMAP_WIRE_FLAG)
+		imap_wire_allow_flags(imap->wire);
 	return e || may != IMAP_WIRE_CHANGE ? e : imap_wire_allow_changes(imap->wire);
 }
 
@@ -457,6 +459,12 @@ enum err imap_session_open_to_remove(const struct account *account, nsec until,
 				     struct imap_session **out)
 {
 	return open_session(account, until, IMAP_WIRE_REMOVE, out);
+}
+
+enum err imap_session_open_to_flag(const struct account *account, nsec until,
+				   struct imap_session **out)
+{
+	return open_session(account, until, IMAP_WIRE_FLAG, out);
 }
 
 void imap_session_close(struct imap_session **imap)

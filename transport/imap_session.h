@@ -25,6 +25,10 @@ enum err imap_session_open_to_change(const struct account *, nsec until,
  * (imap_wire_allow_removal()). */
 enum err imap_session_open_to_remove(const struct account *, nsec until,
 				     struct imap_session **) MUST_CHECK;
+/* The same to bring flags up to date: only such a session may send what changes them
+ * (imap_wire_allow_flags()). A dry run has no use for it. */
+enum err imap_session_open_to_flag(const struct account *, nsec until,
+				   struct imap_session **) MUST_CHECK;
 void imap_session_close(struct imap_session **);
 /* LOGOUT and its answer; a server that is gone already is no error. Suspends. */
 enum err imap_session_finish(struct imap_session *, nsec until) MUST_CHECK;

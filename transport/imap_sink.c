@@ -140,6 +140,7 @@ static void imap_sink_close(struct sink **base)
 	imap_group_close(sink);
 	imap_recover_close(sink);
 	imap_look_close(&sink->look);
+	imap_amend_close(sink);
 	reserve_close(&sink->looking);
 	imap_places_close(&sink->places);
 	if (sink->tap)
@@ -376,17 +377,21 @@ static enum err imap_sink_finish(struct sink *base, nsec until)
 			err_note_clear(); /* all is settled: a lost goodbye changes nothing */
 	if (sink->look)
 		imap_look_finish(sink->look, until);
+	imap_amend_finish(sink, until);
 	return e;
 }
 
 const struct sink_driver imap_sink = {
 	.scheme = "imaps",
 	.reopens = true,
+	.carries = true,
 	.open = imap_sink_open,
 	.recall = imap_sink_recall,
 	.prepare = imap_sink_prepare,
 	.find = imap_sink_find,
 	.put = imap_sink_put,
+	.amend = imap_amend,
+	.amend_flush = imap_amend_flush,
 	.flush = imap_sink_flush,
 	.receipt = imap_sink_receipt,
 	.end_receipts = imap_sink_end_receipts,

@@ -114,8 +114,9 @@ struct imap_sink {
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
-	struct reserve *looking; /* its chunks, or its reader would wait for ours */
-	struct imap_look *look;	 /* NULL: none */
+	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
+	struct imap_look *look;	    /* NULL: none */
+	struct imap_amends *amends; /* NULL: nothing to be carried yet */
 	unsigned quota_refusals;
 	uint64_t refused_box_no; /* whose refusal was told last */
 
@@ -210,5 +211,14 @@ void imap_recover_note_stored(struct imap_sink *, const struct imap_place *,
 /* Look once more. ERR_SINK_SURPLUS: there are more copies than were sent. Suspends. */
 enum err imap_recover_look_again(struct imap_sink *) MUST_CHECK;
 void imap_recover_close(struct imap_sink *);
+
+/* ---- imap_amend.c ---- */
+
+/* The driver's calls of these names. */
+enum err imap_amend(struct sink *, const struct change *) MUST_CHECK;
+enum err imap_amend_flush(struct sink *) MUST_CHECK;
+/* The conversation's orderly end. Suspends. */
+void imap_amend_finish(struct imap_sink *, nsec until);
+void imap_amend_close(struct imap_sink *);
 
 #endif

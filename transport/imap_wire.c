@@ -297,6 +297,9 @@ static const char *const changing_verbs[] = { "APPEND", "CREATE", "SUBSCRIBE" };
  * does the same, are nowhere. */
 static const char *const removing_verbs[] = { "SELECT", "UID EXPUNGE", "UID STORE" };
 
+/* And to one whose flags are brought up to date. */
+static const char *const flagging_verbs[] = { "SELECT", "UID STORE" };
+
 static bool begins_with_one(struct text command, const char *const *words, unsigned count)
 {
 	struct imap_scan scan = imap_scan_of(command);
@@ -325,6 +328,62 @@ static bool is_removal(struct text command)
 		imap_text_holds(command, " +FLAGS.SILENT (\\Deleted)"));
 }
 
+/* "(\Seen x)": a flag that is no session's own, and \Deleted alone where it is added. */
+static bool is_flag_list(struct text list, bool adds)
+{
+	struct imap_scan scan = imap_scan_of(list);
+	unsigned count = 0;
+	struct text flag;
+
+	if (!imap_scan_char(&scan, '('))
+		return false;
+	do {
+		const char *begin = scan.at;
+
+		while (scan.at < scan.end && !strchr(" ()", *scan.at))
+			scan.at++;
+		flag = (struct text){ begin, (size_t)(scan.at - begin) };
+		if (flag.bytes == 0 || imap_text_is(flag, "\\Recent"))
+			return false;
+		count++;
+	} while (imap_scan_char(&scan, ' '));
+	return imap_scan_char(&scan, ')') && imap_scan_at_end(&scan) &&
+	       (!adds || count == 1 || !imap_text_holds(list, "\\Deleted"));
+}
+
+/* "UID STORE" SP sequence-set SP ["(UNCHANGEDSINCE" SP number ")" SP] ("+" / "-") "FLAGS.SILENT"
+ * SP flag-list (RFC 7162 section 3.1.3): what is not named stays. */
+static bool is_store_of_flags(struct imap_scan scan)
+{
+	uint64_t number;
+	bool adds;
+
+	do {
+		if (!imap_scan_number(&scan, UINT32_MAX, &number) ||
+		    (imap_scan_char(&scan, ':') && !imap_scan_number(&scan, UINT32_MAX, &number)))
+			return false;
+	} while (imap_scan_char(&scan, ','));
+	if (!imap_scan_char(&scan, ' '))
+		return false;
+	if (imap_scan_char(&scan, '(') &&
+	    (!imap_scan_word(&scan, "UNCHANGEDSINCE") || !imap_scan_char(&scan, ' ') ||
+	     !imap_scan_number(&scan, INT64_MAX, &number) || !imap_scan_char(&scan, ')') ||
+	     !imap_scan_char(&scan, ' ')))
+		return false;
+	adds = imap_scan_char(&scan, '+');
+	return (adds || imap_scan_char(&scan, '-')) && imap_scan_word(&scan, "FLAGS.SILENT") &&
+	       imap_scan_char(&scan, ' ') && is_flag_list(imap_scan_rest(&scan), adds);
+}
+
+static bool is_flagging(struct text command)
+{
+	struct imap_scan scan = imap_scan_of(command);
+
+	return begins_with_one(command, flagging_verbs, ARRAY_COUNT(flagging_verbs)) &&
+	       (!imap_scan_word(&scan, "UID STORE") ||
+		(imap_scan_char(&scan, ' ') && is_store_of_flags(scan)));
+}
+
 static bool is_allowed(const struct imap_wire *wire)
 {
 	struct text command = { wire->command.at, wire->command.bytes };
@@ -332,7 +391,8 @@ static bool is_allowed(const struct imap_wire *wire)
 	return is_harmless(command) ||
 	       (wire->may == IMAP_WIRE_CHANGE &&
 		begins_with_one(command, changing_verbs, ARRAY_COUNT(changing_verbs))) ||
-	       (wire->may == IMAP_WIRE_REMOVE && is_removal(command));
+	       (wire->may == IMAP_WIRE_REMOVE && is_removal(command)) ||
+	       (wire->may == IMAP_WIRE_FLAG && is_flagging(command));
 }
 
 enum err imap_wire_allow_changes(struct imap_wire *wire)
@@ -348,6 +408,12 @@ void imap_wire_allow_removal(struct imap_wire *wire)
 {
 	must(wire->may == IMAP_WIRE_READ);
 	wire->may = IMAP_WIRE_REMOVE;
+}
+
+void imap_wire_allow_flags(struct imap_wire *wire)
+{
+	must(wire->may == IMAP_WIRE_READ);
+	wire->may = IMAP_WIRE_FLAG;
 }
 
 static enum err hand_over(struct imap_wire *wire, const void *from, size_t bytes)

@@ -51,6 +51,7 @@ enum imap_wire_may {
 	IMAP_WIRE_READ,
 	IMAP_WIRE_CHANGE, /* imap_wire_allow_changes() */
 	IMAP_WIRE_REMOVE, /* imap_wire_allow_removal() */
+	IMAP_WIRE_FLAG,	  /* imap_wire_allow_flags() */
 };
 
 struct imap_wire {
@@ -116,6 +117,11 @@ enum err imap_wire_allow_changes(struct imap_wire *) MUST_CHECK;
 /* From now on this conversation may mark messages \Deleted and remove them by their UIDs (RFC
  * 4315), and do nothing else to the server. */
 void imap_wire_allow_removal(struct imap_wire *);
+/* From now on this conversation may add flags to messages and take flags from them, both by their
+ * UIDs and by name (UID STORE +FLAGS.SILENT and -FLAGS.SILENT, RFC 9051 section 6.4.6), and do
+ * nothing else to the server. \Recent is not among them, and \Deleted is added by a command of its
+ * own. */
+void imap_wire_allow_flags(struct imap_wire *);
 /* Check the verb against the table of those that change nothing at the server (or of those allowed
  * by one of the calls above), and write. The command's memory is wiped. Goes out at
  * imap_wire_flush(). May suspend. */

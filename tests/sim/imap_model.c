@@ -200,7 +200,8 @@ void imap_model_open_box(struct imap_session *session, struct text rest, bool to
 		imap_model_done(session, "NO [NONEXISTENT] Mailbox doesn't exist: %s", name);
 		return;
 	}
-	imap_model_say(session, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n");
+	imap_model_say(session, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft%s)\r\n",
+		       session->model->store ? session->model->store->keywords : "");
 	if (to_change)
 		imap_model_say(session,
 			       "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen "
@@ -212,6 +213,10 @@ void imap_model_open_box(struct imap_session *session, struct text rest, bool to
 		       imap_model_messages(session->box, &next_uid));
 	imap_model_say(session, "* OK [UIDVALIDITY %u] UIDs valid\r\n", session->box->epoch);
 	imap_model_say(session, "* OK [UIDNEXT %u] Predicted next UID\r\n", next_uid);
+	session->is_to_change = to_change;
+	if (to_change && strstr(session->model->capabilities, "CONDSTORE"))
+		imap_model_say(session, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
+			       (unsigned long long)session->box->modseq);
 	imap_model_done(session, to_change ? "OK [READ-WRITE] Select completed"
 					   : "OK [READ-ONLY] Examine completed");
 }
@@ -222,7 +227,9 @@ static void do_uid(struct imap_session *session, struct text rest)
 	     items[IMAP_MODEL_WORD_BYTES_MAX] = "", modifiers[IMAP_MODEL_WORD_BYTES_MAX] = "";
 	struct imap_model *model = session->model;
 
-	if (!imap_model_word(&rest, verb) || strcasecmp(verb, "FETCH") != 0) {
+	if (imap_model_word(&rest, verb) && model->store && strcasecmp(verb, "STORE") == 0) {
+		imap_store_flags(session, rest);
+	} else if (strcasecmp(verb, "FETCH") != 0) {
 		model->counts->changes++; /* UID STORE, UID EXPUNGE, UID MOVE */
 		imap_model_done(session, "BAD Not here");
 	} else if (!session->box || !imap_model_word(&rest, set) ||
@@ -238,6 +245,8 @@ static void do_uid(struct imap_session *session, struct text rest)
 		(void)imap_model_word(&rest, modifiers);
 		imap_model_fetch(session, set, items, modifiers);
 		imap_model_done(session, "OK Fetch completed");
+		if (model->store && !strcasestr(items, "BODY"))
+			imap_store_looked_at(session, set);
 	}
 }
 

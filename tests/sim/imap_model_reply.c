@@ -271,8 +271,7 @@ void imap_model_list(struct imap_session *session, const char *verb, const char 
 
 /* ---- FETCH ---- */
 
-/* sequence-set, RFC 9051 section 9; "*" is the highest number in use. */
-static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
+bool imap_model_set_holds(const char *set, uint32_t uid, uint32_t highest)
 {
 	while (*set) {
 		uint32_t low = *set == '*' ? highest : (uint32_t)strtoul(set, NULL, 10), high = low,
@@ -297,7 +296,7 @@ static bool set_holds(const char *set, uint32_t uid, uint32_t highest)
 
 bool imap_model_holds_refused(const struct imap_model_box *box, const char *set)
 {
-	return box->refused && set_holds(set, box->refused, box->next_uid - 1);
+	return box->refused && imap_model_set_holds(set, box->refused, box->next_uid - 1);
 }
 
 static void fetch_one(struct imap_session *session, unsigned sequence, unsigned index,
@@ -308,6 +307,8 @@ static void fetch_one(struct imap_session *session, unsigned sequence, unsigned 
 	imap_model_say(session, "* %u FETCH (UID %u", sequence, message->uid);
 	if (strcasestr(items, "FLAGS"))
 		imap_model_say(session, " FLAGS (%s)", message->flags);
+	if (strcasestr(items, "MODSEQ"))
+		imap_model_say(session, " MODSEQ (%llu)", (unsigned long long)message->modseq);
 	if (strcasestr(items, "INTERNALDATE"))
 		imap_model_say(session, " INTERNALDATE \"%s\"", message->date);
 	if (strcasestr(items, "RFC822.SIZE"))
@@ -328,7 +329,8 @@ static void say_vanished(struct imap_session *session, const char *set, uint64_t
 	const char *between = "* VANISHED (EARLIER) ";
 
 	for (unsigned i = 0; i < box->vanished_count; i++) {
-		if (box->vanished[i].modseq <= since || !set_holds(set, box->vanished[i].uid, 0))
+		if (box->vanished[i].modseq <= since ||
+		    !imap_model_set_holds(set, box->vanished[i].uid, 0))
 			continue;
 		imap_model_say(session, "%s%u", between, box->vanished[i].uid);
 		between = ",";
@@ -356,7 +358,7 @@ void imap_model_fetch(struct imap_session *session, const char *set, const char 
 		sequence += !is_hidden(box, i);
 		if (!is_hidden(box, i) && box->messages[i].uid != box->withheld &&
 		    box->messages[i].modseq > since &&
-		    set_holds(set, box->messages[i].uid, highest))
+		    imap_model_set_holds(set, box->messages[i].uid, highest))
 			fetch_one(session, sequence, i, items);
 	}
 }

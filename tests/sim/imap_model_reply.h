@@ -9,6 +9,7 @@ struct imap_session {
 	struct net_conn *conn;
 	struct imap_model_box *box; /* examined */
 	bool logged_in, wants_response, qresync;
+	bool is_to_change;	 /* selected, not examined */
 	bool waits;		 /* an APPEND is worked on; what comes behind it waits here */
 	bool deaf;		 /* the connection has ended in an accident */
 	uint64_t heard, ends_at; /* bytes of the client; the accident, 0: none */
@@ -42,6 +43,10 @@ void imap_store_time_passes(struct imap_model *);
 bool imap_store_command(struct imap_session *, const char *verb, struct text rest);
 /* A literal of `bytes` was announced behind `line`. True: the command is refused and over. */
 bool imap_store_refuses(struct imap_session *, struct text line, uint64_t bytes, bool waits);
+/* UID STORE, with what stands behind the verb. */
+void imap_store_flags(struct imap_session *, struct text rest);
+/* Flags were fetched: somebody may change them right now. */
+void imap_store_looked_at(struct imap_session *, const char *set);
 void imap_store_session_ended(struct imap_session *);
 
 /* ---- */
@@ -50,6 +55,8 @@ struct imap_model_box *imap_model_find(struct imap_model *, const char *raw);
 void imap_model_list(struct imap_session *, const char *verb, const char *pattern,
 		     const char *options);
 void imap_model_status(struct imap_session *, const struct imap_model_box *, const char *items);
+/* sequence-set, RFC 9051 section 9; "*" is the highest number in use. */
+bool imap_model_set_holds(const char *set, uint32_t uid, uint32_t highest);
 /* Whether a set of UIDs holds the message that the server will not hand out. */
 bool imap_model_holds_refused(const struct imap_model_box *, const char *set);
 void imap_model_fetch(struct imap_session *, const char *set, const char *items,

@@ -356,12 +356,12 @@ void imap_store_process_begins(struct imap_model *model)
 		store->works[i].at += sim_now();
 	}
 	snprintf(store->capabilities, sizeof store->capabilities,
-		 "IMAP4rev1 AUTH=PLAIN%s%s%s%s%s%s",
+		 "IMAP4rev1 AUTH=PLAIN%s%s%s%s%s%s%s",
 		 store->few ? ""
 			    : " SASL-IR ID ENABLE NAMESPACE UNSELECT CHILDREN LIST-EXTENDED "
 			      "LIST-STATUS STATUS=SIZE SPECIAL-USE",
-		 store->uidplus ? " UIDPLUS" : "", store->multiappend ? " MULTIAPPEND" : "",
-		 store->binary ? " BINARY" : "",
+		 store->condstore ? " CONDSTORE" : "", store->uidplus ? " UIDPLUS" : "",
+		 store->multiappend ? " MULTIAPPEND" : "", store->binary ? " BINARY" : "",
 		 store->create_special_use && !store->few ? " CREATE-SPECIAL-USE" : "",
 		 literals[store->literals]);
 	model->capabilities = store->capabilities;
@@ -411,8 +411,33 @@ bool imap_store_refuses(struct imap_session *session, struct text line, uint64_t
 	return true;
 }
 
+static bool has_flag(const char *flags, const char *flag)
+{
+	struct text rest = text_of(flags);
+	char word[IMAP_MODEL_WORD_BYTES_MAX];
+
+	while (imap_model_word(&rest, word))
+		if (strcasecmp(word, flag) == 0)
+			return true;
+	return false;
+}
+
+static void remember_keywords(struct imap_store *store, const char *flags)
+{
+	struct text rest = text_of(flags);
+	char word[IMAP_MODEL_WORD_BYTES_MAX];
+	size_t n = strlen(store->keywords);
+
+	while (imap_model_word(&rest, word))
+		if (word[0] != '\\' && !has_flag(store->keywords, word)) {
+			n += (size_t)snprintf(store->keywords + n, sizeof store->keywords - n,
+					      " %s", word);
+			must(n < sizeof store->keywords);
+		}
+}
+
 /* "\Seen $x" without what this server forgets. */
-static void keep_flags(const struct imap_store *store, char to[64], const char *list)
+static void keep_flags(struct imap_store *store, char to[64], const char *list)
 {
 	struct text rest = { list + 1, strlen(list) - 2 };
 	char flag[IMAP_MODEL_WORD_BYTES_MAX];
@@ -425,6 +450,7 @@ static void keep_flags(const struct imap_store *store, char to[64], const char *
 		n += (size_t)snprintf(to + n, 64 - n, "%s%s", n ? " " : "", flag);
 		must(n < 64);
 	}
+	remember_keywords(store, to);
 }
 
 /* append-message = [SP flag-list] [SP date-time] SP literal. False: it is none. */
@@ -582,6 +608,101 @@ static void do_subscribe(struct imap_session *session, struct text rest)
 	if (box)
 		box->subscribed = true;
 	imap_model_done(session, box ? "OK Subscribe completed" : "NO [NONEXISTENT] No mailbox");
+}
+
+/* ---- flags ---- */
+
+/* Those of `list` are there, or are not; keywords stay behind the others. */
+static void change_flags(struct imap_store *store, struct imap_model_message *message,
+			 const char *list, bool adds)
+{
+	char was[64], word[IMAP_MODEL_WORD_BYTES_MAX];
+	const char *const sources[] = { message->flags, adds ? list : "" };
+	size_t n = 0;
+
+	was[0] = '\0';
+	for (unsigned pass = 0; pass < 4; pass++) {
+		struct text rest = text_of(sources[pass % 2]);
+
+		while (imap_model_word(&rest, word)) {
+			bool is_keyword = word[0] != '\\';
+
+			if (is_keyword != (pass >= 2) || has_flag(was, word) ||
+			    (!adds && has_flag(list, word)) ||
+			    (is_keyword && pass % 2 && store->drops_keywords))
+				continue;
+			n += (size_t)snprintf(was + n, sizeof was - n, "%s%s", n ? " " : "", word);
+			must(n < sizeof was);
+		}
+	}
+	snprintf(message->flags, sizeof message->flags, "%s", was);
+	remember_keywords(store, was);
+}
+
+void imap_store_looked_at(struct imap_session *session, const char *set)
+{
+	struct imap_store *store = session->model->store;
+	struct imap_model_box *box = session->box;
+
+	for (unsigned i = 0; i < box->messages_count && store->touches_left; i++) {
+		struct imap_model_message *message = &box->messages[i];
+
+		if (!imap_model_set_holds(set, message->uid, 0) ||
+		    has_flag(message->flags, "$touched") || !sim_one_in(SIM_NET, 2))
+			continue;
+		store->touches_left--;
+		store->touched++;
+		change_flags(store, message, "$touched", true);
+		message->modseq = ++box->modseq;
+	}
+}
+
+/* "set [(UNCHANGEDSINCE n)] +FLAGS.SILENT (list)", RFC 7162 section 3.1.3. */
+void imap_store_flags(struct imap_session *session, struct text rest)
+{
+	struct imap_store *store = session->model->store;
+	struct imap_model_box *box = session->box;
+	char set[IMAP_MODEL_WORD_BYTES_MAX], word[IMAP_MODEL_WORD_BYTES_MAX],
+		list[IMAP_MODEL_WORD_BYTES_MAX];
+	unsigned long long since = UINT64_MAX;
+	struct buffer modified = { 0 };
+
+	store->counts->stores++;
+	if (!box || !session->is_to_change)
+		broken(store, "STORE in a folder that is not selected");
+	if (!imap_model_word(&rest, set) || !imap_model_word(&rest, word))
+		broken(store, "STORE without arguments");
+	if (sscanf(word, "(UNCHANGEDSINCE %llu)", &since) == 1 &&
+	    (!store->condstore || !imap_model_word(&rest, word)))
+		broken(store, "UNCHANGEDSINCE");
+	if (!imap_model_word(&rest, list) || list[0] != '(' ||
+	    strcasecmp(word + 1, "FLAGS.SILENT") != 0 || !strchr("+-", word[0]))
+		broken(store, "another STORE than of single flags");
+	list[strlen(list) - 1] = '\0';
+	if (has_flag(list + 1, "\\Recent"))
+		broken(store, "\\Recent");
+	for (unsigned i = 0; i < box->messages_count; i++) {
+		struct imap_model_message *message = &box->messages[i];
+
+		if (!imap_model_set_holds(set, message->uid, 0))
+			continue;
+		if (message->modseq > since) {
+			buffer_addf(&modified, "%s%u", modified.bytes ? "," : "", message->uid);
+			store->counts->modified++;
+			continue;
+		}
+		change_flags(store, message, list + 1, word[0] == '+');
+		message->modseq = ++box->modseq;
+		if (store->condstore)
+			imap_model_say(session, "* %u FETCH (UID %u MODSEQ (%llu))\r\n", i + 1,
+				       message->uid, (unsigned long long)message->modseq);
+	}
+	if (modified.bytes)
+		imap_model_done(session, "OK [MODIFIED %.*s] Conditional STORE failed",
+				(int)modified.bytes, modified.at);
+	else
+		imap_model_done(session, "OK Store completed");
+	buffer_free(&modified);
 }
 
 bool imap_store_command(struct imap_session *session, const char *verb, struct text rest)

@@ -23,9 +23,10 @@ enum imap_store_literals {
 
 /* What a process asked for and got; lies where the judge can read it. */
 struct imap_store_counts {
-	unsigned appends, creates, subscribes; /* commands */
-	unsigned stored;		       /* messages of ours that became visible */
-	unsigned refused, lost_answers;	       /* acts */
+	unsigned appends, creates, subscribes, stores; /* commands */
+	unsigned modified;			       /* messages that a STORE found changed */
+	unsigned stored;			       /* messages of ours that became visible */
+	unsigned refused, lost_answers;		       /* acts */
 	unsigned late;	  /* acts whose conversation ended before they were stored, */
 	unsigned never;	  /* or not stored because of that */
 	unsigned foreign; /* messages that others delivered */
@@ -47,6 +48,7 @@ struct imap_store_work {
 struct imap_store {
 	/* What it offers. */
 	bool uidplus, multiappend, binary, create_special_use, few; /* few: no LIST-EXTENDED... */
+	bool condstore;
 	enum imap_store_literals literals;
 	bool folds_case;     /* "Work" is "work" */
 	bool drops_keywords; /* PERMANENTFLAGS without "\*": others are forgotten silently */
@@ -67,10 +69,14 @@ struct imap_store {
 	/* So many commands pass, on the average, until somebody else delivers, `foreign_left`
 	 * times in all; between the messages of one act, too. */
 	unsigned foreign_one_in, foreign_left;
+	/* So many messages get the keyword "$touched" from somebody else, right behind the FETCH of
+	 * their flags. */
+	unsigned touches_left, touched;
 	/* State. */
 	char capabilities[400];
 	struct imap_store_counts *counts;
 	unsigned foreign_no;
+	char keywords[128]; /* that a message ever had: FLAGS of SELECT */
 	struct imap_store_work works[IMAP_STORE_WORKED_ON_MAX];
 	size_t used;
 	uint8_t bytes[IMAP_STORE_BYTES];

@@ -1,6 +1,6 @@
 /* Which commands may leave the process: a conversation with a source can change nothing, whatever
  * mistake is made above it, one with a destination can delete nothing, and one that takes messages
- * back can do that and nothing else. */
+ * back, or brings flags up to date, can do that and nothing else. */
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -27,6 +27,8 @@ static void send_command(const char *command, enum imap_wire_may may)
 	must(may != IMAP_WIRE_CHANGE || imap_wire_allow_changes(wire) == OK);
 	if (may == IMAP_WIRE_REMOVE)
 		imap_wire_allow_removal(wire);
+	if (may == IMAP_WIRE_FLAG)
+		imap_wire_allow_flags(wire);
 	imap_wire_begin(wire);
 	buffer_add_text(&wire->command, command);
 	_exit(imap_wire_send(wire) ? 1 : 0);
@@ -63,6 +65,7 @@ TEST(a_conversation_that_was_not_opened_to_change_refuses_what_would)
 	for (unsigned i = 0; i < ARRAY_COUNT(changing); i++) {
 		CHECK(is_refused(changing[i], IMAP_WIRE_READ));
 		CHECK(is_refused(changing[i], IMAP_WIRE_REMOVE));
+		CHECK(is_refused(changing[i], IMAP_WIRE_FLAG));
 		CHECK(!is_refused(changing[i], IMAP_WIRE_CHANGE));
 	}
 }
@@ -124,4 +127,47 @@ TEST(what_removes_may_be_said_where_it_was_allowed_and_by_uid_only)
 	for (unsigned i = 0; i < ARRAY_COUNT(never); i++)
 		CHECK(is_refused(never[i], IMAP_WIRE_REMOVE));
 	CHECK(!is_refused("UID FETCH 1 (UID)", IMAP_WIRE_REMOVE));
+}
+
+TEST(flags_may_be_named_where_that_was_allowed_and_by_uid_only)
+{
+	static const char *const flagging[] = {
+		"SELECT \"INBOX\" (CONDSTORE)",
+		"UID STORE 1:3,7 +FLAGS.SILENT (\\Seen $x)",
+		"UID STORE 7 (UNCHANGEDSINCE 715194045007) +FLAGS.SILENT (\\Flagged)",
+		"UID STORE 4294967295 -FLAGS.SILENT (\\Deleted \\Seen)",
+	};
+	static const char *const never[] = {
+		"EXPUNGE",
+		"CLOSE",
+		"UID EXPUNGE 1",
+		"STORE 1 +FLAGS.SILENT (\\Seen)",
+		"UID STORE 1 FLAGS.SILENT (\\Seen)",
+		"UID STORE 1 +FLAGS (\\Seen)",
+		"UID STORE 1:* +FLAGS.SILENT (\\Seen)",
+		"UID STORE * +FLAGS.SILENT (\\Seen)",
+		"UID STORE 1, +FLAGS.SILENT (\\Seen)",
+		"UID STORE 1 (UNCHANGEDSINCE) +FLAGS.SILENT (\\Seen)",
+		"UID STORE 1 (X 1) +FLAGS.SILENT (\\Seen)",
+		"UID STORE 1 +FLAGS.SILENT (\\Recent)",
+		"UID STORE 1 +FLAGS.SILENT (\\Seen \\recent)",
+		"UID STORE 1 +FLAGS.SILENT (\\Deleted \\Seen)",
+		"UID STORE 1 +FLAGS.SILENT ()",
+		"UID STORE 1 +FLAGS.SILENT (\\Seen) x",
+		"UID STORE 1 +FLAGS.SILENT \\Seen",
+		"UID STORE",
+		"UID MOVE 1 \"x\"",
+		"DELETE \"x\"",
+	};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(flagging); i++) {
+		CHECK(is_refused(flagging[i], IMAP_WIRE_READ));
+		CHECK(is_refused(flagging[i], IMAP_WIRE_CHANGE));
+		CHECK(!is_refused(flagging[i], IMAP_WIRE_FLAG));
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(never); i++)
+		CHECK(is_refused(never[i], IMAP_WIRE_FLAG));
+	CHECK(!is_refused("UID STORE 1 +FLAGS.SILENT (\\Deleted)", IMAP_WIRE_FLAG));
+	CHECK(!is_refused("UID FETCH 1 (FLAGS MODSEQ)", IMAP_WIRE_FLAG));
+	CHECK(is_refused("UID STORE 1 +FLAGS.SILENT (\\Seen)", IMAP_WIRE_REMOVE));
 }

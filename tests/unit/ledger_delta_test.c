@@ -373,3 +373,84 @@ TEST_FIBER(what_is_done_with_a_snapshot_changes_nothing)
 	CHECK_OK(world_finish(&copy));
 	CHECK_OK(world_finish(&w));
 }
+
+/* The number at the target of message 1. */
+static uint64_t number_there(struct world *w)
+{
+	struct ledger_seen seen = { 0 };
+	size_t count;
+
+	CHECK_OK(ledger_seen(w->ledger, w->box_no, 1, 1, &seen, 1, &count));
+	CHECK_EQ(count, 1);
+	return seen.target_no;
+}
+
+/* What a message that was at the target gets as its number there when it is found again in the
+ * folder of this name. */
+static uint64_t number_found_in(const char *name)
+{
+	struct ledger_renumber taken = { 0 };
+	struct ledger_row row;
+	struct world w;
+	size_t count = 0;
+	uint64_t was, there;
+
+	must(world_open(&w, test_directory()) == OK);
+	CHECK_OK(enter(&w, "INBOX", 7, ""));
+	was = w.box_no;
+	CHECK_OK(ledger_intend(w.ledger, was, 1, 9));
+	CHECK_OK(ledger_box_target(w.ledger, was, "Inbox", 500));
+	row = moved(was, 1);
+	row.target_no = 44;
+	CHECK_OK(ledger_settle(w.ledger, &row));
+	CHECK_OK(ledger_range_done(w.ledger, was, 1, 9));
+	CHECK_OK(enter(&w, name, 8, ""));
+	CHECK_OK(ledger_box_former(w.ledger, was, LEDGER_SOUGHT));
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 1, 9));
+	seek(&w);
+	CHECK_EQ(find(&w, &row, 1, &taken, &count), 1);
+	CHECK_OK(ledger_renumber(w.ledger, &taken));
+	CHECK_OK(ledger_commit(w.ledger));
+	there = number_there(&w);
+	CHECK_OK(ledger_box_target(w.ledger, w.box_no, "Inbox", 500));
+	CHECK_EQ(number_there(&w), there);
+	CHECK_OK(world_finish(&w));
+	return there;
+}
+
+TEST_FIBER(a_number_at_the_target_goes_along_in_a_folder_of_the_same_name)
+{
+	CHECK_EQ(number_found_in("INBOX"), 44);
+}
+
+TEST_FIBER(a_number_at_the_target_is_forgotten_in_another_folder)
+{
+	CHECK_EQ(number_found_in("Other"), 0);
+}
+
+TEST_FIBER(numbers_of_another_folder_of_the_target_are_forgotten)
+{
+	struct ledger_row row;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_OK(enter(&w, "INBOX", 7, ""));
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 1, 9));
+	CHECK_OK(ledger_box_target(w.ledger, w.box_no, "Inbox", 500));
+	row = moved(w.box_no, 1);
+	row.target_no = 44;
+	CHECK_OK(ledger_settle(w.ledger, &row));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_EQ(number_there(&w), 44);
+	CHECK_OK(ledger_box_target(w.ledger, w.box_no, "Inbox", 500));
+	CHECK_EQ(number_there(&w), 44);
+	CHECK_OK(ledger_box_target(w.ledger, w.box_no, "Inbox", 501));
+	CHECK_EQ(number_there(&w), 0);
+	row = moved(w.box_no, 2);
+	row.target_no = 1;
+	CHECK_OK(ledger_settle(w.ledger, &row));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_OK(ledger_box_target(w.ledger, w.box_no, "Elsewhere", 501));
+	CHECK_EQ(number_there(&w), 0);
+	CHECK_OK(world_finish(&w));
+}

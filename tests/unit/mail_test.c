@@ -333,3 +333,68 @@ TEST(a_header_cut_anywhere_is_read_within_its_bounds)
 	CHECK(kinds[MAIL_SMIME_SIGNED] > 0 && kinds[MAIL_PLAIN] > 0);
 	CHECK_EQ(kinds[MAIL_SMIME_SIGNED] + kinds[MAIL_PLAIN], sizeof head);
 }
+
+/* ---- flags as a number, and back ---- */
+
+static struct mail_meta flagged(uint32_t flags, const char *keywords, uint16_t dropped)
+{
+	struct mail_meta meta = { .flags = flags,
+				  .keywords_bytes = (uint16_t)strlen(keywords),
+				  .keywords_dropped = dropped };
+
+	must(strlen(keywords) <= sizeof meta.keywords);
+	for (size_t i = 0; keywords[i]; i++)
+		meta.keywords[i] = keywords[i];
+	return meta;
+}
+
+/* Whether the flags of before are found by their mark. */
+static bool is_found(const char *was_keywords, const char *now_keywords, const char *there_keywords)
+{
+	static struct mail_meta now, there, others, was, found;
+
+	now = flagged(MAIL_SEEN, now_keywords, 0);
+	there = flagged(MAIL_DRAFT, there_keywords, 0);
+	others = flagged(0, "O1 O2 O3 O4 O5 O6 O7 O8 O9", 0);
+	for (uint32_t flags = 0; flags < 2 * MAIL_DRAFT; flags++) {
+		was = flagged(flags, was_keywords, 0);
+		if (!mail_meta_of_mark(mail_mark(&was), &now, &there, &others, &found))
+			return false;
+		CHECK_EQ(found.flags, flags);
+		CHECK(mail_mark(&found) == mail_mark(&was));
+	}
+	return true;
+}
+
+TEST(flags_of_before_are_found_where_somebody_has_the_keywords)
+{
+	CHECK(is_found("", "", ""));
+	CHECK(is_found("$a", "$a", ""));
+	CHECK(is_found("", "$a $b", ""));
+	CHECK(is_found("$a $b", "$b", "$a"));
+	CHECK(is_found("$a $B", "$b $c", "$A $d"));
+	CHECK(is_found("j i h", "a b c d e", "f g h i j"));
+	CHECK(is_found("a b c d e f g h i j k l", "a b c d e f g h i j k l m n", "x"));
+	CHECK(is_found("o1", "", ""));
+	CHECK(is_found("o1 a", "a o2", ""));
+	CHECK(!is_found("o1 o2 o3", "", ""));
+	CHECK(!is_found("$a", "", ""));
+	CHECK(!is_found("$a $b", "$b", "$c"));
+	CHECK(!is_found("a b c d e f g h i", "a b c d e f g h i j k l", "x"));
+}
+
+TEST(flags_of_before_are_not_found_where_nothing_is_known)
+{
+	static struct mail_meta now, was, found;
+
+	now = flagged(MAIL_SEEN, "$a", 0);
+	was = flagged(0, "$a", 3);
+	CHECK(!mail_meta_of_mark(0, &now, &now, &now, &found));
+	CHECK(!mail_meta_of_mark(1, &now, &now, &now, &found));
+	CHECK(!mail_meta_of_mark(mail_mark(&was), &now, &now, &now,
+				 &found)); /* more than are told */
+	now.keywords_dropped = 3;
+	CHECK(mail_meta_of_mark(mail_mark(&was), &now, &now, &now, &found));
+	CHECK_EQ(found.flags, 0);
+	CHECK_EQ(found.keywords_dropped, 3);
+}
