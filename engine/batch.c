@@ -413,6 +413,7 @@ static void add_figures(struct batch_figures *to, const struct batch_figures *fi
 	to->messages_left_out += sign * figures->messages_left_out;
 	to->folders_left_out += sign * figures->folders_left_out;
 	to->messages_doubtful += sign * figures->messages_doubtful;
+	to->messages_wrapped += sign * figures->messages_wrapped;
 	to->connections += sign * figures->connections;
 	to->reconnects += sign * figures->reconnects;
 	batch_changes_add(&to->changes, &figures->changes, sign);

@@ -58,6 +58,7 @@ struct batch_mailbox {
 	uint64_t messages_moved, bytes_moved; /* in this run */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful, folders_skipped;
+	uint64_t messages_wrapped;		      /* of all runs, once it has ended */
 	uint64_t messages_left_out, folders_left_out; /* by the filter */
 	struct batch_changes changes;
 };
@@ -67,7 +68,8 @@ struct batch_counts {
 	uint64_t mailboxes[BATCH_STATES];
 	uint64_t mailboxes_backing_off; /* of the waiting: their host or account rests */
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
-		messages_skipped, messages_doubtful, messages_left_out, folders_left_out;
+		messages_skipped, messages_doubtful, messages_left_out, folders_left_out,
+		messages_wrapped;
 	struct batch_changes changes;
 	uint64_t connections; /* open now */
 	uint64_t reconnects;
@@ -116,6 +118,7 @@ bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nse
 struct batch_figures {
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful, folders_skipped, reconnects, connections;
+	uint64_t messages_wrapped;
 	uint64_t messages_left_out, folders_left_out;
 	struct batch_changes changes;
 };

@@ -19,6 +19,7 @@ struct lane_progress {
 	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
+	uint64_t messages_wrapped; /* of those moved or doubtful */
 	/* Left out by the filter (account.filter): folders, in none of the other counts; messages,
 	 * in all runs as long as the filter is the same. */
 	uint64_t boxes_left_out, messages_filtered;

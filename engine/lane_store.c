@@ -158,6 +158,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.target_no = receipt->target_no,
 		.date_s = receipt->date_s,
 		.dated = receipt->dated,
+		.form = receipt->form,
 	};
 	enum err e;
 
@@ -168,6 +169,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 	lane->settled++;
 	if (lane->owed > 0 && lane->seals_owed == 0)
 		lane->owed--;
+	lane->progress->messages_wrapped += receipt->form == MAIL_WRAPPED;
 	if (stored) {
 		lane->unsaid++;
 		lane->unsaid_bytes += receipt->size_bytes;

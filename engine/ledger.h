@@ -155,6 +155,7 @@ struct ledger_row {
 	uint64_t target_no;   /* its number in the target's folder; 0: not known */
 	int64_t date_s;	      /* the date the target was told; valid if `dated` */
 	bool dated;
+	enum mail_form form; /* of moved and doubtful */
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
 /* A moved message was looked for at the target and is not there as it was stored: it is doubtful
@@ -195,6 +196,7 @@ struct ledger_stored {
 	struct digest digest;
 	int64_t date_s;
 	bool dated, doubtful;
+	enum mail_form form;
 };
 enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct ledger_stored *,
 		       size_t max, size_t *count) MUST_CHECK;
@@ -275,6 +277,7 @@ struct ledger_totals {
 	uint64_t messages[5]; /* by enum ledger_state; skipped ones without */
 	uint64_t filtered;    /* those that the filter left out, as asked */
 	uint64_t bytes_moved, vanished;
+	uint64_t wrapped; /* of the moved and doubtful ones */
 	uint64_t ranges_open, seals_open;
 	struct ledger_reason skipped_for[LEDGER_REASONS_MAX]; /* the most frequent ones first */
 };
@@ -291,6 +294,11 @@ struct ledger_exception {
 };
 enum err ledger_exception_next(struct ledger *, uint64_t mailbox_no,
 			       struct ledger_exception *) MUST_CHECK;
+
+/* Messages that are stored wrapped, in order: box_no, no, state and box_name of them. Otherwise as
+ * ledger_exception_next(). Suspends. */
+enum err ledger_wrapped_next(struct ledger *, uint64_t mailbox_no,
+			     struct ledger_exception *) MUST_CHECK;
 
 /* What was learnt about a host or an account, so that a restart does not run into it again: kinds
  * "host" and "account" are a struct backoff_saved of engine/backoff.h, the others are

@@ -214,6 +214,17 @@ enum err ledger_exception_next(struct ledger *ledger, uint64_t mailbox_no,
 	return e || call.found ? e : ERR_PIPE_ENDED;
 }
 
+enum err ledger_wrapped_next(struct ledger *ledger, uint64_t mailbox_no,
+			     struct ledger_exception *wrapped)
+{
+	struct ledger_call call = { .run = ledger_sqlite_wrapped,
+				    .mailbox_no = mailbox_no,
+				    .exception = wrapped };
+	enum err e = ledger_act(ledger, &call);
+
+	return e || call.found ? e : ERR_PIPE_ENDED;
+}
+
 enum err ledger_lesson_set(struct ledger *ledger, const struct ledger_lesson *lesson)
 {
 	struct ledger_lesson copy = *lesson;

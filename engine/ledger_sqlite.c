@@ -60,6 +60,10 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_int64(statement, 9, row->date_s);
 	else
 		sqlite3_bind_null(statement, 9);
+	if (row->form != MAIL_AS_IT_IS)
+		sqlite3_bind_int(statement, 10, (int)row->form);
+	else
+		sqlite3_bind_null(statement, 10);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;

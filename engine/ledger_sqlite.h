@@ -122,6 +122,7 @@ ledger_call_run ledger_sqlite_open_range_below; /* box_no last -> found range */
 ledger_call_run ledger_sqlite_seal_next;	/* mailbox_no seal_no -> found seal_no blob */
 ledger_call_run ledger_sqlite_totals;		/* mailbox_no -> totals */
 ledger_call_run ledger_sqlite_exception;	/* mailbox_no exception -> found exception */
+ledger_call_run ledger_sqlite_wrapped;		/* mailbox_no exception -> found exception */
 ledger_call_run ledger_sqlite_lesson;		/* lesson -> found lesson */
 /* Looks at a bounded number of rows; when all of them are settled, `found` is false and `first` has
  * moved behind them. */

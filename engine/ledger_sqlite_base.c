@@ -82,8 +82,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_RANGE_REOPEN] = "UPDATE range SET state = 'intended' WHERE box_no = ?1"
 			     " AND state = 'done'",
 	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark,"
-		       " target_no, date_s)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+		       " target_no, date_s, form)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
@@ -91,7 +91,7 @@ static const char *const texts[SQL_COUNT] = {
 			     " FROM settled"
 			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
 	[SQL_SETTLED_STORED] = "SELECT no, size_bytes, mark, target_no, fate & 7 = 3, digest,"
-			       " date_s, date_s NOT NULL"
+			       " date_s, date_s NOT NULL, form"
 			       " FROM settled WHERE box_no = ?1 AND no > ?2 AND fate & 7 IN (1, 3)"
 			       " ORDER BY no LIMIT ?3",
 	[SQL_SETTLED_DOUBT] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2"
@@ -200,6 +200,13 @@ static const char *const texts[SQL_COUNT] = {
 			  " ORDER BY s.no LIMIT 1",
 	[SQL_EXCEPTION_BOX] = "SELECT 0, ?2, fate, name FROM box WHERE box_no = ?1 AND fate <> ''"
 			      " AND former = 0 AND ?3 NOT NULL",
+	[SQL_WRAPPED] = "SELECT s.no, s.fate, '', b.name FROM settled s INDEXED BY settled_wrapped"
+			" JOIN box b USING (box_no) WHERE s.box_no = ?1 AND s.no > ?2"
+			" AND s.form NOT NULL AND s.fate & 7 IN (1, 3) AND ?3 NOT NULL"
+			" ORDER BY s.no LIMIT 1",
+	[SQL_WRAPPED_COUNT] = "SELECT count(*) FROM box b CROSS JOIN settled s INDEXED BY"
+			      " settled_wrapped USING (box_no) WHERE b.mailbox_no = ?1"
+			      " AND s.form NOT NULL AND s.fate & 7 IN (1, 3)",
 	[SQL_SNAPSHOT] = "VACUUM INTO ?1",
 	[SQL_MAILBOXES] = "SELECT mailbox_no, source, target, ended_s, state, error, note"
 			  " FROM mailbox WHERE mailbox_no > ?1 ORDER BY mailbox_no LIMIT 1",

@@ -9,7 +9,9 @@
 
 /* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
  * are read, and upgraded when they are opened for writing. */
-enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 4 };
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 5 };
+/* The first version with settled.form. */
+enum { LEDGER_SCHEMA_WRAPPED = 5 };
 /* From version i to i + 1; what makes version i look like i + 1 to who only reads. */
 extern const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA];
 extern const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA];
@@ -96,6 +98,8 @@ enum ledger_statement {
 	SQL_TOTALS_SKIPPED,
 	SQL_EXCEPTION,
 	SQL_EXCEPTION_BOX,
+	SQL_WRAPPED,
+	SQL_WRAPPED_COUNT,
 	SQL_MAILBOXES,
 	SQL_SNAPSHOT,
 	SQL_COUNT

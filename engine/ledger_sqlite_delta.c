@@ -171,6 +171,7 @@ enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *ca
 			.doubtful = sqlite3_column_int(row, 4),
 			.date_s = sqlite3_column_int64(row, 6),
 			.dated = sqlite3_column_int(row, 7),
+			.form = (enum mail_form)sqlite3_column_int(row, 8),
 		};
 		if (sqlite3_column_bytes(row, 5) == DIGEST_BYTES)
 			bytes_copy(stored->digest.bytes, sqlite3_column_blob(row, 5), DIGEST_BYTES,

@@ -113,7 +113,7 @@ static enum err read_reasons(struct ledger_store *store, uint64_t mailbox_no,
 enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *call)
 {
 	struct ledger_totals *totals = call->totals;
-	uint64_t sums[8], open[2];
+	uint64_t sums[8], open[2], wrapped = 0;
 	bool found;
 	enum err e =
 		ledger_sqlite_query(store, SQL_TOTALS, NUMBERS(call->mailbox_no), sums, 8, &found);
@@ -121,12 +121,16 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 	if (!e)
 		e = ledger_sqlite_query(store, SQL_TOTALS_OPEN, NUMBERS(call->mailbox_no), open, 2,
 					&found);
+	if (!e && store->version >= LEDGER_SCHEMA_WRAPPED)
+		e = ledger_sqlite_query(store, SQL_WRAPPED_COUNT, NUMBERS(call->mailbox_no),
+					&wrapped, 1, &found);
 	if (e)
 		return e;
 	*totals = (struct ledger_totals){ .boxes = sums[0],
 					  .boxes_skipped = sums[1],
 					  .bytes_moved = sums[6],
 					  .vanished = sums[7],
+					  .wrapped = wrapped,
 					  .ranges_open = open[0],
 					  .seals_open = open[1] };
 	for (int state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
@@ -183,6 +187,27 @@ enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call 
 		e = exception_row(store, SQL_EXCEPTION_BOX, LEDGER_SKIPPED, at, &call->found);
 		if (e || call->found)
 			break;
+	}
+	return e;
+}
+
+/* As above; a folder is no such row. */
+enum err ledger_sqlite_wrapped(struct ledger_store *store, struct ledger_call *call)
+{
+	struct ledger_exception *at = call->exception;
+	bool is_box = at->box_no > 0;
+	uint64_t next;
+	enum err e = OK;
+
+	for (call->found = false; !e; at->no = 0) {
+		if (is_box && ((e = exception_row(store, SQL_WRAPPED, at->no, at, &call->found)) ||
+			       call->found))
+			break;
+		e = ledger_sqlite_query(store, SQL_BOX_AFTER, NUMBERS(call->mailbox_no, at->box_no),
+					&next, 1, &is_box);
+		if (e || !is_box)
+			break;
+		at->box_no = next;
 	}
 	return e;
 }

@@ -126,9 +126,28 @@ static const char schema_4[] =
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";
 
+/* How a message's bytes are held there (enum mail_form); NULL: as they are. */
+static const char schema_5[] =
+	"ALTER TABLE settled ADD COLUMN form INTEGER;"
+	"CREATE INDEX settled_wrapped ON settled(box_no, no) WHERE form NOT NULL;"
+	"DROP VIEW exception; DROP VIEW message;"
+	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
+	"AS no,"
+	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
+	" WHEN 4 THEN 'withdrawn' END AS state,"
+	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
+	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
+	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
+	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
+	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no,"
+	" s.date_s AS date_s, coalesce(s.form, 0) AS form"
+	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
+	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
+	" WHERE fate <> 1;";
+
 /* A new file takes all steps, an older one those it lacks: they have the same tables. */
 const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2, schema_3,
-								schema_4 };
+								schema_4, schema_5 };
 
 /* What `status` asks for and an older version has not; a temporary view hides the table of its
  * name. */
@@ -141,4 +160,4 @@ static const char schema_1_views[] =
 static const char schema_2_views[] =
 	"CREATE TEMP VIEW box AS SELECT *, 0 AS former, 0 AS vanished FROM main.box;";
 const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views, schema_2_views,
-								"" };
+								"", "" };

@@ -128,6 +128,12 @@ struct tapped {
 };
 struct stream *tapped_open(struct tapped *, struct stream *body, struct tap *, struct digest *);
 
+/* How a stored message holds the bytes that were sent. Numbers are the ledger's. */
+enum mail_form {
+	MAIL_AS_IT_IS = 0,
+	MAIL_WRAPPED = 1, /* inside another message, from which they can be taken out again */
+};
+
 /* What kind of sealed mail this is, by its header alone; for the report. */
 enum mail_kind {
 	MAIL_PLAIN,

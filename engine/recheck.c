@@ -137,24 +137,41 @@ static void settle(struct recheck *recheck, uint64_t first, uint64_t last,
 		}
 }
 
-static enum err drain_body(struct recheck *recheck, struct item *item)
+/* Whether one of the rows from `at` on that have this number is stored wrapped. */
+static bool is_wrapped(const struct recheck *recheck, size_t at, uint64_t no)
 {
+	for (; at < recheck->count && recheck->rows[at].stored.target_no == no; at++)
+		if (recheck->rows[at].stored.form == MAIL_WRAPPED)
+			return true;
+	return false;
+}
+
+/* *inside: of what is in it, if that is asked for. */
+static enum err drain_body(struct recheck *recheck, struct item *item, bool wrapped,
+			   struct digest *inside)
+{
+	struct tapped tapped, tapped_inside;
 	struct iolist list = { 0 };
-	struct tapped tapped;
 	enum err e;
 
 	item->body = tapped_open(&tapped, item->body, recheck->config->digest, &item->digest);
+	if (wrapped)
+		item->body =
+			tapped_open(&tapped_inside, item->body, recheck->config->inside, inside);
 	while ((e = stream_pull(item->body, &list)) == OK)
 		iolist_release(&list);
 	stream_close(&item->body);
 	return e == ERR_STREAM_ENDED ? OK : e;
 }
 
-static void compare_row(struct recheck_row *row, const struct item *item)
+static void compare_row(struct recheck_row *row, const struct item *item,
+			const struct digest *inside)
 {
 	const struct ledger_stored *stored = &row->stored;
-	bool same = (uint64_t)item->size_bytes == stored->size_bytes &&
-		    memcmp(item->digest.bytes, stored->digest.bytes, DIGEST_BYTES) == 0;
+	bool wrapped = stored->form == MAIL_WRAPPED;
+	const struct digest *digest = wrapped ? inside : &item->digest;
+	bool same = (wrapped || (uint64_t)item->size_bytes == stored->size_bytes) &&
+		    memcmp(digest->bytes, stored->digest.bytes, DIGEST_BYTES) == 0;
 
 	row->outcome = same ? RECHECK_SAME : RECHECK_ALTERED;
 	row->reflagged = stored->mark && mail_mark(&item->meta) != stored->mark;
@@ -167,6 +184,7 @@ static enum err take_message(struct recheck *recheck)
 {
 	struct item *item = &recheck->item;
 	size_t at = row_at(recheck, item->no);
+	struct digest inside = { { 0 } };
 	enum err e;
 
 	if (item->fate) {
@@ -179,11 +197,11 @@ static enum err take_message(struct recheck *recheck)
 		stream_close(&item->body);
 		return OK;
 	}
-	if ((e = drain_body(recheck, item)))
+	if ((e = drain_body(recheck, item, is_wrapped(recheck, at, item->no), &inside)))
 		return e;
 	recheck->bytes += (uint64_t)item->size_bytes;
 	for (; at < recheck->count && recheck->rows[at].stored.target_no == item->no; at++)
-		compare_row(&recheck->rows[at], item);
+		compare_row(&recheck->rows[at], item, &inside);
 	return OK;
 }
 

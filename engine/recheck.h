@@ -40,6 +40,7 @@ struct recheck_config {
 	struct ledger *ledger;
 	uint64_t mailbox_no;
 	struct tap *digest;   /* of the kind that the mailbox's digests are of */
+	struct tap *inside;   /* the same of what is inside a wrapped message */
 	uint32_t per_million; /* SAMPLE_ALL: no sample */
 	uint64_t seed;
 	bool doubtful; /* doubtful messages are looked for, too */

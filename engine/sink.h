@@ -31,10 +31,11 @@ struct receipt {
 	uint64_t seal_no;
 	const uint64_t *seal_nos; /* borrowed until the next receipt(); NULL: seal_no */
 	size_t seals_count;
-	struct text seal;   /* borrowed until the next receipt() */
-	bool was_sealed;    /* of an earlier sink: it may be settled already, and stays so then */
-	uint64_t target_no; /* of STORED and DOUBTFUL: its number there; 0: not known */
-	int64_t date_s;	    /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
+	struct text seal;    /* borrowed until the next receipt() */
+	bool was_sealed;     /* of an earlier sink: it may be settled already, and stays so then */
+	uint64_t target_no;  /* of STORED and DOUBTFUL: its number there; 0: not known */
+	enum mail_form form; /* of STORED and DOUBTFUL; size and digest are the original's */
+	int64_t date_s;	     /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
 	bool dated;
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;
@@ -99,6 +100,9 @@ struct sink_config {
 	unsigned connections; /* at most; 0: as few as do */
 	nsec settle;	      /* how long a target must be still before what it shows is believed */
 	const char *spool;    /* directory for messages too large for memory; borrowed */
+	/* What may be stored wrapped (MAIL_WRAPPED), because the target does not take it as it is:
+	 * nothing; what was refused; and what it is known to alter, too. */
+	enum sink_wrap { SINK_WRAP_NO, SINK_WRAP_REFUSED, SINK_WRAP_ODD } wrap;
 	bool flags_keep;      /* flags of messages that are there already are left as they are */
 	struct mail_carried *carried; /* counts what became of flags; borrowed; filled by the lane
 				       */

@@ -61,6 +61,10 @@ static void text_messages(const struct batch_report *report, FILE *to)
 		fprintf(to, "Doubtful     %s message%s stored but not as sent\n",
 			batch_report_number(number, counts->messages_doubtful),
 			counts->messages_doubtful == 1 ? " is" : "s are");
+	if (counts->messages_wrapped)
+		fprintf(to, "Wrapped      %s message%s inside others\n",
+			batch_report_number(number, counts->messages_wrapped),
+			units_plural(counts->messages_wrapped));
 	if (counts->throttled)
 		fprintf(to, "Throttled    %.1f %% of the mailboxes' time, because hosts asked\n",
 			batch_report_throttled(counts) * 100);

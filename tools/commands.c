@@ -30,6 +30,18 @@ bool command_parse(const struct opt_command *usage, int count, char *const *word
 	return true;
 }
 
+const char *const wrap_choices[] = { "no", "refused", "odd", NULL };
+
+enum sink_wrap command_sink_wrap(const char *choice)
+{
+	unsigned i = 0;
+
+	while (wrap_choices[i] && strcmp(wrap_choices[i], choice) != 0)
+		i++;
+	must(i <= SINK_WRAP_ODD);
+	return (enum sink_wrap)i;
+}
+
 /* ---- reading an archive ---- */
 
 enum { READ_TIMEOUT_S = 60 };

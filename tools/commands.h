@@ -3,6 +3,7 @@
 #define MAILHAUL_TOOLS_COMMANDS_H
 
 #include "engine/opt.h"
+#include "engine/sink.h"
 
 struct command {
 	const struct opt_command *usage;
@@ -11,8 +12,8 @@ struct command {
 };
 
 extern const struct command copy_command, run_command, config_command, list_command,
-	extract_command, verify_command, rollback_command, status_command, topology_command,
-	providers_command, version_command;
+	extract_command, verify_command, rollback_command, unwrap_command, status_command,
+	topology_command, providers_command, version_command;
 
 /* "v0.1-3-gabc123"; in version.c. */
 extern const char program_version[];
@@ -20,6 +21,10 @@ extern const char program_version[];
 /* Parse, or show help, or complain. True: go on. False: *exit_code says how to end. */
 bool command_parse(const struct opt_command *, int count, char *const *words, void *values,
 		   struct opt_words *, int *exit_code);
+
+/* The values of --wrap, in the order of enum sink_wrap; NULL behind the last. */
+extern const char *const wrap_choices[];
+enum sink_wrap command_sink_wrap(const char *choice);
 
 /* What list, extract and verify have in common: confine the process to reading, open an archive, in
  * a shard of its own, and let `work` read it. Suspends inside `work` only. */

@@ -246,6 +246,7 @@ static void show_options(struct writer *to, const struct job_options *options)
 		 : options->flags_keep ? "keep"
 				       : "auto");
 	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
+	put_text(to, "wrap", options->wrap);
 	put_bool(to, "newest_first", options->newest_first);
 	put_unit(to, "io_timeout", (uint64_t)(options->io_timeout / NSEC_MILLISECOND), "ms");
 	put_unit(to, "connect_timeout", (uint64_t)(options->connect_timeout / NSEC_MILLISECOND),

@@ -50,7 +50,7 @@ struct copy_options {
 	struct copy_login_options source_login, destination_login;
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
-	const char *as_of, *compress;
+	const char *as_of, *compress, *wrap;
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
@@ -514,6 +514,7 @@ static void configure_lane(struct copy *copy)
 			.dry_run = copy->options.dry_run,
 			.settle = copy->options.settle,
 			.spool = copy->state,
+			.wrap = command_sink_wrap(copy->options.wrap),
 			.flags_keep = strcmp(copy->options.flags, "auto") != 0,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
@@ -857,6 +858,15 @@ static const struct opt options[] = {
 	  .help = "With which side the conversations are compressed inside TLS "
 		  "(COMPRESS=DEFLATE), where its server offers that: for links of less than some "
 		  "200 Mbit/s." },
+	{ .name = "wrap",
+	  OPT_STORES_CHOICE(struct copy_options, wrap),
+	  .choices = wrap_choices,
+	  .initial = "no",
+	  .help = "What an IMAP target may hold as the attachment of another message, from which "
+		  "mailhaul unwrap takes it out again byte for byte, because its server does not "
+		  "take it as it is. refused: what it refuses (NUL bytes, bare LF), instead of "
+		  "skipping it; odd: also what it is known to alter (8-bit headers at Cyrus), "
+		  "instead of storing it altered." },
 	ROUTES_OPTIONS(struct copy_options, routes),
 	{ .name = "log",
 	  OPT_STORES_FILE(struct copy_options, log),

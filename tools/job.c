@@ -140,6 +140,7 @@ static void make_options(struct job_make *make)
 		.flags_never = strcmp(choice(make, JOB_KEY_FLAGS), "never") == 0,
 		.flags_keep = strcmp(choice(make, JOB_KEY_FLAGS), "auto") != 0,
 		.settle = (nsec)job_file_value(make->file, JOB_KEY_SETTLE),
+		.wrap = choice(make, JOB_KEY_WRAP),
 		.newest_first = job_file_value(make->file, JOB_KEY_NEWEST_FIRST),
 		.io_timeout = (nsec)job_file_value(make->file, JOB_KEY_IO_TIMEOUT),
 		.connect_timeout = (nsec)job_file_value(make->file, JOB_KEY_CONNECT_TIMEOUT),

@@ -8,9 +8,9 @@
 #include "tools/hints.h"
 
 static const struct command *const commands[] = {
-	&copy_command,	   &run_command,       &config_command,	  &list_command,
-	&extract_command,  &verify_command,    &rollback_command, &status_command,
-	&topology_command, &providers_command, &version_command,
+	&copy_command,	  &run_command,	     &config_command,	 &list_command,
+	&extract_command, &verify_command,   &rollback_command,	 &unwrap_command,
+	&status_command,  &topology_command, &providers_command, &version_command,
 };
 
 struct program_options {

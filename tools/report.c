@@ -186,6 +186,11 @@ static void text_left_out(const struct report *report, FILE *to)
 	report_text_left_out(report->progress->boxes_left_out, left_out(report), to);
 }
 
+static uint64_t wrapped(const struct report *report)
+{
+	return report->totals_known ? report->totals.wrapped : report->progress->messages_wrapped;
+}
+
 static void text_retried(const struct report *report, FILE *to)
 {
 	uint64_t retried = report->progress->messages_retried;
@@ -289,6 +294,31 @@ static enum err text_exceptions(const struct report *report, struct ledger *ledg
 	return e == ERR_PIPE_ENDED ? OK : e;
 }
 
+/* They are moved, but people find them otherwise than they were. */
+static enum err text_wrapped(const struct report *report, struct ledger *ledger, FILE *to)
+{
+	struct ledger_exception one = { 0 };
+	char name[BOX_NAME_BYTES_MAX + 8];
+	uint64_t shown = 0;
+	enum err e = OK;
+
+	if (!wrapped(report))
+		return OK;
+	fprintf(to,
+		"Wrapped      %llu message%s inside others: mailhaul unwrap has the originals\n",
+		(unsigned long long)wrapped(report), units_plural(wrapped(report)));
+	while (report->totals_known && shown < REPORT_EXCEPTIONS_SHOWN &&
+	       (e = ledger_wrapped_next(ledger, report->progress->mailbox_no, &one)) == OK) {
+		fprintf(to, "  wrapped  %s  message %llu\n",
+			terminal_text(name, sizeof name, one.box_name), (unsigned long long)one.no);
+		shown++;
+	}
+	if (shown == REPORT_EXCEPTIONS_SHOWN && wrapped(report) > shown)
+		fprintf(to, "  ... and %llu more: --json names them all\n",
+			(unsigned long long)(wrapped(report) - shown));
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
 enum err report_text(const struct report *report, struct ledger *ledger, FILE *to)
 {
 	char started[UNITS_TEXT_BYTES], took[UNITS_TEXT_BYTES], bytes[UNITS_TEXT_BYTES];
@@ -304,6 +334,8 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 	text_moved(report, to);
 	text_kinds(report, to);
 	e = text_exceptions(report, ledger, to);
+	if (!e)
+		e = text_wrapped(report, ledger, to);
 	if (report->totals_known && !report->dry_run)
 		fprintf(to, "In all       %llu message%s moved, %s\n",
 			(unsigned long long)report->totals.messages[LEDGER_MOVED],
@@ -357,6 +389,7 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "messages_left_out", left_out(report));
 	json_number(json, "messages_retried", done->messages_retried);
 	json_number(json, "messages_doubtful", done->messages_doubtful);
+	json_number(json, "messages_wrapped", done->messages_wrapped);
 	json_number(json, "messages_reflagged", done->changes.reflagged);
 	json_number(json, "messages_vanished", done->changes.vanished);
 	json_number(json, "messages_renumbered", done->changes.renumbered);
@@ -391,6 +424,7 @@ static void json_totals(const struct report *report, struct json_out *json)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    report->totals.messages[state]);
 	skip_reasons_json(report->totals.skipped_for, json);
+	json_number(json, "wrapped", report->totals.wrapped);
 	json_number(json, "vanished", report->totals.vanished);
 	json_number(json, "bytes_moved", report->totals.bytes_moved);
 	json_object_end(json);
@@ -413,6 +447,24 @@ static enum err json_exceptions(const struct report *report, struct ledger *ledg
 		json_text(json, "state", ledger_state_name(exception.state));
 		json_text(json, "reason", exception.reason_name);
 		json_text(json, "text", exception_text(&exception));
+		json_object_end(json);
+	}
+	json_array_end(json);
+	return e == ERR_PIPE_ENDED ? OK : e;
+}
+
+static enum err json_wrapped(const struct report *report, struct ledger *ledger,
+			     struct json_out *json)
+{
+	struct ledger_exception one = { 0 };
+	enum err e = ERR_PIPE_ENDED;
+
+	json_array_begin(json, "wrapped");
+	while (report->totals_known &&
+	       (e = ledger_wrapped_next(ledger, report->progress->mailbox_no, &one)) == OK) {
+		json_object_begin(json, NULL);
+		json_text(json, "folder", one.box_name);
+		json_number(json, "uid", one.no);
 		json_object_end(json);
 	}
 	json_array_end(json);
@@ -458,6 +510,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);
+	if (!e)
+		e = json_wrapped(report, ledger, &json);
 	if (report->counters)
 		counters_json(report->counters, &json);
 	json_end(report, &json);

@@ -18,6 +18,7 @@
 #include "tools/terminal.h"
 #include "tools/units.h"
 #include "transport/imap_remove.h"
+#include "transport/unwrap.h"
 
 struct rollback_counts {
 	uint64_t messages, removed, gone, changed, unknown, refused;
@@ -293,10 +294,11 @@ static enum err on_box(void *context, const struct recheck_box *box)
 static enum err roll_back_mailbox(void *context, const struct destination_mailbox *mailbox)
 {
 	struct rollback *rollback = context;
+	struct tap *inside;
 	enum err e;
 
 	rollback->mailbox = mailbox;
-	if ((e = open_remove(rollback)))
+	if ((e = open_remove(rollback)) || (e = unwrap_tap_open(mailbox->digest->type, &inside)))
 		return e;
 	e = recheck_run(&(struct recheck_config){
 		.source = mailbox->driver,
@@ -304,6 +306,7 @@ static enum err roll_back_mailbox(void *context, const struct destination_mailbo
 		.ledger = mailbox->ledger,
 		.mailbox_no = mailbox->mailbox_no,
 		.digest = mailbox->digest,
+		.inside = inside,
 		.per_million = SAMPLE_ALL,
 		.doubtful = true,
 		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
@@ -311,6 +314,7 @@ static enum err roll_back_mailbox(void *context, const struct destination_mailbo
 		.box = on_box,
 		.context = rollback,
 	});
+	inside->type->close(&inside);
 	add_box(rollback); /* where it was stopped in the middle of a folder */
 	if (!e && rollback->remove)
 		imap_remove_finish(rollback->remove, clock_after(DESTINATION_FINISH_TIMEOUT));

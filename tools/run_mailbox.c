@@ -8,6 +8,7 @@
 #include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/shard.h"
+#include "tools/commands.h"
 #include "tools/drivers.h"
 #include "tools/governing.h"
 #include "tools/report.h"
@@ -146,6 +147,7 @@ static enum err haul(struct run_mailbox *mailbox)
 			.dry_run = run->options.dry_run,
 			.settle = run->job->options.settle,
 			.spool = run->job->outputs.state,
+			.wrap = command_sink_wrap(run->job->options.wrap),
 			.flags_keep = run->job->options.flags_keep,
 		},
 		.ledger = mailbox->worker->ledger,
@@ -183,6 +185,7 @@ static struct batch_figures figures(const struct run_mailbox *mailbox)
 		.messages_before = done->messages_before,
 		.messages_skipped = done->messages_skipped,
 		.messages_doubtful = done->messages_doubtful,
+		.messages_wrapped = done->messages_wrapped,
 		.folders_skipped = done->boxes_failed,
 		.messages_left_out = done->messages_filtered,
 		.folders_left_out = done->boxes_left_out,
@@ -264,6 +267,7 @@ static void tell_end(struct run_mailbox *mailbox)
 	if (report->totals_known) {
 		outcome.figures.messages_skipped = report->totals.messages[LEDGER_SKIPPED];
 		outcome.figures.messages_doubtful = report->totals.messages[LEDGER_DOUBTFUL];
+		outcome.figures.messages_wrapped = report->totals.wrapped;
 		outcome.figures.folders_skipped = report->totals.boxes_skipped;
 		outcome.figures.messages_left_out = report->totals.filtered;
 	}

@@ -8,6 +8,7 @@
 #include "tools/json_out.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
+#include "transport/unwrap.h"
 
 struct verifying {
 	const struct verify_destination_options *options;
@@ -206,8 +207,11 @@ static uint64_t seed_of(const struct ledger *ledger)
 static enum err verify_mailbox(void *context, const struct destination_mailbox *mailbox)
 {
 	struct verifying *verifying = context;
-	enum err e;
+	struct tap *inside;
+	enum err e = unwrap_tap_open(mailbox->digest->type, &inside);
 
+	if (e)
+		return e;
 	verifying->mailbox = mailbox;
 	verifying->seed =
 		verifying->options->seed ? verifying->options->seed : seed_of(mailbox->ledger);
@@ -217,6 +221,7 @@ static enum err verify_mailbox(void *context, const struct destination_mailbox *
 		.ledger = mailbox->ledger,
 		.mailbox_no = mailbox->mailbox_no,
 		.digest = mailbox->digest,
+		.inside = inside,
 		.per_million = verifying->per_million,
 		.seed = verifying->seed,
 		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
@@ -224,6 +229,7 @@ static enum err verify_mailbox(void *context, const struct destination_mailbox *
 		.box = on_box,
 		.context = verifying,
 	});
+	inside->type->close(&inside);
 	add_box(verifying, &verifying->begun); /* where it was stopped in the middle of a folder */
 	return e;
 }

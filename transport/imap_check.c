@@ -10,7 +10,7 @@ static bool is_questionable(const struct imap_sink *sink, const struct imap_mess
 	for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
 		doubts |=
 			(message->oddities & 1U << i) && sink->unaltered[i] < IMAP_UNALTERED_ENOUGH;
-	return doubts && message->fate == IMAP_MESSAGE_STORED;
+	return doubts && message->fate == IMAP_MESSAGE_STORED && !message->wrap;
 }
 
 static enum err check_message(struct imap_sink *sink, const struct imap_place *place,
@@ -34,6 +34,7 @@ static enum err check_message(struct imap_sink *sink, const struct imap_place *p
 	if (count == 1 && memcmp(&there->digest, &message->record.digest, DIGEST_BYTES) != 0) {
 		message->fate = IMAP_MESSAGE_ALTERED;
 		message->why = ERR_SINK_ALTERED;
+		sink->altered |= message->oddities;
 	} else if (count == 1) {
 		for (unsigned i = 0; i < LIKENESS_ODDITIES; i++)
 			sink->unaltered[i] += message->oddities >> i & 1;

@@ -6,6 +6,7 @@
 #include "engine/govern.h"
 #include "engine/log.h"
 #include "transport/imap_sink_state.h"
+#include "transport/imap_wrap.h"
 #include "transport/provider.h"
 
 bool imap_link_is_idle(const struct imap_link *link)
@@ -48,18 +49,23 @@ static enum err send_body(struct imap_append_act *act, struct imap_parcel *parce
 	return e;
 }
 
-static enum err send_message(struct imap_append_act *act, struct imap_parcel *parcel,
-			     const struct imap_message *message, struct mail_meta *meta)
+static enum err send_message(const struct imap_link *link, struct imap_append_act *act,
+			     struct imap_parcel *parcel, const struct imap_message *message,
+			     struct mail_meta *meta)
 {
+	bool wrap = message->wrap;
 	struct imap_append_left_out left_out;
 	enum err e;
 
 	imap_parcel_meta(parcel, message, meta);
-	e = imap_append_message(act, meta, message->record.size_bytes,
-				message->oddities & LIKENESS_NUL, &left_out);
+	e = imap_append_message(act, meta,
+				wrap ? message->wrapped_bytes : message->record.size_bytes,
+				!wrap && message->oddities & LIKENESS_NUL, &left_out);
 	if (left_out.keywords || left_out.date)
 		log_event(LOG_WARN, "imap.left_out", "message=%llu keywords=%u date=%d",
 			  (unsigned long long)message->record.no, left_out.keywords, left_out.date);
+	if (!e && wrap)
+		return imap_wrap_send(act, parcel, message, link->sink->config.digest->name);
 	return e ? e : send_body(act, parcel, message);
 }
 
@@ -88,7 +94,7 @@ static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, uns
 	if (e)
 		return e;
 	for (unsigned i = 0; i < count && e == OK && !imap_append_is_off(sent.act); i++)
-		e = send_message(sent.act, parcel, &parcel->messages[first + i], meta);
+		e = send_message(link, sent.act, parcel, &parcel->messages[first + i], meta);
 	if (!e)
 		e = imap_append_end(sent.act);
 	if (!e)
@@ -110,12 +116,47 @@ static unsigned act_length(const struct imap_link *link, const struct imap_parce
 	return n;
 }
 
-/* What no server stores as it is: NUL without literal8 (RFC 9051 section 4.3), more bytes than it
- * says it takes. */
+/* NUL goes as literal8 only (RFC 9051 section 4.3). */
+static bool has_nul_in_vain(const struct imap_link *link, const struct imap_message *message)
+{
+	return (message->oddities & LIKENESS_NUL) &&
+	       !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY);
+}
+
+/* Oddities of messages that this server alters, as is known of its kind or was seen. */
+static unsigned altered_here(const struct imap_link *link)
+{
+	unsigned quirks = imap_session_provider(link->session)->quirks;
+
+	return link->sink->altered |
+	       (quirks & PROVIDER_ALTERS_8BIT_HEADERS ? LIKENESS_8BIT_HEADER : 0);
+}
+
+/* Which of them go wrapped, and how large they are then. */
+static enum err choose_forms(const struct imap_link *link, struct imap_parcel *parcel,
+			     unsigned first, unsigned count)
+{
+	const struct sink_config *config = &link->sink->config;
+	unsigned altered = config->wrap == SINK_WRAP_ODD ? altered_here(link) : 0;
+	enum err e = OK;
+
+	for (unsigned i = first; i < first + count && !e; i++) {
+		struct imap_message *message = &parcel->messages[i];
+
+		message->wrap |= message->oddities & altered ||
+				 (config->wrap && has_nul_in_vain(link, message));
+		if (message->wrap && !message->wrapped_bytes)
+			e = imap_wrap_measure(parcel, message, config->digest->name);
+	}
+	return e;
+}
+
+/* What the server will not store as it is: NUL in vain, more bytes than it says it takes. */
 static enum err is_hopeless(const struct imap_link *link, const struct imap_message *message)
 {
-	if ((message->oddities & LIKENESS_NUL) &&
-	    !(imap_session_capabilities(link->session) & IMAP_HAS_BINARY))
+	if (message->wrap)
+		return message->wrapped_bytes > link->sink->append_limit ? ERR_SINK_TOOBIG : OK;
+	if (has_nul_in_vain(link, message))
 		return ERR_SINK_REFUSED;
 	return message->record.size_bytes > link->sink->append_limit ? ERR_SINK_TOOBIG : OK;
 }
@@ -127,6 +168,8 @@ static enum err send_messages(struct imap_link *link, struct imap_parcel *parcel
 	unsigned last = first + count, n;
 	enum err e = meta ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "sending messages"), hopeless;
 
+	if (!e)
+		e = choose_forms(link, parcel, first, count);
 	for (unsigned at = first; at < last && e == OK; at += n) {
 		n = 1;
 		if ((hopeless = is_hopeless(link, &parcel->messages[at])) != OK) {
@@ -327,6 +370,20 @@ static bool is_of_folder(const struct imap_appended *answer)
 	       strcmp(answer->code, "NOPERM") == 0 || strcmp(answer->code, "READ-ONLY") == 0;
 }
 
+/* Nothing of it is stored, so it may come once more, inside another one. */
+static enum err wrap_refused(struct imap_link *link, const struct imap_sent *sent,
+			     const struct imap_appended *answer)
+{
+	struct imap_message *message = &sent->parcel->messages[sent->first];
+
+	log_event(LOG_INFO, "imap.wrapped", "message=%llu error=%s code=%s !said=\"%s\"",
+		  (unsigned long long)message->record.no, err_name(answer->hint.error),
+		  answer->code, answer->text);
+	message->wrap = true;
+	message->keywords_left_out = false; /* it was not for them */
+	return again(link, sent->parcel, sent->first, 1);
+}
+
 static enum err refuse_message(struct imap_link *link, const struct imap_sent *sent,
 			       const struct imap_appended *answer)
 {
@@ -338,6 +395,8 @@ static enum err refuse_message(struct imap_link *link, const struct imap_sent *s
 		message->keywords_left_out = true;
 		return again(link, sent->parcel, sent->first, 1);
 	}
+	if (link->sink->config.wrap && !message->wrap && answer->hint.error == ERR_SINK_REFUSED)
+		return wrap_refused(link, sent, answer);
 	log_event(LOG_WARN, "imap.refused", "message=%llu error=%s code=%s !said=\"%s\"",
 		  (unsigned long long)message->record.no, err_name(answer->hint.error),
 		  answer->code, answer->text);

@@ -5,6 +5,7 @@
 
 #include "crypto/digest.h"
 #include "transport/imap_source.h"
+#include "transport/unwrap.h"
 
 enum {
 	/* A bound for what others deliver behind our mark. */
@@ -13,7 +14,7 @@ enum {
 
 struct imap_look {
 	struct source *source;
-	struct tap *tap, *normal_tap;
+	struct tap *tap, *normal_tap, *inside_tap;
 	struct item item;
 	struct box box;
 };
@@ -29,6 +30,7 @@ enum err imap_look_open(const struct account *account, struct reserve *reserve, 
 		return RAISE(ERR_MEMORY_EXHAUSTED, "looking into a destination");
 	look->tap = tap;
 	if ((e = digest_open(tap->type, &look->normal_tap)) ||
+	    (e = unwrap_tap_open(tap->type, &look->inside_tap)) ||
 	    (e = imap_source.open(&look->source, account, reserve, until)))
 		imap_look_close(out);
 	return e;
@@ -42,6 +44,8 @@ void imap_look_close(struct imap_look **look)
 		imap_source.close(&(*look)->source);
 	if ((*look)->normal_tap)
 		(*look)->normal_tap->type->close(&(*look)->normal_tap);
+	if ((*look)->inside_tap)
+		(*look)->inside_tap->type->close(&(*look)->inside_tap);
 	free(*look);
 	*look = NULL;
 }
@@ -53,7 +57,7 @@ void imap_look_finish(struct imap_look *look, nsec until)
 }
 
 static enum err add(struct parcel_found **found, size_t *count, const struct item *item,
-		    const struct likeness *likeness)
+		    const struct likeness *likeness, const struct digest *inside)
 {
 	const struct mail_meta *meta = &item->meta;
 	struct parcel_found *grown = *found;
@@ -70,6 +74,8 @@ static enum err add(struct parcel_found **found, size_t *count, const struct ite
 	*grown = (struct parcel_found){ .uid = (uint32_t)item->no,
 					.digest = item->digest,
 					.normal = likeness->normal,
+					.inside = *inside,
+					.wrapped = unwrap_is_inside(inside),
 					.mark = mail_mark(meta),
 					.date_s =
 						meta->date.known ? meta->date.seconds : INT64_MIN };
@@ -78,15 +84,17 @@ static enum err add(struct parcel_found **found, size_t *count, const struct ite
 }
 
 /* Drain a body. */
-static enum err digest_body(struct imap_look *look, struct item *item, struct likeness *likeness)
+static enum err digest_body(struct imap_look *look, struct item *item, struct likeness *likeness,
+			    struct digest *inside)
 {
+	struct tapped tapped, tapped_inside;
 	struct likeness_reader reader;
 	struct iolist list = { 0 };
-	struct tapped tapped;
 	enum err e;
 
 	likeness_begin(&reader, look->normal_tap);
 	item->body = tapped_open(&tapped, item->body, look->tap, &item->digest);
+	item->body = tapped_open(&tapped_inside, item->body, look->inside_tap, inside);
 	while ((e = stream_pull(item->body, &list)) == OK) {
 		for (unsigned i = 0; i < list.count; i++)
 			likeness_feed(&reader, slice_bytes(&list.slices[i]), list.slices[i].length);
@@ -100,6 +108,7 @@ static enum err hear(struct imap_look *look, struct parcel_found **found, size_t
 {
 	struct item *item = &look->item;
 	struct likeness likeness;
+	struct digest inside;
 	enum err e;
 
 	for (;;) {
@@ -113,8 +122,8 @@ static enum err hear(struct imap_look *look, struct parcel_found **found, size_t
 		if (item->fate)
 			return RAISE(item->fate, "reading back message %llu",
 				     (unsigned long long)item->no);
-		if ((e = digest_body(look, item, &likeness)) ||
-		    (e = add(found, count, item, &likeness)))
+		if ((e = digest_body(look, item, &likeness, &inside)) ||
+		    (e = add(found, count, item, &likeness, &inside)))
 			return e;
 	}
 }

@@ -29,6 +29,8 @@ struct imap_message {
 	uint16_t keywords_bytes;
 	unsigned oddities;	/* enum likeness_oddity */
 	bool keywords_left_out; /* the server did not take the message with them */
+	bool wrap;		/* it goes wrapped */
+	uint64_t wrapped_bytes; /* which is so many; 0: not known yet */
 	enum imap_message_fate fate;
 	enum err why;
 	uint32_t uid; /* 0: not known */

@@ -38,6 +38,8 @@ static void receipt_message(const struct imap_message *message, struct receipt *
 	receipt->mail_kind = (enum mail_kind)record->kind;
 	receipt->why = message->why;
 	receipt->target_no = message->uid;
+	receipt->form =
+		message->wrap && receipt->kind == RECEIPT_STORED ? MAIL_WRAPPED : MAIL_AS_IT_IS;
 	receipt->date_s = message->date.seconds;
 	receipt->dated = *mail_date_imap(date, &message->date) != '\0';
 }

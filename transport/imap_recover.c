@@ -177,6 +177,18 @@ static struct imap_expected *find_expected(const struct imap_found *first,
 			       : NULL;
 }
 
+/* What a message that is there counts for: its bytes, or the original inside of it. Of both, those
+ * that are still to be there. NULL: it is none of ours. */
+static struct imap_expected *expected_for(const struct imap_found *first,
+					  const struct parcel_found *there)
+{
+	struct imap_expected *one = find_expected(first, &there->digest), *inside = NULL;
+
+	if (there->wrapped && (!one || !one->copies))
+		inside = find_expected(first, &there->inside);
+	return one && (!inside || !inside->copies) ? one : inside;
+}
+
 /* All that may be there of what was in doubt, as often as it is there now. */
 static enum err expect(struct imap_found *first, struct text records,
 		       const struct parcel_found *there, size_t count)
@@ -198,7 +210,7 @@ static enum err expect(struct imap_found *first, struct text records,
 	first->expected = all;
 	first->expected_count = kept;
 	for (size_t i = 0; i < count; i++)
-		if ((one = find_expected(first, &there[i].digest)) != NULL)
+		if ((one = expected_for(first, &there[i])) != NULL)
 			one->copies++;
 	return OK;
 }
@@ -222,7 +234,7 @@ static size_t count_surplus(const struct imap_found *first, const struct parcel_
 	size_t surplus = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		struct imap_expected *one = find_expected(first, &there[i].digest);
+		struct imap_expected *one = expected_for(first, &there[i]);
 
 		if (one && one->copies == 0)
 			surplus++;
@@ -424,6 +436,7 @@ static void receipt_found(const struct imap_found *found, const struct parcel_re
 		.seal_no = found->seal_no,
 		.was_sealed = true,
 		.target_no = outcome->uid,
+		.form = outcome->wrapped ? MAIL_WRAPPED : MAIL_AS_IT_IS,
 	};
 }
 

@@ -114,6 +114,7 @@ struct imap_sink {
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
+	unsigned altered;	    /* oddities of messages that it altered */
 	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
 	struct imap_look *look;	    /* NULL: none */
 	struct imap_amends *amends; /* NULL: nothing to be carried yet */

@@ -105,20 +105,33 @@ static bool is_equal(const struct digest *a, const struct digest *b)
 	return memcmp(a, b, sizeof *a) == 0;
 }
 
+static bool may_take(const struct parcel_found *found, const struct parcel_record *record,
+		     bool as_sent)
+{
+	return !found->taken &&
+	       (!as_sent || (found->mark == record->mark && found->date_s == record->date_s));
+}
+
 /* One of these bytes that no record has yet, and with `as_sent` of these flags and this date. */
-static bool take_equal(struct parcel_found *found, size_t count, const struct parcel_record *record,
-		       bool as_sent, uint32_t *uid)
+static struct parcel_found *find_equal(struct parcel_found *found, size_t count,
+				       const struct parcel_record *record, bool as_sent)
 {
 	for (size_t at = first_of(found, count, &record->digest);
-	     at < count && is_equal(&found[at].digest, &record->digest); at++) {
-		if (found[at].taken || (as_sent && (found[at].mark != record->mark ||
-						    found[at].date_s != record->date_s)))
-			continue;
-		found[at].taken = true;
-		*uid = found[at].uid;
-		return true;
-	}
-	return false;
+	     at < count && is_equal(&found[at].digest, &record->digest); at++)
+		if (may_take(&found[at], record, as_sent))
+			return &found[at];
+	return NULL;
+}
+
+/* The same with these bytes inside. */
+static struct parcel_found *find_wrapped(struct parcel_found *found, size_t count,
+					 const struct parcel_record *record, bool as_sent)
+{
+	for (size_t at = 0; at < count; at++)
+		if (found[at].wrapped && is_equal(&found[at].inside, &record->digest) &&
+		    may_take(&found[at], record, as_sent))
+			return &found[at];
+	return NULL;
 }
 
 static bool has_id(const uint8_t *id)
@@ -138,8 +151,8 @@ static bool is_alike(const struct parcel_found *found, const struct parcel_recor
 }
 
 /* One that is alike: the one with the lowest UID, because servers store in the order of sending. */
-static bool take_alike(struct parcel_found *found, size_t count, const struct parcel_record *record,
-		       bool by_id, uint32_t *uid)
+static struct parcel_found *find_alike(struct parcel_found *found, size_t count,
+				       const struct parcel_record *record, bool by_id)
 {
 	struct parcel_found *best = NULL;
 
@@ -147,11 +160,7 @@ static bool take_alike(struct parcel_found *found, size_t count, const struct pa
 		if (!found[i].taken && is_alike(&found[i], record, by_id) &&
 		    (!best || found[i].uid < best->uid))
 			best = &found[i];
-	if (!best)
-		return false;
-	best->taken = true;
-	*uid = best->uid;
-	return true;
+	return best;
 }
 
 /* Of each kind that a record took, what is left. */
@@ -170,37 +179,57 @@ static size_t surplus(const struct parcel_found *found, size_t count)
 	return copies;
 }
 
-static bool take(struct parcel_found *found, size_t count, const struct parcel_record *record,
-		 int way, uint32_t *uid)
+/* In their order. */
+enum way {
+	WAY_EQUAL_AS_SENT,
+	WAY_EQUAL,
+	WAY_WRAPPED_AS_SENT,
+	WAY_WRAPPED,
+	WAY_ALIKE,
+	WAY_SAME_ID,
+	WAYS
+};
+
+static struct parcel_found *find(struct parcel_found *found, size_t count,
+				 const struct parcel_record *record, enum way way)
 {
-	if (way < 2)
-		return take_equal(found, count, record, way == 0, uid);
-	return take_alike(found, count, record, way == 3, uid);
+	if (way <= WAY_EQUAL)
+		return find_equal(found, count, record, way == WAY_EQUAL_AS_SENT);
+	if (way <= WAY_WRAPPED)
+		return find_wrapped(found, count, record, way == WAY_WRAPPED_AS_SENT);
+	return find_alike(found, count, record, way == WAY_SAME_ID);
 }
 
 /* Each record of which this is known and that has nothing yet. */
 static void match_known(struct text records, const enum sink_known *known, enum sink_known wanted,
-			int way, struct parcel_found *found, size_t found_count,
+			enum way way, struct parcel_found *found, size_t found_count,
 			struct parcel_outcome *outcomes)
 {
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 	struct parcel_record record;
+	struct parcel_found *one;
 
 	for (size_t i = 0; i < count; i++) {
 		if (outcomes[i].fate != PARCEL_ABSENT ||
 		    (known ? known[i] : SINK_KNOWN_OPEN) != wanted)
 			continue;
 		parcel_record_get(records, i, &record);
-		if (take(found, found_count, &record, way, &outcomes[i].uid))
-			outcomes[i].fate = way < 2 ? PARCEL_STORED : PARCEL_ALTERED;
+		if (!(one = find(found, found_count, &record, way)))
+			continue;
+		one->taken = true;
+		outcomes[i].uid = one->uid;
+		outcomes[i].fate = way <= WAY_WRAPPED ? PARCEL_STORED : PARCEL_ALTERED;
+		outcomes[i].wrapped = way == WAY_WRAPPED_AS_SENT || way == WAY_WRAPPED;
 	}
 }
 
 /* Each way for all records before the next: what is there unaltered must not be taken for the
- * altered form of another. */
+ * altered form of another, nor a wrapper that was copied as it is for its original. What is known
+ * to be there has its copy before an open one takes it: of an original and its wrapper, too. */
 size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes)
 {
+	static const enum sink_known wanted[] = { SINK_KNOWN_STORED, SINK_KNOWN_OPEN };
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 
 	for (size_t i = 0; i < found_count; i++)
@@ -209,9 +238,11 @@ size_t parcel_match(struct text records, const enum sink_known *known, struct pa
 		qsort(found, found_count, sizeof *found, by_digest_and_uid);
 	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
-	for (int way = 0; way < 4; way += 2)
-		for (int one = 0; one < 4; one++) /* both ways, then open ones */
-			match_known(records, known, one < 2 ? SINK_KNOWN_STORED : SINK_KNOWN_OPEN,
-				    way + one % 2, found, found_count, outcomes);
+	for (unsigned i = 0; i < ARRAY_COUNT(wanted); i++)
+		for (enum way way = 0; way < WAY_ALIKE; way++)
+			match_known(records, known, wanted[i], way, found, found_count, outcomes);
+	for (unsigned i = 0; i < ARRAY_COUNT(wanted); i++)
+		for (enum way way = WAY_ALIKE; way < WAYS; way++)
+			match_known(records, known, wanted[i], way, found, found_count, outcomes);
 	return surplus(found, found_count);
 }

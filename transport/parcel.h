@@ -44,6 +44,8 @@ bool parcel_seal_read(struct text blob, struct parcel_seal *) MUST_CHECK;
 struct parcel_found {
 	uint32_t uid;
 	struct digest digest, normal;
+	struct digest inside; /* if it is `wrapped`: of the original inside */
+	bool wrapped;
 	uint64_t mark;
 	int64_t date_s;
 	uint8_t id[LIKENESS_ID_BYTES];
@@ -58,6 +60,7 @@ enum parcel_fate {
 struct parcel_outcome {
 	enum parcel_fate fate;
 	uint32_t uid; /* of STORED and ALTERED */
+	bool wrapped; /* of STORED: it is inside of what has that UID */
 };
 
 /* Each message found accounts for one record at most, so identical twins stay twins, and of those

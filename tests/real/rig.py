@@ -516,11 +516,12 @@ class Haul:
         target.login(target_user).logout()
         self.before, self.began = Dump(target, target_user), datetime.datetime.now(datetime.timezone.utc)
 
+        self.more = []  # further options
         self.port = target.port  # of the target as the product knows it: with another it would be another mailbox
 
     def command(self):
         return [MAILHAUL, 'copy', '--source-password-file', self.source.password, '--destination-password-file', self.target.password, '--ca-file', self.dir + '/ca.pem',
-                '--state', self.dir + '/state', '--settle', self.settle, '--json', 'imaps://%s@localhost:%d/' % (self.users[0], self.source.port),
+                '--state', self.dir + '/state', '--settle', self.settle, '--json', *self.more, 'imaps://%s@localhost:%d/' % (self.users[0], self.source.port),
                 'imaps://%s@localhost:%d/' % (self.users[1], self.port)]
 
     def start(self):

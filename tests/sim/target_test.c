@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/digest.h"
 #include "engine/clock.h"
 #include "engine/shard.h"
 #include "tests/sim/sweep.h"
 #include "tests/test.h"
+#include "transport/wrap.h"
 
 extern const struct sink_driver imap_sink;
 
@@ -273,6 +275,101 @@ static void fill_bad(struct world *world)
 	world->excused[0] = "SINK_REFUSED";
 }
 
+static void add_bytes(struct imap_model_box *box, const void *bytes, size_t n)
+{
+	(void)imap_model_add_message(box, "\\Seen $Forwarded", "02-Feb-2022 22:22:22 +0200", bytes,
+				     n);
+}
+
+static const char poison[] = "Subject: odd\r\nMessage-ID: <odd@example.org>\r\n\r\npoison\n";
+
+/* What mailhaul made of it somewhere else, which is a message like any other. */
+static void add_wrapper(struct imap_model_box *box)
+{
+	char coded[WRAP_LINE_CHARACTERS * 8];
+	struct buffer all = { 0 };
+	struct digest digest;
+	struct wrap wrap;
+	size_t n = sizeof poison - 1;
+
+	must(!digest_of(digest_type(text_of("blake3")), poison, n, &digest));
+	must(!wrap_open(&wrap, (struct text){ poison, n }, n, &digest, "blake3"));
+	buffer_add(&all, wrap.head.at, wrap.head.bytes);
+	buffer_add(&all, coded, wrap_encode(coded, (const uint8_t *)poison, n));
+	buffer_add(&all, wrap.tail.at, wrap.tail.bytes);
+	must(!all.failed);
+	add_bytes(box, all.at, all.bytes);
+	wrap_close(&wrap);
+	buffer_free(&all);
+}
+
+/* Refused ones, twins of them, a wrapper of the same from elsewhere, NUL, and sound ones between.
+ */
+static struct imap_store *fill_with_odd(struct world *world)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", "");
+	struct imap_store *store;
+
+	for (unsigned i = 0; i < 12; i++) {
+		if (i % 4 == 1)
+			add_bytes(inbox, poison, sizeof poison - 1);
+		else if (i == 3 || i == 8)
+			add_wrapper(inbox);
+		else if (i == 6)
+			add_bytes(inbox, "Subject: NUL\r\n\r\n\0\r\n", 19);
+		else
+			add(world, inbox, "sound", 300 + i);
+	}
+	store = add_target(world);
+	store->bad_text = "poison";
+	store->binary = false;
+	world->wrap = SINK_WRAP_REFUSED;
+	return store;
+}
+
+static void fill_wrapped(struct world *world)
+{
+	(void)fill_with_odd(world);
+}
+
+static void fill_wrapped_late(struct world *world)
+{
+	be_late(fill_with_odd(world));
+}
+
+static void fill_wrapped_one_by_one(struct world *world)
+{
+	struct imap_store *store = fill_with_odd(world);
+
+	be_late(store);
+	store->multiappend = store->uidplus = false;
+	store->literals = IMAP_STORE_LITERALS_NONE;
+}
+
+/* Larger than what lies in memory: it comes through a file. */
+static void fill_wrapped_large(struct world *world)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", "");
+	struct buffer mail = { 0 };
+
+	world_make_mail(world, "large", STAGE_BYTES_MAX + 10000, &mail);
+	buffer_add_text(&mail, "poison");
+	must(!mail.failed);
+	add(world, inbox, "small", 300);
+	add_bytes(inbox, mail.at, mail.bytes);
+	add(world, inbox, "small", 400);
+	buffer_free(&mail);
+	add_target(world)->bad_text = "poison";
+	world->wrap = SINK_WRAP_REFUSED;
+}
+
+/* Those with 8-bit headers that come behind the first that was altered. */
+static void fill_wrapped_odd(struct world *world)
+{
+	fill_altered(world);
+	world->wrap = SINK_WRAP_ODD;
+}
+
 /* Larger than what is staged; small ones between them. */
 static void fill_large(struct world *world)
 {
@@ -426,6 +523,13 @@ SCENARIO(target_alters_headers, .fill = fill_altered)
 SCENARIO(target_too_big, .fill = fill_too_big)
 SCENARIO(target_too_big_said_early, .fill = fill_too_big_early)
 SCENARIO(target_refuses_one_message, .fill = fill_bad)
+SCENARIO(target_wrapped, .fill = fill_wrapped)
+SCENARIO(target_wrapped_late_commits, .fill = fill_wrapped_late)
+SCENARIO(target_wrapped_one_by_one, .fill = fill_wrapped_one_by_one)
+SCENARIO(target_wrapped_large, .fill = fill_wrapped_large)
+SCENARIO(target_wrapped_odd, .fill = fill_wrapped_odd)
+SCENARIO(target_wrapped_lost_connection, .fill = fill_wrapped_late,
+	 .trouble = trouble_lost_connection, .between = back_to_normal)
 SCENARIO(target_large_messages, .fill = fill_large)
 SCENARIO(target_spooled_message, .fill = fill_spooled)
 SCENARIO(target_spooled_message_and_no_nameless_files, .fill = fill_spooled_without_nameless)

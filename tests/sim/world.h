@@ -82,6 +82,7 @@ struct world {
 	bool cuts_kill; /* the process alone, always; else the dice say so now and then */
 	const char *retry_skipped; /* see struct lane_config */
 	bool newest_first;
+	enum sink_wrap wrap;	  /* what may be stored wrapped */
 	bool flags_keep;	  /* see struct sink_config */
 	uint64_t max_bytes;	  /* larger messages are left out; 0: none */
 	const char *left_out_box; /* a pattern of folders; NULL: none */

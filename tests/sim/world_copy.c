@@ -145,6 +145,7 @@ static enum err run_lane(struct copy *copy)
 						     .zstd_level = 1,
 						     .settle = 30 * NSEC_SECOND,
 						     .spool = world_spool_path,
+						     .wrap = world->wrap,
 						     .flags_keep = world->flags_keep,
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,

@@ -10,6 +10,7 @@
 #include "engine/clock.h"
 #include "engine/shard.h"
 #include "tests/sim/world.h"
+#include "transport/unwrap.h"
 
 enum { BOXES = IMAP_MODEL_BOXES_MAX, MESSAGES = IMAP_MODEL_MESSAGES_MAX };
 
@@ -141,6 +142,36 @@ static bool same_facts(const struct world *world, const struct imap_model_messag
 	       want.date.zone_minutes == got.date.zone_minutes;
 }
 
+static void take_inside(void *context, const void *from, size_t n)
+{
+	buffer_add(context, from, n);
+}
+
+/* The copy is a wrapper with the source's message inside. */
+static bool is_inside(const struct imap_model_message *source,
+		      const struct imap_model_message *copy)
+{
+	struct unwrap *unwrap = malloc(sizeof *unwrap);
+	struct buffer inside = { 0 };
+	bool same;
+
+	must(unwrap);
+	unwrap_begin(unwrap, take_inside, &inside);
+	unwrap_feed(unwrap, copy->bytes, copy->length);
+	same = unwrap_end(unwrap) == UNWRAP_BEHIND && inside.bytes == source->length &&
+	       memcmp(inside.at, source->bytes, inside.bytes) == 0;
+	free(unwrap);
+	buffer_free(&inside);
+	return same;
+}
+
+static bool is_as_it_was(const struct imap_model_message *source,
+			 const struct imap_model_message *copy)
+{
+	return source->length == copy->length &&
+	       memcmp(source->bytes, copy->bytes, copy->length) == 0;
+}
+
 enum likeness { SAME, SAME_BYTES, ALTERED };
 
 static bool is_like(const struct world *world, const struct imap_model_message *source,
@@ -149,11 +180,13 @@ static bool is_like(const struct world *world, const struct imap_model_message *
 	uint8_t *altered;
 	bool alike;
 
-	if (source->length != copy->length || copy->foreign)
+	if (copy->foreign)
 		return false;
 	if (likeness != ALTERED)
-		return memcmp(source->bytes, copy->bytes, copy->length) == 0 &&
+		return (is_as_it_was(source, copy) || (world->wrap && is_inside(source, copy))) &&
 		       (likeness == SAME_BYTES || same_facts(world, source, copy));
+	if (source->length != copy->length)
+		return false;
 	altered = malloc(source->length + 1);
 	must(altered);
 	bytes_copy(altered, source->bytes, source->length, BYTES_META);
@@ -281,8 +314,8 @@ static const struct imap_model_message *target_message(const struct world *world
 	return NULL;
 }
 
-/* A row: box, no, state, target_box, target_epoch, target_no. Another message of the same bytes is
- * as good. Without UIDPLUS nobody may know. */
+/* A row: box, no, state, target_box, target_epoch, target_no, form. Another message of the same
+ * bytes is as good. Without UIDPLUS nobody may know. */
 static void judge_row(struct judge *judge, sqlite3_stmt *row)
 {
 	const char *name = (const char *)sqlite3_column_text(row, 0),
@@ -304,6 +337,10 @@ static void judge_row(struct judge *judge, sqlite3_stmt *row)
 		      "(%llu)",
 		      (unsigned long long)no, name, (unsigned long long)uid, raw,
 		      (unsigned long long)epoch);
+	else if (strcmp(state, "moved") == 0 &&
+		 is_as_it_was(message, copy) != (sqlite3_column_int(row, 6) == MAIL_AS_IT_IS))
+		fault(judge, "the ledger is wrong about whether message %llu of \"%s\" is wrapped",
+		      (unsigned long long)no, name);
 }
 
 static void judge_places(struct judge *judge)
@@ -315,7 +352,7 @@ static void judge_places(struct judge *judge)
 	snprintf(path, sizeof path, "%s/ledger.db", world_state_path);
 	if (sqlite3_open(path, &db) ||
 	    sqlite3_prepare_v2(db,
-			       "SELECT box, no, state, target_box, target_epoch, target_no"
+			       "SELECT box, no, state, target_box, target_epoch, target_no, form"
 			       " FROM message WHERE state IN ('moved', 'doubtful')",
 			       -1, &row, NULL))
 		fault(judge, "reading the ledger's places: %s", sqlite3_errmsg(db));

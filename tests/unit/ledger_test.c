@@ -583,6 +583,51 @@ TEST_FIBER(exceptions_come_in_order_with_their_reasons)
 		   "INBOX 7 SINK_DAMAGED, INBOX 42 SINK_REFUSED, Sent 9 IMAP_MSG_REFUSED");
 }
 
+TEST_FIBER(what_is_stored_wrapped_is_counted_and_named)
+{
+	struct ledger_exception at = { 0 };
+	struct ledger_stored stored[3];
+	struct ledger_totals totals;
+	struct ledger_row row;
+	uint64_t sent;
+	size_t count;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	REQUIRE(world_box(&w, "Sent", &sent) == OK);
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 1, 3));
+	CHECK_OK(ledger_intend(w.ledger, sent, 1, 3));
+	for (uint64_t no = 1; no <= 3; no++) {
+		row = moved(w.box_no, no), row.form = no == 2 ? MAIL_WRAPPED : MAIL_AS_IT_IS;
+		CHECK_OK(ledger_settle(w.ledger, &row));
+		row = moved(sent, no), row.form = no != 2 ? MAIL_WRAPPED : MAIL_AS_IT_IS;
+		CHECK_OK(ledger_settle(w.ledger, &row));
+	}
+	CHECK_OK(ledger_totals(w.ledger, w.mailbox_no, &totals));
+	CHECK_EQ(totals.messages[LEDGER_MOVED], 6);
+	CHECK_EQ(totals.wrapped, 3);
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 0, stored, 3, &count));
+	CHECK(count == 3 && stored[0].form == MAIL_AS_IT_IS && stored[1].form == MAIL_WRAPPED);
+	CHECK_OK(ledger_wrapped_next(w.ledger, w.mailbox_no, &at));
+	CHECK(at.box_no == w.box_no && at.no == 2 && at.state == LEDGER_MOVED);
+	CHECK_TEXT(at.box_name, "INBOX");
+	CHECK_OK(ledger_wrapped_next(w.ledger, w.mailbox_no, &at));
+	CHECK(at.box_no == sent && at.no == 1);
+	CHECK_OK(ledger_wrapped_next(w.ledger, w.mailbox_no, &at));
+	CHECK(at.box_no == sent && at.no == 3);
+	CHECK_ERR(ledger_wrapped_next(w.ledger, w.mailbox_no, &at), ERR_PIPE_ENDED);
+	/* What was withdrawn is not there any more. */
+	row = (struct ledger_row){ .box_no = sent, .no = 3, .state = LEDGER_WITHDRAWN };
+	CHECK_OK(ledger_settle(w.ledger, &row));
+	CHECK_OK(ledger_totals(w.ledger, w.mailbox_no, &totals));
+	CHECK_EQ(totals.wrapped, 2);
+	CHECK_OK(world_finish(&w));
+	CHECK_TEXT(ask_file(test_directory(),
+			    "SELECT group_concat(box || ' ' || no || ' ' || form, ', ')"
+			    " FROM message WHERE form <> 0"),
+		   "INBOX 2 1, Sent 1 1, Sent 3 1");
+}
+
 TEST_FIBER(reasons_are_kept_by_name)
 {
 	struct ledger_exception at = { 0 };

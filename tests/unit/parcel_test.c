@@ -22,7 +22,7 @@ struct parcel {
 };
 
 /* A record a letter: "a" is one that no server alters, "A" one that some store as "a". Found: a
- * letter each, with UIDs from 10 on. */
+ * letter each, with UIDs from 10 on; "1" is the wrapper of "a", "2" of "b". */
 static void match_known(struct parcel *parcel, const char *records, const char *found,
 			const enum sink_known *known)
 {
@@ -43,6 +43,11 @@ static void match_known(struct parcel *parcel, const char *records, const char *
 			(struct parcel_found){ .uid = (uint32_t)(10 + parcel->found_count),
 					       .digest = named(found[parcel->found_count]),
 					       .normal = named(found[parcel->found_count]) };
+	for (size_t i = 0; i < parcel->found_count; i++)
+		if (found[i] >= '1' && found[i] <= '9') {
+			parcel->found[i].wrapped = true;
+			parcel->found[i].inside = named((char)(found[i] - '1' + 'a'));
+		}
 	parcel->surplus = parcel_match((struct text){ parcel->records.at, parcel->records.bytes },
 				       known, parcel->found, parcel->found_count, parcel->outcomes);
 	buffer_free(&parcel->records);
@@ -98,6 +103,41 @@ TEST(one_copy_too_many_is_counted)
 {
 	check("a", "aa", "=", (uint32_t[]){ 10 }, 1);
 	check("aab", "aaaabb", "===", (uint32_t[]){ 10, 11, 14 }, 3);
+}
+
+/* Like what is there as it is, but behind it. */
+TEST(what_is_there_wrapped_is_stored)
+{
+	struct parcel parcel;
+
+	check("ab", "21", "==", (uint32_t[]){ 11, 10 }, 0);
+	check("ab", "1", "=.", (uint32_t[]){ 10, 0 }, 0);
+	check("aaa", "11", "==.", (uint32_t[]){ 10, 11, 0 }, 0);
+	check("a", "1a", "=", (uint32_t[]){ 11 }, 0);
+	check("a", "11", "=", (uint32_t[]){ 10 }, 1);
+	match(&parcel, "ab", "1b");
+	CHECK(parcel.outcomes[0].wrapped && !parcel.outcomes[1].wrapped);
+}
+
+/* "1" was a message of the source itself. */
+TEST(a_wrapper_that_was_copied_is_not_its_original)
+{
+	static const enum sink_known first[] = { SINK_KNOWN_STORED, SINK_KNOWN_OPEN },
+				     second[] = { SINK_KNOWN_OPEN, SINK_KNOWN_STORED };
+	struct parcel parcel;
+
+	check("a1", "1", ".=", (uint32_t[]){ 0, 10 }, 0);
+	check("a1", "11", "==", (uint32_t[]){ 11, 10 }, 0);
+	check("a1", "111", "==", (uint32_t[]){ 11, 10 }, 1);
+	match(&parcel, "a1", "11");
+	CHECK(parcel.outcomes[0].wrapped && !parcel.outcomes[1].wrapped);
+	/* The copy is its that is known to be there: the other one is sent again. */
+	match_known(&parcel, "a1", "1", first);
+	CHECK(parcel.outcomes[0].fate == PARCEL_STORED && parcel.outcomes[0].wrapped);
+	CHECK_EQ(parcel.outcomes[1].fate, PARCEL_ABSENT);
+	match_known(&parcel, "a1", "1", second);
+	CHECK_EQ(parcel.outcomes[0].fate, PARCEL_ABSENT);
+	CHECK(parcel.outcomes[1].fate == PARCEL_STORED && !parcel.outcomes[1].wrapped);
 }
 
 TEST(what_a_server_altered_is_there_and_doubtful)
