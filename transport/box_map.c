@@ -421,3 +421,52 @@ enum err box_map_place(struct box_map *map, const struct box *box, struct box_pl
 	copy_text(out->name, box_map_text(map, spot->name));
 	return OK;
 }
+
+/* ---- what turns out later ---- */
+
+static bool is_other_case(const struct box_map *map, uint32_t index, uint32_t taken)
+{
+	const struct map_spot *spot = &map->spots[index];
+
+	return index != taken && (spot->exists || spot->owner != NONE) &&
+	       box_name_alike(box_map_text(map, spot->name),
+			      box_map_text(map, map->spots[taken].name));
+}
+
+/* Of names that are one now the first stands for all, but never the one that is given up. */
+static enum err fold_keys(struct box_map *map, uint32_t given_up)
+{
+	char key[BOX_NAME_BYTES_MAX + 1];
+	enum err e = OK;
+
+	name_table_free(&map->spots_by_key);
+	name_table_free(&map->numbers);
+	map->target.case_insensitive = true;
+	for (uint32_t i = 0; i < map->spots_count && !e; i++) {
+		struct text folded = box_map_key(map, box_map_text(map, map->spots[i].name), key);
+
+		if (i != given_up && name_table_find(&map->spots_by_key, folded) == NONE)
+			e = name_table_put(&map->spots_by_key, folded, i);
+	}
+	return e;
+}
+
+enum err box_map_taken(struct box_map *map, uint64_t box_no, bool *moved)
+{
+	uint32_t self = name_table_find(&map->sources_by_no, name_table_key(&box_no));
+	struct map_source *source = &map->sources[self];
+	uint32_t taken = source->spot, other = 0;
+	enum err e;
+
+	must(self != NONE && taken != NONE);
+	while (other < map->spots_count && !is_other_case(map, other, taken))
+		other++;
+	*moved = other < map->spots_count && !map->spots[taken].exists && !source->merged;
+	if (!*moved)
+		return OK;
+	map->spots[taken].owner = NONE;
+	source->spot = NONE;
+	if ((e = fold_keys(map, taken)))
+		return e;
+	return box_map_settle_again(map, source);
+}

@@ -37,12 +37,12 @@
 /* What is known of the destination. The strings are borrowed until box_map_open() returns, and NULL
  * stands for an empty one. */
 struct box_map_target {
-	char separator;		   /* '\0': it has no levels */
-	const char *prefix;	   /* the personal namespace as NAMESPACE spells it: "INBOX.", "" */
+	char separator;	    /* '\0': it has no levels */
+	const char *prefix; /* the personal namespace as NAMESPACE spells it: "INBOX.", "" */
 	/* The source's, as its names are spelled; not taken off INBOX. NULL: as its folders say
 	 * (struct box) when they are added. */
 	const char *source_prefix;
-	const char *forbidden;	   /* characters it refuses: ASCII, no letters, no digits */
+	const char *forbidden; /* characters it refuses: ASCII, no letters, no digits */
 	bool case_insensitive;
 	bool utf8;		 /* names in UTF-8 (IMAP4rev2, RFC 9755); else modified UTF-7 */
 	bool create_special_use; /* CREATE takes USE (RFC 6154 section 3) */
@@ -107,5 +107,11 @@ struct box_place {
 /* Where the folder's mail goes: the same answer each time. The first call decides for all that were
  * added; one that was not is decided then, with what is left. */
 enum err box_map_place(struct box_map *, const struct box *source, struct box_place *) MUST_CHECK;
+
+/* The destination says of a name that box_map_place() gave to this folder that it is there, and
+ * does not list it. Where a folder that is there or was given differs from it in case only, the
+ * destination folds case: the map knows that from now on, and the folder gets another place
+ * (*moved). Places that were given before stay. */
+enum err box_map_taken(struct box_map *, uint64_t box_no, bool *moved) MUST_CHECK;
 
 #endif

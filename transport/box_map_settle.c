@@ -218,6 +218,11 @@ static enum err give_any(struct box_map *map, struct map_source *source)
 	return e || source->spot != NONE ? e : give_number(map, source);
 }
 
+enum err box_map_settle_again(struct box_map *map, struct map_source *source)
+{
+	return give_any(map, source);
+}
+
 /* ---- those that come first ---- */
 
 static void give_remembered(struct box_map *map, struct map_source *source)

@@ -83,5 +83,7 @@ struct text box_map_last_level(struct text path, char separator);
 
 /* Give a spot to each source that has none. */
 enum err box_map_settle(struct box_map *) MUST_CHECK;
+/* Give a spot to one that lost its own. */
+enum err box_map_settle_again(struct box_map *, struct map_source *) MUST_CHECK;
 
 #endif

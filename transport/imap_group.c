@@ -2,6 +2,7 @@
  * are settled and were told. */
 #include <stdlib.h>
 
+#include "engine/log.h"
 #include "transport/imap_sink_state.h"
 
 void imap_group_close_all(struct imap_sink *sink)
@@ -56,6 +57,48 @@ static enum err new_group(struct imap_sink *sink, struct imap_place *place)
 	return OK;
 }
 
+uint32_t imap_group_uid_floor(const struct imap_group *group)
+{
+	uint32_t mark = group->place->uidnext;
+
+	return group->uid_top >= mark ? group->uid_top : mark - 1;
+}
+
+static bool was_told(const struct imap_group *group, uint32_t first, uint32_t last)
+{
+	for (unsigned i = 0; i < group->told_count && i < IMAP_APPENDS_MAX; i++)
+		if (first <= group->told[i].last && last >= group->told[i].first)
+			return true;
+	return false;
+}
+
+bool imap_group_note_uids(struct imap_group *group, uint32_t floor, uint32_t first, uint32_t last,
+			  unsigned count)
+{
+	bool is_likely = first > floor && last >= first && !was_told(group, first, last);
+
+	group->stored += count;
+	group->knows_uids &= is_likely;
+	if (first && !is_likely)
+		log_event(LOG_WARN, "imap.impossible_uids", "first=%u last=%u above=%u", first,
+			  last, floor);
+	if (!is_likely)
+		return false;
+	group->told[group->told_count++ % IMAP_APPENDS_MAX] = (struct imap_told){ first, last };
+	if (last > group->uid_top)
+		group->uid_top = last;
+	return true;
+}
+
+/* All that came behind the mark is ours, so nothing but what was told is needed. A UID that is too
+ * high would hide from the next group's mark what is stored below it. */
+static bool is_without_gap(const struct imap_group *group)
+{
+	return group->knows_uids && group->stored &&
+	       group->uid_top == group->place->uidnext + group->stored - 1 &&
+	       group->uid_top < UINT32_MAX;
+}
+
 /* All of it is settled and was told: where the next one begins follows from the UIDs, or is asked
  * for. */
 static void end_group(struct imap_sink *sink, struct imap_group *group)
@@ -65,10 +108,7 @@ static void end_group(struct imap_sink *sink, struct imap_group *group)
 	while (*at != group)
 		at = &(*at)->next;
 	*at = group->next;
-	if (group->knows_uids && group->uid_top)
-		group->place->uidnext = group->uid_top + 1;
-	else
-		group->place->uidnext = 0;
+	group->place->uidnext = is_without_gap(group) ? group->uid_top + 1 : 0;
 	group->place->owner = NULL;
 	free(group->seal_nos);
 	free(group);

@@ -83,6 +83,7 @@ static enum err send_act(struct imap_link *link, struct imap_parcel *parcel, uns
 	struct imap_sent sent = { .parcel = parcel, .first = first, .count = count };
 	enum err e = wait_for_room(link);
 
+	sent.uid_floor = imap_group_uid_floor(parcel->place->owner);
 	if (!e)
 		e = imap_append_begin(link->append, parcel->place->raw, &sent.act);
 	if (e == ERR_IMAP_REFUSED) { /* the name cannot be said */
@@ -206,6 +207,7 @@ static enum err send_parcel(struct imap_link *link, struct imap_parcel *parcel)
 	enum err e = OK;
 
 	parcel->state = IMAP_PARCEL_SENDING;
+	parcel->uid_from = imap_group_uid_floor(parcel->place->owner) + 1;
 	if (parcel->place->fate)
 		imap_parcel_return(parcel, 0, parcel->count);
 	else
@@ -332,17 +334,16 @@ enum err imap_link_send(void *argument)
 static void take_uids(struct imap_link *link, struct imap_parcel *parcel,
 		      const struct imap_sent *sent, const struct imap_appended *answer)
 {
-	struct imap_group *group = parcel->place->owner;
+	bool is_told = answer->uidvalidity == parcel->place->uidvalidity;
+	uint32_t first = is_told ? imap_appended_uid(answer, 0) : 0,
+		 last = is_told ? imap_appended_uid(answer, sent->count - 1) : 0;
 
+	is_told = imap_group_note_uids(parcel->place->owner, sent->uid_floor, first, last,
+				       sent->count);
 	for (unsigned i = 0; i < sent->count; i++) {
 		struct imap_message *message = &parcel->messages[sent->first + i];
 
-		message->uid = answer->uidvalidity == parcel->place->uidvalidity
-				       ? imap_appended_uid(answer, i)
-				       : 0;
-		group->knows_uids &= message->uid != 0;
-		if (message->uid > group->uid_top)
-			group->uid_top = message->uid;
+		message->uid = is_told ? imap_appended_uid(answer, i) : 0;
 		imap_parcel_settle(parcel, sent->first + i, IMAP_MESSAGE_STORED, OK);
 		imap_recover_note_stored(link->sink, parcel->place, &message->record);
 	}

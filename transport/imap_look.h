@@ -5,9 +5,18 @@
 #define MAILHAUL_IMAP_LOOK_H
 
 #include "engine/source.h"
-#include "transport/parcel.h"
+#include "transport/parcel_wanted.h"
 
 struct imap_look;
+
+/* What is there. */
+struct imap_looked {
+	struct parcel_found *found;
+	size_t found_count;
+	struct parcel_unread *unread; /* what the server does not hand out */
+	size_t unread_count;
+	uint64_t seen; /* messages, wanted or not */
+};
 
 /* Connect and log in. `account` and `tap` are borrowed until close. ERR_NET_*, ERR_IMAP_*...
  * Suspends. */
@@ -17,10 +26,15 @@ void imap_look_close(struct imap_look **);
 /* LOGOUT; a server that is gone already is no error. Suspends. */
 void imap_look_finish(struct imap_look *, nsec until);
 
-/* The digest of every message of the folder with a UID in [first, last]. The caller frees *found.
- * ERR_IMAP_BOX_GONE, ERR_IMAP_REFUSED, ERR_SOURCE_EPOCH (another UIDVALIDITY): of the folder.
- * Memory is 40 bytes a message. Suspends. */
+/* The digests of the messages of the folder with a UID in [first, last] that are wanted (NULL: all,
+ * of a few). What the server does not hand out is asked for in ever smaller pieces, until it is
+ * known which messages these are, and what size the server says they have.
+ * out     zeroed where it fails; else imap_looked_free(). 120 bytes a message found
+ * returns ERR_IMAP_BOX_GONE, ERR_IMAP_REFUSED, ERR_SOURCE_EPOCH (another UIDVALIDITY): of the
+ *         folder; ERR_SINK_BUSY: very many that cannot be read
+ * Suspends. */
 enum err imap_look_into(struct imap_look *, const char *raw, uint32_t uidvalidity, uint32_t first,
-			uint32_t last, struct parcel_found **found, size_t *count) MUST_CHECK;
+			uint32_t last, struct parcel_wanted *, struct imap_looked *out) MUST_CHECK;
+void imap_looked_free(struct imap_looked *);
 
 #endif

@@ -51,9 +51,10 @@ struct imap_parcel {
 	} state;
 	struct imap_message messages[IMAP_PARCEL_MESSAGES_MAX];
 	unsigned count, next_receipt;
-	unsigned open;	 /* messages without a fate */
-	bool is_checked; /* what the server made of it is known */
-	uint8_t *bytes;	 /* of the messages; or of the file those from window_at on */
+	unsigned open;	   /* messages without a fate */
+	bool is_checked;   /* what the server made of it is known */
+	uint32_t uid_from; /* of those sent: none has a lower UID */
+	uint8_t *bytes;	   /* of the messages; or of the file those from window_at on */
 	size_t used, room;
 	uint64_t window_at;
 	size_t window_bytes;

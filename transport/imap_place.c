@@ -111,6 +111,7 @@ static enum err take_refusal(struct imap_errand *errand, const struct imap_statu
 	if (hint.error == ERR_IMAP_THROTTLED || hint.error == ERR_IMAP_UNAVAILABLE)
 		return imap_status_raise(status, ERR_IMAP_REFUSED, "CREATE");
 	errand->refused = ERR_SINK_BOX;
+	errand->taken = imap_text_is(status->code, "ALREADYEXISTS") || status->code.bytes == 0;
 	snprintf(errand->why, sizeof errand->why, "CREATE: the server says \"%s\"",
 		 err_quote(text, sizeof text, status->text));
 	return OK;
@@ -157,6 +158,7 @@ static void conclude(struct imap_errand *errand)
 {
 	struct imap_place *place = errand->place;
 
+	place->was_taken = errand->taken && !place->is_there;
 	place->is_there |= place->uidvalidity && place->uidnext;
 	if (place->is_there)
 		return;

@@ -14,7 +14,8 @@ struct imap_place {
 	uint32_t uidvalidity, uidnext;
 	uint32_t messages; /* as said by imap_place_status() */
 	bool is_there;
-	void *owner; /* the sink's own */
+	bool was_taken; /* CREATE says that it is there, and it was not listed */
+	void *owner;	/* the sink's own */
 };
 
 /* It takes nothing any more. The first reason stays. */
@@ -31,6 +32,7 @@ struct imap_errand {
 	bool create, subscribe;
 	unsigned tags[3]; /* of CREATE, SUBSCRIBE, STATUS; 0: not asked, or answered */
 	enum err refused; /* CREATE was, */
+	bool taken;	  /* because the folder is there, or without saying why, */
 	char why[160];	  /* because of that */
 };
 enum { IMAP_ERRANDS_MAX = 24 }; /* three commands each, which any socket takes */

@@ -17,6 +17,7 @@ struct placed {
 	uint64_t box_no;
 	struct imap_place *place; /* NULL: none yet, or none at all */
 	bool subscribed;
+	bool was_moved; /* to another place, because the first one was taken */
 };
 
 struct known {
@@ -298,23 +299,57 @@ static enum err plan_errand(struct imap_places *places, struct imap_flight *flig
 	return e;
 }
 
-enum err imap_places_settle(struct imap_places *places, struct imap_session *session)
+/* Create what was planned. */
+static enum err plan_all(struct imap_places *places, struct imap_flight *flight)
 {
-	struct imap_flight *flight = calloc(1, sizeof *flight);
-	uint32_t at = places->settled;
-	enum err e = flight ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "creating folders");
+	enum err e = OK;
 
-	MAGIC_CHECK(places, PLACES_MAGIC);
-	for (; e == OK && at < places->placed_count; at++) {
-		flight->session = session;
+	for (uint32_t at = places->settled; e == OK && at < places->placed_count; at++) {
+		if (places->placed[at].place)
+			continue;
 		if ((e = plan_errand(places, flight, &places->placed[at])) == OK &&
 		    flight->count == IMAP_ERRANDS_MAX)
 			e = imap_flight_run(flight);
 	}
+	return e ? e : imap_flight_run(flight);
+}
+
+/* Folders whose name turned out to be another one's get another. Those that differ in case only are
+ * one where nothing said so before a CREATE was refused. */
+static enum err move_taken(struct imap_places *places, bool *moved)
+{
+	bool is_moved;
+	enum err e = OK;
+
+	*moved = false;
+	for (uint32_t at = places->settled; at < places->placed_count && !e; at++) {
+		struct placed *placed = &places->placed[at];
+
+		if (!placed->place || !placed->place->was_taken || placed->was_moved)
+			continue;
+		if ((e = box_map_taken(places->map, placed->box_no, &is_moved)) || !is_moved)
+			continue;
+		placed->was_moved = *moved = true;
+		placed->place = NULL;
+	}
+	return e;
+}
+
+enum err imap_places_settle(struct imap_places *places, struct imap_session *session)
+{
+	struct imap_flight *flight = calloc(1, sizeof *flight);
+	bool again = true;
+	enum err e = flight ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "creating folders");
+
+	MAGIC_CHECK(places, PLACES_MAGIC);
+	while (!e && again) {
+		flight->session = session;
+		e = plan_all(places, flight);
+		if (!e)
+			e = move_taken(places, &again);
+	}
 	if (!e)
-		e = imap_flight_run(flight);
-	if (!e)
-		places->settled = at;
+		places->settled = places->placed_count;
 	free(flight);
 	return e;
 }

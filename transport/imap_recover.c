@@ -45,9 +45,10 @@ void imap_recover_close(struct imap_sink *sink)
 
 /* ---- the folders ---- */
 
+/* Under whatever UIDVALIDITY: it may have been replaced more than once. */
 static bool is_same_folder(const struct imap_found *a, const struct imap_found *b)
 {
-	return text_equal(a->view.raw, b->view.raw) && a->view.uidvalidity == b->view.uidvalidity;
+	return text_equal(a->view.raw, b->view.raw);
 }
 
 /* The first seal of each folder stands for it. */
@@ -117,44 +118,98 @@ static enum err wait_until_still(struct imap_sink *sink, struct still *stills, s
 
 /* ---- what is there ---- */
 
-/* The lowest mark of the folder's seals; all of its records in the order of the seals. */
-static enum err gather(const struct imap_found *first, struct buffer *records, uint32_t *mark)
+/* All seals of a folder together, because they are all that is ours in it from their marks on.
+ * Where it was replaced it has other UIDs, so all of it is looked at for those of before, and what
+ * is found of them is doubtful. */
+struct folder {
+	struct imap_found *first;
+	const struct still *still;
+	struct buffer records; /* of the seals of the present folder, then of those before it */
+	size_t count, present; /* records */
+	uint32_t mark;	       /* the lowest of the present folder's */
+	enum sink_known *known;
+	struct parcel_outcome *outcomes;
+	struct parcel_wanted *wanted;
+	struct imap_looked there;
+};
+
+static bool is_present(const struct folder *folder, const struct imap_found *found)
 {
-	*mark = first->view.uidnext;
-	for (const struct imap_found *found = first; found; found = found->next) {
-		if (!is_same_folder(found, first))
-			continue;
-		buffer_add(records, found->view.records.at, found->view.records.bytes);
-		if (found->view.uidnext < *mark)
-			*mark = found->view.uidnext;
-	}
-	return records->failed ? RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent") : OK;
+	return found->view.uidvalidity == folder->still->place.uidvalidity;
 }
 
-static enum err look_into(struct imap_sink *sink, const char *raw, uint32_t uidvalidity,
-			  uint32_t mark, struct parcel_found **there, size_t *count)
+static void gather_some(struct folder *folder, bool present)
 {
-	struct imap_look *look;
-	enum err e = imap_sink_look(sink, &look);
+	for (const struct imap_found *found = folder->first; found; found = found->next) {
+		if (!is_same_folder(found, folder->first) || is_present(folder, found) != present)
+			continue;
+		buffer_add(&folder->records, found->view.records.at, found->view.records.bytes);
+		if (present && found->view.uidnext < folder->mark)
+			folder->mark = found->view.uidnext;
+	}
+}
 
-	return e ? e : imap_look_into(look, raw, uidvalidity, mark, UINT32_MAX, there, count);
+static struct text records_of(const struct folder *folder)
+{
+	return (struct text){ folder->records.at, folder->records.bytes };
+}
+
+static enum err gather(struct folder *folder)
+{
+	folder->mark = UINT32_MAX;
+	gather_some(folder, true);
+	folder->present = folder->records.bytes / PARCEL_RECORD_BYTES;
+	gather_some(folder, false);
+	folder->count = folder->records.bytes / PARCEL_RECORD_BYTES;
+	folder->outcomes = calloc(folder->count + 1, sizeof *folder->outcomes);
+	folder->known = calloc(folder->count + 1, sizeof *folder->known);
+	if (folder->records.failed || !folder->outcomes || !folder->known)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+	return parcel_wanted_open(records_of(folder), &folder->wanted);
+}
+
+static void close_folder(struct folder *folder)
+{
+	imap_looked_free(&folder->there);
+	parcel_wanted_close(&folder->wanted);
+	buffer_free(&folder->records);
+	free(folder->outcomes);
+	free(folder->known);
+}
+
+static uint32_t look_from(const struct folder *folder)
+{
+	return folder->present < folder->count ? 1 : folder->mark;
+}
+
+static enum err look_into(struct imap_sink *sink, struct folder *folder)
+{
+	const struct imap_place *place = &folder->still->place;
+	struct imap_look *look;
+	enum err e = folder->still->is_gone ? OK : imap_sink_look(sink, &look);
+
+	if (e || folder->still->is_gone)
+		return e;
+	return imap_look_into(look, place->raw, place->uidvalidity, look_from(folder), UINT32_MAX,
+			      folder->wanted, &folder->there);
 }
 
 /* Each seal gets its part of the outcomes. */
-static enum err share_out(struct imap_found *first, const struct parcel_outcome *outcomes,
-			  enum err doubt)
+static enum err share_out(struct folder *folder, bool present)
 {
-	for (struct imap_found *found = first; found; found = found->next) {
+	const struct parcel_outcome *outcomes = folder->outcomes + (present ? 0 : folder->present);
+
+	for (struct imap_found *found = folder->first; found; found = found->next) {
 		size_t count = found->view.records.bytes / PARCEL_RECORD_BYTES;
 
-		if (!is_same_folder(found, first))
+		if (!is_same_folder(found, folder->first) || is_present(folder, found) != present)
 			continue;
 		found->outcomes = calloc(count + 1, sizeof *outcomes);
 		if (!found->outcomes)
 			return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
 		for (size_t i = 0; i < count; i++)
 			found->outcomes[i] = *outcomes++;
-		found->doubt = doubt;
+		found->doubt = present ? OK : ERR_SOURCE_EPOCH;
 	}
 	return OK;
 }
@@ -190,17 +245,17 @@ static struct imap_expected *expected_for(const struct imap_found *first,
 }
 
 /* All that may be there of what was in doubt, as often as it is there now. */
-static enum err expect(struct imap_found *first, struct text records,
-		       const struct parcel_found *there, size_t count)
+static enum err expect(struct folder *folder)
 {
-	size_t n = records.bytes / PARCEL_RECORD_BYTES, kept = 0;
+	struct imap_found *first = folder->first;
+	size_t n = folder->count, kept = 0;
 	struct imap_expected *all = calloc(n + 1, sizeof *all), *one;
 	struct parcel_record record;
 
 	if (!all)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
 	for (size_t i = 0; i < n; i++) {
-		parcel_record_get(records, i, &record);
+		parcel_record_get(records_of(folder), i, &record);
 		all[i].digest = record.digest;
 	}
 	qsort(all, n, sizeof *all, by_digest);
@@ -209,8 +264,10 @@ static enum err expect(struct imap_found *first, struct text records,
 			all[kept++] = all[i];
 	first->expected = all;
 	first->expected_count = kept;
-	for (size_t i = 0; i < count; i++)
-		if ((one = expected_for(first, &there[i])) != NULL)
+	first->looked_from = look_from(folder);
+	first->looked_epoch = folder->still->place.uidvalidity;
+	for (size_t i = 0; i < folder->there.found_count; i++)
+		if ((one = expected_for(first, &folder->there.found[i])) != NULL)
 			one->copies++;
 	return OK;
 }
@@ -228,13 +285,17 @@ void imap_recover_note_stored(struct imap_sink *sink, const struct imap_place *p
 	}
 }
 
-static size_t count_surplus(const struct imap_found *first, const struct parcel_found *there,
-			    size_t count)
+/* Of a folder that was replaced meanwhile nothing can be said. */
+static size_t count_surplus(const struct folder *folder)
 {
+	const struct imap_found *first = folder->first;
 	size_t surplus = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		struct imap_expected *one = expected_for(first, &there[i]);
+	if (first->looked_epoch != folder->still->place.uidvalidity ||
+	    first->looked_from != look_from(folder))
+		return 0;
+	for (size_t i = 0; i < folder->there.found_count; i++) {
+		struct imap_expected *one = expected_for(first, &folder->there.found[i]);
 
 		if (one && one->copies == 0)
 			surplus++;
@@ -279,59 +340,64 @@ static enum err read_known(const struct imap_sink *sink, struct text records,
 
 /* ---- matching ---- */
 
-/* All seals of a folder together: they are all that is ours from the mark on. */
-static enum err match(const struct imap_sink *sink, struct imap_found *first, struct text records,
-		      struct parcel_found *there, size_t count, enum err doubt, size_t *surplus)
+static size_t match_records(struct folder *folder)
 {
-	size_t n = records.bytes / PARCEL_RECORD_BYTES, found = 0;
-	struct parcel_outcome *outcomes = calloc(n + 1, sizeof *outcomes);
-	enum sink_known *known = calloc(n + 1, sizeof *known);
-	enum err e = OK;
+	struct imap_looked *there = &folder->there;
+	size_t surplus = parcel_match_folder(records_of(folder), folder->present, folder->mark,
+					     folder->known, there->found, there->found_count,
+					     folder->outcomes);
 
-	if (!outcomes || !known)
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
-	if (!e)
-		e = read_known(sink, records, known);
-	if (e) {
-		free(outcomes);
-		free(known);
-		return e;
+	parcel_match_unread(records_of(folder), folder->known, there->unread, there->unread_count,
+			    folder->outcomes);
+	if (folder->present == folder->count)
+		surplus += parcel_wanted_over(folder->wanted);
+	return surplus;
+}
+
+static void log_look(const struct folder *folder, size_t surplus)
+{
+	size_t found = 0, unread = 0;
+
+	for (size_t i = 0; i < folder->count; i++) {
+		found += folder->outcomes[i].fate != PARCEL_ABSENT;
+		unread += folder->outcomes[i].fate == PARCEL_UNREAD;
 	}
-	*surplus = parcel_match(records, known, there, count, outcomes);
-	free(known);
-	for (size_t i = 0; i < n; i++)
-		found += outcomes[i].fate != PARCEL_ABSENT;
-	log_event(LOG_INFO, "imap.looked", "messages=%zu sealed=%zu found=%zu surplus=%zu", count,
-		  n, found, *surplus);
-	if ((e = share_out(first, outcomes, doubt)) == OK)
-		e = expect(first, records, there, count);
-	free(outcomes);
+	log_event(surplus || unread ? LOG_WARN : LOG_INFO, "imap.looked",
+		  "messages=%llu sealed=%zu found=%zu surplus=%zu not_readable=%zu in_doubt=%zu",
+		  (unsigned long long)folder->there.seen, folder->count, found, surplus,
+		  folder->there.unread_count, unread);
+}
+
+static enum err match(const struct imap_sink *sink, struct folder *folder, size_t *surplus)
+{
+	enum err e = read_known(sink, records_of(folder), folder->known);
+
+	if (e)
+		return e;
+	if ((e = expect(folder)))
+		return e;
+	*surplus = match_records(folder);
+	log_look(folder, *surplus);
+	if ((e = share_out(folder, true)) == OK)
+		e = share_out(folder, false);
 	return e;
 }
 
-/* A folder that was replaced has other UIDs, so all of it is looked at, and what is found in it is
- * doubtful. The second time only copies are counted. */
+/* The second time only copies are counted. */
 static enum err match_folder(struct imap_sink *sink, struct imap_found *first,
 			     const struct still *still, size_t *surplus)
 {
-	bool replaced = still->place.uidvalidity != first->view.uidvalidity;
-	struct parcel_found *there = NULL;
-	struct buffer records = { 0 };
-	size_t count = 0;
-	uint32_t mark;
-	enum err e = gather(first, &records, &mark);
+	struct folder folder = { .first = first, .still = still };
+	enum err e = gather(&folder);
 
 	*surplus = 0;
-	if (!e && !still->is_gone)
-		e = look_into(sink, still->place.raw, still->place.uidvalidity, replaced ? 1 : mark,
-			      &there, &count);
+	if (!e)
+		e = look_into(sink, &folder);
 	if (!e && first->expected)
-		*surplus = count_surplus(first, there, count);
+		*surplus = count_surplus(&folder);
 	else if (!e)
-		e = match(sink, first, (struct text){ records.at, records.bytes }, there, count,
-			  replaced ? ERR_SOURCE_EPOCH : OK, surplus);
-	free(there);
-	buffer_free(&records);
+		e = match(sink, &folder, surplus);
+	close_folder(&folder);
 	return e;
 }
 
@@ -388,6 +454,7 @@ enum err imap_recover_look(struct imap_sink *sink)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
 	if ((e = look(sink, &surplus)))
 		return e;
+	sink->surplus = surplus;
 	/* They were listed before late commits came: what is found now must lie below the mark of
 	 * what is sent next. */
 	for (const struct imap_found *found = sink->found; found; found = found->next)
@@ -406,6 +473,7 @@ enum err imap_recover_look_again(struct imap_sink *sink)
 	sink->config.settle = 0; /* it was still then, and nothing of ours is under way */
 	e = look(sink, &surplus);
 	sink->config.settle = settle;
+	surplus += sink->surplus;
 	if (e || !surplus)
 		return e;
 	return RAISE(ERR_SINK_SURPLUS,
@@ -416,6 +484,13 @@ enum err imap_recover_look_again(struct imap_sink *sink)
 }
 
 /* ---- receipts ---- */
+
+static enum err why_doubtful(const struct imap_found *found, const struct parcel_outcome *outcome)
+{
+	if (found->doubt || outcome->fate == PARCEL_STORED)
+		return found->doubt;
+	return outcome->fate == PARCEL_UNREAD ? ERR_SINK_UNREADABLE : ERR_SINK_ALTERED;
+}
 
 static void receipt_found(const struct imap_found *found, const struct parcel_record *record,
 			  const struct parcel_outcome *outcome, struct receipt *receipt)
@@ -430,9 +505,7 @@ static void receipt_found(const struct imap_found *found, const struct parcel_re
 		.digest = record->digest,
 		.mark = record->mark,
 		.mail_kind = (enum mail_kind)record->kind,
-		.why = stored	      ? OK
-		       : found->doubt ? found->doubt
-				      : ERR_SINK_ALTERED,
+		.why = why_doubtful(found, outcome),
 		.seal_no = found->seal_no,
 		.was_sealed = true,
 		.target_no = outcome->uid,

@@ -40,7 +40,13 @@ struct imap_group {
 	bool is_closed;	    /* no more may join */
 	bool is_told;	    /* the lane was told that all are settled */
 	bool knows_uids;    /* of everything in it */
-	uint32_t uid_top;
+	uint32_t uid_top;   /* highest that was told */
+	unsigned stored;    /* messages */
+	/* What was told last, as first and last UID of an act. */
+	struct imap_told {
+		uint32_t first, last;
+	} told[IMAP_APPENDS_MAX];
+	unsigned told_count;
 	struct imap_group *next;
 };
 
@@ -49,6 +55,7 @@ struct imap_sent {
 	struct imap_append_act *act;
 	struct imap_parcel *parcel;
 	unsigned first, count;
+	uint32_t uid_floor; /* its messages get higher UIDs than this */
 };
 /* What is to be sent again, in smaller acts. */
 struct imap_again {
@@ -85,6 +92,7 @@ struct imap_found {
 		uint32_t copies;
 	} * expected; /* sorted */
 	size_t expected_count;
+	uint32_t looked_epoch, looked_from; /* UIDVALIDITY and UID */
 	struct imap_found *next;
 };
 
@@ -111,6 +119,7 @@ struct imap_sink {
 	struct imap_found *found; /* seals of before */
 	uint64_t *found_nos;	  /* of those of one folder: told as settled last */
 	bool is_looked;		  /* for all of them */
+	size_t surplus;		  /* copies too many that were there then */
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
@@ -164,6 +173,12 @@ enum err imap_group_ask_mark(struct imap_sink *, struct imap_place *) MUST_CHECK
 enum err imap_group_join(struct imap_sink *, struct imap_parcel *, struct receipt *) MUST_CHECK;
 /* The receipt of a group of which all is settled; false: there is none. */
 bool imap_group_tell_settled(struct imap_sink *, struct receipt *);
+/* Messages that are stored from now on have higher UIDs: the mark, and what was told so far. */
+uint32_t imap_group_uid_floor(const struct imap_group *);
+/* Of messages that a server stored in one act: whether it may be true that they have these UIDs
+ * (`first` 0: not told). What cannot be, it did not tell; RFC 9051 section 2.3.1.1: they ascend. */
+bool imap_group_note_uids(struct imap_group *, uint32_t floor, uint32_t first, uint32_t last,
+			  unsigned count);
 void imap_group_close(struct imap_sink *);
 
 /* ---- imap_receipt.c: one receipt each; false, or not `told`: there is none ---- */

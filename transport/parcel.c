@@ -76,28 +76,66 @@ bool parcel_seal_read(struct text blob, struct parcel_seal *out)
 
 /* ---- what became of it ---- */
 
-static int by_digest_and_uid(const void *a, const void *b)
+/* Ways to recognise a record, in their order: the same bytes; they lie inside of a wrapper; the
+ * same normal form, of what some server alters; the same Message-ID. */
+enum way { SAME_BYTES, SAME_INSIDE, SAME_NORMAL, SAME_ID, WAYS };
+
+/* How much of the rest is as it was sent. A date that a server made up is no twin's, but flags that
+ * it left out may leave those of one: the date counts for more. All of it comes first: else a twin
+ * that is there would be taken for one that is not, which were never sent again. */
+enum rest { SAME_REST, SAME_DATE, SAME_FLAGS, ANY_REST, RESTS };
+
+static const uint8_t *key_of(const struct parcel_found *found, enum way way, size_t *bytes)
+{
+	*bytes = way == SAME_ID ? sizeof found->id : sizeof found->digest;
+	return way == SAME_ID	    ? found->id
+	       : way == SAME_NORMAL ? found->normal.bytes
+	       : way == SAME_INSIDE ? found->inside.bytes
+				    : found->digest.bytes;
+}
+
+static int by_key_and_uid(const void *a, const void *b, void *context)
 {
 	const struct parcel_found *one = a, *other = b;
-	int order = memcmp(&one->digest, &other->digest, sizeof one->digest);
+	enum way way = *(const enum way *)context;
+	size_t bytes;
+	const uint8_t *key = key_of(one, way, &bytes);
+	int order = memcmp(key, key_of(other, way, &bytes), bytes);
 
 	return order ? order : (one->uid > other->uid) - (one->uid < other->uid);
 }
 
-/* The first of those with this digest; `count` where there is none. */
-static size_t first_of(const struct parcel_found *found, size_t count, const struct digest *digest)
+static void sort_for(enum way way, struct parcel_found *found, size_t count)
+{
+	if (count > 0)
+		qsort_r(found, count, sizeof *found, by_key_and_uid, &way);
+	for (size_t i = 0; i < count; i++)
+		found[i].skip = 0;
+}
+
+static int compare(const struct parcel_found *found, enum way way, const uint8_t *key)
+{
+	size_t bytes;
+	const uint8_t *its = key_of(found, way, &bytes);
+
+	return memcmp(its, key, bytes);
+}
+
+/* The first of those with this key; `count` where there is none. */
+static size_t first_of(const struct parcel_found *found, size_t count, enum way way,
+		       const uint8_t *key)
 {
 	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (memcmp(&found[middle].digest, digest, sizeof *digest) < 0)
+		if (compare(&found[middle], way, key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < count && memcmp(&found[low].digest, digest, sizeof *digest) == 0 ? low : count;
+	return low < count && compare(&found[low], way, key) == 0 ? low : count;
 }
 
 static bool is_equal(const struct digest *a, const struct digest *b)
@@ -105,62 +143,47 @@ static bool is_equal(const struct digest *a, const struct digest *b)
 	return memcmp(a, b, sizeof *a) == 0;
 }
 
-static bool may_take(const struct parcel_found *found, const struct parcel_record *record,
-		     bool as_sent)
-{
-	return !found->taken &&
-	       (!as_sent || (found->mark == record->mark && found->date_s == record->date_s));
-}
-
-/* One of these bytes that no record has yet, and with `as_sent` of these flags and this date. */
-static struct parcel_found *find_equal(struct parcel_found *found, size_t count,
-				       const struct parcel_record *record, bool as_sent)
-{
-	for (size_t at = first_of(found, count, &record->digest);
-	     at < count && is_equal(&found[at].digest, &record->digest); at++)
-		if (may_take(&found[at], record, as_sent))
-			return &found[at];
-	return NULL;
-}
-
-/* The same with these bytes inside. */
-static struct parcel_found *find_wrapped(struct parcel_found *found, size_t count,
-					 const struct parcel_record *record, bool as_sent)
-{
-	for (size_t at = 0; at < count; at++)
-		if (found[at].wrapped && is_equal(&found[at].inside, &record->digest) &&
-		    may_take(&found[at], record, as_sent))
-			return &found[at];
-	return NULL;
-}
-
-static bool has_id(const uint8_t *id)
+/* NULL: it is not recognised in this way. */
+static const uint8_t *key_of_record(const struct parcel_record *record, enum way way)
 {
 	static const uint8_t none[LIKENESS_ID_BYTES];
 
-	return memcmp(id, none, sizeof none) != 0;
+	if (way == SAME_ID)
+		return memcmp(record->id, none, sizeof none) != 0 ? record->id : NULL;
+	/* Where nobody alters a message, `normal` is of bytes with line ends: no normal form. */
+	return way == SAME_NORMAL ? record->normal.bytes : record->digest.bytes;
 }
 
-static bool is_alike(const struct parcel_found *found, const struct parcel_record *record,
-		     bool by_id)
+static bool is_as_sent(const struct parcel_found *found, const struct parcel_record *record,
+		       enum rest rest)
 {
-	if (by_id)
-		return has_id(record->id) && memcmp(found->id, record->id, sizeof found->id) == 0;
-	return !is_equal(&record->normal, &record->digest) &&
-	       is_equal(&found->normal, &record->normal);
+	bool flags = found->mark == record->mark, date = found->date_s == record->date_s;
+
+	return (flags || rest == SAME_DATE || rest == ANY_REST) &&
+	       (date || rest == SAME_FLAGS || rest == ANY_REST);
 }
 
-/* One that is alike: the one with the lowest UID, because servers store in the order of sending. */
-static struct parcel_found *find_alike(struct parcel_found *found, size_t count,
-				       const struct parcel_record *record, bool by_id)
+/* The one with the lowest UID that no record has yet, because servers store in the order of
+ * sending. Of many that are alike, those that are taken in front are passed over once. */
+static bool take(struct parcel_found *found, size_t count, const struct parcel_record *record,
+		 enum way way, enum rest rest, uint32_t *uid)
 {
-	struct parcel_found *best = NULL;
+	const uint8_t *key = key_of_record(record, way);
+	size_t first = key ? first_of(found, count, way, key) : count;
+	struct parcel_found *at = found + first, *end = found + count;
 
-	for (size_t i = 0; i < count; i++)
-		if (!found[i].taken && is_alike(&found[i], record, by_id) &&
-		    (!best || found[i].uid < best->uid))
-			best = &found[i];
-	return best;
+	if (first == count)
+		return false;
+	for (at += found[first].skip; at < end && at->taken && compare(at, way, key) == 0; at++)
+		found[first].skip++;
+	for (; at < end && compare(at, way, key) == 0; at++) {
+		if (at->taken || !is_as_sent(at, record, rest))
+			continue;
+		at->taken = true;
+		*uid = at->uid;
+		return true;
+	}
+	return false;
 }
 
 /* Of each kind that a record took, what is left. */
@@ -179,70 +202,136 @@ static size_t surplus(const struct parcel_found *found, size_t count)
 	return copies;
 }
 
-/* In their order. */
-enum way {
-	WAY_EQUAL_AS_SENT,
-	WAY_EQUAL,
-	WAY_WRAPPED_AS_SENT,
-	WAY_WRAPPED,
-	WAY_ALIKE,
-	WAY_SAME_ID,
-	WAYS
-};
-
-static struct parcel_found *find(struct parcel_found *found, size_t count,
-				 const struct parcel_record *record, enum way way)
-{
-	if (way <= WAY_EQUAL)
-		return find_equal(found, count, record, way == WAY_EQUAL_AS_SENT);
-	if (way <= WAY_WRAPPED)
-		return find_wrapped(found, count, record, way == WAY_WRAPPED_AS_SENT);
-	return find_alike(found, count, record, way == WAY_SAME_ID);
-}
-
 /* Each record of which this is known and that has nothing yet. */
 static void match_known(struct text records, const enum sink_known *known, enum sink_known wanted,
-			enum way way, struct parcel_found *found, size_t found_count,
-			struct parcel_outcome *outcomes)
+			enum way way, enum rest rest, struct parcel_found *found,
+			size_t found_count, struct parcel_outcome *outcomes)
 {
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 	struct parcel_record record;
-	struct parcel_found *one;
 
 	for (size_t i = 0; i < count; i++) {
 		if (outcomes[i].fate != PARCEL_ABSENT ||
 		    (known ? known[i] : SINK_KNOWN_OPEN) != wanted)
 			continue;
 		parcel_record_get(records, i, &record);
-		if (!(one = find(found, found_count, &record, way)))
+		if (!take(found, found_count, &record, way, rest, &outcomes[i].uid))
 			continue;
-		one->taken = true;
-		outcomes[i].uid = one->uid;
-		outcomes[i].fate = way <= WAY_WRAPPED ? PARCEL_STORED : PARCEL_ALTERED;
-		outcomes[i].wrapped = way == WAY_WRAPPED_AS_SENT || way == WAY_WRAPPED;
+		outcomes[i].fate = way <= SAME_INSIDE ? PARCEL_STORED : PARCEL_ALTERED;
+		outcomes[i].wrapped = way == SAME_INSIDE;
 	}
 }
 
+/* Those that are known to be there first, then the open ones. */
+static void match_ways(struct text records, const enum sink_known *known, enum way from,
+		       enum way to, struct parcel_found *found, size_t found_count,
+		       struct parcel_outcome *outcomes)
+{
+	static const enum sink_known turns[] = { SINK_KNOWN_STORED, SINK_KNOWN_OPEN };
+
+	for (unsigned turn = 0; turn < ARRAY_COUNT(turns); turn++)
+		for (enum way way = from; way < to; way++) {
+			sort_for(way, found, found_count);
+			for (enum rest rest = SAME_REST; rest < RESTS; rest++)
+				match_known(records, known, turns[turn], way, rest, found,
+					    found_count, outcomes);
+		}
+}
+
 /* Each way for all records before the next: what is there unaltered must not be taken for the
- * altered form of another, nor a wrapper that was copied as it is for its original. What is known
- * to be there has its copy before an open one takes it: of an original and its wrapper, too. */
+ * altered form of another. */
 size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes)
 {
-	static const enum sink_known wanted[] = { SINK_KNOWN_STORED, SINK_KNOWN_OPEN };
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 
 	for (size_t i = 0; i < found_count; i++)
 		found[i].taken = false;
-	if (found_count > 0)
-		qsort(found, found_count, sizeof *found, by_digest_and_uid);
 	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
-	for (unsigned i = 0; i < ARRAY_COUNT(wanted); i++)
-		for (enum way way = 0; way < WAY_ALIKE; way++)
-			match_known(records, known, wanted[i], way, found, found_count, outcomes);
-	for (unsigned i = 0; i < ARRAY_COUNT(wanted); i++)
-		for (enum way way = WAY_ALIKE; way < WAYS; way++)
-			match_known(records, known, wanted[i], way, found, found_count, outcomes);
+	match_ways(records, known, SAME_BYTES, SAME_NORMAL, found, found_count, outcomes);
+	match_ways(records, known, SAME_NORMAL, WAYS, found, found_count, outcomes);
+	sort_for(SAME_BYTES, found, found_count);
 	return surplus(found, found_count);
+}
+
+/* Those from this UID on come first. Returns how many. */
+static size_t put_first(struct parcel_found *found, size_t count, uint32_t mark)
+{
+	struct parcel_found other;
+	size_t first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (found[i].uid < mark)
+			continue;
+		other = found[first];
+		found[first++] = found[i];
+		found[i] = other;
+	}
+	return first;
+}
+
+/* Without those of the first `judged` that a record took. Returns how many are left. */
+static size_t drop_taken(struct parcel_found *found, size_t count, size_t judged)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (i >= judged || !found[i].taken)
+			found[left++] = found[i];
+	return left;
+}
+
+size_t parcel_match_folder(struct text records, size_t present, uint32_t mark,
+			   const enum sink_known *known, struct parcel_found *found,
+			   size_t found_count, struct parcel_outcome *outcomes)
+{
+	size_t bytes = present * PARCEL_RECORD_BYTES, here, left, copies;
+	struct text now = { records.at, bytes },
+		    before = { records.at + bytes, records.bytes - bytes };
+
+	must(bytes <= records.bytes);
+	here = put_first(found, found_count, mark);
+	copies = parcel_match(now, known, found, here, outcomes);
+	if (before.bytes == 0)
+		return copies;
+	left = drop_taken(found, found_count, here);
+	(void)parcel_match(before, known ? known + present : NULL, found, left, outcomes + present);
+	return 0;
+}
+
+static struct parcel_unread *find_unread(struct parcel_unread *unread, size_t count,
+					 const struct parcel_record *record)
+{
+	bool alters = !is_equal(&record->normal, &record->digest);
+
+	for (size_t i = 0; i < count; i++)
+		if (!unread[i].taken && (alters || unread[i].size_bytes == UINT64_MAX ||
+					 unread[i].size_bytes == record->size_bytes))
+			return &unread[i];
+	return NULL;
+}
+
+void parcel_match_unread(struct text records, const enum sink_known *known,
+			 struct parcel_unread *unread, size_t unread_count,
+			 struct parcel_outcome *outcomes)
+{
+	size_t count = unread_count ? records.bytes / PARCEL_RECORD_BYTES : 0;
+	struct parcel_record record;
+	struct parcel_unread *one;
+
+	for (size_t i = 0; i < unread_count; i++)
+		unread[i].taken = false;
+	for (enum sink_known turn = SINK_KNOWN_STORED + 1; turn-- > SINK_KNOWN_OPEN;)
+		for (size_t i = 0; i < count; i++) {
+			if (outcomes[i].fate != PARCEL_ABSENT ||
+			    (known ? known[i] : SINK_KNOWN_OPEN) != turn)
+				continue;
+			parcel_record_get(records, i, &record);
+			if (!(one = find_unread(unread, unread_count, &record)))
+				continue;
+			one->taken = true;
+			outcomes[i] =
+				(struct parcel_outcome){ .fate = PARCEL_UNREAD, .uid = one->uid };
+		}
 }

@@ -49,17 +49,25 @@ struct parcel_found {
 	uint64_t mark;
 	int64_t date_s;
 	uint8_t id[LIKENESS_ID_BYTES];
-	bool taken; /* parcel_match()'s own */
+	bool taken;    /* parcel_match()'s own, */
+	uint32_t skip; /* and this */
+};
+/* One that the server does not hand out. */
+struct parcel_unread {
+	uint32_t uid;
+	uint64_t size_bytes; /* as the server says; UINT64_MAX: not known */
+	bool taken;	     /* parcel_match_unread()'s own */
 };
 enum parcel_fate {
 	PARCEL_ABSENT,	/* it is not there: it may be sent again */
 	PARCEL_STORED,	/* it is there, byte for byte */
 	PARCEL_ALTERED, /* it is there, altered by the server: doubtful, never to be sent again
 			 */
+	PARCEL_UNREAD,	/* one that may be it cannot be read: doubtful, never to be sent again */
 };
 struct parcel_outcome {
 	enum parcel_fate fate;
-	uint32_t uid; /* of STORED and ALTERED */
+	uint32_t uid; /* not of ABSENT */
 	bool wrapped; /* of STORED: it is inside of what has that UID */
 };
 
@@ -71,5 +79,20 @@ struct parcel_outcome {
  * many: of ours or of others, nobody can tell. */
 size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes);
+
+/* The same for a folder that was replaced, perhaps more than once. The first `present` records are
+ * of the folder as it is, and have UIDs from `mark` on; the others are of those before it, and
+ * their copies may have any. No message is two records' copy. Returns the surplus of the present
+ * ones; 0 where there are others: what was settled earlier is found with them, and cannot be told
+ * apart. */
+size_t parcel_match_folder(struct text records, size_t present, uint32_t mark,
+			   const enum sink_known *known, struct parcel_found *found,
+			   size_t found_count, struct parcel_outcome *outcomes);
+
+/* Behind that: a message that cannot be read accounts for an absent record that has its size, or
+ * that some servers alter. What has the size of no record is somebody else's. */
+void parcel_match_unread(struct text records, const enum sink_known *known,
+			 struct parcel_unread *unread, size_t unread_count,
+			 struct parcel_outcome *outcomes);
 
 #endif

@@ -160,18 +160,35 @@ void imap_store_alter(void *bytes, size_t n)
 
 /* ---- APPENDs that have arrived ---- */
 
+/* To be added to the UIDs that it tells. */
+static int lie_about(const struct imap_store *store, uint32_t uid)
+{
+	switch (store->tells) {
+	case IMAP_STORE_TELLS_LOW:
+		return 1 - (int)uid;
+	case IMAP_STORE_TELLS_SAME:
+		return IMAP_STORE_SAME_UID - (int)uid;
+	case IMAP_STORE_TELLS_HIGH:
+		return 1000;
+	case IMAP_STORE_TELLS_TRUTH:
+		break;
+	}
+	return 0;
+}
+
 /* resp-code-apnd, RFC 4315 section 3: "7:9,12". */
 static void say_uids(struct imap_session *session, const struct imap_model_box *box,
 		     const uint32_t *uids, unsigned count)
 {
 	struct buffer set = { 0 };
+	int lie = lie_about(session->model->store, uids[0]);
 
 	for (unsigned i = 0, last; i < count; i = last + 1) {
 		for (last = i; last + 1 < count && uids[last + 1] == uids[last] + 1;)
 			last++;
-		buffer_addf(&set, "%s%u", set.bytes ? "," : "", uids[i]);
+		buffer_addf(&set, "%s%u", set.bytes ? "," : "", uids[i] + lie);
 		if (last > i)
-			buffer_addf(&set, ":%u", uids[last]);
+			buffer_addf(&set, ":%u", uids[last] + lie);
 	}
 	imap_model_done(session, "OK [APPENDUID %u %.*s] Append completed", box->epoch,
 			(int)set.bytes, set.at);

@@ -13,6 +13,7 @@
 enum {
 	IMAP_STORE_BYTES = 24 * 1024 * 1024, /* of all messages */
 	IMAP_STORE_WORKED_ON_MAX = 8,	     /* APPENDs at once */
+	IMAP_STORE_SAME_UID = 5000,
 };
 
 enum imap_store_literals {
@@ -65,6 +66,13 @@ struct imap_store {
 	nsec works_max;	       /* longest time of an act; 0: done at once */
 	nsec late_max;	       /* longest time until an act is stored whose conversation ended */
 	unsigned never_one_in; /* so many of those are not stored at all; 0: none */
+	/* What it says of UIDs: the truth; far too low, the same each time, far too high. */
+	enum {
+		IMAP_STORE_TELLS_TRUTH,
+		IMAP_STORE_TELLS_LOW,
+		IMAP_STORE_TELLS_SAME,
+		IMAP_STORE_TELLS_HIGH
+	} tells;
 	unsigned lose_answers; /* so many acts are stored and their answer is lost */
 	/* So many commands pass, on the average, until somebody else delivers, `foreign_left`
 	 * times in all; between the messages of one act, too. */

@@ -87,6 +87,40 @@ static void fill_without_uids(struct world *world)
 	fill_with_small(world)->uidplus = false;
 }
 
+static void lie(struct world *world, unsigned tells)
+{
+	static const char *const names[] = { "INBOX", "A", "B" };
+	struct imap_store *store;
+
+	for (unsigned i = 0; i < 30; i++) {
+		struct imap_model_box *box =
+			i < 3 ? add_box(world, names[i], "") : &world->imap.boxes[i % 3];
+
+		add(world, box, "small", i % 4 ? 200 + i : 600 * 1000);
+	}
+	store = add_target(world);
+	store->tells = tells;
+	store->multiappend = false;
+	for (unsigned i = 0; i < 3; i++)
+		imap_store_deliver(world->target, &world->target->boxes[0]);
+}
+
+static void fill_uids_low(struct world *world)
+{
+	lie(world, IMAP_STORE_TELLS_LOW);
+}
+
+static void fill_uids_same(struct world *world)
+{
+	lie(world, IMAP_STORE_TELLS_SAME);
+}
+
+static void fill_uids_high(struct world *world)
+{
+	lie(world, IMAP_STORE_TELLS_HIGH);
+	world->target->store->late_max = 8 * NSEC_SECOND;
+}
+
 static void fill_one_by_one(struct world *world)
 {
 	struct imap_store *store = fill_with_small(world);
@@ -228,8 +262,7 @@ static void fill_case(struct world *world)
 
 	for (unsigned i = 0; i < 6; i++)
 		add(world, i % 2 ? one : other, "customer", 300 + i);
-	add_target(world)->folds_case = true;
-	world->excused[0] = "SINK_BOX"; /* nothing tells a client before it is refused */
+	add_target(world)->folds_case = true; /* nothing tells a client before it is refused */
 	world->place_of = case_place;
 }
 
@@ -246,6 +279,12 @@ static void fill_altered(struct world *world)
 		add(world, inbox, i % 3 == 1 ? "\xc3\xbc" : "plain", 400 + 300 * i);
 	add_target(world)->alters_headers = true;
 	world->excused[0] = "SINK_ALTERED";
+}
+
+static void fill_altered_without_uids(struct world *world)
+{
+	fill_altered(world);
+	world->target->store->uidplus = false;
 }
 
 static void fill_too_big(struct world *world)
@@ -503,6 +542,9 @@ SCENARIO(target_standard, .fill = fill_standard)
 SCENARIO(target_small_messages, .fill = fill_small)
 SCENARIO(target_with_nothing_but_rfc3501, .fill = fill_bare)
 SCENARIO(target_without_uidplus, .fill = fill_without_uids)
+SCENARIO(target_that_tells_low_uids, .fill = fill_uids_low)
+SCENARIO(target_that_tells_the_same_uids, .fill = fill_uids_same)
+SCENARIO(target_that_tells_high_uids, .fill = fill_uids_high)
 SCENARIO(target_one_by_one, .fill = fill_one_by_one)
 SCENARIO(target_late_commits, .fill = fill_late)
 SCENARIO(target_late_commits_one_by_one, .fill = fill_late_one_by_one)
@@ -520,6 +562,7 @@ SCENARIO(target_folder_of_a_use, .fill = fill_use)
 SCENARIO(target_that_folds_case, .fill = fill_case)
 SCENARIO(target_forbids_keywords, .fill = fill_keywords_forbidden)
 SCENARIO(target_alters_headers, .fill = fill_altered)
+SCENARIO(target_alters_headers_without_uidplus, .fill = fill_altered_without_uids)
 SCENARIO(target_too_big, .fill = fill_too_big)
 SCENARIO(target_too_big_said_early, .fill = fill_too_big_early)
 SCENARIO(target_refuses_one_message, .fill = fill_bad)

@@ -575,6 +575,38 @@ TEST(the_destinations_spelling_is_used_where_case_does_not_count)
 		  (const struct folder[]){ { "Kunden", 0, "KUNDEN", BOX_WHY_CASE }, { 0 } });
 }
 
+static const char *place_name(struct box_map *map, uint64_t box_no, const char *name,
+			      struct box_place *place)
+{
+	static struct box box;
+
+	box = (struct box){ .box_no = box_no, .selectable = true, .separator = '/' };
+	snprintf(box.raw, sizeof box.raw, "%s", name);
+	snprintf(box.name, sizeof box.name, "%s", name);
+	CHECK_OK(box_map_place(map, &box, place));
+	return place->name;
+}
+
+TEST(a_name_that_is_taken_by_another_case_gets_a_number)
+{
+	static struct box_place place;
+	struct box_map *map;
+	bool moved;
+
+	CHECK_OK(box_map_open(&dovecot, &map));
+	CHECK_TEXT(place_name(map, 1, "Kunden", &place), "Kunden");
+	CHECK_TEXT(place_name(map, 2, "kunden", &place), "kunden");
+	CHECK_TEXT(place_name(map, 3, "Other", &place), "Other");
+	CHECK_OK(box_map_taken(map, 3, &moved));
+	CHECK(!moved);
+	CHECK_OK(box_map_taken(map, 1, &moved)); /* the other one was created first */
+	CHECK(moved);
+	CHECK_TEXT(place_name(map, 1, "Kunden", &place), "Kunden (2)");
+	CHECK_TEXT(place_name(map, 2, "kunden", &place), "kunden");
+	CHECK_TEXT(place_name(map, 4, "KUNDEN", &place), "KUNDEN (3)");
+	box_map_close(&map);
+}
+
 TEST(the_name_that_needs_no_change_keeps_it)
 {
 	check_map(&dovecot, NULL, '.',

@@ -1,7 +1,9 @@
 /* The seal of a parcel, and what a look into the folder says of it. */
 #include "tests/test.h"
 
-#include "transport/parcel.h"
+#include <stdlib.h>
+
+#include "transport/parcel_wanted.h"
 
 enum { MOST = 20 };
 
@@ -192,6 +194,133 @@ TEST(what_has_its_message_id_alone_is_doubtful)
 	CHECK_EQ(outcomes[0].fate, PARCEL_ABSENT);
 	CHECK(outcomes[1].fate == PARCEL_ALTERED && outcomes[1].uid == 7);
 	CHECK_EQ(outcomes[2].fate, PARCEL_ABSENT);
+	buffer_free(&blob);
+}
+
+static void add_records(struct buffer *to, const char *records)
+{
+	for (size_t i = 0; records[i]; i++)
+		parcel_record_add(to, &(struct parcel_record){ .box_no = 1,
+							       .no = i + 1,
+							       .size_bytes = 100 + i,
+							       .digest = named(records[i]),
+							       .normal = named(records[i]) });
+}
+
+/* Twins in seals of two folders of one name, and one copy. */
+TEST(a_copy_in_a_folder_that_was_replaced_twice_is_of_one_seal)
+{
+	const struct parcel_found there[] = { { .uid = 3, .digest = named('a') },
+					      { .uid = 9, .digest = named('b') } };
+	struct parcel_found found[] = { there[0], there[1] };
+	struct parcel_outcome outcomes[4];
+	struct buffer blob = { 0 };
+	struct text records;
+
+	add_records(&blob, "abab");
+	records = (struct text){ blob.at, blob.bytes };
+	CHECK_EQ(parcel_match_folder(records, 2, 5, NULL, found, 2, outcomes), 0);
+	CHECK_EQ(outcomes[0].fate, PARCEL_ABSENT); /* its copy would have UID 5 or more */
+	CHECK(outcomes[1].fate == PARCEL_STORED && outcomes[1].uid == 9);
+	CHECK(outcomes[2].fate == PARCEL_STORED && outcomes[2].uid == 3);
+	CHECK_EQ(outcomes[3].fate, PARCEL_ABSENT);
+	found[0] = there[0];
+	found[1] = there[1];
+	CHECK_EQ(parcel_match_folder(records, 0, UINT32_MAX, NULL, found, 2, outcomes), 0);
+	CHECK_EQ(outcomes[0].fate + outcomes[2].fate, PARCEL_STORED);
+	CHECK_EQ(outcomes[1].fate + outcomes[3].fate, PARCEL_STORED);
+	buffer_free(&blob);
+}
+
+TEST(a_message_that_cannot_be_read_is_in_doubt_where_its_size_is_a_records)
+{
+	struct parcel_unread unread[] = { { .uid = 7, .size_bytes = 101 },
+					  { .uid = 8, .size_bytes = 5000 } };
+	enum sink_known known[] = { SINK_KNOWN_NOT_STORED, SINK_KNOWN_OPEN, SINK_KNOWN_OPEN };
+	struct parcel_outcome outcomes[3] = { { 0 } };
+	struct buffer blob = { 0 };
+
+	add_records(&blob, "abc");
+	parcel_match_unread((struct text){ blob.at, blob.bytes }, known, unread, 2, outcomes);
+	CHECK_EQ(outcomes[0].fate, PARCEL_ABSENT);
+	CHECK(outcomes[1].fate == PARCEL_UNREAD && outcomes[1].uid == 7);
+	CHECK_EQ(outcomes[2].fate, PARCEL_ABSENT);
+	unread[1].size_bytes = UINT64_MAX;
+	parcel_match_unread((struct text){ blob.at, blob.bytes }, known, unread, 2, outcomes);
+	CHECK(outcomes[2].fate == PARCEL_UNREAD && outcomes[2].uid == 8);
+	buffer_free(&blob);
+}
+
+/* ---- what is kept of a look ---- */
+
+TEST(of_what_others_deliver_nothing_is_kept)
+{
+	struct parcel_found found = { 0 };
+	struct parcel_wanted *wanted;
+	struct buffer blob = { 0 };
+	size_t kept = 0;
+
+	add_records(&blob, "aab");
+	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, &wanted));
+	for (unsigned i = 0; i < 300 * 1000; i++) {
+		bytes_put_le32(found.digest.bytes + 4, i + 1);
+		found.normal = found.digest;
+		kept += parcel_wanted_keeps(wanted, &found);
+	}
+	CHECK_EQ(kept, 0);
+	CHECK_EQ(parcel_wanted_over(wanted), 0);
+	parcel_wanted_close(&wanted);
+	buffer_free(&blob);
+}
+
+TEST(of_copies_one_too_many_is_kept_and_the_rest_is_counted)
+{
+	struct parcel_found found = { .digest = named('a') };
+	struct parcel_wanted *wanted;
+	struct buffer blob = { 0 };
+	size_t kept = 0;
+
+	add_records(&blob, "aab");
+	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, &wanted));
+	for (unsigned i = 0; i < 10; i++)
+		kept += parcel_wanted_keeps(wanted, &found);
+	CHECK_EQ(kept, 3);
+	CHECK_EQ(parcel_wanted_over(wanted), 7);
+	parcel_wanted_drop(wanted, &found);
+	CHECK(parcel_wanted_keeps(wanted, &found));
+	found.digest = named('b');
+	CHECK(parcel_wanted_keeps(wanted, &found));
+	parcel_wanted_close(&wanted);
+	buffer_free(&blob);
+}
+
+/* As many as a group has, all alike: each takes the next without looking at all before it. */
+TEST(a_group_of_twins_is_matched_in_order)
+{
+	enum { GROUP = 64 * 128 };
+	struct parcel_record record = { .digest = named('a'), .normal = named('n') };
+	struct parcel_found *found = calloc(GROUP, sizeof *found);
+	struct parcel_outcome *outcomes = calloc(GROUP, sizeof *outcomes);
+	struct buffer blob = { 0 };
+	size_t wrong = 0;
+
+	CHECK(found && outcomes);
+	for (unsigned i = 0; i < GROUP; i++) {
+		parcel_record_add(&blob, &record);
+		found[i] = (struct parcel_found){ .uid = GROUP - i,
+						  .digest = named(i % 2 ? 'x' : 'a'),
+						  .normal = named('n') };
+	}
+	CHECK_EQ(parcel_match((struct text){ blob.at, blob.bytes }, NULL, found, GROUP, outcomes),
+		 0);
+	for (unsigned i = 0; i < GROUP; i++)
+		wrong += i < GROUP / 2
+				 ? outcomes[i].fate != PARCEL_STORED || outcomes[i].uid != 2 * i + 2
+				 : outcomes[i].fate != PARCEL_ALTERED ||
+					   outcomes[i].uid != 2 * (i - GROUP / 2) + 1;
+	CHECK_EQ(wrong, 0);
+	free(found);
+	free(outcomes);
 	buffer_free(&blob);
 }
 

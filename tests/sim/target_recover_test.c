@@ -1,0 +1,126 @@
+/* What a run finds at a destination where the one before was cut: copies too many, messages that
+ * the server does not hand out. A world is cut at steps of the run's second half, then somebody
+ * does something to the destination's INBOX, then the next run recovers.
+ *
+ *	build/gcc/tests/sim/target_recover_test */
+#include <stdio.h>
+
+#include "engine/clock.h"
+#include "tests/sim/sweep.h"
+#include "tests/test.h"
+
+extern const struct sink_driver imap_sink;
+
+enum { MESSAGES = 30, CUTS = SANITIZED ? 5 : 20 };
+
+static struct world *open_world(void)
+{
+	struct world *world = world_open(world_seed(42));
+	struct imap_model_box *inbox = imap_model_add_box(&world->imap, "INBOX", "INBOX", "");
+	struct buffer mail = { 0 };
+
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		buffer_reset(&mail);
+		world_make_mail(world, "small", 200 + 10 * i, &mail);
+		(void)imap_model_add_message(inbox, "\\Seen", "02-Feb-2022 22:22:22 +0200", mail.at,
+					     mail.bytes);
+	}
+	buffer_free(&mail);
+	world_add_target(world);
+	world->sink = &imap_sink;
+	world->target->store->multiappend = false;
+	return world;
+}
+
+/* What is done to INBOX; false: it cannot be done there. */
+typedef bool deed(struct world *, struct imap_model_box *);
+
+/* Returns how many runs behind a cut ended with `error`; the others must end well. */
+static unsigned recover(deed *does, enum err error, bool judged, uint64_t *doubtful)
+{
+	struct world *world = open_world();
+	struct world_mark mark = world_mark(world);
+	uint64_t steps;
+	unsigned count = 0;
+
+	CHECK(sweep_completes(world, "a run that is not cut"));
+	steps = world->result->steps;
+	for (unsigned i = 0; i < CUTS; i++) {
+		world_back(world, &mark);
+		world->cuts_kill = true;
+		world_cut_at(world, steps / 2 + i * (steps / 2) / CUTS);
+		world_copy(world);
+		world->cuts_kill = false;
+		if (world->result->end != WORLD_CUT || !does(world, &world->target->boxes[0]))
+			continue;
+		world_copy(world);
+		CHECK(world->result->end == WORLD_FINISHED);
+		CHECK(!world->result->error || world->result->error == error);
+		CHECK_EQ(world->result->progress.messages_skipped, 0);
+		count += world->result->error == error;
+		*doubtful += world->result->progress.messages_doubtful;
+		if (judged)
+			CHECK(world_judge(world));
+	}
+	world_mark_free(&mark);
+	world_close(&world);
+	return count;
+}
+
+/* ---- copies too many ---- */
+
+static bool deliver_last_again(struct world *world, struct imap_model_box *inbox)
+{
+	struct imap_model_message *last = &inbox->messages[inbox->messages_count - 1];
+
+	(void)world;
+	if (inbox->messages_count == 0)
+		return false;
+	last[1] = *last;
+	last[1].uid = inbox->next_uid++;
+	inbox->messages_count++;
+	return true;
+}
+
+TEST(a_copy_too_many_that_is_there_at_once_is_told)
+{
+	uint64_t doubtful = 0;
+
+	CHECK(recover(deliver_last_again, ERR_SINK_SURPLUS, false, &doubtful) > 0);
+	CHECK_EQ(doubtful, 0);
+}
+
+/* ---- messages that cannot be read ---- */
+
+static bool deliver_unreadable(struct world *world, struct imap_model_box *inbox)
+{
+	imap_store_deliver(world->target, inbox);
+	inbox->refused = inbox->next_uid - 1;
+	return true;
+}
+
+TEST(anothers_message_that_cannot_be_read_stops_nothing)
+{
+	uint64_t doubtful = 0;
+
+	CHECK(recover(deliver_unreadable, OK, true, &doubtful) > 0);
+	CHECK_EQ(doubtful, 0);
+}
+
+static bool refuse_last(struct world *world, struct imap_model_box *inbox)
+{
+	if (inbox->messages_count == 0)
+		return false;
+	world->excused[0] = "SINK_UNREADABLE";
+	inbox->refused = inbox->messages[inbox->messages_count - 1].uid;
+	return true;
+}
+
+/* Doubtful, or stored where its answer was heard; never sent again. */
+TEST(a_message_of_ours_that_cannot_be_read_is_in_doubt)
+{
+	uint64_t doubtful = 0;
+
+	CHECK(recover(refuse_last, OK, true, &doubtful) > 0);
+	CHECK(doubtful > 0);
+}

@@ -1,0 +1,154 @@
+/* See parcel_wanted.h. */
+#include "transport/parcel_wanted.h"
+
+#include <stdlib.h>
+
+/* What messages may have in common with a record, in this order. What lies inside of a wrapper is
+ * looked for among the digests. */
+enum { BY_DIGEST, BY_NORMAL, BY_ID, WAYS };
+
+struct want {
+	uint8_t key[DIGEST_BYTES];
+	uint32_t records, kept;
+};
+
+struct parcel_wanted {
+	struct want *wants[WAYS]; /* sorted, each key once */
+	size_t counts[WAYS];
+	size_t over;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(((const struct want *)a)->key, ((const struct want *)b)->key, DIGEST_BYTES);
+}
+
+/* False: nothing is alike in this way. */
+static bool key_of(const struct digest *digest, const struct digest *normal, const uint8_t *id,
+		   int way, uint8_t key[DIGEST_BYTES])
+{
+	static const uint8_t none[LIKENESS_ID_BYTES];
+
+	memset(key, 0, DIGEST_BYTES);
+	if (way == BY_ID)
+		memcpy(key, id, LIKENESS_ID_BYTES);
+	else
+		memcpy(key, way == BY_DIGEST ? digest->bytes : normal->bytes, DIGEST_BYTES);
+	return way != BY_ID || memcmp(id, none, sizeof none) != 0;
+}
+
+static void add(struct parcel_wanted *wanted, const struct parcel_record *record, int way)
+{
+	struct want *want = &wanted->wants[way][wanted->counts[way]];
+
+	if (!key_of(&record->digest, &record->normal, record->id, way, want->key))
+		return;
+	want->records = 1;
+	wanted->counts[way]++;
+}
+
+static void sort(struct want *wants, size_t *count)
+{
+	size_t kept = 0;
+
+	if (*count > 0)
+		qsort(wants, *count, sizeof *wants, by_key);
+	for (size_t i = 0; i < *count; i++) {
+		if (kept > 0 && by_key(&wants[kept - 1], &wants[i]) == 0)
+			wants[kept - 1].records++;
+		else
+			wants[kept++] = wants[i];
+	}
+	*count = kept;
+}
+
+enum err parcel_wanted_open(struct text records, struct parcel_wanted **out)
+{
+	struct parcel_wanted *wanted = calloc(1, sizeof *wanted);
+	size_t count = records.bytes / PARCEL_RECORD_BYTES;
+	struct parcel_record record;
+
+	*out = wanted;
+	for (int way = 0; wanted && way < WAYS; way++) {
+		if (!(wanted->wants[way] = calloc(count + 1, sizeof **wanted->wants)))
+			parcel_wanted_close(&wanted);
+		for (size_t i = 0; wanted && i < count; i++) {
+			parcel_record_get(records, i, &record);
+			add(wanted, &record, way);
+		}
+		if (wanted)
+			sort(wanted->wants[way], &wanted->counts[way]);
+	}
+	if (wanted)
+		return OK;
+	*out = NULL;
+	return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
+}
+
+void parcel_wanted_close(struct parcel_wanted **wanted)
+{
+	if (!*wanted)
+		return;
+	for (int way = 0; way < WAYS; way++)
+		free((*wanted)->wants[way]);
+	free(*wanted);
+	*wanted = NULL;
+}
+
+static struct want *find_key(const struct parcel_wanted *wanted, const struct want *key, int way)
+{
+	if (wanted->counts[way] == 0)
+		return NULL;
+	return bsearch(key, wanted->wants[way], wanted->counts[way], sizeof *key, by_key);
+}
+
+/* The first way in which a record is alike. */
+static struct want *find(struct parcel_wanted *wanted, const struct parcel_found *found, int *way)
+{
+	struct want key, *want;
+
+	for (*way = 0; *way < WAYS; ++*way) {
+		if (key_of(&found->digest, &found->normal, found->id, *way, key.key) &&
+		    (want = find_key(wanted, &key, *way)) != NULL)
+			return want;
+		if (*way == BY_DIGEST && found->wrapped &&
+		    key_of(&found->inside, NULL, NULL, BY_DIGEST, key.key) &&
+		    (want = find_key(wanted, &key, BY_DIGEST)) != NULL)
+			return want;
+	}
+	return NULL;
+}
+
+bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found *found)
+{
+	int way;
+	struct want *want = find(wanted, found, &way);
+
+	if (!want)
+		return false;
+	if (want->kept > want->records) {
+		wanted->over += way == BY_DIGEST;
+		return false;
+	}
+	want->kept++;
+	return true;
+}
+
+void parcel_wanted_drop(struct parcel_wanted *wanted, const struct parcel_found *found)
+{
+	int way;
+	struct want *want = find(wanted, found, &way);
+
+	must(want && want->kept > 0);
+	want->kept--;
+}
+
+size_t parcel_wanted_over(const struct parcel_wanted *wanted)
+{
+	return wanted->over;
+}
+
+void parcel_wanted_set_over(struct parcel_wanted *wanted, size_t over)
+{
+	wanted->over = over;
+}

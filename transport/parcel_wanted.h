@@ -1,0 +1,23 @@
+/* Which messages of a folder could be one of the records of a seal: so that of a folder that others
+ * fill as well, no more is kept in memory than may be ours. Pure. Not for: which of them it is
+ * (parcel_match). */
+#ifndef MAILHAUL_PARCEL_WANTED_H
+#define MAILHAUL_PARCEL_WANTED_H
+
+#include "transport/parcel.h"
+
+struct parcel_wanted;
+
+/* 120 bytes a record. ERR_MEMORY_EXHAUSTED. */
+enum err parcel_wanted_open(struct text records, struct parcel_wanted **) MUST_CHECK;
+void parcel_wanted_close(struct parcel_wanted **);
+/* Whether the message may be a record's. Of those that are alike one more is kept than there are
+ * records, so in all less than six times the records; further ones are counted. */
+bool parcel_wanted_keeps(struct parcel_wanted *, const struct parcel_found *);
+/* It was kept, and is found anew. */
+void parcel_wanted_drop(struct parcel_wanted *, const struct parcel_found *);
+/* Messages with the bytes of a record that were not kept. */
+size_t parcel_wanted_over(const struct parcel_wanted *);
+void parcel_wanted_set_over(struct parcel_wanted *, size_t over);
+
+#endif
