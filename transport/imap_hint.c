@@ -66,6 +66,8 @@ static const struct text_row texts_of_storing[] = {
 	{ "Maximum size of appendable message", { ERR_SINK_TOOBIG, ERR_OF_MAILBOX, 0 } },
 	/* Courier: imap/imapd.c, "[ALERT] You exceeded your mail quota." */
 	{ "You exceeded your mail quota", { ERR_SINK_QUOTA, ERR_OF_MAILBOX, 0 } },
+	/* Cyrus 3.6, without a code: tests/real/quota_test. */
+	{ "Over quota", { ERR_SINK_QUOTA, ERR_OF_MAILBOX, 0 } },
 };
 
 /* The text behind `part`, spaces skipped; false where it does not stand. */

@@ -6,7 +6,7 @@ import atexit, base64, collections, datetime, hashlib, imaplib, json, os, random
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 MAILHAUL = os.path.abspath(os.environ.get('MAILHAUL', TOP + '/build/gcc/mailhaul'))
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 600  # of machines that do much else
 imaplib._MAXLINE = 10000000
 imaplib.MapCRLF = re.compile(rb'\r\n')  # APPEND shall send what it is given
 
@@ -81,6 +81,26 @@ class Server:
         imap.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         imap.login(user, open(self.password).read().strip())
         return imap
+
+    def set_quota(self, user, kib):
+        """So much room for all of the user's mail, from the next login on; None: no bound. Dovecot must have been started with QUOTA=yes, Cyrus with a user `cyrus`."""
+        if self.kind == 'cyrus':
+            imap = self.login('cyrus')
+            must(imap.setquota('user/' + user, '(STORAGE %d)' % kib if kib else '()'))
+            imap.logout()
+            return
+        home, owner = '%s/mail/%s' % (self.dir, user), os.stat(self.dir + '/mail')
+        path = home + '/Maildir/maildirsize' if self.kind == 'courier' else self.dir + '/quota'
+        with open(path + '.new', 'w') as f:
+            if self.kind == 'courier':
+                f.write('%dS\n' % (1024 * kib if kib else 1 << 40))
+            elif kib:
+                f.write('%s::%d:%d::%s::userdb_quota_rule=*:storage=%dK\n' % (user, owner.st_uid, owner.st_gid, home, kib))
+        os.chmod(path + '.new', 0o644)
+        os.chown(path + '.new', owner.st_uid, owner.st_gid)
+        os.rename(path + '.new', path)
+        if self.kind == 'dovecot':
+            time.sleep(1.1)  # it does not look at the file twice in one second
 
     def name(self, path):
         """['INBOX', 'a'] and ['a', 'b'] as this server spells them."""
@@ -158,7 +178,8 @@ def listed(imap, command):
 
 PATHS = [['INBOX'], ['Sent'], ['Gesendete Elemente'], ['Drafts'], ['Trash'], ['Projekte', 'Köln', 'Straßenbau'], ['日本語', 'メール'], ['R&D'], ['&'],
          ['a b "quoted" \\ back'], ["it's {5} (p) #h"], ['trail '], [' lead'], ['percent%star*'], ['percent_star_'], ['case'], ['CASE'], ['v1.0'],
-         ['\U0001f600 astral'], ['mere', 'level'], ['X'], ['INBOX', 'X'], ['INBOX', 'kids', 'Küken'], ['Empty']]
+         ['\U0001f600 astral'], ['&AOk-'], ['mere', 'level'], ['X'], ['INBOX', 'X'], ['INBOX', 'kids', 'Küken'], ['Empty']]
+UTF8_PATHS = [['Größe in UTF-8'], ['&AOk-', 'in UTF-8 & raw']]  # made by a client that writes UTF-8 (RFC 6855), where a server has that
 FLAGS = ['\\Seen', '\\Answered', '\\Flagged', '\\Draft', '\\Deleted', '$Forwarded', 'Arbeit']
 DATES = ['17-Jul-1996 02:44:25 -0700', '01-Jan-1970 00:00:00 +0000', '01-Jan-1970 12:00:00 +0000', '19-Jan-2038 03:14:08 +0000', '01-Jan-2040 00:00:00 +1345',
          '31-Dec-1999 23:59:59 -1130', '29-Feb-2024 12:00:00 +0545']
@@ -171,7 +192,7 @@ def text(dice, size):
 def awkward(dice, count=2, large=2500000):
     """(path, flags, date or None, bytes): `count` plain ones in each folder, and one of everything that is odd."""
     some = lambda: [f for f in FLAGS if dice.random() < 0.3]
-    for path in PATHS[:-1]:
+    for path in PATHS[:-1] + UTF8_PATHS:
         for n in range(count):
             head = b'From: a@example.org\r\nMessage-ID: <%x@example.org>\r\nSubject: %d\r\n\r\n' % (dice.getrandbits(60), n)
             yield path, some(), dice.choice(DATES[:1] + DATES[5:]), head + text(dice, dice.choice([10, 700, 5000, 60000]))
@@ -211,6 +232,16 @@ def create(imap, server, path):
     return path == ['INBOX'] or imap.create(quoted(server.name(path)))[0] == 'OK'
 
 
+def create_in_utf8(server, user):
+    """Folders that are made in the other encoding of names, as those of PATHS are in modified UTF-7; what there is of them then."""
+    imap = server.login(user)
+    there = [] if 'UTF8=ACCEPT' not in imap.capabilities or imap._simple_command('ENABLE', 'UTF8=ACCEPT')[0] != 'OK' else UTF8_PATHS
+    for path in there:
+        must(imap._simple_command('CREATE', '"{}"'.format(server.name(path)).encode()))
+    imap.logout()
+    return there
+
+
 def append(imap, folder, flags, date, data):
     """False: this server stores no such message."""
     try:
@@ -230,7 +261,7 @@ def append(imap, folder, flags, date, data):
 def fill(server, user, seed=1, maildir=None, **size):
     """The awkward mailbox, as far as the server takes it; into Dovecot's Maildir also what it would not keep as it is."""
     imap, dice = server.login(user), random.Random(seed)
-    there = [path for path in PATHS if create(imap, server, path)]
+    there = [path for path in PATHS if create(imap, server, path)] + create_in_utf8(server, user)
     check(len(there) > len(PATHS) // 2, 'hardly any folder could be created', there)
     for path, flags, date, data in awkward(dice, **size):
         if path in there:
@@ -306,6 +337,11 @@ def expected_places(source, before):
     for path in sorted(of_source.values(), key=lambda p: (p != ['INBOX'], len(p), [replaced(x) for x in p] != p, p)):
         place(path)
     return {name: spelled(made[tuple(path)]) for name, path in of_source.items()}
+
+
+def names_refused(kind, dump):
+    """Folders that this server cannot have under their own names."""
+    return {n for n in dump.folders if FORBIDDEN[kind] and any(re.search('[%s]' % FORBIDDEN[kind], level) for level in levels(dump, n))}
 
 
 def stored(kind, data):
@@ -503,11 +539,178 @@ class Line:
         self.listener.close()
 
 
+class Ear:
+    """A proxy in front of a server that speaks TLS on both sides, as the server does, and so hears what is said. It ends connections in two exact ways.
+    As long as `appetite` is not used up, a server's tagged OK to an APPEND is waited for, taken away, and both sides are closed: `eaten` counts these. Which of a
+    connection's APPENDs that is, dice say, up to the `deep`th. `strike` = (n, offset, act): at the nth message (from 1) of those that are not the first of
+    their APPEND (a MULTIAPPEND, then), when `offset` of its bytes have gone to the server (at most all), `act` is called, once; what comes after that of the same connection goes on or not, as
+    the dice say. `begun` counts such messages. `answered` is how many APPENDs the server was seen to accept, `at_once` the most messages in one of them."""
+    def __init__(self, server, dice, deep=4):
+        self.to, self.ca, self.dice, self.deep = server.port, server.ca, dice, deep
+        self.appetite = self.eaten = self.answered = self.begun = self.at_once = 0
+        self.strike, self.struck, self.lock = None, [], threading.Lock()
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(server.dir + '/tls/server.pem', server.dir + '/tls/server.key')
+        self.listener = socket.create_server(('127.0.0.1', 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.carry, args=(near,), daemon=True).start()
+
+    def carry(self, near):
+        far = None
+        try:
+            near.settimeout(60)
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            near = self.tls.wrap_socket(near, server_side=True)
+            far = ssl.create_default_context(cafile=self.ca).wrap_socket(socket.create_connection(('localhost', self.to), 60), server_hostname='localhost')
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.pump(near, far, Said(), Answered(), self.dice.randint(1, self.deep))
+        except (OSError, ValueError):
+            pass
+        for s in (near, far):
+            if s:
+                s.close()
+
+    def pump(self, near, far, said, answered, left):
+        while True:
+            ready = [s for s in (near, far) if s.pending()] or select.select([near, far], [], [], 300)[0]
+            if not ready:
+                return
+            if far in ready:
+                data = heard(far)
+                if data == b'':
+                    return
+                for piece, tag in answered.feed(data or b''):
+                    if tag in said.appends:
+                        said.appends.discard(tag)
+                        left -= 1
+                        with self.lock:
+                            self.answered += 1
+                            eaten = self.appetite > 0 and left <= 0
+                            self.appetite -= eaten
+                            self.eaten += eaten
+                        if eaten:
+                            return
+                    near.sendall(piece)
+            if near in ready:
+                data = heard(near)
+                if data == b'' or not self.listen(far, said, data or b''):
+                    return
+
+    def listen(self, far, said, data):
+        """Passes on what the client says; False: no more of it."""
+        while data:
+            with self.lock:
+                used, further = said.take(data, self.strike[1] if self.strike and said.number == self.strike[0] else None)
+                self.at_once = max(self.at_once, said.messages)
+                if further:
+                    self.begun += 1
+                    said.number = self.begun
+                act = self.strike[2] if said.at_offset and self.strike else None
+                if act:
+                    self.strike = None
+                    self.struck.append((said.messages, said.literal))
+            far.sendall(data[:used])
+            data = data[used:]
+            if act:
+                act()
+                if self.dice.random() < 0.5:
+                    return False
+        return True
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def heard(tls):
+    """What there is to read, b'' at the end, None: nothing of the conversation yet."""
+    tls.settimeout(0)
+    try:
+        return tls.recv(65536)
+    except ssl.SSLWantReadError:
+        return None
+    except ssl.SSLError:  # an end without TLS's own
+        return b''
+    finally:
+        tls.settimeout(60)
+
+
+class Said:
+    """What a client says: commands, of which only APPEND (RFC 3501, RFC 3502, RFC 7888 literals) is looked into. `appends`: tags; `messages` of the one that goes on,
+    `literal`: bytes to come of the one before us; `number` of it among those that are not the first of theirs."""
+    def __init__(self):
+        self.line, self.appends, self.tag, self.messages, self.literal, self.gone, self.number, self.at_offset = b'', set(), None, 0, 0, 0, 0, False
+
+    def take(self, data, offset):
+        """How much of `data` to go through now: as far as the kind of thing does not change, or to `offset` of a literal. And: is now before a further message."""
+        self.at_offset = False
+        if offset is not None and self.gone == min(offset, self.gone + self.literal):
+            self.at_offset = True
+            return 0, False
+        if self.literal:
+            used = min(len(data), self.literal)
+            if offset is not None and offset > self.gone:
+                used = min(used, offset - self.gone)
+            self.literal -= used
+            self.gone += used
+            return used, False
+        used = data.find(b'\n') + 1 or len(data)
+        self.line += data[:used]
+        if not self.line.endswith(b'\n'):
+            check(len(self.line) < 1000000, 'a client says a line without end')
+            return used, False
+        line, self.line, self.number = self.line.rstrip(b'\r\n'), b'', 0
+        words = line.split(b' ', 2)
+        if self.tag is None and len(words) == 3 and words[1].upper() == b'APPEND':
+            self.tag, self.messages = words[0], 0
+        literal = re.search(rb'\{(\d+)\+?\}$', line)
+        if literal:
+            self.literal, self.gone = int(literal.group(1)), 0
+            self.messages += self.tag is not None and (self.messages > 0 or not re.search(rb' APPEND ~?\{\d+\+?\}$', line))  # else it is the folder's name
+            if self.tag is not None:
+                self.appends.add(self.tag)
+        else:
+            self.tag = None
+        return used, bool(literal) and self.tag is not None and self.messages > 1
+
+
+class Answered:
+    """What a server says, in pieces: (bytes, the tag of a tagged OK that they are, or None)."""
+    def __init__(self):
+        self.line, self.literal = b'', 0
+
+    def feed(self, data):
+        while data:
+            if self.literal:
+                piece, data = data[:self.literal], data[self.literal:]
+                self.literal -= len(piece)
+                yield piece, None
+                continue
+            used = data.find(b'\n') + 1 or len(data)
+            self.line, data = self.line + data[:used], data[used:]
+            if self.line.endswith(b'\n'):
+                line, self.line = self.line, b''
+                literal = re.search(rb'\{(\d+)\}\r?\n$', line)
+                self.literal = int(literal.group(1)) if literal else 0
+                words = line.split(b' ', 2)
+                yield line, words[0] if len(words) > 1 and words[1].strip().upper() == b'OK' else None
+
+
 # ---- the product between two servers ----
 
 class Haul:
     """One source mailbox, one target mailbox, a ledger. `began` and `before` are of the moment it was made."""
-    def __init__(self, work, name, source, source_user, target, target_user, settle='1s'):
+    def __init__(self, work, name, source, source_user, target, target_user, settle='1s', archive=None):
+        """archive: copy from this directory instead, into which the source was copied."""
+        self.archive = archive
         self.dir, self.source, self.target, self.users, self.settle, self.runs = work + '/' + name, source, target, (source_user, target_user), settle, 0
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
@@ -520,9 +723,9 @@ class Haul:
         self.port = target.port  # of the target as the product knows it: with another it would be another mailbox
 
     def command(self):
-        return [MAILHAUL, 'copy', '--source-password-file', self.source.password, '--destination-password-file', self.target.password, '--ca-file', self.dir + '/ca.pem',
-                '--state', self.dir + '/state', '--settle', self.settle, '--json', *self.more, 'imaps://%s@localhost:%d/' % (self.users[0], self.source.port),
-                'imaps://%s@localhost:%d/' % (self.users[1], self.port)]
+        source = ['file://' + self.archive] if self.archive else ['--source-password-file', self.source.password, 'imaps://%s@localhost:%d/' % (self.users[0], self.source.port)]
+        return [MAILHAUL, 'copy', '--destination-password-file', self.target.password, '--ca-file', self.dir + '/ca.pem', '--state', self.dir + '/state',
+                '--settle', self.settle, '--json', *self.more, *source, 'imaps://%s@localhost:%d/' % (self.users[1], self.port)]
 
     def start(self):
         self.runs += 1
@@ -547,3 +750,32 @@ class Haul:
         """Its report."""
         self.end(self.start(), ok)
         return json.load(open(self.dir + '/out'))
+
+
+class Batch:
+    """`mailhaul run` of several mailboxes: pairs is [(source, its user, target, its user, their ports as the product knows them)]. `began` and each one's
+    `before` are of the moment it was made."""
+    def __init__(self, work, name, pairs, settle='1s', options=''):
+        self.dir, self.pairs, self.runs = work + '/' + name, pairs, 0
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        with open(self.dir + '/ca.pem', 'w') as f:
+            f.write(''.join(open(ca).read() for ca in sorted({s.ca for p in pairs for s in (p[0], p[2])})))
+        row = lambda source, user, target, to, source_port, port: json.dumps({
+            'source': 'imaps://localhost:%d/' % source_port, 'source_user': user, 'password': 'file:' + source.password,
+            'target': 'imaps://localhost:%d/' % port, 'target_user': to, 'target_password': 'file:' + target.password})
+        with open(self.dir + '/job.yaml', 'w') as f:
+            f.write('state: state\nsource: {ca_file: ca.pem}\noptions: {settle: %s}\nlog: run.log\n%smailboxes:\n  list:\n' % (settle, options))
+            f.write(''.join('    - %s\n' % row(*pair) for pair in pairs))
+        for _, _, target, to, *_ in pairs:
+            target.login(to).logout()
+        self.before, self.began = [Dump(p[2], p[3]) for p in pairs], datetime.datetime.now(datetime.timezone.utc)
+
+    def start(self):
+        self.runs += 1
+        with open(self.dir + '/out', 'w') as out, open(self.dir + '/err', 'w') as err:
+            return subprocess.Popen([MAILHAUL, 'run', '--json', self.dir + '/job.yaml'], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+
+    end = Haul.end
+    said = Haul.said
+    run = Haul.run

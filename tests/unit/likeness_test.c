@@ -79,6 +79,8 @@ TEST(what_servers_make_of_a_message_has_its_normal_form)
 	CHECK(same_normal(LOOK("S: x\r\n\r\na\r\r\nb"), LOOK("S: x\r\n\r\na\r\nb\r\n")));
 	CHECK(same_normal(LOOK("S: x\r\n\r\na\0b\r\n"), LOOK("S: x\r\n\r\na\x80"
 							     "b\r\n")));
+	CHECK(same_normal(LOOK(""), LOOK("\r\n")));
+	CHECK(same_normal(LOOK("S: x"), LOOK("S: x\r\n")));
 	CHECK(!same_normal(LOOK("S: x\r\n\r\n\xfc\r\n"), LOOK("S: x\r\n\r\n\xf6\r\n")));
 	CHECK(!same_normal(LOOK("S: x\r\n\r\na\r\n"), LOOK("S: x\r\n\r\nb\r\n")));
 }

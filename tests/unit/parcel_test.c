@@ -156,6 +156,23 @@ TEST(an_exact_copy_is_not_taken_for_the_altered_form_of_another)
 	check("Aa", "aa", "~=", (uint32_t[]){ 11, 10 }, 0);
 }
 
+/* No line end in it: its normal form is all of it. Courier gives it one. */
+TEST(a_message_that_is_its_own_normal_form_is_known_with_the_line_end_it_got)
+{
+	struct parcel_record record = { .no = 1, .digest = named('l'), .normal = named('l') };
+	struct parcel_found found = { .uid = 10, .digest = named('e'), .normal = named('l') };
+	struct parcel_outcome outcome;
+	struct buffer records = { 0 };
+
+	parcel_record_add(&records, &record);
+	CHECK_EQ(
+		parcel_match((struct text){ records.at, records.bytes }, NULL, &found, 1, &outcome),
+		0);
+	CHECK_EQ(outcome.fate, PARCEL_ALTERED);
+	CHECK_EQ(outcome.uid, 10);
+	buffer_free(&records);
+}
+
 TEST(twins_are_told_apart_by_their_flags_and_dates)
 {
 	struct parcel_found found[] = { { .uid = 7, .mark = 1, .date_s = 10 },
@@ -174,6 +191,47 @@ TEST(twins_are_told_apart_by_their_flags_and_dates)
 	CHECK(outcomes[1].fate == PARCEL_STORED && outcomes[1].uid == 7);
 	CHECK(outcomes[2].fate == PARCEL_STORED && outcomes[2].uid == 8);
 	buffer_free(&blob);
+}
+
+static const struct parcel_record two_twins[] = {
+	{ .no = 1, .digest = { { 'A' } }, .normal = { { 'a' } }, .mark = 1, .id = { 3 } },
+	{ .no = 2, .digest = { { 'A' } }, .normal = { { 'a' } }, .date_s = 7, .id = { 3 } },
+};
+
+/* What is there of two twins belongs to that one. */
+static void check_twin(struct parcel_found found, unsigned twin, enum parcel_fate fate)
+{
+	struct parcel_outcome outcomes[2];
+	struct buffer records = { 0 };
+
+	found.uid = 10;
+	parcel_record_add(&records, &two_twins[0]);
+	parcel_record_add(&records, &two_twins[1]);
+	CHECK_EQ(
+		parcel_match((struct text){ records.at, records.bytes }, NULL, &found, 1, outcomes),
+		0);
+	CHECK_EQ(outcomes[!twin].fate, PARCEL_ABSENT);
+	CHECK_EQ(outcomes[twin].fate, fate);
+	CHECK_EQ(outcomes[twin].uid, 10);
+	buffer_free(&records);
+}
+
+TEST(an_altered_twin_is_told_from_the_one_that_is_not_there_by_its_flags_and_date)
+{
+	check_twin((struct parcel_found){ .digest = named('x'), .normal = named('a'), .date_s = 7 },
+		   1, PARCEL_ALTERED);
+	check_twin((struct parcel_found){ .digest = named('x'), .id = { 3 }, .date_s = 7 }, 1,
+		   PARCEL_ALTERED);
+}
+
+TEST(a_twin_whose_date_or_flags_the_server_changed_is_told_by_what_it_kept)
+{
+	check_twin((struct parcel_found){ .digest = named('A'), .date_s = 99 }, 1, PARCEL_STORED);
+	check_twin((struct parcel_found){ .digest = named('A'), .mark = 5, .date_s = 7 }, 1,
+		   PARCEL_STORED);
+	check_twin((struct parcel_found){ .digest = named('A'), .mark = 1, .date_s = 99 }, 0,
+		   PARCEL_STORED);
+	check_twin((struct parcel_found){ .digest = named('A') }, 0, PARCEL_STORED);
 }
 
 TEST(what_has_its_message_id_alone_is_doubtful)
