@@ -102,28 +102,40 @@ static struct want *find_key(const struct parcel_wanted *wanted, const struct wa
 	return bsearch(key, wanted->wants[way], wanted->counts[way], sizeof *key, by_key);
 }
 
+/* Of what lies inside of a wrapper. */
+static struct want *find_inside(const struct parcel_wanted *wanted,
+				const struct parcel_found *found)
+{
+	struct want key;
+
+	if (!found->wrapped || !key_of(&found->inside, NULL, NULL, BY_DIGEST, key.key))
+		return NULL;
+	return find_key(wanted, &key, BY_DIGEST);
+}
+
 /* The first way in which a record is alike. */
-static struct want *find(struct parcel_wanted *wanted, const struct parcel_found *found, int *way)
+static struct want *find(const struct parcel_wanted *wanted, const struct parcel_found *found,
+			 int *way)
 {
 	struct want key, *want;
 
-	for (*way = 0; *way < WAYS; ++*way) {
+	for (*way = 0; *way < WAYS; ++*way)
 		if (key_of(&found->digest, &found->normal, found->id, *way, key.key) &&
 		    (want = find_key(wanted, &key, *way)) != NULL)
 			return want;
-		if (*way == BY_DIGEST && found->wrapped &&
-		    key_of(&found->inside, NULL, NULL, BY_DIGEST, key.key) &&
-		    (want = find_key(wanted, &key, BY_DIGEST)) != NULL)
-			return want;
-	}
 	return NULL;
 }
 
 bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found *found)
 {
 	int way;
-	struct want *want = find(wanted, found, &way);
+	struct want *want = find(wanted, found, &way), *inside = find_inside(wanted, found);
 
+	/* A wrapper may be a message of the source itself, or have one inside. */
+	if (inside && (!want || way != BY_DIGEST || want->kept >= want->records)) {
+		want = inside;
+		way = BY_DIGEST;
+	}
 	if (!want)
 		return false;
 	if (want->kept > want->records) {
@@ -137,8 +149,9 @@ bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found
 void parcel_wanted_drop(struct parcel_wanted *wanted, const struct parcel_found *found)
 {
 	int way;
-	struct want *want = find(wanted, found, &way);
+	struct want *inside = find_inside(wanted, found), *want;
 
+	want = inside && inside->kept > 0 ? inside : find(wanted, found, &way);
 	must(want && want->kept > 0);
 	want->kept--;
 }
