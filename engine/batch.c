@@ -328,6 +328,7 @@ static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
 	slot->next = batch->running;
 	batch->running = no;
 	slot->moved_before_attempt = slot->figures.messages_moved;
+	slot->found_before_attempt = slot->figures.messages_found;
 	slot->bytes_before_attempt = slot->figures.bytes_moved;
 	slot->reconnects_before = slot->figures.reconnects;
 	slot->changes_before = slot->figures.changes;
@@ -408,6 +409,7 @@ static void add_figures(struct batch_figures *to, const struct batch_figures *fi
 	to->bytes_known += sign * figures->bytes_known;
 	to->messages_moved += sign * figures->messages_moved;
 	to->bytes_moved += sign * figures->bytes_moved;
+	to->messages_found += sign * figures->messages_found;
 	to->messages_before += sign * figures->messages_before;
 	to->messages_skipped += sign * figures->messages_skipped;
 	to->messages_left_out += sign * figures->messages_left_out;
@@ -426,6 +428,7 @@ static void take_figures(struct batch *batch, struct slot *slot,
 	add_figures(&batch->totals, &slot->figures, UINT64_MAX); /* minus, modulo 2^64 */
 	slot->figures = *figures;
 	slot->figures.messages_moved += slot->moved_before_attempt;
+	slot->figures.messages_found += slot->found_before_attempt;
 	/* The ledger, which is what an attempt begins from, does not know that they are of this
 	 * run. */
 	slot->figures.messages_before -=

@@ -55,7 +55,8 @@ struct batch_mailbox {
 	unsigned attempts;
 	nsec duration;
 	uint64_t messages_known, bytes_known; /* as announced by the source */
-	uint64_t messages_moved, bytes_moved; /* in this run */
+	uint64_t messages_moved, bytes_moved; /* in this run, */
+	uint64_t messages_found;	      /* among them those that were there before */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful, folders_skipped;
 	uint64_t messages_wrapped;		      /* of all runs, once it has ended */
@@ -69,7 +70,7 @@ struct batch_counts {
 	uint64_t mailboxes_backing_off; /* of the waiting: their host or account rests */
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful, messages_left_out, folders_left_out,
-		messages_wrapped;
+		messages_found, messages_wrapped;
 	struct batch_changes changes;
 	uint64_t connections; /* open now */
 	uint64_t reconnects;
@@ -118,8 +119,7 @@ bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nse
 struct batch_figures {
 	uint64_t messages_known, bytes_known, messages_moved, bytes_moved, messages_before,
 		messages_skipped, messages_doubtful, folders_skipped, reconnects, connections;
-	uint64_t messages_wrapped;
-	uint64_t messages_left_out, folders_left_out;
+	uint64_t messages_left_out, folders_left_out, messages_found, messages_wrapped;
 	struct batch_changes changes;
 };
 void batch_progress(struct batch *, size_t no, const struct batch_figures *, nsec now);

@@ -23,6 +23,7 @@ void batch_counts(struct batch *batch, nsec now, struct batch_counts *counts)
 	counts->messages_left_out = totals->messages_left_out;
 	counts->folders_left_out = totals->folders_left_out;
 	counts->messages_doubtful = totals->messages_doubtful;
+	counts->messages_found = totals->messages_found;
 	counts->messages_wrapped = totals->messages_wrapped;
 	counts->changes = totals->changes;
 	counts->connections = totals->connections;
@@ -64,6 +65,7 @@ static void show(const struct slot *slot, nsec now, struct batch_mailbox *out)
 		.messages_before = figures->messages_before,
 		.messages_skipped = figures->messages_skipped,
 		.messages_doubtful = figures->messages_doubtful,
+		.messages_found = figures->messages_found,
 		.messages_wrapped = figures->messages_wrapped,
 		.folders_skipped = figures->folders_skipped,
 		.messages_left_out = figures->messages_left_out,

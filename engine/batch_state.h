@@ -20,7 +20,8 @@ struct slot {
 	int exit_code;
 	unsigned attempts, fruitless; /* since anything was moved */
 	unsigned connections;	      /* granted */
-	uint64_t moved_before_attempt, bytes_before_attempt, skipped_before, reconnects_before;
+	uint64_t found_before_attempt, moved_before_attempt, bytes_before_attempt, skipped_before,
+		reconnects_before;
 	struct batch_changes changes_before;
 	uint32_t host, target; /* target NOBODY: it goes to no server */
 	uint32_t next; /* in its host's list of those to be tried again; in the running list */

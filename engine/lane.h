@@ -16,7 +16,8 @@ struct lane_progress {
 	uint64_t messages_known,
 		bytes_known; /* announced by the source; bytes 0 where it does not say */
 	uint64_t messages_read, bytes_read;
-	uint64_t messages_moved, bytes_moved; /* durable in the ledger */
+	uint64_t messages_moved, bytes_moved; /* durable in the ledger, */
+	uint64_t messages_found;	      /* among them those that were there before */
 	uint64_t messages_before;	      /* settled by earlier runs */
 	uint64_t messages_skipped, messages_doubtful;
 	uint64_t messages_wrapped; /* of those moved or doubtful */

@@ -39,6 +39,7 @@ static enum err open_sink(struct lane *lane)
 	config.next_seal_no = lane->mailbox.next_seal_no;
 	config.ledger_id = ledger_id(lane->config->ledger);
 	config.ask_known = ask_known;
+	config.ask_copies = lane_ask_copies;
 	config.asked = lane;
 	config.carried = &lane->progress->changes.flags;
 	e = lane->config->sink->open(&lane->sink, account, &config,

@@ -106,6 +106,10 @@ void lane_sink_drop(struct lane *);
 /* No more is put: what is owed is answered, then the orderly end, unless `e` stops the job. */
 enum err lane_sink_finish(struct lane *, nsec until, enum err e) MUST_CHECK;
 
+/* engine/lane_copies.c: as ask_copies() of struct sink_config; the argument is the lane. */
+enum err lane_ask_copies(void *lane, const char *target, uint64_t target_epoch, sink_each_copy *,
+			 void *context) MUST_CHECK;
+
 /* What was said to be moved is durable now, and counted. Suspends. */
 enum err lane_make_durable(struct lane *) MUST_CHECK;
 

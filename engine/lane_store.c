@@ -143,6 +143,10 @@ static enum err is_settled(struct lane *lane, const struct receipt *receipt, boo
 	return *known ? OK : e;
 }
 
+_Static_assert((int)SINK_SENT == LEDGER_SENT && (int)SINK_FOUND_SAME == LEDGER_FOUND_SAME &&
+		       (int)SINK_FOUND_ALIKE == LEDGER_FOUND_ALIKE,
+	       "the same words");
+
 static enum err settle(struct lane *lane, const struct receipt *receipt)
 {
 	bool stored = receipt->kind == RECEIPT_STORED, known;
@@ -158,6 +162,8 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 		.target_no = receipt->target_no,
 		.date_s = receipt->date_s,
 		.dated = receipt->dated,
+		.found = (enum ledger_found)receipt->found,
+		.fingerprint = receipt->fingerprint,
 		.form = receipt->form,
 	};
 	enum err e;
@@ -173,6 +179,7 @@ static enum err settle(struct lane *lane, const struct receipt *receipt)
 	if (stored) {
 		lane->unsaid++;
 		lane->unsaid_bytes += receipt->size_bytes;
+		lane->progress->messages_found += receipt->found != SINK_SENT;
 		lane->progress->kinds[receipt->mail_kind]++;
 	} else if (receipt->kind == RECEIPT_DOUBTFUL) {
 		lane->progress->messages_doubtful++;

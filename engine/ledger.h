@@ -85,6 +85,10 @@ enum err ledger_box(struct ledger *, uint64_t mailbox_no, struct box *, uint64_t
 enum err ledger_box_fate(struct ledger *, uint64_t box_no, enum err fate,
 			 const char *note) MUST_CHECK;
 
+/* The mailbox with the next higher number than *beside (0 to start) that goes to the same target,
+ * this one among them. ERR_PIPE_ENDED: no more. Suspends. */
+enum err ledger_mailbox_beside(struct ledger *, uint64_t mailbox_no, uint64_t *beside) MUST_CHECK;
+
 /* The folder of a mailbox that was entered next after known->box_no (0: the first), as it is known.
  * ERR_PIPE_ENDED when there is none. Suspends. */
 enum ledger_former {
@@ -156,6 +160,13 @@ struct ledger_row {
 	int64_t date_s;	      /* the date the target was told; valid if `dated` */
 	bool dated;
 	enum mail_form form; /* of moved and doubtful */
+	/* Moved without being sent: it was at the target before, */
+	enum ledger_found {
+		LEDGER_SENT,	    /* (it was sent) */
+		LEDGER_FOUND_SAME,  /* with the same bytes, */
+		LEDGER_FOUND_ALIKE, /* or with this fingerprint */
+	} found;
+	struct digest fingerprint;
 };
 enum err ledger_settle(struct ledger *, const struct ledger_row *) MUST_CHECK;
 /* A moved message was looked for at the target and is not there as it was stored: it is doubtful
@@ -197,6 +208,8 @@ struct ledger_stored {
 	int64_t date_s;
 	bool dated, doubtful;
 	enum mail_form form;
+	enum ledger_found found; /* as of struct ledger_row */
+	struct digest fingerprint;
 };
 enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct ledger_stored *,
 		       size_t max, size_t *count) MUST_CHECK;
@@ -206,9 +219,9 @@ enum err ledger_stored(struct ledger *, uint64_t box_no, uint64_t after, struct 
 /* Settled messages of [first, last], at most `max` of them, in order. Suspends. */
 struct ledger_seen {
 	uint64_t no, mark;
-	uint64_t target_no; /* as of struct ledger_row */
-	bool stored;   /* moved or doubtful */
-	bool vanished; /* and not in the source any more */
+	uint64_t target_no; /* as of struct ledger_row; 0 also of what was found there */
+	bool stored;	    /* moved or doubtful */
+	bool vanished;	    /* and not in the source any more */
 };
 enum err ledger_seen(struct ledger *, uint64_t box_no, uint64_t first, uint64_t last,
 		     struct ledger_seen *, size_t max, size_t *count) MUST_CHECK;
@@ -276,6 +289,7 @@ struct ledger_totals {
 	uint64_t boxes, boxes_skipped;
 	uint64_t messages[5]; /* by enum ledger_state; skipped ones without */
 	uint64_t filtered;    /* those that the filter left out, as asked */
+	uint64_t found;	      /* of the moved and doubtful ones: they were there before */
 	uint64_t bytes_moved, vanished;
 	uint64_t wrapped; /* of the moved and doubtful ones */
 	uint64_t ranges_open, seals_open;

@@ -67,6 +67,17 @@ enum err ledger_box_next(struct ledger *ledger, uint64_t mailbox_no, struct ledg
 	return e || call.found ? e : ERR_PIPE_ENDED;
 }
 
+enum err ledger_mailbox_beside(struct ledger *ledger, uint64_t mailbox_no, uint64_t *beside)
+{
+	struct ledger_call call = { .run = ledger_sqlite_mailbox_beside,
+				    .mailbox_no = mailbox_no,
+				    .first = *beside };
+	enum err e = ledger_act(ledger, &call);
+
+	*beside = call.first;
+	return e || call.found ? e : ERR_PIPE_ENDED;
+}
+
 enum err ledger_box_rename(struct ledger *ledger, uint64_t mailbox_no, struct box *box)
 {
 	struct ledger_call call = { .run = ledger_sqlite_box_rename,

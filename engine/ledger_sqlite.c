@@ -64,6 +64,12 @@ static enum err insert(struct ledger_store *store, const struct ledger_row *row,
 		sqlite3_bind_int(statement, 10, (int)row->form);
 	else
 		sqlite3_bind_null(statement, 10);
+	if (row->found)
+		sqlite3_bind_blob(statement, 11, row->fingerprint.bytes,
+				  row->found == LEDGER_FOUND_ALIKE ? DIGEST_BYTES : 0,
+				  SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, 11);
 	e = ledger_sqlite_done(store, statement, &changes);
 	*is_new = changes == 1;
 	return e;

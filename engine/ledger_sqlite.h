@@ -113,9 +113,10 @@ ledger_call_run ledger_sqlite_lesson_set;  /* lesson */
 ledger_call_run ledger_sqlite_forget;	   /* mailbox_no note -> count */
 ledger_call_run ledger_sqlite_filter;	   /* mailbox_no note -> count */
 /* Of ledger_sqlite_read.c; `found` false: nothing more. */
-ledger_call_run ledger_sqlite_box_next; /* mailbox_no known -> found known */
-ledger_call_run ledger_sqlite_seen;	/* box_no first last seen max -> seen count */
-ledger_call_run ledger_sqlite_stored;	/* box_no first stored max -> stored count */
+ledger_call_run ledger_sqlite_box_next;	      /* mailbox_no known -> found known */
+ledger_call_run ledger_sqlite_mailbox_beside; /* mailbox_no first -> found first */
+ledger_call_run ledger_sqlite_seen;	      /* box_no first last seen max -> seen count */
+ledger_call_run ledger_sqlite_stored;	      /* box_no first stored max -> stored count */
 ledger_call_run ledger_sqlite_sought; /* mailbox_no sought apart count renumber -> renumber name */
 ledger_call_run ledger_sqlite_open_range;	/* box_no first -> found range */
 ledger_call_run ledger_sqlite_open_range_below; /* box_no last -> found range */

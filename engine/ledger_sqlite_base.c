@@ -31,6 +31,9 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_MAILBOX_NEW] = "INSERT INTO mailbox(source, target, digest) VALUES(?1, ?2, ?3)",
 	[SQL_MAILBOX_END] = "UPDATE mailbox SET ended_s = ?2, state = ?3, error = ?4, note = ?5"
 			    " WHERE mailbox_no = ?1",
+	[SQL_MAILBOX_BESIDE] = "SELECT mailbox_no FROM mailbox WHERE target = (SELECT target FROM"
+			       " mailbox WHERE mailbox_no = ?1) AND mailbox_no > ?2"
+			       " ORDER BY mailbox_no LIMIT 1",
 	/* Said twice, since only the same words make SQLite take an index of some rows. */
 	[SQL_BOX_BY_ID] = BOX_COLUMNS " AND id = ?4 AND id <> '' ORDER BY former LIMIT 1",
 	[SQL_BOX_BY_NAME] = BOX_COLUMNS " AND name = ?2 AND former = 0 AND ?4 NOT NULL",
@@ -81,17 +84,19 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_RANGE_DROP] = "DELETE FROM range WHERE box_no = ?1 AND first = ?2",
 	[SQL_RANGE_REOPEN] = "UPDATE range SET state = 'intended' WHERE box_no = ?1"
 			     " AND state = 'done'",
-	[SQL_SETTLE] = "INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark,"
-		       " target_no, date_s, form)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+	[SQL_SETTLE] =
+		"INSERT INTO settled(box_no, no, fate, size_bytes, seal_no, digest, mark,"
+		" target_no, date_s, form, found)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
 	[SQL_SETTLED] = "SELECT fate, size_bytes, seal_no, digest FROM settled WHERE box_no = ?1 "
 			"AND no = ?2",
 	[SQL_SETTLED_CHANGE] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2",
-	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL, target_no"
+	[SQL_SETTLED_SEEN] = "SELECT no, fate & 7 IN (1, 3), mark, vanished_s NOT NULL,"
+			     " CASE WHEN found IS NULL THEN target_no END"
 			     " FROM settled"
 			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
 	[SQL_SETTLED_STORED] = "SELECT no, size_bytes, mark, target_no, fate & 7 = 3, digest,"
-			       " date_s, date_s NOT NULL, form"
+			       " date_s, date_s NOT NULL, form, found, found NOT NULL"
 			       " FROM settled WHERE box_no = ?1 AND no > ?2 AND fate & 7 IN (1, 3)"
 			       " ORDER BY no LIMIT ?3",
 	[SQL_SETTLED_DOUBT] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2"
@@ -192,6 +197,9 @@ static const char *const texts[SQL_COUNT] = {
 			       " AND former = 0 AND skipped > 0 AND s.fate <> 1 AND s.fate & 7 = 2"
 			       " GROUP BY s.fate ORDER BY r.name IS ?3 DESC, messages DESC, r.name"
 			       " LIMIT ?2 + 1",
+	[SQL_TOTALS_FOUND] = "SELECT count(*) FROM box b CROSS JOIN settled s INDEXED BY"
+			     " settled_found USING (box_no) WHERE mailbox_no = ?1"
+			     " AND s.found NOT NULL AND s.fate & 7 IN (1, 3)",
 	[SQL_EXCEPTION] = "SELECT s.no, s.fate, r.name, b.name"
 			  " FROM settled s INDEXED BY settled_exception JOIN box b USING (box_no)"
 			  " LEFT JOIN reason r ON r.code = s.fate >> 3"

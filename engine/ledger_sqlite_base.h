@@ -10,8 +10,8 @@
 /* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
  * are read, and upgraded when they are opened for writing. */
 enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 5 };
-/* The first version with settled.form. */
-enum { LEDGER_SCHEMA_WRAPPED = 5 };
+/* The first version with settled.form and settled.found. */
+enum { LEDGER_SCHEMA_FORM = 5 };
 /* From version i to i + 1; what makes version i look like i + 1 to who only reads. */
 extern const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA];
 extern const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA];
@@ -31,6 +31,7 @@ enum ledger_statement {
 	SQL_MAILBOX,
 	SQL_MAILBOX_NEW,
 	SQL_MAILBOX_END,
+	SQL_MAILBOX_BESIDE,
 	SQL_BOX_BY_ID,
 	SQL_BOX_BY_NAME,
 	SQL_BOX_OF_BEFORE,
@@ -96,6 +97,7 @@ enum ledger_statement {
 	SQL_TOTALS,
 	SQL_TOTALS_OPEN,
 	SQL_TOTALS_SKIPPED,
+	SQL_TOTALS_FOUND,
 	SQL_EXCEPTION,
 	SQL_EXCEPTION_BOX,
 	SQL_WRAPPED,

@@ -151,6 +151,18 @@ enum err ledger_sqlite_seen(struct ledger_store *store, struct ledger_call *call
 	return e;
 }
 
+static void read_found(sqlite3_stmt *row, struct ledger_stored *stored)
+{
+	if (!sqlite3_column_int(row, 10))
+		return;
+	stored->found = LEDGER_FOUND_SAME;
+	if (sqlite3_column_bytes(row, 9) != DIGEST_BYTES)
+		return;
+	stored->found = LEDGER_FOUND_ALIKE;
+	bytes_copy(stored->fingerprint.bytes, sqlite3_column_blob(row, 9), DIGEST_BYTES,
+		   BYTES_META);
+}
+
 enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *call)
 {
 	sqlite3_stmt *row;
@@ -173,6 +185,7 @@ enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *ca
 			.dated = sqlite3_column_int(row, 7),
 			.form = (enum mail_form)sqlite3_column_int(row, 8),
 		};
+		read_found(row, stored);
 		if (sqlite3_column_bytes(row, 5) == DIGEST_BYTES)
 			bytes_copy(stored->digest.bytes, sqlite3_column_blob(row, 5), DIGEST_BYTES,
 				   BYTES_META);

@@ -56,6 +56,13 @@ enum err ledger_sqlite_unsettled(struct ledger_store *store, struct ledger_call 
 	return e;
 }
 
+enum err ledger_sqlite_mailbox_beside(struct ledger_store *store, struct ledger_call *call)
+{
+	return ledger_sqlite_query(store, SQL_MAILBOX_BESIDE,
+				   NUMBERS(call->mailbox_no, call->first), &call->first, 1,
+				   &call->found);
+}
+
 enum err ledger_sqlite_seal_next(struct ledger_store *store, struct ledger_call *call)
 {
 	sqlite3_stmt *statement;
@@ -121,7 +128,7 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 	if (!e)
 		e = ledger_sqlite_query(store, SQL_TOTALS_OPEN, NUMBERS(call->mailbox_no), open, 2,
 					&found);
-	if (!e && store->version >= LEDGER_SCHEMA_WRAPPED)
+	if (!e && store->version >= LEDGER_SCHEMA_FORM)
 		e = ledger_sqlite_query(store, SQL_WRAPPED_COUNT, NUMBERS(call->mailbox_no),
 					&wrapped, 1, &found);
 	if (e)
@@ -135,6 +142,10 @@ enum err ledger_sqlite_totals(struct ledger_store *store, struct ledger_call *ca
 					  .seals_open = open[1] };
 	for (int state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		totals->messages[state] = sums[1 + state];
+	if (store->version >= LEDGER_SCHEMA_FORM &&
+	    (e = ledger_sqlite_query(store, SQL_TOTALS_FOUND, NUMBERS(call->mailbox_no),
+				     &totals->found, 1, &found)))
+		return e;
 	return read_reasons(store, call->mailbox_no, totals);
 }
 

@@ -126,10 +126,14 @@ static const char schema_4[] =
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";
 
-/* How a message's bytes are held there (enum mail_form); NULL: as they are. */
+/* How a message's bytes are held there (enum mail_form); NULL: as they are. And which messages were
+ * at the target before, and how they were found there: NULL, they were sent; empty, by the same
+ * bytes; else by this fingerprint. */
 static const char schema_5[] =
 	"ALTER TABLE settled ADD COLUMN form INTEGER;"
+	"ALTER TABLE settled ADD COLUMN found BLOB;"
 	"CREATE INDEX settled_wrapped ON settled(box_no, no) WHERE form NOT NULL;"
+	"CREATE INDEX settled_found ON settled(box_no, no) WHERE found NOT NULL;"
 	"DROP VIEW exception; DROP VIEW message;"
 	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
 	"AS no,"
@@ -140,7 +144,9 @@ static const char schema_5[] =
 	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
 	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
 	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no,"
-	" s.date_s AS date_s, coalesce(s.form, 0) AS form"
+	" s.date_s AS date_s, coalesce(s.form, 0) AS form,"
+	" CASE WHEN s.found IS NULL THEN '' WHEN length(s.found) = 0 THEN 'digest'"
+	" ELSE 'fingerprint' END AS found"
 	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
 	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
 	" WHERE fate <> 1;";

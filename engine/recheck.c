@@ -146,34 +146,49 @@ static bool is_wrapped(const struct recheck *recheck, size_t at, uint64_t no)
 	return false;
 }
 
-/* *inside: of what is in it, if that is asked for. */
+/* What a body was read for besides its own digest; zeros where it was not. */
+struct also_read {
+	struct digest inside; /* of what is in a wrapper */
+	struct digest fingerprint;
+};
+
 static enum err drain_body(struct recheck *recheck, struct item *item, bool wrapped,
-			   struct digest *inside)
+			   struct also_read *also)
 {
-	struct tapped tapped, tapped_inside;
+	struct tapped tapped, tapped_inside, tapped_print;
 	struct iolist list = { 0 };
 	enum err e;
 
+	*also = (struct also_read){ 0 };
 	item->body = tapped_open(&tapped, item->body, recheck->config->digest, &item->digest);
 	if (wrapped)
-		item->body =
-			tapped_open(&tapped_inside, item->body, recheck->config->inside, inside);
+		item->body = tapped_open(&tapped_inside, item->body, recheck->config->inside,
+					 &also->inside);
+	if (recheck->config->fingerprint)
+		item->body = tapped_open(&tapped_print, item->body, recheck->config->fingerprint,
+					 &also->fingerprint);
 	while ((e = stream_pull(item->body, &list)) == OK)
 		iolist_release(&list);
 	stream_close(&item->body);
 	return e == ERR_STREAM_ENDED ? OK : e;
 }
 
+/* What was found by its fingerprint has other bytes, and flags of others. */
 static void compare_row(struct recheck_row *row, const struct item *item,
-			const struct digest *inside)
+			const struct also_read *also)
 {
 	const struct ledger_stored *stored = &row->stored;
 	bool wrapped = stored->form == MAIL_WRAPPED;
-	const struct digest *digest = wrapped ? inside : &item->digest;
+	const struct digest *digest = wrapped ? &also->inside : &item->digest;
 	bool same = (wrapped || (uint64_t)item->size_bytes == stored->size_bytes) &&
 		    memcmp(digest->bytes, stored->digest.bytes, DIGEST_BYTES) == 0;
 
+	if (stored->found == LEDGER_FOUND_ALIKE)
+		same = memcmp(&also->fingerprint, &stored->fingerprint, sizeof also->fingerprint) ==
+		       0;
 	row->outcome = same ? RECHECK_SAME : RECHECK_ALTERED;
+	if (stored->found)
+		return;
 	row->reflagged = stored->mark && mail_mark(&item->meta) != stored->mark;
 	row->redated =
 		stored->dated && item->meta.date.known && item->meta.date.seconds != stored->date_s;
@@ -184,7 +199,7 @@ static enum err take_message(struct recheck *recheck)
 {
 	struct item *item = &recheck->item;
 	size_t at = row_at(recheck, item->no);
-	struct digest inside = { { 0 } };
+	struct also_read also;
 	enum err e;
 
 	if (item->fate) {
@@ -197,11 +212,11 @@ static enum err take_message(struct recheck *recheck)
 		stream_close(&item->body);
 		return OK;
 	}
-	if ((e = drain_body(recheck, item, is_wrapped(recheck, at, item->no), &inside)))
+	if ((e = drain_body(recheck, item, is_wrapped(recheck, at, item->no), &also)))
 		return e;
 	recheck->bytes += (uint64_t)item->size_bytes;
 	for (; at < recheck->count && recheck->rows[at].stored.target_no == item->no; at++)
-		compare_row(&recheck->rows[at], item, &inside);
+		compare_row(&recheck->rows[at], item, &also);
 	return OK;
 }
 
@@ -301,7 +316,8 @@ static void reset_page(struct recheck *recheck)
 		struct recheck_row *row = &recheck->rows[i];
 
 		*row = (struct recheck_row){ .stored = row->stored };
-		if (!row->stored.target_no || !*recheck->asked.raw)
+		if (!row->stored.target_no || !*recheck->asked.raw ||
+		    (row->stored.found == LEDGER_FOUND_ALIKE && !recheck->config->fingerprint))
 			row->outcome = RECHECK_UNKNOWN;
 	}
 }
@@ -370,7 +386,8 @@ static enum err do_page(struct recheck *recheck)
 
 static bool is_sought(const struct recheck *recheck, const struct ledger_stored *stored)
 {
-	return !stored->doubtful || recheck->config->doubtful;
+	return (!stored->doubtful || recheck->config->doubtful) &&
+	       (!stored->found || !recheck->config->sent_only);
 }
 
 /* Every stored message of the folder is handed to `each`. */
@@ -398,6 +415,7 @@ static enum err walk(struct recheck *recheck,
 static enum err count_one(struct recheck *recheck, const struct ledger_stored *stored)
 {
 	recheck->box.doubtful += stored->doubtful;
+	recheck->box.found += stored->found != LEDGER_SENT;
 	if (!is_sought(recheck, stored))
 		return OK;
 	recheck->box.stored++;
@@ -435,7 +453,7 @@ static enum err do_box(struct recheck *recheck)
 	if (recheck->box.stored &&
 	    ((e = walk(recheck, check_one)) || (recheck->count && (e = do_page(recheck)))))
 		return e;
-	return recheck->box.stored || recheck->box.doubtful
+	return recheck->box.stored || recheck->box.doubtful || recheck->box.found
 		       ? config->box(config->context, &recheck->box)
 		       : OK;
 }

@@ -28,6 +28,7 @@ struct recheck_box {
 	struct ledger_known_box known;
 	uint64_t stored;   /* moved messages of the folder, and with `doubtful` those too */
 	uint64_t doubtful; /* that are doubtful already */
+	uint64_t found;	   /* of both: they were there before anything was sent */
 	uint64_t chosen, bytes;
 	uint64_t same, missing, altered, unknown, reflagged, redated; /* of the chosen ones */
 	enum err fate; /* not OK: the target will not show the folder, or has another there */
@@ -43,7 +44,11 @@ struct recheck_config {
 	struct tap *inside;   /* the same of what is inside a wrapped message */
 	uint32_t per_million; /* SAMPLE_ALL: no sample */
 	uint64_t seed;
-	bool doubtful; /* doubtful messages are looked for, too */
+	bool doubtful;	/* doubtful messages are looked for, too */
+	bool sent_only; /* what was there before is not looked for, and not in `stored` */
+	/* A tap of transport/fingerprint.h, for what was found by one; NULL: nobody can tell
+	 * whether it is the same. */
+	struct tap *fingerprint;
 	nsec finish_timeout;
 	/* Some messages of a folder, each with its outcome; counted in the folder already. The
 	 * conversation with the target waits meanwhile, so not for long. May suspend. */

@@ -37,6 +37,13 @@ struct receipt {
 	enum mail_form form; /* of STORED and DOUBTFUL; size and digest are the original's */
 	int64_t date_s;	     /* of STORED and DOUBTFUL, if `dated`: the date it was given there */
 	bool dated;
+	/* Of STORED: nothing was put, it was there before; `fingerprint` if ALIKE. */
+	enum sink_found {
+		SINK_SENT, /* (no, it was put) */
+		SINK_FOUND_SAME,
+		SINK_FOUND_ALIKE,
+	} found;
+	struct digest fingerprint;
 	struct text target; /* borrowed until the next receipt(); in the target's own words */
 	uint64_t target_epoch;
 };
@@ -71,6 +78,22 @@ struct change {
 
 struct sink;
 
+/* Whether mail that is at the target already counts as a message's copy; each one once. Values are
+ * in the order of the option's choices. */
+enum sink_existing {
+	SINK_EXISTING_NO,	   /* it is none of ours */
+	SINK_EXISTING_DIGEST,	   /* if it has the same bytes */
+	SINK_EXISTING_FINGERPRINT, /* if it has the same fingerprint (transport/fingerprint.h) */
+};
+
+/* A copy at the target that is some message's already: sent by this run or an earlier one, or found
+ * there. */
+struct sink_copy {
+	uint64_t target_no; /* its number there; 0: nobody knows */
+	struct digest digest;
+};
+typedef enum err sink_each_copy(void *context, const struct sink_copy *);
+
 /* What is settled already of a message that a seal names: seals are kept for the others of their
  * group. */
 enum sink_known {
@@ -88,6 +111,11 @@ struct sink_config {
 	 * ERR_DISK_*. Suspends. `asked` is borrowed for the sink's life. */
 	enum err (*ask_known)(void *asked, uint64_t box_no, uint64_t no, size_t count,
 			      enum sink_known *known);
+	/* Copies in this folder of the target, with these numbers, whatever mailbox of this ledger
+	 * they came from; `target` NULL: those without a number, in any folder. Errors of the
+	 * ledger, and of `each`. Suspends. */
+	enum err (*ask_copies)(void *asked, const char *target, uint64_t target_epoch,
+			       sink_each_copy *each, void *context);
 	void *asked;
 	uint64_t next_seal_no; /* first number not used yet in this target by this ledger */
 	const struct tap_type *digest;
@@ -100,10 +128,11 @@ struct sink_config {
 	unsigned connections; /* at most; 0: as few as do */
 	nsec settle;	      /* how long a target must be still before what it shows is believed */
 	const char *spool;    /* directory for messages too large for memory; borrowed */
+	enum sink_existing existing;
 	/* What may be stored wrapped (MAIL_WRAPPED), because the target does not take it as it is:
 	 * nothing; what was refused; and what it is known to alter, too. */
 	enum sink_wrap { SINK_WRAP_NO, SINK_WRAP_REFUSED, SINK_WRAP_ODD } wrap;
-	bool flags_keep;      /* flags of messages that are there already are left as they are */
+	bool flags_keep; /* flags of messages that are there already are left as they are */
 	struct mail_carried *carried; /* counts what became of flags; borrowed; filled by the lane
 				       */
 };

@@ -143,12 +143,13 @@ static double seconds(nsec duration)
 /* ---- JSON ---- */
 
 static void json_messages(struct json_out *json, uint64_t known, uint64_t moved, uint64_t before,
-			  uint64_t skipped, uint64_t doubtful, uint64_t left_out, uint64_t wrapped,
-			  const struct batch_changes *changes)
+			  uint64_t skipped, uint64_t doubtful, uint64_t left_out, uint64_t found,
+			  uint64_t wrapped, const struct batch_changes *changes)
 {
 	json_object_begin(json, "messages");
 	json_number(json, "known", known);
 	json_number(json, "moved", moved);
+	json_number(json, "found", found);
 	json_number(json, "before", before);
 	json_number(json, "skipped", skipped);
 	json_number(json, "doubtful", doubtful);
@@ -183,7 +184,8 @@ static void json_totals(struct json_out *json, const struct batch_counts *counts
 	json_object_end(json);
 	json_messages(json, counts->messages_known, counts->messages_moved, counts->messages_before,
 		      counts->messages_skipped, counts->messages_doubtful,
-		      counts->messages_left_out, counts->messages_wrapped, &counts->changes);
+		      counts->messages_left_out, counts->messages_found, counts->messages_wrapped,
+		      &counts->changes);
 	json_number(json, "folders_left_out", counts->folders_left_out);
 	json_bytes(json, counts->bytes_known, counts->bytes_moved);
 	json_number_decimal(json, "messages_per_second",
@@ -223,7 +225,7 @@ static void json_mailbox(struct json_out *json, const struct batch_mailbox *mail
 	json_messages(json, mailbox->messages_known, mailbox->messages_moved,
 		      mailbox->messages_before, mailbox->messages_skipped,
 		      mailbox->messages_doubtful, mailbox->messages_left_out,
-		      mailbox->messages_wrapped, &mailbox->changes);
+		      mailbox->messages_found, mailbox->messages_wrapped, &mailbox->changes);
 	json_bytes(json, mailbox->bytes_known, mailbox->bytes_moved);
 	json_number(json, "folders_skipped", mailbox->folders_skipped);
 	json_number(json, "folders_left_out", mailbox->folders_left_out);

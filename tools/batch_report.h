@@ -47,12 +47,12 @@ batch_report_writer batch_report_text;
  *   batch, version, started (UTC), elapsed_s, exit_code, drained (stopped before all were done),
  *   dry_run (nothing was written)
  *   totals: {mailboxes: {total, and one per state}, messages: {known, moved, before, skipped,
- *     doubtful, left_out (by the filter), wrapped}, folders_left_out, bytes: {known, moved},
+ *     doubtful, left_out (by the filter), found, wrapped}, folders_left_out, bytes: {known, moved},
  *     messages_per_second, bytes_per_second, throttled_share (0..1), reconnects,
  *     errors: {NAME: how often it stopped an attempt}}
  *   mailboxes: [{source, target, wave, line, state, exit_code, error (NAME or null), reason, note,
  *     next_step, attempts, duration_s, messages: {known, moved, before, skipped, doubtful,
- *     left_out, wrapped}, bytes: {known, moved}, folders_skipped, folders_left_out}]
+ *     left_out, found, wrapped}, bytes: {known, moved}, folders_skipped, folders_left_out}]
  *   paths: as paths_json() (tools/paths.h) writes it
  *   stats: with --stats only: counters; memory: {per part: {high, bound}, high, bound, promised} */
 batch_report_writer batch_report_json;

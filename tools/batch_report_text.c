@@ -47,6 +47,9 @@ static void text_messages(const struct batch_report *report, FILE *to)
 		fprintf(to, "Dry run      %s\n", batch_report_found(counts, found));
 	else
 		text_moved(counts, to);
+	if (counts->messages_found)
+		fprintf(to, "Found        %s of them, there already and not sent\n",
+			batch_report_number(number, counts->messages_found));
 	if (counts->messages_before)
 		fprintf(to, "Before       %s message%s by earlier runs\n",
 			batch_report_number(number, counts->messages_before),

@@ -245,6 +245,8 @@ static void show_options(struct writer *to, const struct job_options *options)
 		 options->flags_never  ? "never"
 		 : options->flags_keep ? "keep"
 				       : "auto");
+	put_text(to, "skip_existing",
+		 job_key_option(&job_keys[JOB_KEY_SKIP_EXISTING])->choices[options->existing]);
 	put_unit(to, "settle", (uint64_t)(options->settle / NSEC_MILLISECOND), "ms");
 	put_text(to, "wrap", options->wrap);
 	put_bool(to, "newest_first", options->newest_first);

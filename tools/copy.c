@@ -50,7 +50,7 @@ struct copy_options {
 	struct copy_login_options source_login, destination_login;
 	const char *oauth2, *ca_file, *state;
 	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
-	const char *as_of, *compress, *wrap;
+	const char *as_of, *compress, *wrap, *skip_existing;
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
@@ -496,6 +496,18 @@ static enum err run_lane(struct copy *copy)
 	return e || beside_e == ERR_FIBER_CANCELED ? e : beside_e;
 }
 
+static const char *const existing_ways[] = { "no", "digest", "fingerprint", NULL };
+
+static enum sink_existing existing_of(const char *word)
+{
+	enum sink_existing way = SINK_EXISTING_NO;
+
+	while (strcmp(existing_ways[way], word) != 0)
+		way++;
+	must(way <= SINK_EXISTING_FINGERPRINT);
+	return way;
+}
+
 static void configure_lane(struct copy *copy)
 {
 	const struct tap_type *digest = copy->digest->type;
@@ -515,6 +527,7 @@ static void configure_lane(struct copy *copy)
 			.settle = copy->options.settle,
 			.spool = copy->state,
 			.wrap = command_sink_wrap(copy->options.wrap),
+			.existing = existing_of(copy->options.skip_existing),
 			.flags_keep = strcmp(copy->options.flags, "auto") != 0,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
@@ -773,6 +786,14 @@ static const struct opt options[] = {
 		  "records them and leaves such a destination as it is; never is keep, and does "
 		  "not "
 		  "even read them again from a source without CONDSTORE." },
+	{ .name = "skip-existing",
+	  OPT_STORES_CHOICE(struct copy_options, skip_existing),
+	  .choices = existing_ways,
+	  .initial = "no",
+	  .help = "Whether mail that others put into an IMAP target's folders counts as copied, "
+		  "each copy once: digest if it has the same bytes; fingerprint if it has the "
+		  "same Message-ID, Date, From and body, as mail that was delivered to both sides "
+		  "has. It is read back before it counts, and never changed or rolled back." },
 	{ .name = "as-of",
 	  OPT_STORES_TEXT(struct copy_options, as_of),
 	  .value = "WHEN",

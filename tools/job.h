@@ -46,7 +46,8 @@ struct job_options {
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
 	bool flags_never, flags_keep, newest_first;
-	const char *wrap; /* "no", "refused", "odd" */
+	const char *wrap;  /* "no", "refused", "odd" */
+	unsigned existing; /* enum sink_existing */
 	nsec io_timeout, connect_timeout, settle;
 };
 

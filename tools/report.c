@@ -236,6 +236,9 @@ static void text_moved(const struct report *report, FILE *to)
 		units_bytes(bytes, done->bytes_moved),
 		units_rate(done->messages_moved, report->duration),
 		units_bytes(speed, (uint64_t)units_rate(done->bytes_moved, report->duration)));
+	if (done->messages_found)
+		fprintf(to, "Found        %llu of them, there already and not sent\n",
+			(unsigned long long)done->messages_found);
 	if (done->messages_before)
 		fprintf(to, "Before       %llu message%s by earlier runs\n",
 			(unsigned long long)done->messages_before,
@@ -383,6 +386,7 @@ static void json_counts(const struct report *report, struct json_out *json)
 	json_number(json, "bytes_known", done->bytes_known);
 	json_number(json, "messages_moved", done->messages_moved);
 	json_number(json, "bytes_moved", done->bytes_moved);
+	json_number(json, "messages_found", done->messages_found);
 	json_number(json, "messages_before", done->messages_before);
 	json_number(json, "messages_skipped", done->messages_skipped);
 	json_number(json, "folders_left_out", done->boxes_left_out);
@@ -424,6 +428,7 @@ static void json_totals(const struct report *report, struct json_out *json)
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    report->totals.messages[state]);
 	skip_reasons_json(report->totals.skipped_for, json);
+	json_number(json, "found", report->totals.found);
 	json_number(json, "wrapped", report->totals.wrapped);
 	json_number(json, "vanished", report->totals.vanished);
 	json_number(json, "bytes_moved", report->totals.bytes_moved);

@@ -21,7 +21,7 @@
 #include "transport/unwrap.h"
 
 struct rollback_counts {
-	uint64_t messages, removed, gone, changed, unknown, refused;
+	uint64_t messages, removed, gone, changed, unknown, refused, found;
 };
 
 struct rollback {
@@ -75,6 +75,7 @@ static void json_counts(struct rollback *rollback, const struct rollback_counts 
 	json_number(json, "changed", counts->changed);
 	json_number(json, "unchecked", counts->unknown);
 	json_number(json, "refused", counts->refused);
+	json_number(json, "found_before", counts->found);
 }
 
 static void text_counts(const struct rollback *rollback, const struct rollback_counts *counts)
@@ -90,6 +91,9 @@ static void text_counts(const struct rollback *rollback, const struct rollback_c
 		printf(", %llu cannot be told apart and left", (unsigned long long)counts->unknown);
 	if (counts->refused)
 		printf(", %llu refused by the server", (unsigned long long)counts->refused);
+	if (counts->found)
+		printf("; %llu were there before the copy and stay",
+		       (unsigned long long)counts->found);
 	putchar('\n');
 }
 
@@ -275,6 +279,7 @@ static void add_box(struct rollback *rollback)
 	sum->changed += rollback->box.changed;
 	sum->unknown += rollback->box.unknown;
 	sum->refused += rollback->box.refused;
+	sum->found += rollback->box.found;
 	rollback->box = (struct rollback_counts){ 0 };
 }
 
@@ -283,6 +288,7 @@ static enum err on_box(void *context, const struct recheck_box *box)
 	struct rollback *rollback = context;
 
 	rollback->box.messages = box->stored;
+	rollback->box.found = box->found;
 	tell_box(rollback, box);
 	add_box(rollback);
 	rollback->refusal = OK;
@@ -309,6 +315,7 @@ static enum err roll_back_mailbox(void *context, const struct destination_mailbo
 		.inside = inside,
 		.per_million = SAMPLE_ALL,
 		.doubtful = true,
+		.sent_only = true,
 		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
 		.page = on_page,
 		.box = on_box,
@@ -384,7 +391,7 @@ static const struct opt_section sections[] = {
 	  "Only messages that this ledger knows to have put there, whose folder still has the same "
 	  "UIDVALIDITY, and which have the size and the digest they had when they were sent: each "
 	  "is read back before. Whatever else is in the folders, marked \\Deleted or not, stays, "
-	  "and "
+	  "what was there before and counted (--skip-existing) with it, and "
 	  "so do the folders themselves. The server must offer UIDPLUS (RFC 4315); there is no "
 	  "other way to remove single messages safely.\n" },
 	{ "Afterwards",

@@ -143,6 +143,7 @@ static void add_totals(struct ledger_totals *sum, const struct ledger_totals *mo
 	sum->boxes += more->boxes;
 	sum->boxes_skipped += more->boxes_skipped;
 	sum->bytes_moved += more->bytes_moved;
+	sum->found += more->found;
 	sum->wrapped += more->wrapped;
 	for (unsigned state = LEDGER_MOVED; state <= LEDGER_WITHDRAWN; state++)
 		sum->messages[state] += more->messages[state];
@@ -287,6 +288,8 @@ static void text_totals(const struct status_view *view, FILE *to)
 				ledger_state_name((enum ledger_state)state));
 	if (totals->wrapped)
 		fprintf(to, ", %s of them wrapped", batch_report_number(number, totals->wrapped));
+	if (totals->found)
+		fprintf(to, ", %s found there already", batch_report_number(number, totals->found));
 	if (totals->boxes_skipped)
 		fprintf(to, ", %s folder%s failed",
 			batch_report_number(number, totals->boxes_skipped),
@@ -465,8 +468,8 @@ const char status_view_json_keys[] =
 	"\n"
 	"  kind \"mailbox\": source, target, id (in logs; null: none), folders,\n"
 	"    folders_failed, moved, skipped, doubtful, withdrawn (messages, all runs),\n"
-	"    skipped_reasons {NAME: messages}, wrapped (of those moved), bytes_moved, ranges_open, "
-	"seals_open; of a\n"
+	"    found (of these, at the target before the copy), wrapped (of those moved),\n"
+	"    skipped_reasons {NAME: messages}, bytes_moved, ranges_open, seals_open; of a\n"
 	"    mailbox that ended in a batch also state (done, incomplete, doubtful, failed,\n"
 	"    drained, waiting), error (a name or null), note, ended (UTC),\n"
 	"    needs_attention, next_step\n"
@@ -520,6 +523,7 @@ void status_view_json_mailbox(const struct status_view *view,
 		json_number(json, ledger_state_name((enum ledger_state)state),
 			    totals->messages[state]);
 	skip_reasons_json(totals->skipped_for, json);
+	json_number(json, "found", totals->found);
 	json_number(json, "wrapped", totals->wrapped);
 	json_number(json, "bytes_moved", totals->bytes_moved);
 	json_number(json, "ranges_open", totals->ranges_open);

@@ -8,6 +8,7 @@
 #include "tools/json_out.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
+#include "transport/fingerprint.h"
 #include "transport/unwrap.h"
 
 struct verifying {
@@ -71,6 +72,7 @@ static void json_counts(struct json_out *json, const struct recheck_box *box)
 	json_number(json, "dates_differ", box->redated);
 	json_number(json, "flags_differ", box->reflagged);
 	json_number(json, "doubtful_before", box->doubtful);
+	json_number(json, "found_before", box->found);
 }
 
 static void text_counts(const struct recheck_box *box)
@@ -87,6 +89,8 @@ static void text_counts(const struct recheck_box *box)
 		printf(", %llu cannot be checked", (unsigned long long)box->unknown);
 	if (box->doubtful)
 		printf(", %llu doubtful before", (unsigned long long)box->doubtful);
+	if (box->found)
+		printf("; %llu of all were there before the copy", (unsigned long long)box->found);
 	if (box->reflagged)
 		printf("; %llu with other flags", (unsigned long long)box->reflagged);
 	putchar('\n');
@@ -172,6 +176,7 @@ static void add_box(struct verifying *verifying, const struct recheck_box *box)
 
 	sum->stored += box->stored;
 	sum->doubtful += box->doubtful;
+	sum->found += box->found;
 	sum->chosen += box->chosen;
 	sum->bytes += box->bytes;
 	sum->same += box->same;
@@ -207,11 +212,15 @@ static uint64_t seed_of(const struct ledger *ledger)
 static enum err verify_mailbox(void *context, const struct destination_mailbox *mailbox)
 {
 	struct verifying *verifying = context;
-	struct tap *inside;
+	struct tap *inside, *fingerprint;
 	enum err e = unwrap_tap_open(mailbox->digest->type, &inside);
 
 	if (e)
 		return e;
+	if ((e = fingerprint_open(&fingerprint))) {
+		inside->type->close(&inside);
+		return e;
+	}
 	verifying->mailbox = mailbox;
 	verifying->seed =
 		verifying->options->seed ? verifying->options->seed : seed_of(mailbox->ledger);
@@ -224,11 +233,13 @@ static enum err verify_mailbox(void *context, const struct destination_mailbox *
 		.inside = inside,
 		.per_million = verifying->per_million,
 		.seed = verifying->seed,
+		.fingerprint = fingerprint,
 		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
 		.page = on_page,
 		.box = on_box,
 		.context = verifying,
 	});
+	fingerprint->type->close(&fingerprint);
 	inside->type->close(&inside);
 	add_box(verifying, &verifying->begun); /* where it was stopped in the middle of a folder */
 	return e;

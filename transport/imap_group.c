@@ -125,6 +125,8 @@ enum err imap_group_ask_mark(struct imap_sink *sink, struct imap_place *place)
 	if ((e = imap_sink_borrow(sink, &session)))
 		return e;
 	e = imap_place_status(session, place);
+	if (!e && place->uidnext <= place->seen_top)
+		place->uidnext = place->seen_top + 1;
 	imap_sink_give_back(sink);
 	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
 		imap_sink_refuse(sink, place, ERR_SINK_BOX, err_note()->text);

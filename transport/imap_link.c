@@ -209,9 +209,9 @@ static enum err send_parcel(struct imap_link *link, struct imap_parcel *parcel)
 	parcel->state = IMAP_PARCEL_SENDING;
 	parcel->uid_from = imap_group_uid_floor(parcel->place->owner) + 1;
 	if (parcel->place->fate)
-		imap_parcel_return(parcel, 0, parcel->count);
+		imap_parcel_return(parcel, 0, parcel->count - parcel->found);
 	else
-		e = send_messages(link, parcel, 0, parcel->count);
+		e = send_messages(link, parcel, 0, parcel->count - parcel->found);
 	return e;
 }
 

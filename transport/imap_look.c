@@ -289,21 +289,96 @@ static enum err ask_sizes(struct imap_look *look, struct imap_looked *looked)
 
 /* ---- the whole ---- */
 
+static void open_box(struct imap_look *look, const char *raw, uint32_t uidvalidity)
+{
+	look->box = (struct box){ .epoch = uidvalidity, .box_no = 1, .selectable = true };
+	must(strlen(raw) <= BOX_NAME_BYTES_MAX);
+	bytes_copy(look->box.raw, raw, strlen(raw) + 1, BYTES_META);
+	imap_source_look_anew(look->source);
+}
+
 enum err imap_look_into(struct imap_look *look, const char *raw, uint32_t uidvalidity,
 			uint32_t first, uint32_t last, struct parcel_wanted *wanted,
 			struct imap_looked *out)
 {
 	enum err e;
 
-	look->box = (struct box){ .epoch = uidvalidity, .box_no = 1, .selectable = true };
-	must(strlen(raw) <= BOX_NAME_BYTES_MAX);
-	bytes_copy(look->box.raw, raw, strlen(raw) + 1, BYTES_META);
+	open_box(look, raw, uidvalidity);
 	*out = (struct imap_looked){ 0 };
-	imap_source_look_anew(look->source);
 	e = look_at_all(look, (struct range){ first, last }, wanted, out);
 	if (!e)
 		e = ask_sizes(look, out);
 	if (e)
 		imap_looked_free(out);
 	return e;
+}
+
+/* ---- single ones ---- */
+
+static enum err look_at_body(struct imap_look *look, struct item *item, struct tap *fingerprint,
+			     struct imap_looked_at *looked)
+{
+	struct iolist list = { 0 };
+	struct tapped tapped, tapped_too;
+	enum err e;
+
+	*looked = (struct imap_looked_at){ .uid = (uint32_t)item->no };
+	item->body = tapped_open(&tapped, item->body, look->tap, &looked->digest);
+	if (fingerprint)
+		item->body =
+			tapped_open(&tapped_too, item->body, fingerprint, &looked->fingerprint);
+	while ((e = stream_pull(item->body, &list)) == OK)
+		iolist_release(&list);
+	stream_close(&item->body);
+	return e == ERR_STREAM_ENDED ? OK : e;
+}
+
+/* What cannot be read is not told, and is for the caller as if it were not there. */
+static enum err hear_single(struct imap_look *look, struct tap *fingerprint, imap_look_each *each,
+			    void *context, bool *ended)
+{
+	struct item *item = &look->item;
+	struct imap_looked_at looked;
+	enum err e = imap_source.next(look->source, item);
+
+	*ended = !e && item->kind == ITEM_RANGE_DONE;
+	if (e)
+		return e;
+	if (*ended && item->fate && err_retry_class(item->fate) != RETRY_SKIP_MSG)
+		return RAISE(item->fate, "reading back what a folder holds");
+	if (*ended || item->fate) {
+		err_note_clear();
+		return OK;
+	}
+	if ((e = look_at_body(look, item, fingerprint, &looked)) == OK)
+		each(context, &looked);
+	return e;
+}
+
+enum err imap_look_at(struct imap_look *look, const char *raw, uint32_t uidvalidity,
+		      const uint32_t *uids, size_t count, struct tap *fingerprint,
+		      imap_look_each *each, void *context)
+{
+	unsigned asked = 0;
+	size_t at = 0;
+	bool ended;
+	enum err e = OK;
+
+	open_box(look, raw, uidvalidity);
+	while (!e && (at < count || asked)) {
+		if (at < count && asked < imap_source.asks_max) {
+			e = imap_source.ask(look->source, &look->box, uids[at], uids[at]);
+			at++;
+			asked++;
+		} else {
+			e = hear_single(look, fingerprint, each, context, &ended);
+			asked -= !e && ended;
+		}
+	}
+	return e;
+}
+
+struct imap_session *imap_look_session(struct imap_look *look)
+{
+	return imap_source_session(look->source);
 }

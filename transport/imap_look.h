@@ -37,4 +37,17 @@ enum err imap_look_into(struct imap_look *, const char *raw, uint32_t uidvalidit
 			uint32_t last, struct parcel_wanted *, struct imap_looked *out) MUST_CHECK;
 void imap_looked_free(struct imap_looked *);
 
+/* Single messages of the folder: each that can be read is told, in any order; `fingerprint` is a
+ * tap of transport/fingerprint.h (NULL: not wanted). Errors as above. Suspends. */
+struct imap_looked_at {
+	uint32_t uid;
+	struct digest digest, fingerprint;
+};
+typedef void imap_look_each(void *context, const struct imap_looked_at *);
+enum err imap_look_at(struct imap_look *, const char *raw, uint32_t uidvalidity,
+		      const uint32_t *uids, size_t count, struct tap *fingerprint, imap_look_each *,
+		      void *context) MUST_CHECK;
+/* Its conversation, between two calls. */
+struct imap_session *imap_look_session(struct imap_look *);
+
 #endif

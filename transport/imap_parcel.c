@@ -32,7 +32,8 @@ void imap_parcel_reset(struct imap_parcel *parcel)
 	parcel->place = NULL;
 	parcel->state = IMAP_PARCEL_FREE;
 	parcel->seal_no = 0;
-	parcel->is_checked = false;
+	parcel->is_checked = parcel->is_matched = false;
+	parcel->found = 0;
 	parcel->count = parcel->next_receipt = parcel->open = 0;
 	parcel->used = 0;
 	parcel->window_at = parcel->window_bytes = 0;
@@ -229,11 +230,28 @@ enum err imap_parcel_add(struct imap_parcel *parcel, struct item *item, struct t
 	return OK;
 }
 
+/* Each part stays in its order. */
+void imap_parcel_put_found_last(struct imap_parcel *parcel)
+{
+	struct imap_message message;
+	unsigned to_send = 0;
+
+	for (unsigned i = 0; i < parcel->count; i++) {
+		if (parcel->messages[i].fate == IMAP_MESSAGE_FOUND)
+			continue;
+		message = parcel->messages[i];
+		for (unsigned at = i; at > to_send; at--)
+			parcel->messages[at] = parcel->messages[at - 1];
+		parcel->messages[to_send++] = message;
+	}
+	parcel->found = parcel->count - to_send;
+}
+
 enum err imap_parcel_seal(struct imap_parcel *parcel, uint32_t uidvalidity, uint32_t uidnext)
 {
 	struct buffer records = { 0 };
 
-	for (unsigned i = 0; i < parcel->count; i++)
+	for (unsigned i = 0; i < parcel->count - parcel->found; i++)
 		parcel_record_add(&records, &parcel->messages[i].record);
 	buffer_reset(&parcel->seal);
 	parcel_seal_write(&parcel->seal,

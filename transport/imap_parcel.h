@@ -5,7 +5,7 @@
 #ifndef MAILHAUL_IMAP_PARCEL_H
 #define MAILHAUL_IMAP_PARCEL_H
 
-#include "engine/mail.h"
+#include "engine/sink.h"
 #include "transport/parcel.h"
 
 struct imap_place;
@@ -19,6 +19,7 @@ enum imap_message_fate {
 	IMAP_MESSAGE_ALTERED,  /* it is there, with other bytes */
 	IMAP_MESSAGE_REFUSED,  /* `why` */
 	IMAP_MESSAGE_RETURNED, /* it is not there, and nothing is wrong with it */
+	IMAP_MESSAGE_FOUND,    /* it is not sent: it was there before */
 };
 struct imap_message {
 	struct parcel_record record;
@@ -34,6 +35,8 @@ struct imap_message {
 	enum imap_message_fate fate;
 	enum err why;
 	uint32_t uid; /* 0: not known */
+	enum sink_found found;
+	struct digest fingerprint; /* of FOUND_ALIKE */
 };
 
 struct imap_parcel {
@@ -52,6 +55,8 @@ struct imap_parcel {
 	struct imap_message messages[IMAP_PARCEL_MESSAGES_MAX];
 	unsigned count, next_receipt;
 	unsigned open;	   /* messages without a fate */
+	unsigned found;	   /* the last so many were found, and are neither sealed nor sent */
+	bool is_matched;   /* it is known which those are */
 	bool is_checked;   /* what the server made of it is known */
 	uint32_t uid_from; /* of those sent: none has a lower UID */
 	uint8_t *bytes;	   /* of the messages; or of the file those from window_at on */
@@ -77,7 +82,9 @@ bool imap_parcel_takes(const struct imap_parcel *, const struct imap_place *, ui
  * ERR_DISK_* of the file. Suspends. */
 enum err imap_parcel_add(struct imap_parcel *, struct item *, struct tap *tap,
 			 const char *spool) MUST_CHECK;
-/* parcel->seal, for a folder with these numbers. */
+/* Those that were found behind the others. */
+void imap_parcel_put_found_last(struct imap_parcel *);
+/* parcel->seal, of what is to be sent, for a folder with these numbers. */
 enum err imap_parcel_seal(struct imap_parcel *, uint32_t uidvalidity, uint32_t uidnext) MUST_CHECK;
 
 /* As APPEND wants it. */

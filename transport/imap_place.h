@@ -13,6 +13,7 @@ struct imap_place {
 	 * higher one. */
 	uint32_t uidvalidity, uidnext;
 	uint32_t messages; /* as said by imap_place_status() */
+	uint32_t seen_top; /* up to this UID it is known that nothing of a later act lies there */
 	bool is_there;
 	bool was_taken; /* CREATE says that it is there, and it was not listed */
 	void *owner;	/* the sink's own */

@@ -25,6 +25,7 @@ static void receipt_message(const struct imap_message *message, struct receipt *
 		[IMAP_MESSAGE_ALTERED] = RECEIPT_DOUBTFUL,
 		[IMAP_MESSAGE_REFUSED] = RECEIPT_REFUSED,
 		[IMAP_MESSAGE_RETURNED] = RECEIPT_RETURNED,
+		[IMAP_MESSAGE_FOUND] = RECEIPT_STORED,
 	};
 	const struct parcel_record *record = &message->record;
 	char date[40];
@@ -41,7 +42,9 @@ static void receipt_message(const struct imap_message *message, struct receipt *
 	receipt->form =
 		message->wrap && receipt->kind == RECEIPT_STORED ? MAIL_WRAPPED : MAIL_AS_IT_IS;
 	receipt->date_s = message->date.seconds;
-	receipt->dated = *mail_date_imap(date, &message->date) != '\0';
+	receipt->dated = !message->found && *mail_date_imap(date, &message->date) != '\0';
+	receipt->found = message->found;
+	receipt->fingerprint = message->fingerprint;
 }
 
 static void remove_parcel(struct imap_sink *sink, struct imap_parcel *parcel)
@@ -64,7 +67,7 @@ static bool tell_fates(struct imap_sink *sink, struct imap_parcel *parcel, struc
 		if (message->fate == IMAP_MESSAGE_OPEN)
 			continue;
 		receipt_message(message, receipt);
-		receipt->seal_no = parcel->seal_no;
+		receipt->seal_no = message->found ? 0 : parcel->seal_no;
 		if (message->fate == IMAP_MESSAGE_RETURNED && parcel->place->fate &&
 		    sink->refused_box_no != message->record.box_no) {
 			parcel->next_receipt--; /* first why */
@@ -96,12 +99,49 @@ bool imap_receipt_answered(struct imap_sink *sink, struct receipt *receipt)
 	return false;
 }
 
-/* A parcel of a folder that was refused meanwhile is not even sealed. */
+/* A parcel of a folder that was refused meanwhile is not even sealed, nor is one of which all was
+ * found. */
 static void give_up(struct imap_parcel *parcel)
 {
 	imap_parcel_return(parcel, 0, parcel->count);
 	parcel->state = IMAP_PARCEL_ANSWERED;
 	parcel->is_checked = true; /* nothing of it is there */
+}
+
+/* Once for each parcel, before it is sealed; those found in the folder need no sending. */
+static enum err find_existing(struct imap_sink *sink, struct imap_parcel *parcel)
+{
+	struct imap_look *look;
+	bool listed = false;
+	enum err e;
+
+	if (!sink->existing || parcel->is_matched)
+		return OK;
+	if ((e = imap_sink_look(sink, &look)) == OK)
+		e = imap_existing_match(sink->existing, look, parcel, &listed);
+	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
+		imap_sink_refuse(sink, parcel->place, ERR_SINK_BOX, err_note()->text);
+		err_note_clear();
+		return OK;
+	}
+	must(e || !listed || !parcel->place->owner);
+	parcel->is_matched = e == OK;
+	return e;
+}
+
+/* All that is known of its folder before it is sealed; or the folder has a fate. */
+static enum err prepare(struct imap_sink *sink, struct imap_parcel *parcel)
+{
+	struct imap_place *place = parcel->place;
+	enum err e = OK;
+
+	if (!place->fate && !place->owner)
+		e = imap_group_ask_mark(sink, place);
+	if (!e && !place->fate)
+		e = find_existing(sink, parcel);
+	if (!e && !place->fate && !place->owner)
+		e = imap_group_ask_mark(sink, place);
+	return e;
 }
 
 /* The oldest parcel whose folder takes another one is sealed. */
@@ -115,10 +155,12 @@ enum err imap_receipt_sealed(struct imap_sink *sink, struct receipt *receipt, bo
 
 		if (parcel->state != IMAP_PARCEL_FILLED || !imap_group_may_join(parcel))
 			continue;
-		if (!place->fate && !place->owner && (e = imap_group_ask_mark(sink, place)))
+		if ((e = prepare(sink, parcel)))
 			return e;
+		if (!imap_group_may_join(parcel))
+			continue;
 		*told = true;
-		if (!place->fate)
+		if (!place->fate && parcel->open)
 			return imap_group_join(sink, parcel, receipt);
 		give_up(parcel);
 		must(imap_receipt_answered(sink, receipt));

@@ -140,6 +140,7 @@ static void imap_sink_close(struct sink **base)
 	imap_group_close(sink);
 	imap_recover_close(sink);
 	imap_look_close(&sink->look);
+	imap_existing_close(&sink->existing);
 	imap_amend_close(sink);
 	reserve_close(&sink->looking);
 	imap_places_close(&sink->places);
@@ -169,7 +170,9 @@ static enum err imap_sink_open(struct sink **out, const struct account *account,
 	sink->links_max = 1;
 	sink->append_limit = IMAP_APPEND_LIMIT_UNKNOWN;
 	*out = &sink->base;
-	if ((e = digest_open(config->digest, &sink->tap)))
+	if ((e = digest_open(config->digest, &sink->tap)) == OK && config->existing)
+		e = imap_existing_open(&sink->config, &sink->existing);
+	if (e)
 		imap_sink_close(out);
 	return e;
 }

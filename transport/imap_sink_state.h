@@ -10,6 +10,7 @@
 #include "engine/fiber.h"
 #include "engine/sink.h"
 #include "transport/imap_append.h"
+#include "transport/imap_existing.h"
 #include "transport/imap_look.h"
 #include "transport/imap_parcel.h"
 #include "transport/imap_places.h"
@@ -123,10 +124,11 @@ struct imap_sink {
 	bool is_paused;		  /* nobody begins to send: somebody needs the session */
 	/* Messages with an oddity that the server stored as they are. */
 	unsigned unaltered[LIKENESS_ODDITIES];
-	unsigned altered;	    /* oddities of messages that it altered */
-	struct reserve *looking;    /* its chunks, or its reader would wait for ours */
-	struct imap_look *look;	    /* NULL: none */
-	struct imap_amends *amends; /* NULL: nothing to be carried yet */
+	unsigned altered;		/* oddities of messages that it altered */
+	struct reserve *looking;	/* its chunks, or its reader would wait for ours */
+	struct imap_look *look;		/* NULL: none */
+	struct imap_amends *amends;	/* NULL: nothing to be carried yet */
+	struct imap_existing *existing; /* NULL: nothing there counts */
 	unsigned quota_refusals;
 	uint64_t refused_box_no; /* whose refusal was told last */
 

@@ -357,6 +357,14 @@ void imap_source_look_anew(struct source *base)
 	source->sent_raw[0] = '\0';
 }
 
+struct imap_session *imap_source_session(struct source *base)
+{
+	struct imap_source *source = source_of(base);
+
+	must(source->asks_count == 0);
+	return source->session;
+}
+
 /* ---- answers ---- */
 
 /* An answer, or a message that was asked for: anything else is chatter. */

@@ -299,6 +299,25 @@ bool imap_model_holds_refused(const struct imap_model_box *box, const char *set)
 	return box->refused && imap_model_set_holds(set, box->refused, box->next_uid - 1);
 }
 
+/* Those three that are ever asked for, RFC 9051 section 6.4.5; none of the model's is folded. */
+static void say_header_fields(struct imap_session *session,
+			      const struct imap_model_message *message)
+{
+	static const char *const fields[] = { "message-id:", "date:", "from:" };
+	const char *at = (const char *)message->bytes, *end = at + message->length, *lf;
+	struct buffer header = { 0 };
+
+	for (; (lf = memchr(at, '\n', (size_t)(end - at))) != NULL && *at != '\r'; at = lf + 1)
+		for (unsigned i = 0; i < ARRAY_COUNT(fields); i++)
+			if (strncasecmp(at, fields[i], strlen(fields[i])) == 0)
+				buffer_add(&header, at, (size_t)(lf + 1 - at));
+	buffer_add_text(&header, "\r\n");
+	must(!header.failed);
+	imap_model_say(session, " BODY[HEADER.FIELDS (MESSAGE-ID DATE FROM)]<0> {%zu}\r\n%.*s",
+		       header.bytes, (int)header.bytes, header.at);
+	buffer_free(&header);
+}
+
 static void fetch_one(struct imap_session *session, unsigned sequence, unsigned index,
 		      const char *items)
 {
@@ -319,6 +338,8 @@ static void fetch_one(struct imap_session *session, unsigned sequence, unsigned 
 		net_say(session->conn, message->bytes, message->length);
 		session->model->counts->messages_sent++;
 	}
+	if (strcasestr(items, "BODY.PEEK[HEADER.FIELDS"))
+		say_header_fields(session, message);
 	imap_model_say(session, ")\r\n");
 }
 

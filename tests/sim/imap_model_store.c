@@ -135,6 +135,19 @@ void imap_store_deliver(struct imap_model *model, struct imap_model_box *box)
 	store->counts->foreign++;
 }
 
+void imap_store_deliver_mail(struct imap_model *model, struct imap_model_box *box,
+			     const char *flags, const char *date, const void *bytes, size_t n)
+{
+	struct imap_model_message message = { .foreign = true, .length = n };
+
+	snprintf(message.flags, sizeof message.flags, "%s", flags);
+	snprintf(message.date, sizeof message.date, "%s", date);
+	message.bytes = keep(model->store, bytes, n);
+	(void)show(box, &message);
+	model->store->foreign_no++;
+	model->store->counts->foreign++;
+}
+
 static void others_deliver(struct imap_model *model, struct imap_model_box *box)
 {
 	struct imap_store *store = model->store;

@@ -104,6 +104,9 @@ struct imap_model_box *imap_store_add_box(struct imap_model *, const char *raw,
 					  const char *attributes);
 /* Somebody else delivers a message of his own. */
 void imap_store_deliver(struct imap_model *, struct imap_model_box *);
+/* The same with these bytes, flags and date: perhaps what the source got, too. */
+void imap_store_deliver_mail(struct imap_model *, struct imap_model_box *, const char *flags,
+			     const char *date, const void *bytes, size_t);
 /* What such a server makes of these bytes, in place. */
 void imap_store_alter(void *bytes, size_t);
 /* The process ends: its conversations are gone. What is worked on is stored late, or never. */

@@ -454,6 +454,76 @@ static void fill_shared(struct world *world)
 	be_late(add_target(world));
 }
 
+/* ---- mail that both sides got ---- */
+
+/* What others delivered to the destination: as the source has it, with a trace of its own. */
+static void deliver_too(struct world *world, struct imap_model_box *box, const char *flags,
+			const char *trace, const char *subject, size_t bytes)
+{
+	struct buffer mail = { 0 }, body = { 0 };
+
+	buffer_add_text(&mail, trace);
+	world_make_mail(world, subject, bytes, &body);
+	buffer_add(&mail, body.at, body.bytes);
+	imap_store_deliver_mail(world->target, box, flags, "03-Mar-2023 03:33:33 +0000", mail.at,
+				mail.bytes);
+	buffer_free(&mail);
+	buffer_free(&body);
+}
+
+static const char received[] = "Received: from there by here; Tue, 3 Mar 2026 03:33:33 +0000\r\n";
+
+/* Four twins of which two are there, eight others of which three are; one that looks alike, one
+ * that is to be removed, one that is nobody's; a folder that is not there, and one that is empty.
+ */
+static struct imap_model_box *fill_both(struct world *world, const char *trace)
+{
+	struct imap_model_box *inbox = add_box(world, "INBOX", ""),
+			      *empty = add_box(world, "Empty", ""), *there;
+
+	(void)add_box(world, "New", "");
+	for (unsigned i = 0; i < 12; i++)
+		add(world, inbox, i % 3 ? "small" : "twin", i % 3 ? 400 + i : 900);
+	add(world, empty, "alone", 700);
+	(void)add_target(world);
+	there = &world->target->boxes[0];
+	(void)imap_store_add_box(world->target, "Empty", "");
+	deliver_too(world, there, "\\Flagged", trace, "twin", 900);
+	deliver_too(world, there, "\\Deleted", trace, "small", 402);
+	deliver_too(world, there, "", trace, "small", 401);
+	deliver_too(world, there, "", trace, "small", 404);
+	deliver_too(world, there, "", trace, "xmall", 405);
+	imap_store_deliver(world->target, there);
+	deliver_too(world, there, "", trace, "twin", 900);
+	deliver_too(world, there, "", trace, "small", 411);
+	return there;
+}
+
+static void fill_existing(struct world *world)
+{
+	(void)fill_both(world, "");
+	world->existing = SINK_EXISTING_DIGEST;
+	be_late(world->target->store);
+}
+
+static void fill_existing_alike(struct world *world)
+{
+	(void)fill_both(world, received);
+	world->existing = SINK_EXISTING_FINGERPRINT;
+	be_late(world->target->store);
+}
+
+/* Both sides get more of the same, also of what was copied before. */
+static void deliver_to_both(struct world *world)
+{
+	struct imap_model_box *there = &world->target->boxes[0];
+
+	add(world, &world->imap.boxes[0], "both", 500);
+	add(world, &world->imap.boxes[0], "twin", 900);
+	deliver_too(world, there, "", received, "both", 500);
+	deliver_too(world, there, "", received, "twin", 900);
+}
+
 /* ---- what people do ---- */
 
 static void expunge(struct world *world)
@@ -552,6 +622,11 @@ SCENARIO(target_twins, .fill = fill_twins)
 SCENARIO(target_twins_given_back, .fill = fill_twins_given_back)
 SCENARIO(target_twins_and_little_room, .fill = fill_large_twins, .trouble = trouble_room_for_half,
 	 .between = enlarge)
+SCENARIO(target_existing, .fill = fill_existing)
+SCENARIO(target_existing_and_lost_connection, .fill = fill_existing,
+	 .trouble = trouble_lost_connection, .between = back_to_normal)
+SCENARIO(target_existing_alike, .fill = fill_existing_alike)
+SCENARIO(target_existing_alike_and_more, .fill = fill_existing_alike, .between = deliver_to_both)
 SCENARIO(target_answers_lost, .fill = fill_answers_lost)
 SCENARIO(target_answers_slow, .fill = fill_answers_slow)
 SCENARIO(target_answers_slow_and_large, .fill = fill_large_answers_slow)
@@ -654,6 +729,38 @@ static void change_a_date(struct world *world)
 static void lose_one_of_others(struct world *world)
 {
 	world->target->store->foreign_no++;
+}
+
+TEST(a_copy_that_is_there_counts_once)
+{
+	void (*const fills[])(struct world *) = { fill_existing, fill_existing_alike };
+	const struct world_result *result;
+	struct world *world;
+
+	ONLY_FOR("TARGET");
+	for (unsigned i = 0; i < ARRAY_COUNT(fills); i++) {
+		REQUIRE((world = world_open(world_seed(7))) != NULL);
+		fills[i](world);
+		result = world_copy(world);
+		CHECK(result->end == WORLD_FINISHED && !result->error);
+		CHECK_EQ(result->progress.messages_moved, 13);
+		CHECK_EQ(result->progress.messages_found, 5);
+		CHECK_EQ(result->store.stored, 8);
+		CHECK(world_judge(world));
+		result = world_copy(world); /* the next night */
+		CHECK_EQ(result->progress.messages_moved, 0);
+		deliver_to_both(world);
+		result = world_copy(world);
+		CHECK_EQ(result->progress.messages_moved, 2);
+		CHECK_EQ(result->progress.messages_found, i ? 2 : 0); /* they differ in a trace */
+		CHECK(world_judge(world));
+		world->existing = SINK_EXISTING_NO;
+		deliver_to_both(world);
+		result = world_copy(world);
+		CHECK_EQ(result->progress.messages_moved, 2);
+		CHECK_EQ(result->progress.messages_found, 0);
+		world_close(&world);
+	}
 }
 
 TEST(the_judge_of_a_destination_sees_what_is_wrong)

@@ -82,11 +82,12 @@ struct world {
 	bool cuts_kill; /* the process alone, always; else the dice say so now and then */
 	const char *retry_skipped; /* see struct lane_config */
 	bool newest_first;
-	enum sink_wrap wrap;	  /* what may be stored wrapped */
-	bool flags_keep;	  /* see struct sink_config */
-	uint64_t max_bytes;	  /* larger messages are left out; 0: none */
-	const char *left_out_box; /* a pattern of folders; NULL: none */
-	unsigned drain_after;	  /* ask for an orderly end after so many steps; 0: never */
+	enum sink_existing existing; /* mail of others at the target that counts */
+	enum sink_wrap wrap;	     /* what may be stored wrapped */
+	bool flags_keep;	     /* see struct sink_config */
+	uint64_t max_bytes;	     /* larger messages are left out; 0: none */
+	const char *left_out_box;    /* a pattern of folders; NULL: none */
+	unsigned drain_after;	     /* ask for an orderly end after so many steps; 0: never */
 	struct world_faults faults;
 	int64_t wall_s; /* what the wall clock is off by */
 	/* What people do to the mailbox while the next process is at this step; 0: nothing. */

@@ -146,6 +146,7 @@ static enum err run_lane(struct copy *copy)
 						     .settle = 30 * NSEC_SECOND,
 						     .spool = world_spool_path,
 						     .wrap = world->wrap,
+						     .existing = world->existing,
 						     .flags_keep = world->flags_keep,
 						     .pack_bytes = world->pack_bytes },
 				    .ledger = copy->ledger,

@@ -10,6 +10,7 @@
 #include "engine/clock.h"
 #include "engine/shard.h"
 #include "tests/sim/world.h"
+#include "transport/fingerprint.h"
 #include "transport/unwrap.h"
 
 enum { BOXES_LIED_ABOUT = 3 };
@@ -174,7 +175,24 @@ static bool is_as_it_was(const struct imap_model_message *source,
 	       memcmp(source->bytes, copy->bytes, copy->length) == 0;
 }
 
-enum likeness { SAME, SAME_BYTES, ALTERED };
+/* THEIRS: delivered by others, and counts all the same. */
+enum likeness { THEIRS, SAME, SAME_BYTES, ALTERED };
+
+static bool same_fingerprint(const struct imap_model_message *source,
+			     const struct imap_model_message *copy)
+{
+	struct digest one, other;
+	struct tap *tap;
+
+	must(fingerprint_open(&tap) == OK);
+	tap->type->update(tap, source->bytes, source->length);
+	tap->type->end(tap, &one);
+	tap->type->begin(tap);
+	tap->type->update(tap, copy->bytes, copy->length);
+	tap->type->end(tap, &other);
+	tap->type->close(&tap);
+	return !fingerprint_is_none(&one) && memcmp(&one, &other, sizeof one) == 0;
+}
 
 static bool is_like(const struct world *world, const struct imap_model_message *source,
 		    const struct imap_model_message *copy, enum likeness likeness)
@@ -182,11 +200,17 @@ static bool is_like(const struct world *world, const struct imap_model_message *
 	uint8_t *altered;
 	bool alike;
 
-	if (copy->foreign)
+	if (copy->foreign != (likeness == THEIRS))
 		return false;
+	if (copy->foreign && (!world->existing || strstr(copy->flags, "\\Deleted")))
+		return false;
+	if (copy->foreign && world->existing == SINK_EXISTING_FINGERPRINT)
+		return same_fingerprint(source, copy);
+	if (copy->foreign)
+		return is_as_it_was(source, copy);
 	if (likeness != ALTERED)
 		return (is_as_it_was(source, copy) || (world->wrap && is_inside(source, copy))) &&
-		       (likeness == SAME_BYTES || same_facts(world, source, copy));
+		       (likeness != SAME || same_facts(world, source, copy));
 	if (source->length != copy->length)
 		return false;
 	altered = malloc(source->length + 1);
@@ -217,10 +241,12 @@ static void claim(struct judge *judge, unsigned b, unsigned m, enum likeness lik
 	unsigned t;
 	const struct imap_model_box *box = place_of(judge->world, b, &t);
 
-	for (unsigned i = 0; box && i < box->messages_count && !judge->found[b][m]; i++)
+	for (unsigned i = 0; box && i < box->messages_count; i++)
 		if (!judge->claimed[t][i] &&
-		    is_like(judge->world, message, &box->messages[i], likeness))
+		    is_like(judge->world, message, &box->messages[i], likeness)) {
 			judge->claimed[t][i] = judge->found[b][m] = true;
+			return;
+		}
 }
 
 static void judge_message(struct judge *judge, unsigned b, unsigned m, enum likeness likeness)
@@ -316,8 +342,8 @@ static const struct imap_model_message *target_message(const struct world *world
 	return NULL;
 }
 
-/* A row: box, no, state, target_box, target_epoch, target_no, form. Another message of the same
- * bytes is as good. Without UIDPLUS nobody may know, nor where the server lies. */
+/* A row: box, no, state, target_box, target_epoch, target_no, form, found. Another message of the
+ * same bytes is as good. Without UIDPLUS nobody may know, nor where the server lies. */
 static void judge_row(struct judge *judge, sqlite3_stmt *row)
 {
 	const char *name = (const char *)sqlite3_column_text(row, 0),
@@ -341,13 +367,15 @@ static void judge_row(struct judge *judge, sqlite3_stmt *row)
 	}
 	if (!message || !copy ||
 	    !is_like(judge->world, message, copy,
-		     strcmp(state, "moved") == 0 ? SAME_BYTES : ALTERED))
+		     copy->foreign		   ? THEIRS
+		     : strcmp(state, "moved") == 0 ? SAME_BYTES
+						   : ALTERED))
 		fault(judge,
 		      "the ledger says that message %llu of \"%s\" is number %llu of \"%s\" "
 		      "(%llu)",
 		      (unsigned long long)no, name, (unsigned long long)uid, raw,
 		      (unsigned long long)epoch);
-	else if (strcmp(state, "moved") == 0 &&
+	else if (strcmp(state, "moved") == 0 && !*(const char *)sqlite3_column_text(row, 7) &&
 		 is_as_it_was(message, copy) != (sqlite3_column_int(row, 6) == MAIL_AS_IT_IS))
 		fault(judge, "the ledger is wrong about whether message %llu of \"%s\" is wrapped",
 		      (unsigned long long)no, name);
@@ -361,13 +389,21 @@ static void judge_places(struct judge *judge)
 
 	snprintf(path, sizeof path, "%s/ledger.db", world_state_path);
 	if (sqlite3_open(path, &db) ||
-	    sqlite3_prepare_v2(db,
-			       "SELECT box, no, state, target_box, target_epoch, target_no, form"
-			       " FROM message WHERE state IN ('moved', 'doubtful')",
-			       -1, &row, NULL))
+	    sqlite3_prepare_v2(
+		    db,
+		    "SELECT box, no, state, target_box, target_epoch, target_no, form, found"
+		    " FROM message WHERE state IN ('moved', 'doubtful')",
+		    -1, &row, NULL))
 		fault(judge, "reading the ledger's places: %s", sqlite3_errmsg(db));
 	while (row && sqlite3_step(row) == SQLITE_ROW)
 		judge_row(judge, row);
+	sqlite3_finalize(row);
+	if (sqlite3_prepare_v2(db,
+			       "SELECT 1 FROM message WHERE state IN ('moved', 'doubtful') AND"
+			       " target_no > 0 GROUP BY target_box, target_no HAVING count(*) > 1",
+			       -1, &row, NULL) ||
+	    sqlite3_step(row) != SQLITE_DONE)
+		fault(judge, "the ledger says that two messages are one copy");
 	sqlite3_finalize(row);
 	sqlite3_close(db);
 }

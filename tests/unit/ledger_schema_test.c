@@ -75,6 +75,7 @@ TEST_FIBER(an_older_ledger_is_upgraded_in_place_and_loses_nothing)
 	CHECK_OK(world_finish(&fresh));
 	snprintf(upgraded, sizeof upgraded, "%s", shape(test_directory()));
 	CHECK(strstr(upgraded, "table lesson lesson_no"));
+	CHECK(strstr(upgraded, "table settled found BLOB"));
 	CHECK_TEXT(shape(directory), upgraded);
 }
 

@@ -361,6 +361,68 @@ TEST_FIBER(what_should_be_at_the_target_is_told_in_pages)
 	CHECK_OK(world_finish(&w));
 }
 
+TEST_FIBER(what_was_found_at_the_target_is_told_apart)
+{
+	struct ledger_stored stored[3];
+	struct ledger_totals totals;
+	struct ledger_row row;
+	struct world w;
+	size_t count;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_OK(ledger_intend(w.ledger, w.box_no, 1, 10));
+	for (uint64_t no = 1; no <= 3; no++) {
+		row = moved(w.box_no, no);
+		row.found = (enum ledger_found)(no - 1);
+		row.form = row.found ? MAIL_AS_IT_IS : MAIL_WRAPPED;
+		row.target_no = 100 + no;
+		row.fingerprint.bytes[5] = 55;
+		CHECK_OK(ledger_settle(w.ledger, &row));
+	}
+	CHECK_OK(ledger_settle(w.ledger, &row)); /* the very same again */
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 0, stored, 3, &count));
+	CHECK_EQ(count, 3);
+	CHECK_EQ(stored[0].found, LEDGER_SENT);
+	CHECK_EQ(stored[0].form, MAIL_WRAPPED);
+	CHECK_EQ(stored[1].found, LEDGER_FOUND_SAME);
+	CHECK_EQ(stored[1].form, MAIL_AS_IT_IS);
+	CHECK_EQ(stored[1].fingerprint.bytes[5], 0);
+	CHECK_EQ(stored[2].found, LEDGER_FOUND_ALIKE);
+	CHECK_EQ(stored[2].fingerprint.bytes[5], 55);
+	CHECK_OK(ledger_doubt(w.ledger, w.box_no, 2, ERR_SINK_MISSING));
+	CHECK_OK(ledger_commit(w.ledger));
+	CHECK_OK(ledger_totals(w.ledger, w.mailbox_no, &totals));
+	CHECK_EQ(totals.messages[LEDGER_MOVED], 2);
+	CHECK_EQ(totals.messages[LEDGER_DOUBTFUL], 1);
+	CHECK_EQ(totals.found, 2);
+	CHECK_EQ(totals.wrapped, 1);
+	CHECK_OK(world_finish(&w));
+	CHECK_TEXT(ask_file(test_directory(),
+			    "SELECT group_concat(no || found || state || form, ' ') FROM message"),
+		   "1moved1 2digestdoubtful0 3fingerprintmoved0");
+}
+
+TEST_FIBER(mailboxes_with_one_target_know_of_each_other)
+{
+	struct ledger_mailbox other, third;
+	uint64_t beside = 0;
+	struct world w;
+
+	REQUIRE(world_open(&w, test_directory()) == OK);
+	CHECK_OK(ledger_mailbox(w.ledger, "imaps://b@here/", "file:///else", "blake3", &other));
+	CHECK_OK(ledger_mailbox(w.ledger, "imaps://c@here/", "file:///there", "blake3", &third));
+	CHECK_OK(ledger_mailbox_beside(w.ledger, third.mailbox_no, &beside));
+	CHECK_EQ(beside, w.mailbox_no);
+	CHECK_OK(ledger_mailbox_beside(w.ledger, third.mailbox_no, &beside));
+	CHECK_EQ(beside, third.mailbox_no);
+	CHECK_ERR(ledger_mailbox_beside(w.ledger, third.mailbox_no, &beside), ERR_PIPE_ENDED);
+	beside = 0;
+	CHECK_OK(ledger_mailbox_beside(w.ledger, other.mailbox_no, &beside));
+	CHECK_EQ(beside, other.mailbox_no);
+	CHECK_OK(world_finish(&w));
+}
+
 /* What a doubt of message `no` comes to. */
 static enum err doubt(uint64_t no, enum err reason)
 {
