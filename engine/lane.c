@@ -64,6 +64,8 @@ static enum err list_boxes(struct lane *lane, nsec until)
 		e = plan_open(lane->config->ledger, &lane->plan);
 	if (e == OK && lane->plan && lane->config->newest_first)
 		plan_newest_first(lane->plan);
+	if (e == OK && lane->config->ledger)
+		e = lane_recall(lane);
 	while (e == OK) {
 		if ((e = source->type->list(source, page, until)))
 			break;

@@ -150,6 +150,9 @@ void lane_listed_free(struct lane_listed *);
 enum err lane_listed_add(struct lane_listed *, const struct box *) MUST_CHECK;
 /* Folders that were there before and are not any more are sought from now on. */
 enum err lane_look_for_missing(struct lane *, struct lane_listed *) MUST_CHECK;
+/* Tell the source what earlier runs settled, if it wants to know; before it lists. The
+ * conversation is readers[0]'s. engine/lane_recall.c. */
+enum err lane_recall(struct lane *) MUST_CHECK;
 /* Ask for changes, folder by folder; tell sink and ledger. The conversation is readers[0]'s. */
 enum err lane_delta(struct lane *) MUST_CHECK;
 /* ERR_SOURCE_EPOCH of a folder: list again, ERR_SOURCE_AGAIN; or, when that was done often enough,

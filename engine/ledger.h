@@ -100,6 +100,7 @@ struct ledger_known_box {
 	uint64_t box_no, epoch;
 	enum ledger_former former;
 	char name[BOX_NAME_BYTES_MAX + 1];
+	char id[BOX_ID_BYTES_MAX + 1]; /* as of struct box */
 	/* As ledger_box_target() said it; "" and 0: never. */
 	char target[BOX_NAME_BYTES_MAX + 1];
 	uint64_t target_epoch;

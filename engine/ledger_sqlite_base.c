@@ -60,7 +60,7 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_BOX_UNPLACED] = "UPDATE settled SET target_no = NULL WHERE box_no ="
 			     " (SELECT box_no FROM box WHERE box_no = ?1 AND target <> ''"
 			     " AND (target <> ?3 OR target_epoch <> ?2) AND target_epoch <> 0)",
-	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch FROM box "
+	[SQL_BOX_NEXT] = "SELECT box_no, epoch, former, name, target, target_epoch, id FROM box "
 			 "INDEXED BY box_of_mailbox"
 			 " WHERE mailbox_no = ?1 AND box_no > ?2"
 			 " ORDER BY box_no LIMIT 1",

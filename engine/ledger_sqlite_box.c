@@ -218,6 +218,7 @@ enum err ledger_sqlite_box_next(struct ledger_store *store, struct ledger_call *
 		ledger_sqlite_text(row, 3, known->name, sizeof known->name);
 		ledger_sqlite_text(row, 4, known->target, sizeof known->target);
 		known->target_epoch = (uint64_t)sqlite3_column_int64(row, 5);
+		ledger_sqlite_text(row, 6, known->id, sizeof known->id);
 	}
 	sqlite3_reset(row);
 	return e;

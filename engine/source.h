@@ -11,6 +11,7 @@ struct route;	      /* transport/route.h */
 struct opt_values;
 struct filter; /* engine/filter.h */
 struct govern; /* engine/govern.h */
+struct labels; /* transport/gmail_labels.h */
 
 /* Facts of one peer met, for the report and (later) the residency guard. */
 struct peer {
@@ -66,6 +67,10 @@ struct account {
 	const struct filter *filter;
 	/* Have the conversation compressed where the server offers that. */
 	bool compress;
+	/* Of a source whose folders are labels of messages: the rule by which it puts each into
+	 * folders, and what came of it, for all conversations of one lane. NULL: folders are what
+	 * the server shows. */
+	struct labels *labels;
 	/* What paces this account; told by drivers when a server says "slow down" without refusing
 	 * anything. NULL: nobody paces it. */
 	struct govern *govern;
@@ -90,6 +95,14 @@ struct finding {
 	const struct mail_meta *meta; /* borrowed until the next one */
 };
 
+/* A message that an earlier run settled. */
+struct settled_before {
+	const char *box_id; /* of its folder, as the source gave it */
+	uint64_t epoch, no;
+	bool stored; /* else it was skipped, or taken back */
+	bool there;  /* else it was gone from the folder later */
+};
+
 struct source;
 
 /* Everything suspends but close. */
@@ -97,6 +110,12 @@ struct source_driver {
 	const char *scheme;
 	/* Connect and log in. ERR_NET_*, ERR_TLS_*, ERR_IMAP_LOGIN... */
 	enum err (*open)(struct source **, const struct account *, struct reserve *, nsec until);
+	/* A source that chooses itself which folder a message is in keeps to what it chose before.
+	 * Said before each list(): recalls() asks whether it wants to know, and forgets what it was
+	 * told; then recall() tells it, message by message, in no order. Both NULL: it never
+	 * wants to; they do not suspend. */
+	bool (*recalls)(struct source *);
+	enum err (*recall)(struct source *, const struct settled_before *);
 	/* The next page of folders, names in the source's order; call until `last`. Each has its
 	 * epoch, next_no and totals where the source has them, or a fate. */
 	enum err (*list)(struct source *, struct box_page *, nsec until);

@@ -270,10 +270,13 @@ static void show_login(struct writer *to, const struct login *login)
 
 /* What holds for one side; what the mailboxes themselves say is with them. */
 static void show_side(struct writer *to, const char *side, const struct job_route *route,
-		      const struct login *login, const struct job_pace *pace, const char *daily)
+		      const struct login *login, const struct job_pace *pace, const char *daily,
+		      const struct gmail_options *gmail)
 {
+	bool labels = gmail && (gmail->keywords || strcmp(gmail->labels, gmail_rules[0]) != 0);
+
 	if (!*route->bind_address && !*route->proxy && !route->compress && !login &&
-	    !pace->messages_per_second && !pace->bytes_a_day)
+	    !pace->messages_per_second && !pace->bytes_a_day && !labels)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
@@ -285,6 +288,10 @@ static void show_side(struct writer *to, const char *side, const struct job_rout
 		put_number(to, "messages_per_second", pace->messages_per_second);
 	if (pace->bytes_a_day)
 		put_number(to, daily, pace->bytes_a_day);
+	if (labels) {
+		put_text(to, "gmail_labels", gmail->labels);
+		put_bool(to, "gmail_keywords", gmail->keywords);
+	}
 	if (login)
 		show_login(to, login);
 	end(to);
@@ -361,9 +368,9 @@ static void show_job(const struct job *job, bool json)
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
 	show_side(&to, "source", &job->source_route, job->source_login, &job->limits.source,
-		  "daily_down");
+		  "daily_down", &job->options.gmail);
 	show_side(&to, "target", &job->target_route, job->target_login, &job->limits.target,
-		  "daily_up");
+		  "daily_up", NULL);
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);

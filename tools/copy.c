@@ -23,6 +23,7 @@
 #include "tools/counters.h"
 #include "tools/drivers.h"
 #include "tools/filters.h"
+#include "tools/gmail.h"
 #include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/progress.h"
@@ -57,6 +58,7 @@ struct copy_options {
 	bool json, dry_run, stats, vanished;
 	struct route_options routes;
 	struct filter_options filter;
+	struct gmail_options gmail;
 };
 
 struct copy {
@@ -68,7 +70,8 @@ struct copy {
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
-	struct filter *filter;	/* NULL: everything is wanted */
+	struct filter *filter; /* NULL: everything is wanted */
+	struct labels *labels;
 	struct ledger *ledger;	/* NULL in a dry run */
 	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
 	bool has_scratch;
@@ -263,6 +266,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
 	    (e = plan_compression(copy, &compress_source, &compress_target)) ||
 	    (e = filters_open(&copy->options.filter, &copy->filter)) || (e = plan_logins(copy)) ||
+	    (e = gmail_open(&copy->options.gmail, &copy->labels)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
@@ -276,6 +280,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account = account(copy, &copy->source_url);
 	copy->target_account = account(copy, &copy->target_url);
 	copy->source_account.filter = copy->filter;
+	copy->source_account.labels = copy->labels;
 	copy->source_account.as_of = copy->options.as_of;
 	copy->source_account.vanished = copy->options.vanished;
 	copy->source_account.compress = compress_source;
@@ -616,6 +621,7 @@ static void copy_close(struct copy **taken)
 	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
 		(void)!remove_scratch(copy->scratch_directory);
 	filter_close(&copy->filter);
+	gmail_labels_close(&copy->labels);
 	copy_login_close(&copy->source_login);
 	copy_login_close(&copy->target_login);
 	job_close(&copy->logins);
@@ -809,6 +815,7 @@ static const struct opt options[] = {
 	  .value = "REASON",
 	  .help = RETRY_SKIPPED_HELP },
 	FILTER_OPTION_ROWS(struct copy_options, filter),
+	GMAIL_OPTION_ROWS(struct copy_options, gmail),
 	{ .name = "connections",
 	  OPT_STORES_NUMBER(struct copy_options, connections),
 	  .value = "N",

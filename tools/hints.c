@@ -102,6 +102,8 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_SOURCE_FOREIGN] = "Check the source's URL",
 	[ERR_SOURCE_DAMAGED] = "Bring the pack back from a copy of the source archive (mailhaul "
 			       "verify names it), then run with --retry-skipped SOURCE_DAMAGED",
+	[ERR_SOURCE_LABELS] = "In Gmail's settings, under Labels, have All Mail shown in "
+			      "IMAP; or take folders as they are (--gmail-labels folders)",
 	[ERR_SOURCE_LOST] = "Bring the files that mailhaul verify names back from a copy of the "
 			    "source archive, then run the same command again",
 	[ERR_SINK_REFUSED] = "See the report for the reason",

@@ -143,6 +143,8 @@ static void make_options(struct job_make *make)
 		.wrap = choice(make, JOB_KEY_WRAP),
 		.newest_first = job_file_value(make->file, JOB_KEY_NEWEST_FIRST),
 		.existing = number(make, JOB_KEY_SKIP_EXISTING),
+		.gmail = { .labels = choice(make, JOB_KEY_GMAIL_LABELS),
+			   .keywords = job_file_value(make->file, JOB_KEY_GMAIL_KEYWORDS) },
 		.io_timeout = (nsec)job_file_value(make->file, JOB_KEY_IO_TIMEOUT),
 		.connect_timeout = (nsec)job_file_value(make->file, JOB_KEY_CONNECT_TIMEOUT),
 	};

@@ -8,6 +8,7 @@
 #include "engine/filter.h"
 #include "engine/window.h"
 #include "tools/routes.h"
+#include "tools/gmail.h"
 #include "tools/login.h"
 #include "tools/secret_ref.h"
 
@@ -46,8 +47,9 @@ struct job_options {
 	uint32_t zstd_level; /* 0: off */
 	uint64_t pack_bytes;
 	bool flags_never, flags_keep, newest_first;
-	const char *wrap;  /* "no", "refused", "odd" */
-	unsigned existing; /* enum sink_existing */
+	struct gmail_options gmail; /* of the source */
+	const char *wrap;	    /* "no", "refused", "odd" */
+	unsigned existing;	    /* enum sink_existing */
 	nsec io_timeout, connect_timeout, settle;
 };
 

@@ -10,6 +10,7 @@
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/drivers.h"
+#include "tools/gmail.h"
 #include "tools/governing.h"
 #include "tools/report.h"
 #include "tools/run.h"
@@ -43,6 +44,7 @@ static void mailbox_close(struct run_mailbox **mailbox_at)
 	*mailbox_at = NULL;
 	secret_close(&mailbox->source_secret);
 	secret_close(&mailbox->target_secret);
+	gmail_labels_close(&mailbox->source.labels);
 	govern_close(&mailbox->source.govern);
 	govern_close(&mailbox->target.govern);
 	if (mailbox->digest)
@@ -127,6 +129,8 @@ static enum err prepare(struct run_mailbox *mailbox)
 	if (asked->target_login)
 		login_use(asked->target_login, &asked->target_secret, &mailbox->target_login,
 			  &mailbox->target);
+	if ((e = gmail_open(&mailbox->worker->run->job->options.gmail, &mailbox->source.labels)))
+		return e;
 	return govern_both(mailbox);
 }
 

@@ -36,7 +36,7 @@ static unsigned place_of(const uint32_t *uids, unsigned count, uint32_t uid)
 	return i;
 }
 
-static bool is_delivered(const struct imap_ask *ask, uint32_t uid)
+bool imap_ask_has(const struct imap_ask *ask, uint32_t uid)
 {
 	return uid <= ask->highest &&
 	       place_of(ask->delivered, ask->delivered_count, uid) < ask->delivered_count;
@@ -49,7 +49,7 @@ enum err imap_ask_body(struct imap_ask *ask, uint32_t uid, bool *first)
 	if (uid <= ask->highest && ask->delivered_count == IMAP_ASK_DELIVERED_MAX)
 		return RAISE(ERR_IMAP_SYNTAX, "FETCH: more than %d messages out of order",
 			     IMAP_ASK_DELIVERED_MAX);
-	*first = !is_delivered(ask, uid);
+	*first = !imap_ask_has(ask, uid);
 	if (!*first)
 		return OK;
 	if (ask->delivered_count < IMAP_ASK_DELIVERED_MAX)
@@ -66,7 +66,7 @@ enum err imap_ask_body(struct imap_ask *ask, uint32_t uid, bool *first)
 void imap_ask_bare(struct imap_ask *ask, uint32_t uid)
 {
 	must(uid >= ask->first && uid <= ask->last);
-	if (is_delivered(ask, uid) || place_of(ask->bare, ask->bare_count, uid) < ask->bare_count)
+	if (imap_ask_has(ask, uid) || place_of(ask->bare, ask->bare_count, uid) < ask->bare_count)
 		return;
 	if (ask->bare_count == IMAP_ASK_BARE_MAX)
 		ask->bare_full = true;

@@ -37,6 +37,8 @@ struct imap_ask {
 void imap_ask_begin(struct imap_ask *, const struct box *, uint64_t first, uint64_t last);
 /* A body of `uid` came: *first the first time. */
 enum err imap_ask_body(struct imap_ask *, uint32_t uid, bool *first) MUST_CHECK;
+/* Was it handed over already? */
+bool imap_ask_has(const struct imap_ask *, uint32_t uid);
 /* A FETCH reply of `uid` came without a body. As long as none comes, nobody may believe that this
  * message is not there. */
 void imap_ask_bare(struct imap_ask *, uint32_t uid);

@@ -28,6 +28,9 @@ struct imap_fetch {
 	enum { BODY_ABSENT, BODY_NIL, BODY_STAGED, BODY_LITERAL } body_is;
 	uint64_t size_bytes;
 	int64_t told_bytes;
+	bool labels_wanted, has_labels;
+	struct buffer labels; /* of the present message, NULs between */
+	unsigned labels_dropped;
 	bool tail_pending; /* the reply goes on behind its body */
 	uint32_t expected_uid;
 	struct mail_meta expected_meta;
@@ -56,6 +59,7 @@ void imap_fetch_close(struct imap_fetch **fetch)
 		return;
 	MAGIC_CHECK(*fetch, FETCH_MAGIC);
 	imap_body_release(&(*fetch)->body);
+	buffer_free(&(*fetch)->labels);
 	(*fetch)->magic = 0;
 	free(*fetch);
 	*fetch = NULL;
@@ -66,6 +70,11 @@ void imap_fetch_expect(struct imap_fetch *fetch, uint32_t uid, const struct mail
 	fetch->expected_uid = uid;
 	if (uid)
 		fetch->expected_meta = *meta;
+}
+
+void imap_fetch_take_labels(struct imap_fetch *fetch, bool wanted)
+{
+	fetch->labels_wanted = wanted;
 }
 
 /* What does not parse, shown from where it stopped. */
@@ -223,6 +232,77 @@ static enum err skip_value(struct imap_fetch *fetch)
 	return OK;
 }
 
+/* ---- labels ---- */
+
+static void add_label(struct imap_fetch *fetch, const char *label, size_t bytes)
+{
+	bool fits = bytes && !memchr(label, '\0', bytes) &&
+		    bytes < IMAP_LABELS_BYTES_MAX - fetch->labels.bytes;
+
+	if (fits) {
+		buffer_add(&fetch->labels, label, bytes);
+		buffer_add(&fetch->labels, "", 1);
+	}
+	fetch->labels_dropped += !fits;
+}
+
+/* A label that stands in the literal behind the present part. */
+static enum err take_label_literal(struct imap_fetch *fetch)
+{
+	uint64_t left = (uint64_t)fetch->literal;
+	char label[IMAP_LABEL_BYTES_MAX];
+	size_t used = 0, got;
+	enum err e;
+
+	if (left > sizeof label) {
+		fetch->labels_dropped++;
+		return imap_wire_skip(fetch->wire, left, false);
+	}
+	imap_wire_pace(fetch->wire);
+	for (; left; left -= got, used += got)
+		if ((e = imap_wire_bytes(fetch->wire, label + used, left, &got)))
+			return e;
+	add_label(fetch, label, used);
+	return OK;
+}
+
+/* X-GM-LABELS SP "(" [astring *(SP astring)] ")", Gmail's IMAP extensions: system labels begin with
+ * a backslash and come as atoms or quoted. Other values in it are passed over. */
+static enum err take_labels(struct imap_fetch *fetch)
+{
+	struct imap_scan *scan = &fetch->scan;
+	char label[IMAP_LABEL_BYTES_MAX];
+	size_t bytes;
+	enum err e;
+
+	buffer_reset(&fetch->labels);
+	fetch->labels_dropped = 0;
+	fetch->has_labels = true;
+	if (imap_scan_word(scan, "NIL"))
+		return OK;
+	if (!imap_scan_char(scan, '('))
+		return bad(fetch, "no list of labels");
+	for (;;) {
+		while (imap_scan_char(scan, ' '))
+			continue;
+		if (imap_scan_char(scan, ')'))
+			break;
+		if (imap_scan_at_end(scan)) {
+			if (fetch->literal == IMAP_NO_LITERAL)
+				return bad(fetch, "the reply ends inside a list of labels");
+			if ((e = take_label_literal(fetch)) || (e = next_part(fetch, false)))
+				return e;
+		} else if (imap_scan_astring(scan, label, sizeof label, &bytes)) {
+			add_label(fetch, label, bytes);
+		} else if (imap_scan_value(scan)) {
+			fetch->labels_dropped++;
+		} else {
+			return bad(fetch, "no label");
+		}
+	}
+	return fetch->labels.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "reading labels") : OK;
+}
+
 /* nstring, or a literal8 (RFC 9051 section 4.3.1). A literal is left to be read. */
 static enum err take_body(struct imap_fetch *fetch)
 {
@@ -294,6 +374,8 @@ static enum err take_item(struct imap_fetch *fetch)
 		fetch->told_bytes = (int64_t)told_bytes;
 		return OK;
 	}
+	if (fetch->labels_wanted && imap_text_is(name, "X-GM-LABELS"))
+		return take_labels(fetch);
 	if (name.bytes > 5 && imap_text_is((struct text){ name.at, 5 }, "BODY["))
 		return RAISE(ERR_IMAP_SYNTAX, "FETCH: the server sends a part of a message, which "
 					      "nobody asked for");
@@ -356,6 +438,9 @@ static void begin_message(struct imap_fetch *fetch)
 	fetch->size_bytes = 0;
 	fetch->told_bytes = SIZE_UNKNOWN;
 	fetch->body_is = BODY_ABSENT;
+	fetch->has_labels = false;
+	fetch->labels_dropped = 0;
+	buffer_reset(&fetch->labels);
 	fetch->meta.flags = 0;
 	fetch->meta.keywords_bytes = fetch->meta.keywords_dropped = 0;
 	fetch->meta.date = (struct mail_date){ .known = false };
@@ -404,6 +489,9 @@ static enum err take_message(struct imap_fetch *fetch, struct imap_event *event)
 	event->has_flags = fetch->known & KNOWN_FLAGS;
 	event->size_bytes = (int64_t)fetch->size_bytes;
 	event->told_bytes = fetch->told_bytes;
+	event->has_labels = fetch->has_labels;
+	event->labels = (struct text){ fetch->labels.at, fetch->labels.bytes };
+	event->labels_dropped = fetch->labels_dropped;
 	event->no_body = fetch->body_is == BODY_NIL;
 	if (fetch->body_is >= BODY_STAGED && !event->too_large)
 		event->body = imap_body_open(&fetch->body);

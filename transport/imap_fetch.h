@@ -36,12 +36,21 @@ struct imap_event {
 	int64_t size_bytes;
 	int64_t told_bytes; /* RFC822.SIZE, which need not be true; SIZE_UNKNOWN: not told */
 	const struct mail_meta *meta; /* borrowed until the next event */
+	/* X-GM-LABELS, if they are of interest: each label as the server spells it, terminated by a
+	 * NUL; borrowed until the next event. */
+	bool has_labels; /* the server said them */
+	struct text labels;
+	unsigned labels_dropped;
 	struct stream *body; /* NULL where there is none; not read to its end: skipped silently */
 };
 
 /* Chunks come from `reserve`, replies from `wire`; both are borrowed until close. */
 enum err imap_fetch_open(struct imap_wire *, struct reserve *, struct imap_fetch **) MUST_CHECK;
 void imap_fetch_close(struct imap_fetch **);
+/* From now on labels are of interest, or not; at first not. What of a message's is longer than
+ * IMAP_LABEL_BYTES_MAX, or beyond IMAP_LABELS_BYTES_MAX in all, is dropped and counted. */
+enum { IMAP_LABEL_BYTES_MAX = BOX_NAME_BYTES_MAX, IMAP_LABELS_BYTES_MAX = 32 * 1024 };
+void imap_fetch_take_labels(struct imap_fetch *, bool);
 /* The next reply. Drains what is left of the body before. Suspends. */
 enum err imap_fetch_next(struct imap_fetch *, struct imap_event *) MUST_CHECK;
 /* The next body that comes before its UID is this message's, whose facts are known: hand it over at

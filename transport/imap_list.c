@@ -564,11 +564,11 @@ static enum err escape_name(struct text raw, struct box *box)
 }
 
 /* The raw name as people spell it; false if it is not the one correct spelling of a name. */
-static bool decode_name(const struct imap_list *list, struct text raw, struct box *box)
+static bool decode_name(bool utf8_names, struct text raw, struct box *box)
 {
 	if (raw.bytes > BOX_NAME_BYTES_MAX)
 		return false; /* box->raw is cut: this folder has a fate, and a name all the same */
-	if (!list->utf8_names)
+	if (!utf8_names)
 		return imap_utf7_decode(raw, box->name, sizeof box->name);
 	copy_name(box->name, raw);
 	return imap_utf8_valid(raw);
@@ -578,10 +578,10 @@ static bool decode_name(const struct imap_list *list, struct text raw, struct bo
  * modified UTF-7 is decoded (where names are UTF-8: only correct UTF-8 is taken), everything else
  * is escaped, and so is a correct name that looks like an escaped one. Servers do hand out names
  * that they never should have stored: raw 8-bit ones, or a bare "&". */
-static enum err fill_names(const struct imap_list *list, struct text raw, struct box *box)
+enum err imap_list_names(struct text raw, bool utf8_names, struct box *box)
 {
 	copy_name(box->raw, raw);
-	if (decode_name(list, raw, box) &&
+	if (decode_name(utf8_names, raw, box) &&
 	    strncmp(box->name, escaped_prefix, sizeof escaped_prefix - 1) != 0)
 		return OK;
 	return escape_name(raw, box);
@@ -617,7 +617,12 @@ static enum err fill_box(const struct imap_list *list, const struct folder *fold
 	bytes_copy(box->id, list->names.at + folder->id_at, folder->id_bytes, BYTES_META);
 	box->id[folder->id_bytes] = '\0';
 	imap_delta_cursor(box, folder->modseq);
-	return fill_names(list, raw, box);
+	return imap_list_names(raw, list->utf8_names, box);
+}
+
+void imap_list_rewind(struct imap_list *list)
+{
+	list->page_at = 0;
 }
 
 enum err imap_list_page(struct imap_list *list, struct imap_session *imap, struct box_page *page)

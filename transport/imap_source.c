@@ -15,9 +15,11 @@
 #include "engine/filter.h"
 #include "engine/govern.h"
 #include "engine/log.h"
+#include "transport/gmail_survey.h"
 #include "transport/imap_asks.h"
 #include "transport/imap_delta.h"
 #include "transport/imap_fetch.h"
+#include "transport/imap_labelled.h"
 #include "transport/imap_list.h"
 #include "transport/imap_survey.h"
 
@@ -59,6 +61,11 @@ struct imap_source {
 	struct imap_survey *surveys; /* one for each of the asks */
 	struct imap_ask asks[ASKS_MAX];
 	unsigned asks_head, asks_count;
+	/* Folders made of labels; NULL: folders are what the server shows. */
+	struct labels *labels;
+	struct imap_labelled *labelled; /* one for each of the asks */
+	struct imap_labelled_scan labelled_scan;
+	size_t labels_listed;
 	struct command commands[COMMANDS_MAX];
 	unsigned commands_head, commands_count;
 	/* What the last EXAMINE sent opens, and what came of the last one answered. */
@@ -90,6 +97,7 @@ static void source_close(struct source **base)
 	imap_fetch_close(&source->fetch);
 	imap_session_close(&source->session);
 	free(source->surveys);
+	free(source->labelled);
 	source->magic = 0;
 	free(source);
 	*base = NULL;
@@ -102,6 +110,16 @@ static enum err open_surveys(struct imap_source *source, const struct filter *fi
 	source->filter = filter;
 	source->surveys = calloc(ASKS_MAX, sizeof *source->surveys);
 	return source->surveys ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP source");
+}
+
+static enum err open_labels(struct imap_source *source, struct labels *labels)
+{
+	if (!labels || gmail_labels_rule(labels) == GMAIL_RULE_FOLDERS ||
+	    !gmail_survey_is_due(source->session))
+		return OK;
+	source->labels = labels;
+	source->labelled = calloc(ASKS_MAX, sizeof *source->labelled);
+	return source->labelled ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "an IMAP source");
 }
 
 static enum err source_open(struct source **out, const struct account *account,
@@ -124,8 +142,65 @@ static enum err source_open(struct source **out, const struct account *account,
 		source->wire = imap_session_wire(source->session);
 		e = imap_fetch_open(source->wire, reserve, &source->fetch);
 	}
+	if (e == OK)
+		e = open_labels(source, account->labels);
 	if (e)
 		source_close(out);
+	return e;
+}
+
+/* ---- folders ---- */
+
+static bool source_recalls(struct source *base)
+{
+	struct imap_source *source = source_of(base);
+
+	if (!source->labels)
+		return false;
+	gmail_labels_forget(source->labels);
+	return gmail_labels_rule(source->labels) == GMAIL_RULE_FIRST;
+}
+
+static enum err source_recall(struct source *base, const struct settled_before *before)
+{
+	return gmail_labels_recall(source_of(base)->labels, before->box_id, before->epoch,
+				   before->no, before->stored, before->there);
+}
+
+static enum err begin_list(struct imap_source *source)
+{
+	const struct account *account = imap_session_account(source->session);
+	enum err e = imap_list_open(source->session, &source->list);
+
+	source->labels_listed = 0;
+	if (e || !source->labels)
+		return e;
+	return gmail_survey(source->labels, source->session, source->fetch, source->list,
+			    account->filter);
+}
+
+/* First those made of labels. */
+static void list_labelled(struct imap_source *source, struct box_page *page)
+{
+	size_t count = source->labels ? gmail_labels_folders(source->labels) : 0;
+
+	page->count = 0;
+	page->last = false;
+	while (source->labels_listed < count && page->count < ARRAY_COUNT(page->boxes))
+		page->count += gmail_labels_box(source->labels, source->labels_listed++,
+						&page->boxes[page->count]);
+}
+
+/* Then the server's own, without what labels stand for. */
+static enum err list_own(struct imap_source *source, struct box_page *page)
+{
+	enum err e = imap_list_page(source->list, source->session, page);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < page->count && source->labels && e == OK; i++)
+		if (gmail_labels_kind(source->labels, &page->boxes[i]) == GMAIL_BOX_ITSELF)
+			page->boxes[kept++] = page->boxes[i];
+	page->count = source->labels ? kept : page->count;
 	return e;
 }
 
@@ -139,9 +214,11 @@ static enum err source_list(struct source *base, struct box_page *page, nsec unt
 	source->wire->read_bytes = IMAP_READ_BYTES_COLD;
 	source->wire->until = until;
 	if (e == OK && !source->list)
-		e = imap_list_open(source->session, &source->list);
+		e = begin_list(source);
 	if (e == OK)
-		e = imap_list_page(source->list, source->session, page);
+		list_labelled(source, page);
+	if (e == OK && !page->count)
+		e = list_own(source, page);
 	if (e || page->last)
 		imap_list_close(&source->list);
 	source->wire->until = DEADLINE_NEVER;
@@ -166,6 +243,9 @@ static enum err source_scan(struct source *base, const struct box *box, uint64_t
 	enum err e = source->failed;
 
 	must(source->asks_count == 0);
+	if (e == OK &&
+	    imap_labelled_scan(source->labels, &source->labelled_scan, box, first, last, flags))
+		return OK;
 	source->wire->read_bytes = IMAP_READ_BYTES_COLD;
 	if (e == OK && !source->delta)
 		e = imap_delta_open(source->session, source->fetch, &source->delta);
@@ -177,9 +257,12 @@ static enum err source_found(struct source *base, struct finding *finding)
 {
 	struct imap_source *source = source_of(base);
 
-	must(source->delta);
 	if (source->failed)
 		return source->failed;
+	if (source->labelled_scan.open)
+		return imap_labelled_found(source->labels, &source->labelled_scan, finding);
+	if (!source->delta)
+		return ERR_PIPE_ENDED;
 	return keep_failure(source, imap_delta_found(source->delta, finding));
 }
 
@@ -294,6 +377,35 @@ out:
 	return e;
 }
 
+/* Where the folder is made of labels its messages are asked of All Mail by their UIDs, a set at a
+ * time, and *more is false when there was none left; false where it is not. */
+static bool is_labelled(const struct imap_source *source, const struct imap_ask *ask)
+{
+	return source->labelled && imap_labelled_is(&source->labelled[ask - source->asks]);
+}
+
+static enum err send_labelled(struct imap_source *source, struct imap_ask *ask, bool *more)
+{
+	struct imap_labelled *labelled = &source->labelled[ask - source->asks];
+	struct buffer set = { 0 };
+	enum err e = OK;
+
+	buffer_add_text(&set, "UID FETCH ");
+	*more = imap_labelled_set(source->labels, labelled, &set);
+	buffer_add_text(&set, " (UID FLAGS INTERNALDATE BODY.PEEK[])");
+	if (set.failed)
+		e = RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
+	if (e || !*more || (e = send_examine(source, ask)) || ask->answered)
+		goto out;
+	imap_wire_begin(source->wire);
+	buffer_add(&source->wire->command, set.at, set.bytes);
+	if ((e = send_command(source, COMMAND_RANGE, ask, 0)) == OK)
+		e = imap_wire_flush(source->wire);
+out:
+	buffer_free(&set);
+	return e;
+}
+
 /* A message whose facts came behind a body too large to hold: first the facts, and when they are
  * there, the body. A body that comes before its UID is then taken for this message's, so no other
  * FETCH may be worked on at the same time: each stands alone between two EXAMINEs. */
@@ -343,8 +455,20 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 	if (source->failed)
 		return source->failed;
 	ask = &source->asks[(source->asks_head + source->asks_count++) % ASKS_MAX];
-	imap_ask_begin(ask, box, first, last);
 	source->wire->read_bytes = IMAP_READ_BYTES_HOT;
+	if (source->labels) {
+		struct imap_labelled *labelled = &source->labelled[ask - source->asks];
+		bool more = true;
+
+		imap_labelled_begin(source->labels, labelled, ask, box, first, last);
+		if (imap_labelled_is(labelled)) {
+			source->failed = send_labelled(source, ask, &more);
+			ask->answered |= !more;
+			return source->failed;
+		}
+	} else {
+		imap_ask_begin(ask, box, first, last);
+	}
 	source->failed = source->filter ? send_survey(source, ask) : send_range(source, ask);
 	return source->failed;
 }
@@ -470,7 +594,10 @@ static enum err after_fetch(struct imap_source *source, const struct command *co
 	bool more;
 	enum err e;
 
-	if (!ask->fate && source->filter &&
+	if (!ask->fate && command->kind == COMMAND_RANGE && is_labelled(source, ask) &&
+	    ((e = send_labelled(source, ask, &more)) || more))
+		return e;
+	if (!ask->fate && source->filter && !is_labelled(source, ask) &&
 	    (command->kind == COMMAND_SURVEY || command->kind == COMMAND_RANGE) &&
 	    ((e = send_wanted(source, ask, &more)) || more))
 		return e;
@@ -537,6 +664,15 @@ static enum err take_status(struct imap_source *source, const struct imap_event 
 	return OK;
 }
 
+/* Ranges of folders made of labels have UIDs between each other's, and where a message is in
+ * several folders the same. */
+static bool waits_for(const struct imap_source *source, const struct imap_ask *ask, uint32_t uid)
+{
+	return !is_labelled(source, ask) ||
+	       imap_labelled_waits_for(source->labels, &source->labelled[ask - source->asks], ask,
+				       uid);
+}
+
 /* Which of the commands at work asked for this message; NULL: none. */
 static struct command *asked_by(struct imap_source *source, uint32_t uid)
 {
@@ -548,7 +684,7 @@ static struct command *asked_by(struct imap_source *source, uint32_t uid)
 		struct command *command = command_at(source, i);
 
 		if (command->kind == COMMAND_RANGE && uid >= command->ask->first &&
-		    uid <= command->ask->last)
+		    uid <= command->ask->last && waits_for(source, command->ask, uid))
 			return command;
 		if (command->kind == COMMAND_LARGE && uid == command->uid)
 			return command;
@@ -571,6 +707,36 @@ static void fill_item(const struct imap_ask *ask, const struct imap_event *event
 		item->fate = event->too_large ? ERR_SOURCE_SIZE : ERR_IMAP_MSG_REFUSED;
 		item->size_bytes = event->too_large ? event->size_bytes : SIZE_UNKNOWN;
 	}
+}
+
+/* Its labels as they were when the folders were listed. */
+static void add_keywords(const struct imap_source *source, const struct imap_ask *ask,
+			 struct item *item)
+{
+	if (is_labelled(source, ask))
+		gmail_labels_add_keywords(source->labels,
+					  source->labelled[ask - source->asks].folder,
+					  (uint32_t)item->no, &item->meta);
+}
+
+/* The next message that was judged when the labels were read, and is not wanted. */
+static bool take_unwanted(struct imap_source *source, const struct imap_ask *ask, struct item *item)
+{
+	uint32_t uid = is_labelled(source, ask)
+			       ? imap_labelled_unwanted(source->labels,
+							&source->labelled[ask - source->asks])
+			       : 0;
+
+	if (!uid)
+		return false;
+	*item = (struct item){ .kind = ITEM_MESSAGE,
+			       .box_no = ask->box_no,
+			       .no = uid,
+			       .range_first = ask->first,
+			       .range_last = ask->last,
+			       .size_bytes = SIZE_UNKNOWN,
+			       .fate = ERR_SOURCE_FILTERED };
+	return true;
 }
 
 /* Whose it is cannot be known, but then no range may pass for complete that it may belong to. */
@@ -603,6 +769,7 @@ static enum err take_message(struct imap_source *source, const struct imap_event
 		return OK;
 	}
 	fill_item(command->ask, event, item);
+	add_keywords(source, command->ask, item);
 	if (command->kind == COMMAND_LARGE)
 		command->uid = 0; /* a second one is nobody's */
 	*taken = true;
@@ -714,6 +881,8 @@ static enum err source_next(struct source *base, struct item *item)
 
 	note_progress(source);
 	while (!source->failed && !taken && (ask = head_ask(source)) != NULL) {
+		if (take_unwanted(source, ask, item))
+			return OK;
 		taken = ask->answered;
 		if (ask->answered)
 			range_done(source, ask, item);
@@ -736,6 +905,8 @@ static enum err source_finish(struct source *base, nsec until)
 const struct source_driver imap_source = {
 	.scheme = "imaps",
 	.open = source_open,
+	.recalls = source_recalls,
+	.recall = source_recall,
 	.list = source_list,
 	.scan = source_scan,
 	.found = source_found,

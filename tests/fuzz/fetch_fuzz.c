@@ -1,5 +1,6 @@
 /* The parser of FETCH (imap_fetch, imap_scan, imap_body) from memory. The first byte chooses the
- * pieces it is read in: what is understood must not depend on them. */
+ * pieces it is read in, and whether labels are of interest: what is understood must not depend on
+ * the pieces. */
 #include <stdlib.h>
 
 #include "engine/chunk.h"
@@ -80,6 +81,10 @@ static void read_event(const struct imap_event *event, struct reading *reading)
 	}
 	if (event->meta)
 		read_meta(event->meta, &hash);
+	must(event->labels.bytes <= IMAP_LABELS_BYTES_MAX);
+	must(!event->labels.bytes || event->labels.at[event->labels.bytes - 1] == '\0');
+	hash = fuzz_hash(hash, event->labels.at, event->labels.bytes);
+	hash = fuzz_hash(hash, &event->labels_dropped, sizeof event->labels_dropped);
 	must(!event->body || event->kind == IMAP_EVENT_MESSAGE);
 	if (event->body)
 		read_body(event, &hash);
@@ -87,7 +92,8 @@ static void read_event(const struct imap_event *event, struct reading *reading)
 	reading->events++;
 }
 
-static struct reading read_all(struct text input, size_t piece, size_t read_bytes, bool expects)
+static struct reading read_all(struct text input, size_t piece, size_t read_bytes, bool expects,
+			       bool labels)
 {
 	struct memory memory = { input.at, input.bytes, piece };
 	struct imap_port port = { read_memory, &memory };
@@ -103,6 +109,7 @@ static struct reading read_all(struct text input, size_t piece, size_t read_byte
 	must(imap_wire_open(&port, NULL, 10 * NSEC_SECOND, &wire) == OK);
 	wire->read_bytes = read_bytes;
 	must(imap_fetch_open(wire, reserve, &fetch) == OK);
+	imap_fetch_take_labels(fetch, labels);
 	if (expects)
 		imap_fetch_expect(fetch, 7, &meta);
 	while ((reading.end = imap_fetch_next(fetch, &event)) == OK)
@@ -118,10 +125,11 @@ FUZZ_FIBER(fetch)
 {
 	unsigned how = fuzz_take_byte(&input);
 	struct text filled = fuzz_fill(input);
-	bool expects = how & 1;
+	bool expects = how & 1, labels = how & 2;
 	size_t piece = 1 + how / 2 + filled.bytes / LARGE_PIECES;
-	struct reading whole = read_all(filled, filled.bytes + 1, IMAP_READ_BYTES_COLD, expects);
-	struct reading pieces = read_all(filled, piece, IMAP_READ_BYTES_HOT, expects);
+	struct reading whole =
+		read_all(filled, filled.bytes + 1, IMAP_READ_BYTES_COLD, expects, labels);
+	struct reading pieces = read_all(filled, piece, IMAP_READ_BYTES_HOT, expects, labels);
 
 	must(whole.end == pieces.end && whole.events == pieces.events);
 	must(whole.hash == pieces.hash);

@@ -24,6 +24,10 @@ const char imap_model_capabilities_objectid[] =
 	"IMAP4rev1 SASL-IR ID ENABLE LITERAL+ AUTH=PLAIN NAMESPACE LIST-EXTENDED LIST-STATUS "
 	"STATUS=SIZE SPECIAL-USE CONDSTORE QRESYNC OBJECTID";
 
+const char imap_model_capabilities_gmail[] =
+	"IMAP4rev1 SASL-IR ID ENABLE AUTH=PLAIN NAMESPACE LIST-EXTENDED LIST-STATUS SPECIAL-USE "
+	"CONDSTORE X-GM-EXT-1";
+
 /* ---- words of a command: atoms, quoted strings, literals, lists in parentheses as they stand ----
  */
 

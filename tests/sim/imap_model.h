@@ -11,8 +11,9 @@ enum { IMAP_MODEL_BOXES_MAX = 16, IMAP_MODEL_MESSAGES_MAX = 64, IMAP_MODEL_NAME_
 
 struct imap_model_message {
 	uint32_t uid;
-	char flags[64]; /* "\\Seen $Forwarded" */
-	char date[32];	/* "17-Jul-1996 02:44:25 -0700" */
+	char flags[64];	 /* "\\Seen $Forwarded" */
+	char labels[64]; /* Gmail's: "\\Inbox \"a b\"" */
+	char date[32];	 /* "17-Jul-1996 02:44:25 -0700" */
 	uint64_t modseq;
 	const uint8_t *bytes;
 	size_t length;
@@ -80,6 +81,7 @@ extern const char imap_model_capabilities_extended[];  /* as Dovecot's */
 extern const char imap_model_capabilities_condstore[]; /* and CONDSTORE, */
 extern const char imap_model_capabilities_qresync[];   /* and QRESYNC, */
 extern const char imap_model_capabilities_objectid[];  /* and OBJECTID */
+extern const char imap_model_capabilities_gmail[];     /* as Gmail's: X-GM-EXT-1 */
 
 /* `name` is borrowed for the model's life. */
 struct imap_model_box *imap_model_add_box(struct imap_model *, const char *raw, const char *name,

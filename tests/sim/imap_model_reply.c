@@ -326,6 +326,8 @@ static void fetch_one(struct imap_session *session, unsigned sequence, unsigned 
 	imap_model_say(session, "* %u FETCH (UID %u", sequence, message->uid);
 	if (strcasestr(items, "FLAGS"))
 		imap_model_say(session, " FLAGS (%s)", message->flags);
+	if (strcasestr(items, "X-GM-LABELS"))
+		imap_model_say(session, " X-GM-LABELS (%s)", message->labels);
 	if (strcasestr(items, "MODSEQ"))
 		imap_model_say(session, " MODSEQ (%llu)", (unsigned long long)message->modseq);
 	if (strcasestr(items, "INTERNALDATE"))

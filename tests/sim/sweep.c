@@ -26,7 +26,7 @@ bool sweep_another_is_asked(const char *mine)
 {
 	static const char *const choices[] = { "CUT",	  "KILL",   "END",	"DRAIN",
 					       "ROOM",	  "SHARED", "SCENARIO", "RUNS",
-					       "CARRIER", "TARGET", "CARRY" };
+					       "CARRIER", "TARGET", "CARRY",	"GMAIL" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++) {
 		const char *value = getenv(choices[i]);

@@ -87,7 +87,9 @@ struct world {
 	bool flags_keep;	     /* see struct sink_config */
 	uint64_t max_bytes;	     /* larger messages are left out; 0: none */
 	const char *left_out_box;    /* a pattern of folders; NULL: none */
-	unsigned drain_after;	     /* ask for an orderly end after so many steps; 0: never */
+	/* Rule by which Gmail's labels become folders; NULL: folders are as they are listed. */
+	const char *labels;
+	unsigned drain_after; /* ask for an orderly end after so many steps; 0: never */
 	struct world_faults faults;
 	int64_t wall_s; /* what the wall clock is off by */
 	/* What people do to the mailbox while the next process is at this step; 0: nothing. */

@@ -10,6 +10,7 @@
 #include "engine/shard.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/world.h"
+#include "transport/gmail_labels.h"
 
 #define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
 #define SINK(symbol, scheme, what)   extern const struct sink_driver symbol##_sink;
@@ -118,6 +119,16 @@ static enum err make_filter(const struct world *world, struct filter **filter)
 	return world->left_out_box ? filter_exclude_folder(*filter, world->left_out_box) : OK;
 }
 
+static enum err open_labels(const struct world *world, struct labels **labels)
+{
+	enum gmail_rule rule;
+
+	if (!world->labels)
+		return OK;
+	must(gmail_rule_from_name(text_of(world->labels), &rule));
+	return gmail_labels_open(rule, false, labels);
+}
+
 static enum err run_lane(struct copy *copy)
 {
 	struct world *world = copy->world;
@@ -156,9 +167,11 @@ static enum err run_lane(struct copy *copy)
 				    .finish_timeout = FINISH_TIMEOUT };
 
 	source.filter = filter;
+	e = e ? e : open_labels(world, &source.labels);
 	if (world->target_silence)
 		target.io_timeout = world->target_silence;
 	e = e ? e : lane_run(&lane, &world->result->progress);
+	gmail_labels_close(&source.labels);
 	filter_close(&filter);
 	return e;
 }

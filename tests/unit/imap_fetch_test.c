@@ -189,6 +189,102 @@ TEST_FIBER(every_damaged_byte_ends_and_loses_no_chunk)
 	free(copy);
 }
 
+/* ---- labels ---- */
+
+/* Labels as a server may say them, joined by '|' and with "-n" for n that were dropped; else the
+ * error. Read in pieces of `piece` bytes. */
+static const char *labels_of(const char *said, size_t piece)
+{
+	static struct buffer told;
+	struct buffer text = { 0 };
+	struct memory memory;
+	struct imap_port port = { read_memory, &memory };
+	struct imap_wire *wire = NULL;
+	struct imap_fetch *fetch = NULL;
+	struct reserve *reserve = NULL;
+	struct imap_event event;
+	enum err e;
+
+	buffer_addf(&text, "* 1 FETCH (UID 7 X-GM-LABELS %s FLAGS (\\Seen))\r\n", said);
+	memory = (struct memory){ text.at, text.bytes, piece };
+	buffer_reset(&told);
+	buffer_add_text(&told, "");
+	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
+			      &reserve));
+	CHECK_OK(imap_wire_open(&port, NULL, 10 * NSEC_SECOND, &wire));
+	wire->read_bytes = IMAP_READ_BYTES_COLD;
+	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
+	imap_fetch_take_labels(fetch, true);
+	e = imap_fetch_next(fetch, &event);
+	if (e) {
+		buffer_add_text(&told, err_name(e));
+	} else {
+		CHECK(event.has_labels && event.has_flags && event.uid == 7);
+		buffer_add(&told, event.labels.at, event.labels.bytes);
+		for (size_t i = 0; i < told.bytes; i++)
+			told.at[i] = told.at[i] ? told.at[i] : '|';
+		if (event.labels_dropped)
+			buffer_addf(&told, "-%u", event.labels_dropped);
+	}
+	imap_fetch_close(&fetch);
+	imap_wire_close(&wire);
+	reserve_close(&reserve);
+	buffer_free(&text);
+	err_note_clear();
+	return told.at;
+}
+
+TEST_FIBER(labels_are_read_in_every_shape)
+{
+	static const struct {
+		const char *said, *read;
+	} shapes[] = {
+		{ "()", "" },
+		{ "NIL", "" },
+		{ "( )", "" },
+		{ "(\\Inbox \\Sent Important \"Muy Importante\")",
+		  "\\Inbox|\\Sent|Important|Muy Importante|" },
+		{ "(\"\\\\Inbox\" \"a \\\"b\\\" (c)\")", "\\Inbox|a \"b\" (c)|" },
+		{ "({3}\r\na)b {0}\r\n x)", "a)b|x|-1" },
+		{ "(a {4}\r\nb\r\nc)", "a|b\r\nc|" },
+		{ "(B&APw-cher [x] \"\xc3\xbc\")", "B&APw-cher|[x]|\xc3\xbc|" },
+		{ "(\"a\"\"b\")", "a|b|" },
+		{ "(a  b )", "a|b|" },
+		{ "(a (b (c)) \"\")", "a|-2" },
+		{ "(a {7}\r\n{3}\r\nab)", "a|{3}\r\nab|" },
+		{ "a", "IMAP_SYNTAX" },
+		{ "(a", "IMAP_SYNTAX" },
+		{ "(a \"b)", "IMAP_SYNTAX" },
+		{ "(a (b)", "IMAP_SYNTAX" },
+		{ "(a)b", "IMAP_SYNTAX" },
+		{ "", "IMAP_SYNTAX" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(shapes); i++)
+		for (size_t piece = 1; piece < 40; piece += 3)
+			CHECK_TEXT(labels_of(shapes[i].said, piece), shapes[i].read);
+}
+
+/* Longer than the name of any folder, and more than anybody has. */
+TEST_FIBER(labels_without_end_are_dropped_and_counted)
+{
+	struct buffer said = { 0 };
+	const char *told;
+
+	buffer_addf(&said, "(a \"%01025d\" {2000}\r\n%02000d b %01024d)", 0, 0, 0);
+	told = labels_of(said.at, 1000);
+	CHECK(strncmp(told, "a|b|000", 7) == 0);
+	CHECK(strstr(told, "|-2"));
+	buffer_reset(&said);
+	buffer_add_text(&said, "(");
+	for (unsigned i = 0; i < IMAP_LABELS_BYTES_MAX / 8 + 100; i++)
+		buffer_add_text(&said, "abcdefg ");
+	buffer_add_text(&said, "x)");
+	told = labels_of(said.at, 5000);
+	CHECK(strstr(told, "|abcdefg|-101"));
+	buffer_free(&said);
+}
+
 /* 40 messages of 1000 bytes take one chunk, not 40. */
 TEST_FIBER(small_messages_share_a_chunk)
 {

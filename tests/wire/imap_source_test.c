@@ -17,9 +17,10 @@
  * one. account: scheme= compress=yes user= password= token= token2= used=
  * (instead of a password: the access token, the next one, and whether the first has logged in
  * before) timeout_ms= early= (UID whose body is closed after one pull) since= before= min= max= (a
- * filter). Each is played three times: as the script sends it, read in pieces of piece= bytes (1),
- * and in pieces that the dice of SEED choose, but for whole=yes. Where tricks=yes, then with every
- * trick of trick.c at every reply. */
+ * filter) labels= (a rule of transport/gmail_labels.h) label_keywords=yes. Before the folders are
+ * listed, `recall ID EPOCH UID` lines say what an earlier run settled. Each is played three times:
+ * as the script sends it, read in pieces of piece= bytes (1), and in pieces that the dice of SEED
+ * choose, but for whole=yes. Where tricks=yes, then with every trick of trick.c at every reply. */
 #include "tests/test.h"
 #include "tests/wire/conversations.h"
 #include "tests/wire/event.h"
@@ -36,6 +37,7 @@
 #include "engine/filter.h"
 #include "engine/stack.h"
 #include "transport/conn.h"
+#include "transport/gmail_labels.h"
 #include "transport/imap_source.h"
 #include "transport/oauth2.h"
 
@@ -162,6 +164,28 @@ static void note_box(struct play *play, const struct box *box)
 		   box->selectable ? "yes" : "no", (unsigned long long)box->epoch,
 		   (unsigned long long)box->next_no, (unsigned long long)box->messages,
 		   (unsigned long long)box->bytes, fate);
+}
+
+/* The file's `recall` lines: what an earlier run settled, in a folder that has this id. */
+static void recall_all(struct play *play)
+{
+	struct source *source = play->source;
+
+	if (!source->type->recalls(source))
+		return;
+	for (unsigned i = 0; i < play->script.count; i++) {
+		char id[200];
+		unsigned long epoch, no;
+
+		if (sscanf(play->script.lines[i].text, "recall %199s %lu %lu", id, &epoch, &no) ==
+		    3)
+			CHECK_OK(source->type->recall(source,
+						      &(struct settled_before){ .box_id = id,
+										.epoch = epoch,
+										.no = no,
+										.stored = true,
+										.there = true }));
+	}
 }
 
 static enum err list_boxes(struct play *play)
@@ -337,6 +361,8 @@ static enum err converse(struct play *play, struct reserve *reserve)
 				      clock_after(20 * NSEC_SECOND));
 
 	if (e == OK)
+		recall_all(play);
+	if (e == OK)
 		e = list_boxes(play);
 	if (e == OK)
 		e = scan_all(play);
@@ -434,6 +460,18 @@ static void read_filter(struct play *play)
 	play->account.filter = play->filter;
 }
 
+static void read_labels(struct play *play)
+{
+	const char *rule = wire_word(&play->options, "labels", NULL);
+	enum gmail_rule read;
+
+	if (!rule)
+		return;
+	CHECK(gmail_rule_from_name(text_of(rule), &read));
+	CHECK_OK(gmail_labels_open(read, wire_word(&play->options, "label_keywords", NULL) != NULL,
+				   &play->account.labels));
+}
+
 static void read_options(struct play *play)
 {
 	struct account *account = &play->account;
@@ -457,6 +495,7 @@ static void read_options(struct play *play)
 	account->met = met;
 	account->met_context = play;
 	read_filter(play);
+	read_labels(play);
 }
 
 static void play_with(struct play *play, struct reserve *reserve)
@@ -578,6 +617,7 @@ static bool play_once(const char *path, struct wire_way *way)
 		converse_once(play);
 	wire_free(&play->script);
 	filter_close(&play->filter);
+	gmail_labels_close(&play->account.labels);
 	free(play->option_text);
 	free(play->events);
 	free(play->boxes);

@@ -24,6 +24,7 @@
  *   deaf                   nor does it read any more
  *   each A B C             played once for each such line, $1 $2 $3 of the others being A B C
  *   scan BOX FIRST:LAST flags=yes before=CURSOR    what changed, before anything is asked for
+ *   recall ID EPOCH UID    what an earlier run settled (see imap_source_test.c)
  *   ask BOX FIRST:LAST     expect KIND key=value ...      read by the test
  *   do WHAT key=value ...  what the client is to do (see imap_append_test.c)
  *
