@@ -100,7 +100,7 @@ static int by_uid(const void *left, const void *right)
 }
 
 /* A copy that may be ours all the same is nobody's. */
-static void take_looked(void *context, const struct imap_looked_at *looked)
+static void take_looked(void *context, const struct imap_look_one *looked)
 {
 	struct imap_existing *existing = context;
 	struct existing_row wanted = { .uid = looked->uid }, *key = &wanted,

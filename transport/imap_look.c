@@ -180,6 +180,14 @@ static enum err hear_one(struct imap_look *look, struct parcel_wanted *wanted,
 	return add(looked, wanted, item, &likeness, &inside);
 }
 
+static void open_box(struct imap_look *look, const char *raw, uint32_t uidvalidity)
+{
+	look->box = (struct box){ .epoch = uidvalidity, .box_no = 1, .selectable = true };
+	must(strlen(raw) <= BOX_NAME_BYTES_MAX);
+	bytes_copy(look->box.raw, raw, strlen(raw) + 1, BYTES_META);
+	imap_source_look_anew(look->source);
+}
+
 /* What a refused range handed out all the same comes again. */
 static void forget(struct imap_looked *looked, const struct imap_looked *before,
 		   struct parcel_wanted *wanted, size_t over)
@@ -289,14 +297,6 @@ static enum err ask_sizes(struct imap_look *look, struct imap_looked *looked)
 
 /* ---- the whole ---- */
 
-static void open_box(struct imap_look *look, const char *raw, uint32_t uidvalidity)
-{
-	look->box = (struct box){ .epoch = uidvalidity, .box_no = 1, .selectable = true };
-	must(strlen(raw) <= BOX_NAME_BYTES_MAX);
-	bytes_copy(look->box.raw, raw, strlen(raw) + 1, BYTES_META);
-	imap_source_look_anew(look->source);
-}
-
 enum err imap_look_into(struct imap_look *look, const char *raw, uint32_t uidvalidity,
 			uint32_t first, uint32_t last, struct parcel_wanted *wanted,
 			struct imap_looked *out)
@@ -316,13 +316,13 @@ enum err imap_look_into(struct imap_look *look, const char *raw, uint32_t uidval
 /* ---- single ones ---- */
 
 static enum err look_at_body(struct imap_look *look, struct item *item, struct tap *fingerprint,
-			     struct imap_looked_at *looked)
+			     struct imap_look_one *looked)
 {
 	struct iolist list = { 0 };
 	struct tapped tapped, tapped_too;
 	enum err e;
 
-	*looked = (struct imap_looked_at){ .uid = (uint32_t)item->no };
+	*looked = (struct imap_look_one){ .uid = (uint32_t)item->no };
 	item->body = tapped_open(&tapped, item->body, look->tap, &looked->digest);
 	if (fingerprint)
 		item->body =
@@ -338,7 +338,7 @@ static enum err hear_single(struct imap_look *look, struct tap *fingerprint, ima
 			    void *context, bool *ended)
 {
 	struct item *item = &look->item;
-	struct imap_looked_at looked;
+	struct imap_look_one looked;
 	enum err e = imap_source.next(look->source, item);
 
 	*ended = !e && item->kind == ITEM_RANGE_DONE;

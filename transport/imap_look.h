@@ -39,11 +39,11 @@ void imap_looked_free(struct imap_looked *);
 
 /* Single messages of the folder: each that can be read is told, in any order; `fingerprint` is a
  * tap of transport/fingerprint.h (NULL: not wanted). Errors as above. Suspends. */
-struct imap_looked_at {
+struct imap_look_one {
 	uint32_t uid;
 	struct digest digest, fingerprint;
 };
-typedef void imap_look_each(void *context, const struct imap_looked_at *);
+typedef void imap_look_each(void *context, const struct imap_look_one *);
 enum err imap_look_at(struct imap_look *, const char *raw, uint32_t uidvalidity,
 		      const uint32_t *uids, size_t count, struct tap *fingerprint, imap_look_each *,
 		      void *context) MUST_CHECK;

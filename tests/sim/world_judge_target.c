@@ -398,9 +398,12 @@ static void judge_places(struct judge *judge)
 	while (row && sqlite3_step(row) == SQLITE_ROW)
 		judge_row(judge, row);
 	sqlite3_finalize(row);
+	/* A message that is a wrapper, and its original that we wrapped, are the same bytes there:
+	 * which is whose nobody may know after a second cut. */
 	if (sqlite3_prepare_v2(db,
 			       "SELECT 1 FROM message WHERE state IN ('moved', 'doubtful') AND"
-			       " target_no > 0 GROUP BY target_box, target_no HAVING count(*) > 1",
+			       " target_no > 0 GROUP BY target_box, target_no, form"
+			       " HAVING count(*) > 1",
 			       -1, &row, NULL) ||
 	    sqlite3_step(row) != SQLITE_DONE)
 		fault(judge, "the ledger says that two messages are one copy");
