@@ -135,6 +135,7 @@ struct batch_outcome {
 	const char *note; /* copied */
 	int exit_code;
 	bool met;	      /* the host answered in this attempt */
+	bool met_target;      /* and the destination's */
 	nsec retry_after;     /* the server's wish; 0: none */
 	enum err_scope scope; /* who rests: the account, or the host with all its mailboxes */
 	bool of_target;	      /* the error is of the conversation with the destination */

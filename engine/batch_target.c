@@ -159,7 +159,7 @@ bool batch_target_slow_down(struct batch *batch, const struct slot *slot,
 			    const struct batch_outcome *outcome, nsec now)
 {
 	struct target *target = target_of(batch, slot);
-	bool unreached = is_unreached(outcome);
+	bool unreached = is_unreached(outcome) && !outcome->met_target;
 	uint64_t random;
 
 	if (!target || !outcome->of_target)

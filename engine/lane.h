@@ -36,6 +36,7 @@ struct lane_progress {
 				       * asked for */
 	uint64_t connections;	      /* with the source, open now */
 	bool met;		      /* a conversation was had */
+	bool met_sink;		      /* and one with the sink, in the last attempt */
 	bool sink_failed; /* what ended the last attempt is of the conversation with the sink */
 	char box_name[BOX_NAME_BYTES_MAX + 1]; /* being read now */
 };

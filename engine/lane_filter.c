@@ -41,8 +41,13 @@ static enum err remember(struct lane_listed *listed, const struct box *box)
 	}
 	all = &listed->left_out[listed->left_out_count];
 	all->epoch = box->epoch;
-	if (!(all->name = strdup(box->name)))
+	all->name = strdup(box->name);
+	all->id = strdup(box->id);
+	if (!all->name || !all->id) {
+		free(all->name);
+		free(all->id);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "listing %zu folders", room);
+	}
 	listed->left_out_count++;
 	return OK;
 }
@@ -91,21 +96,32 @@ void lane_filter_listed(const struct lane *lane)
 			  (unsigned long long)progress->boxes_left_out);
 }
 
-/* The same name, or the same epoch: where the source gave it another name, that is what is left of
- * it. A folder that is taken for another is not sought in this run, and that is all. */
+/* Where the source gave it another name, its id or its epoch is what is left of it. Folders with
+ * ids may all have one epoch (Gmail's labels). */
+static bool is_the_same(const struct lane_left_out *out, const struct ledger_known_box *known)
+{
+	if (strcmp(out->name, known->name) == 0)
+		return true;
+	if (*out->id && *known->id)
+		return strcmp(out->id, known->id) == 0;
+	return known->epoch && out->epoch == known->epoch;
+}
+
+/* A folder that is taken for another is not sought in this run, and that is all. */
 bool lane_is_left_out(const struct lane_listed *listed, const struct ledger_known_box *known)
 {
 	for (size_t i = 0; i < listed->left_out_count; i++)
-		if (strcmp(listed->left_out[i].name, known->name) == 0 ||
-		    (known->epoch && listed->left_out[i].epoch == known->epoch))
+		if (is_the_same(&listed->left_out[i], known))
 			return true;
 	return false;
 }
 
 void lane_listed_free(struct lane_listed *listed)
 {
-	for (size_t i = 0; i < listed->left_out_count; i++)
+	for (size_t i = 0; i < listed->left_out_count; i++) {
 		free(listed->left_out[i].name);
+		free(listed->left_out[i].id);
+	}
 	free(listed->left_out);
 	free(listed->box_nos);
 	*listed = (struct lane_listed){ 0 };

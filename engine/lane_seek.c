@@ -186,6 +186,12 @@ struct stream *lane_seek_open(struct lane *lane, const struct item *item, struct
 
 /* ---- telling ---- */
 
+void lane_seek_sink_lost(struct lane *lane)
+{
+	if (lane->seek)
+		lane->seek->pending_count = 0;
+}
+
 enum err lane_seek_flush(struct lane *lane)
 {
 	struct lane_seek *seek = lane->seek;

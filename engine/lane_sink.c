@@ -65,7 +65,7 @@ enum err lane_sink_open(struct lane *lane)
 		return OK;
 	if ((e = refresh_numbers(lane)) || (e = open_sink(lane)))
 		return e;
-	lane->recovered = lane->sink_failed = false;
+	lane->recovered = lane->sink_failed = lane->progress->met_sink = false;
 	lane->receive_end = OK;
 	lane->receiving = true;
 	lane->receiving_group = group_open();
@@ -171,6 +171,7 @@ void lane_sink_drop(struct lane *lane)
 	if (lane->sink)
 		lane->sink->type->close(&lane->sink);
 	lane->owed = lane->seals_owed = 0;
+	lane_seek_sink_lost(lane);
 	lane->listed = false; /* a new one is told of all folders again */
 	/* What the old one had under way is not settled, so it is planned anew. */
 	lane->progress->messages_skipped += plan_skipped(lane->plan);

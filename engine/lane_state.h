@@ -141,7 +141,7 @@ struct lane_listed {
 	bool any; /* a folder that can be read */
 	/* Folders that are there, and left out by the filter. */
 	struct lane_left_out {
-		char *name;
+		char *name, *id; /* id "": it has none */
 		uint64_t epoch;
 	} * left_out;
 	size_t left_out_count, left_out_room;
@@ -190,6 +190,8 @@ struct stream *lane_seek_open(struct lane *, const struct item *, struct stream 
 enum err lane_seek_take(struct lane *, const struct item *) MUST_CHECK;
 /* Those taken are told to sink and ledger. */
 enum err lane_seek_flush(struct lane *) MUST_CHECK;
+/* What was told to a sink that is gone, and not flushed, was not told. */
+void lane_seek_sink_lost(struct lane *);
 /* Everything there is was read: what was not found is gone. */
 enum err lane_seek_end(struct lane *) MUST_CHECK;
 /* How many messages are sought. */

@@ -216,6 +216,7 @@ static enum err receive_loop(struct lane *lane)
 	enum err e;
 
 	while ((e = lane->sink->type->receipt(lane->sink, &receipt)) == OK) {
+		lane->progress->met_sink = true;
 		switch (receipt.kind) {
 		case RECEIPT_STORED:
 		case RECEIPT_DOUBTFUL:

@@ -262,6 +262,7 @@ static void tell_end(struct run_mailbox *mailbox)
 		.note = report->drained ? "" : report->note.text,
 		.exit_code = exit_code,
 		.met = mailbox->done.met,
+		.met_target = mailbox->done.met_sink,
 		.retry_after = report->note.retry_after,
 		.scope = report->note.scope,
 		.of_target = mailbox->done.sink_failed,

@@ -185,6 +185,9 @@ static void stay(struct labels *labels, struct gmail_row *row,
 
 		if (folder == GMAIL_FOLDER_NONE || recalled[i].rank > rank)
 			continue;
+		/* It is not there, and shall not be. */
+		if (recalled[i].rank == GMAIL_RANK_NOT_THERE && !labels->folders[folder].wanted)
+			continue;
 		if (rank == UINT32_MAX || folder == chosen)
 			row->stays = folder;
 		rank = recalled[i].rank;

@@ -51,7 +51,8 @@ struct gmail_row {
 
 struct gmail_recalled {
 	uint32_t no, id;
-	uint32_t rank; /* the lower the better */
+	uint32_t rank;	       /* the lower the better */
+#define GMAIL_RANK_NOT_THERE 2 /* it was skipped */
 };
 
 struct labels {

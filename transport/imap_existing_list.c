@@ -10,6 +10,7 @@
 enum {
 	/* Messages of one command, about: all replies to it are bounded (imap_session.c). */
 	LIST_MESSAGES = 100 * 1000,
+	LIST_PIECES_MAX = 4096, /* UIDs may have gaps, and all messages lie in one */
 	HEADER_MESSAGES = 1000,
 	/* A command line stays below 1000 bytes, RFC 2683 section 3.2.1.5. */
 	SET_BYTES_MAX = 880,
@@ -216,7 +217,9 @@ static enum err examine(struct listing *listing)
 static enum err list_all(struct listing *listing)
 {
 	struct imap_wire *wire = imap_session_wire(listing->session);
-	uint64_t pieces = listing->messages / LIST_MESSAGES + 1, end = listing->uidnext;
+	uint64_t end = listing->uidnext;
+	uint64_t pieces = max_u64(listing->messages / LIST_MESSAGES + 1,
+				  min_u64(end / LIST_MESSAGES + 1, LIST_PIECES_MAX));
 	uint64_t width = end / pieces + 1;
 	unsigned tag;
 	enum err e = OK;

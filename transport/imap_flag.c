@@ -463,7 +463,8 @@ static enum err hear(struct imap_flag *flag, unsigned *refused)
 		if ((e = imap_session_reply(flag->session, &reply)) || (e = check_reply(&reply)))
 			return e;
 	} while (reply.kind != IMAP_TAGGED);
-	while (slot < IMAP_FLAG_FLIGHT_MAX && flag->flights[slot].tag != reply.tag)
+	while (slot < IMAP_FLAG_FLIGHT_MAX &&
+	       (!flag->flights[slot].tag || flag->flights[slot].tag != reply.tag))
 		slot++;
 	if (slot == IMAP_FLAG_FLIGHT_MAX)
 		return RAISE(ERR_IMAP_SYNTAX, "an answer to nothing we asked");

@@ -42,10 +42,10 @@ enum err imap_look_open(const struct account *account, struct reserve *reserve, 
 	*out = look;
 	if (!look)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "looking into a destination");
-	look->tap = tap;
 	look->account = account;
 	look->reserve = reserve;
-	if ((e = digest_open(tap->type, &look->normal_tap)) ||
+	if ((e = digest_open(tap->type, &look->tap)) ||
+	    (e = digest_open(tap->type, &look->normal_tap)) ||
 	    (e = unwrap_tap_open(tap->type, &look->inside_tap)) ||
 	    (e = imap_source.open(&look->source, account, reserve, until)))
 		imap_look_close(out);
@@ -61,6 +61,8 @@ void imap_look_close(struct imap_look **look)
 	if ((*look)->sizes)
 		imap_source.close(&(*look)->sizes);
 	filter_close(&(*look)->nothing);
+	if ((*look)->tap)
+		(*look)->tap->type->close(&(*look)->tap);
 	if ((*look)->normal_tap)
 		(*look)->normal_tap->type->close(&(*look)->normal_tap);
 	if ((*look)->inside_tap)
@@ -192,10 +194,8 @@ static void open_box(struct imap_look *look, const char *raw, uint32_t uidvalidi
 static void forget(struct imap_looked *looked, const struct imap_looked *before,
 		   struct parcel_wanted *wanted, size_t over)
 {
-	for (size_t i = before->found_count; wanted && i < looked->found_count; i++)
-		parcel_wanted_drop(wanted, &looked->found[i]);
 	if (wanted)
-		parcel_wanted_set_over(wanted, over);
+		parcel_wanted_anew(wanted, looked->found, before->found_count, over);
 	looked->found_count = before->found_count;
 	looked->unread_count = before->unread_count;
 	looked->seen = before->seen;
@@ -305,7 +305,7 @@ enum err imap_look_into(struct imap_look *look, const char *raw, uint32_t uidval
 
 	open_box(look, raw, uidvalidity);
 	*out = (struct imap_looked){ 0 };
-	e = look_at_all(look, (struct range){ first, last }, wanted, out);
+	e = look_at_all(look, (struct range){ first ? first : 1, last }, wanted, out);
 	if (!e)
 		e = ask_sizes(look, out);
 	if (e)

@@ -122,6 +122,7 @@ static enum err find_existing(struct imap_sink *sink, struct imap_parcel *parcel
 	if (e && err_retry_class(e) == RETRY_SKIP_BOX) {
 		imap_sink_refuse(sink, parcel->place, ERR_SINK_BOX, err_note()->text);
 		err_note_clear();
+		imap_look_close(&sink->look); /* it may have asked for more */
 		return OK;
 	}
 	must(e || !listed || !parcel->place->owner);

@@ -11,6 +11,8 @@
 #include "transport/imap_sink_state.h"
 
 enum { SINK_MAGIC = 0x1a4a9517 };
+/* Servers log out who is silent for half an hour, and some much sooner. */
+#define LOOK_IDLE_MAX (60 * NSEC_SECOND)
 
 static struct imap_sink *sink_of(struct sink *base)
 {
@@ -109,8 +111,13 @@ void imap_sink_give_back(struct imap_sink *sink)
 enum err imap_sink_look(struct imap_sink *sink, struct imap_look **look)
 {
 	const struct account *account = sink->account;
+	nsec now = clock_now();
 	enum err e = OK;
 
+	if (sink->look && now - sink->look_used > LOOK_IDLE_MAX) {
+		imap_look_finish(sink->look, clock_after(account->io_timeout));
+		imap_look_close(&sink->look);
+	}
 	if (!sink->looking)
 		e = reserve_open(arena_current(), LANE_CHUNKS_LOOKING,
 				 clock_after(account->io_timeout), &sink->looking);
@@ -119,6 +126,7 @@ enum err imap_sink_look(struct imap_sink *sink, struct imap_look **look)
 				   clock_after(account->connect_timeout + account->io_timeout),
 				   &sink->look);
 	*look = sink->look;
+	sink->look_used = clock_now();
 	return e;
 }
 

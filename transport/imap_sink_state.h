@@ -127,6 +127,7 @@ struct imap_sink {
 	unsigned altered;		/* oddities of messages that it altered */
 	struct reserve *looking;	/* its chunks, or its reader would wait for ours */
 	struct imap_look *look;		/* NULL: none */
+	nsec look_used;			/* last */
 	struct imap_amends *amends;	/* NULL: nothing to be carried yet */
 	struct imap_existing *existing; /* NULL: nothing there counts */
 	unsigned quota_refusals;

@@ -175,6 +175,7 @@ static enum err begin_list(struct imap_source *source)
 	source->labels_listed = 0;
 	if (e || !source->labels)
 		return e;
+	source->sent_raw[0] = '\0'; /* another folder is examined */
 	return gmail_survey(source->labels, source->session, source->fetch, source->list,
 			    account->filter);
 }

@@ -742,17 +742,20 @@ static enum err explain_refusal(const struct oauth2_source *source)
 		     said, source->name);
 }
 
-/* Another thread or program had a refresh token replaced while we sent the old one. */
+/* There is another refresh token than the one that was sent: another thread or program had it
+ * replaced, or a person gave a new one. */
 static bool was_replaced(const struct asking *asking, enum err e)
 {
 	const struct oauth2_source *source = asking->source;
+	struct text sent = asking->refresh_token.bytes ? asking->refresh_token
+						       : secret_text(asking->credential);
 	struct secret *now = NULL;
 	bool is_other;
 
 	if (e != ERR_OAUTH2_REFUSED || source->grant != OAUTH2_REFRESH_TOKEN ||
 	    source->credential(source, OAUTH2_CREDENTIAL, asking->until, &now))
 		return false;
-	is_other = !text_equal(secret_text(now), secret_text(asking->credential));
+	is_other = !text_equal(secret_text(now), sent);
 	secret_close(&now);
 	return is_other;
 }

@@ -78,12 +78,12 @@ bool parcel_seal_read(struct text blob, struct parcel_seal *out)
 
 /* Ways to recognise a record, in their order: the same bytes; they lie inside of a wrapper; the
  * same normal form, of what some server alters; the same Message-ID. */
-enum way { SAME_BYTES, SAME_INSIDE, SAME_NORMAL, SAME_ID, WAYS };
+enum way { SAME_BYTES, SAME_INSIDE, SAME_NORMAL, SAME_ID };
 
 /* How much of the rest is as it was sent. A date that a server made up is no twin's, but flags that
  * it left out may leave those of one: the date counts for more. All of it comes first: else a twin
  * that is there would be taken for one that is not, which were never sent again. */
-enum rest { SAME_REST, SAME_DATE, SAME_FLAGS, ANY_REST, RESTS };
+enum rest { SAME_REST, SAME_DATE, SAME_FLAGS, ANY_REST };
 
 static const uint8_t *key_of(const struct parcel_found *found, enum way way, size_t *bytes)
 {
@@ -222,17 +222,22 @@ static void match_known(struct text records, const enum sink_known *known, enum 
 	}
 }
 
+struct ways {
+	enum way from, to;
+	enum rest best, least;
+};
+
 /* Those that are known to be there first, then the open ones. */
-static void match_ways(struct text records, const enum sink_known *known, enum way from,
-		       enum way to, struct parcel_found *found, size_t found_count,
+static void match_ways(struct text records, const enum sink_known *known, struct ways ways,
+		       struct parcel_found *found, size_t found_count,
 		       struct parcel_outcome *outcomes)
 {
 	static const enum sink_known turns[] = { SINK_KNOWN_STORED, SINK_KNOWN_OPEN };
 
 	for (unsigned turn = 0; turn < ARRAY_COUNT(turns); turn++)
-		for (enum way way = from; way < to; way++) {
+		for (enum way way = ways.from; way <= ways.to; way++) {
 			sort_for(way, found, found_count);
-			for (enum rest rest = SAME_REST; rest < RESTS; rest++)
+			for (enum rest rest = ways.best; rest <= ways.least; rest++)
 				match_known(records, known, turns[turn], way, rest, found,
 					    found_count, outcomes);
 		}
@@ -243,14 +248,21 @@ static void match_ways(struct text records, const enum sink_known *known, enum w
 size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,
 		    size_t found_count, struct parcel_outcome *outcomes)
 {
+	/* A server may make the bytes of one message from those of another (Courier ends the last
+	 * line): flags and date tell them apart, where they are as they were sent. */
+	static const struct ways steps[] = {
+		{ SAME_BYTES, SAME_ID, SAME_REST, SAME_REST },
+		{ SAME_BYTES, SAME_INSIDE, SAME_DATE, ANY_REST },
+		{ SAME_NORMAL, SAME_ID, SAME_DATE, ANY_REST },
+	};
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 
 	for (size_t i = 0; i < found_count; i++)
 		found[i].taken = false;
 	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
-	match_ways(records, known, SAME_BYTES, SAME_NORMAL, found, found_count, outcomes);
-	match_ways(records, known, SAME_NORMAL, WAYS, found, found_count, outcomes);
+	for (unsigned i = 0; i < ARRAY_COUNT(steps); i++)
+		match_ways(records, known, steps[i], found, found_count, outcomes);
 	sort_for(SAME_BYTES, found, found_count);
 	return surplus(found, found_count);
 }

@@ -113,55 +113,61 @@ static struct want *find_inside(const struct parcel_wanted *wanted,
 	return find_key(wanted, &key, BY_DIGEST);
 }
 
-/* The first way in which a record is alike. */
-static struct want *find(const struct parcel_wanted *wanted, const struct parcel_found *found,
-			 int *way)
+static bool has_room(const struct want *want)
 {
-	struct want key, *want;
+	return want && want->kept < want->records;
+}
 
-	for (*way = 0; *way < WAYS; ++*way)
-		if (key_of(&found->digest, &found->normal, found->id, *way, key.key) &&
-		    (want = find_key(wanted, &key, *way)) != NULL)
-			return want;
-	return NULL;
+/* The first way in which a record is alike that has nothing yet: one copy may be that of a message,
+ * or of another that the server altered into it. */
+static struct want *find(const struct parcel_wanted *wanted, const struct parcel_found *found,
+			 struct want *same_bytes)
+{
+	struct want key, *want = same_bytes, *inside = find_inside(wanted, found);
+
+	if (!has_room(want) && has_room(inside))
+		return inside;
+	for (int way = BY_NORMAL; way < WAYS && !has_room(want); way++)
+		if (key_of(&found->digest, &found->normal, found->id, way, key.key))
+			want = find_key(wanted, &key, way);
+	return has_room(want) ? want : NULL;
 }
 
 bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found *found)
 {
-	int way;
-	struct want *want = find(wanted, found, &way), *inside = find_inside(wanted, found);
+	struct want key, *same_bytes, *want;
 
-	/* A wrapper may be a message of the source itself, or have one inside. */
-	if (inside && (!want || way != BY_DIGEST || want->kept >= want->records)) {
-		want = inside;
-		way = BY_DIGEST;
+	key_of(&found->digest, NULL, NULL, BY_DIGEST, key.key);
+	same_bytes = find_key(wanted, &key, BY_DIGEST);
+	if (!same_bytes)
+		same_bytes = find_inside(wanted, found);
+	if ((want = find(wanted, found, same_bytes)) != NULL) {
+		want->kept++;
+		return true;
 	}
-	if (!want)
+	if (!same_bytes)
 		return false;
-	if (want->kept > want->records) {
-		wanted->over += way == BY_DIGEST;
+	/* One too many is looked at as well, and more are counted. */
+	if (same_bytes->kept > same_bytes->records) {
+		wanted->over++;
 		return false;
 	}
-	want->kept++;
+	same_bytes->kept++;
 	return true;
 }
 
-void parcel_wanted_drop(struct parcel_wanted *wanted, const struct parcel_found *found)
+void parcel_wanted_anew(struct parcel_wanted *wanted, const struct parcel_found *found,
+			size_t count, size_t over)
 {
-	int way;
-	struct want *inside = find_inside(wanted, found), *want;
-
-	want = inside && inside->kept > 0 ? inside : find(wanted, found, &way);
-	must(want && want->kept > 0);
-	want->kept--;
+	for (int way = 0; way < WAYS; way++)
+		for (size_t i = 0; i < wanted->counts[way]; i++)
+			wanted->wants[way][i].kept = 0;
+	for (size_t i = 0; i < count; i++)
+		(void)parcel_wanted_keeps(wanted, &found[i]);
+	wanted->over = over;
 }
 
 size_t parcel_wanted_over(const struct parcel_wanted *wanted)
 {
 	return wanted->over;
-}
-
-void parcel_wanted_set_over(struct parcel_wanted *wanted, size_t over)
-{
-	wanted->over = over;
 }

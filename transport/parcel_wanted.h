@@ -14,10 +14,10 @@ void parcel_wanted_close(struct parcel_wanted **);
 /* Whether the message may be a record's. Of those that are alike one more is kept than there are
  * records, so in all less than six times the records; further ones are counted. */
 bool parcel_wanted_keeps(struct parcel_wanted *, const struct parcel_found *);
-/* It was kept, and is found anew. */
-void parcel_wanted_drop(struct parcel_wanted *, const struct parcel_found *);
+/* Of all that was kept only these are; the others are found anew. */
+void parcel_wanted_anew(struct parcel_wanted *, const struct parcel_found *, size_t count,
+			size_t over);
 /* Messages with the bytes of a record that were not kept. */
 size_t parcel_wanted_over(const struct parcel_wanted *);
-void parcel_wanted_set_over(struct parcel_wanted *, size_t over);
 
 #endif

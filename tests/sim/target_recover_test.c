@@ -71,11 +71,12 @@ static unsigned recover(deed *does, enum err error, bool judged, uint64_t *doubt
 
 static bool deliver_last_again(struct world *world, struct imap_model_box *inbox)
 {
-	struct imap_model_message *last = &inbox->messages[inbox->messages_count - 1];
+	struct imap_model_message *last;
 
 	(void)world;
 	if (inbox->messages_count == 0)
 		return false;
+	last = &inbox->messages[inbox->messages_count - 1];
 	last[1] = *last;
 	last[1].uid = inbox->next_uid++;
 	inbox->messages_count++;

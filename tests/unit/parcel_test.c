@@ -344,10 +344,45 @@ TEST(of_copies_one_too_many_is_kept_and_the_rest_is_counted)
 		kept += parcel_wanted_keeps(wanted, &found);
 	CHECK_EQ(kept, 3);
 	CHECK_EQ(parcel_wanted_over(wanted), 7);
-	parcel_wanted_drop(wanted, &found);
+	parcel_wanted_anew(wanted, &found, 1, 0);
+	CHECK_EQ(parcel_wanted_over(wanted), 0);
 	CHECK(parcel_wanted_keeps(wanted, &found));
+	CHECK(parcel_wanted_keeps(wanted, &found));
+	CHECK(!parcel_wanted_keeps(wanted, &found));
 	found.digest = named('b');
 	CHECK(parcel_wanted_keeps(wanted, &found));
+	parcel_wanted_close(&wanted);
+	buffer_free(&blob);
+}
+
+/* Courier ends the last line: of an empty message it makes the bytes of one that is CR LF. */
+TEST(what_a_server_makes_of_one_message_may_be_another)
+{
+	struct parcel_record line = { .digest = named('l'), .normal = named('l'), .mark = 1 },
+			     empty = { .digest = named('e'), .normal = named('n'), .mark = 2 };
+	struct parcel_found found[2] = {
+		{ .uid = 5, .digest = named('l'), .normal = named('n'), .mark = 2 },
+		{ .uid = 6, .digest = named('l'), .normal = named('n'), .mark = 1 },
+	};
+	struct parcel_outcome outcomes[2];
+	struct parcel_wanted *wanted;
+	struct buffer blob = { 0 };
+	struct text records;
+
+	parcel_record_add(&blob, &line);
+	parcel_record_add(&blob, &empty);
+	records = (struct text){ blob.at, blob.bytes };
+	CHECK_OK(parcel_wanted_open(records, &wanted));
+	CHECK(parcel_wanted_keeps(wanted, &found[0]));
+	CHECK(parcel_wanted_keeps(wanted, &found[1]));
+	CHECK(parcel_wanted_keeps(wanted, &found[1]));
+	CHECK(!parcel_wanted_keeps(wanted, &found[1]));
+	CHECK_EQ(parcel_wanted_over(wanted), 1);
+	CHECK_EQ(parcel_match(records, NULL, found, 2, outcomes), 0);
+	CHECK(outcomes[0].fate == PARCEL_STORED && outcomes[0].uid == 6);
+	CHECK(outcomes[1].fate == PARCEL_ALTERED && outcomes[1].uid == 5);
+	CHECK_EQ(parcel_match(records, NULL, found, 1, outcomes), 0);
+	CHECK(outcomes[found[0].mark == 1 ? 1 : 0].fate == PARCEL_ABSENT);
 	parcel_wanted_close(&wanted);
 	buffer_free(&blob);
 }
