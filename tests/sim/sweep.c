@@ -10,7 +10,7 @@ enum { FIRSTS_MORE = 8, SECOND_CUTS_STEP = 7 };
 
 /* Of each scenario of a table. */
 enum {
-	CUTS_USUAL = SANITIZED ? 4 : 14,
+	CUTS_USUAL = SANITIZED ? 3 : 10,
 	FIRST_CUTS_NESTED = SANITIZED ? 1 : 3,
 	SECOND_CUTS_USUAL = SANITIZED ? 1 : 2,
 };
