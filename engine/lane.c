@@ -219,7 +219,7 @@ static enum err read_and_write(struct lane *lane)
 
 	lane->writing = true;
 	lane->later.error = OK;
-	lane->body_end = lane->write_end = OK;
+	lane->write_end = OK;
 	e = group_spawn(writing, "write", FIBER_STACK_LARGE, lane_write, lane);
 	if (e == OK && (e = spawn_readers(lane, reading)) && !lane->reading)
 		pipe_end(lane->pipe, e);

@@ -85,6 +85,7 @@ void plan_fill_box(struct plan *, uint64_t box_no, struct box *);
 const char *plan_box_name(struct plan *, uint64_t box_no);
 /* The folder was given up in this run. */
 bool plan_is_left_out(struct plan *, uint64_t box_no);
+/* Folders of which nothing is left to ask for, or to be settled. */
 uint64_t plan_boxes_done(const struct plan *);
 
 #endif

@@ -243,11 +243,24 @@ bool plan_is_left_out(struct plan *plan, uint64_t box_no)
 	return !box || box->left_out;
 }
 
+/* A range of it that was begun is neither answered nor settled yet. */
+static bool has_open_range(const struct plan *plan, uint64_t box_no)
+{
+	for (const struct plan_range *at = plan->ranges; at; at = at->next)
+		if (at->box_no == box_no)
+			return true;
+	return false;
+}
+
 uint64_t plan_boxes_done(const struct plan *plan)
 {
 	uint64_t done = 0;
 
-	for (size_t i = 0; i < plan->boxes_count; i++)
-		done += plan->boxes[i].walked && !plan->boxes[i].left_out;
+	for (size_t i = 0; i < plan->boxes_count; i++) {
+		const struct plan_box *box = &plan->boxes[i];
+
+		done += box->walked && !box->left_out && !box->again &&
+			!has_open_range(plan, box->box_no);
+	}
 	return done;
 }

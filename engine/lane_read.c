@@ -79,7 +79,6 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 	struct iolist none = { 0 };
 	enum err e;
 
-	lane->body_end = OK;
 	item->body = NULL;
 	if ((e = hand_over(lane, item, NULL))) {
 		plan_given_back(lane->plan, item->box_no, item->no);
@@ -92,7 +91,6 @@ static enum err read_large(struct lane *lane, struct item *item, struct iolist *
 		e = feed(lane, &none);
 	if (e == ERR_STREAM_ENDED)
 		e = OK;
-	lane->body_end = e; /* the write fiber must know it for ours before it sees the end */
 	pipe_body_end(lane->pipe, e);
 	item->body = body;
 	return e;

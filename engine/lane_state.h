@@ -63,7 +63,6 @@ struct lane {
 	bool recovered;	  /* nothing is sealed that this sink does not know of */
 	bool writing, receiving;
 	struct err_note later; /* a folder is to be asked for again later: why */
-	enum err body_end;     /* why the source ended a body that passes through the pipe */
 	enum err write_end, receive_end;
 	nsec began;		    /* the present attempt; in it: */
 	uint64_t connections_most;  /* at once, with the source */

@@ -8,7 +8,7 @@
  * go. */
 static bool is_source_failure(struct lane *lane, enum err e)
 {
-	return lane->body_end == e;
+	return pipe_body_failure(lane->pipe) == e;
 }
 
 /* Hand one message to the sink. The sink refusing it settles it; the source failing inside it does

@@ -40,6 +40,7 @@ struct pipe {
 	enum err ended_with;		   /* OK: more may come */
 	struct err_note note;
 	struct passage passage;
+	enum err body_failure; /* what the held item's body told the consumer in place of its end */
 	uint64_t moves;
 	struct wait_queue producer, consumer;
 };
@@ -88,12 +89,16 @@ static enum err hand_over_error(enum err e, const struct err_note *note)
 static enum err passage_pull(struct stream *stream, struct iolist *out)
 {
 	struct passage *passage = CONTAINER_OF(stream, struct passage, base);
+	struct pipe *pipe = CONTAINER_OF(passage, struct pipe, passage);
 	enum err e;
 
 	must(passage->pulling && out->count == 0);
 	while (passage->count == 0) {
-		if (passage->ended_with)
+		if (passage->ended_with) {
+			if (passage->ended_with != ERR_STREAM_ENDED)
+				pipe->body_failure = passage->ended_with;
 			return hand_over_error(passage->ended_with, &passage->note);
+		}
 		if ((e = wait_on(&passage->puller, DEADLINE_NEVER)))
 			return e;
 	}
@@ -245,8 +250,14 @@ enum err pipe_next(struct pipe *pipe, struct item **out, nsec until)
 			return e;
 	}
 	pipe->held = true;
+	pipe->body_failure = OK;
 	*out = &pipe->slots[pipe->first].item;
 	return OK;
+}
+
+enum err pipe_body_failure(const struct pipe *pipe)
+{
+	return pipe->body_failure;
 }
 
 void pipe_close(struct pipe **pipe_at)

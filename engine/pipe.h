@@ -26,6 +26,9 @@ void pipe_end(struct pipe *, enum err e);
 /* The next item; its body must be pulled to the end or closed before the next call, and the item is
  * valid until then. Suspends. */
 enum err pipe_next(struct pipe *, struct item **, nsec until) MUST_CHECK;
+/* The error with which the producer ended the body of the item that pipe_next() gave last, once a
+ * pull has returned it; OK: none. The consumer tells by it a failed source from a failed sink. */
+enum err pipe_body_failure(const struct pipe *);
 unsigned pipe_items(const struct pipe *);
 /* Changes whenever an item leaves or bytes of a large body go through: who waited in vain tells by
  * it whether the pipe stands still. */

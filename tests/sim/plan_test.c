@@ -61,24 +61,33 @@ static enum err answer(struct folder *folder, uint64_t first, uint64_t last)
 	return e;
 }
 
+/* Each range is answered when the next one is asked for: the last one after all is asked for, when
+ * the folder is not done for that. */
 static enum err plan_all(struct folder *folder)
 {
 	static struct box box;
 	struct lane_progress *progress = &folder->world->result->progress;
 	size_t before = mallinfo2().uordblks;
-	uint64_t first, last, above = folder->uids + 1;
-	enum err e;
+	uint64_t first, last, above = folder->uids + 1, first_before = 0, last_before = 0;
+	enum err e, answered;
 
 	while ((e = plan_next(folder->plan, 0, &box, &first, &last)) == OK) {
 		must(!folder->newest_first || last < above);
 		above = first;
 		progress->messages_known += last - first + 1; /* asked for */
 		progress->boxes_known++;		      /* ranges */
-		if ((e = answer(folder, first, last)))
+		if (last_before && (e = answer(folder, first_before, last_before)))
 			return e;
+		first_before = first;
+		last_before = last;
 	}
+	must(!last_before || plan_boxes_done(folder->plan) == 0);
+	if (e == ERR_PIPE_ENDED && last_before &&
+	    (answered = answer(folder, first_before, last_before)))
+		return answered;
 	if (e != ERR_PIPE_ENDED || !plan_finished(folder->plan))
 		return e;
+	must(plan_boxes_done(folder->plan) == 1);
 	progress->bytes_known = mallinfo2().uordblks - before;
 	return ledger_finish(folder->ledger, clock_after(600 * NSEC_SECOND));
 }

@@ -397,6 +397,66 @@ TEST_FIBER(another_producer_stays_outside_while_a_body_is_fed)
 	scene_close(&crowd.scene);
 }
 
+static enum err end_badly(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct item item = { .kind = ITEM_MESSAGE, .no = 1, .size_bytes = 40 };
+
+	CHECK_OK(pipe_put(crowd->scene.pipe, &item, NULL, LATER));
+	pipe_body_end(crowd->scene.pipe, ERR_TLS_CUT);
+	return OK;
+}
+
+/* Waits for the passage while the other's body is in it, and goes on at once when that has ended. */
+static enum err begin_behind(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct item item = { .kind = ITEM_MESSAGE, .no = 2, .size_bytes = 40 };
+
+	CHECK_OK(pipe_put(crowd->scene.pipe, &item, NULL, LATER));
+	pipe_body_end(crowd->scene.pipe, OK);
+	pipe_end(crowd->scene.pipe, ERR_PIPE_ENDED);
+	return OK;
+}
+
+static enum err tell_failures(void *argument)
+{
+	struct crowd *crowd = argument;
+	struct iolist list = { .count = 0 };
+	struct item *item;
+
+	CHECK_OK(pipe_next(crowd->scene.pipe, &item, LATER));
+	CHECK_OK(pipe_body_failure(crowd->scene.pipe));
+	for (unsigned i = 0; i < 3; i++) /* the other has its turn, and waits */
+		CHECK_OK(fiber_yield());
+	CHECK_ERR(stream_pull(item->body, &list), ERR_TLS_CUT);
+	CHECK_ERR(pipe_body_failure(crowd->scene.pipe), ERR_TLS_CUT);
+	stream_close(&item->body); /* the passage is free */
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_OK(fiber_yield());
+	CHECK_ERR(pipe_body_failure(crowd->scene.pipe), ERR_TLS_CUT);
+	CHECK_OK(pipe_next(crowd->scene.pipe, &item, LATER));
+	CHECK_OK(pipe_body_failure(crowd->scene.pipe));
+	CHECK_ERR(stream_pull(item->body, &list), ERR_STREAM_ENDED);
+	CHECK_OK(pipe_body_failure(crowd->scene.pipe));
+	return OK;
+}
+
+/* Else a run would take the source's lost connection for a failed destination. */
+TEST_FIBER(why_a_body_ended_is_told_whatever_another_producer_does_meanwhile)
+{
+	struct crowd crowd = { .met = 0 };
+	struct group *group = group_open();
+
+	if (!scene_open(&crowd.scene))
+		return;
+	CHECK_OK(group_spawn(group, "ends", FIBER_STACK_SMALL, end_badly, &crowd));
+	CHECK_OK(group_spawn(group, "behind", FIBER_STACK_SMALL, begin_behind, &crowd));
+	CHECK_OK(group_spawn(group, "tells", FIBER_STACK_SMALL, tell_failures, &crowd));
+	CHECK_OK(group_join(&group));
+	scene_close(&crowd.scene);
+}
+
 TEST_FIBER(a_body_on_its_way_is_told_from_a_pipe_that_stands_still)
 {
 	struct item large = { .kind = ITEM_MESSAGE, .no = 1, .size_bytes = 40 };
