@@ -17,13 +17,19 @@ OUT := $(BUILD)/$(VARIANT)
 DEPS := build/deps
 JOBS ?= $(shell nproc)
 
+# What gcc does with sanitizers: a sixth of the time to link with gold, and false warnings below -O2.
+ifneq ($(and $(SAN),$(findstring gcc,$(CC))),)
+SAN_GCC_WARN := -Wno-maybe-uninitialized -Wno-format-truncation
+SAN_GCC_LD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
+endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
   -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion -Wnull-dereference \
-  $(if $(SAN),,-Wframe-larger-than=4096) $(if $(WERROR),-Werror)
-OPT ?= -O2
+  $(if $(SAN),$(SAN_GCC_WARN),-Wframe-larger-than=4096) $(if $(WERROR),-Werror)
+# Sanitized code is compiled often and measured never: -O1 takes half of -O2's time.
+OPT ?= $(if $(SAN),-O1,-O2)
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE $(if $(filter %/version.c %/imap_session.c,$<),-DMAILHAUL_VERSION='"$(VERSION)"') $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
-LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
+LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN) $(SAN_GCC_LD))
 LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lseccomp -lz
 TEST_LIBS := -ljansson -lm # another reader of the JSON we write
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
