@@ -407,7 +407,7 @@ static enum err end_badly(void *argument)
 	return OK;
 }
 
-/* Waits for the passage while the other's body is in it, and goes on at once when that has ended. */
+/* Waits for the passage while the other body is in it, and goes on at once when that has ended. */
 static enum err begin_behind(void *argument)
 {
 	struct crowd *crowd = argument;
