@@ -2,6 +2,28 @@
  * with a sqlite3 shell; a change here is a change there, and of LEDGER_SCHEMA. */
 #include "engine/ledger_sqlite_base.h"
 
+/* The views, of which each version has a few columns more than the one before. */
+#define MESSAGE_1 \
+	"m.source AS source, m.target AS target, b.name AS box, s.no AS no," \
+	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'" \
+	" WHEN 4 THEN 'withdrawn' END AS state," \
+	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason," \
+	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest," \
+	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no"
+#define MESSAGE_3 \
+	MESSAGE_1 ", b.epoch AS epoch, coalesce(s.vanished_s, 0) AS vanished_s"
+#define MESSAGE_4 \
+	MESSAGE_3 ", b.target AS target_box, b.target_epoch AS target_epoch," \
+	" coalesce(s.target_no, 0) AS target_no, s.date_s AS date_s"
+#define MESSAGE_5 \
+	MESSAGE_4 ", coalesce(s.form, 0) AS form, CASE WHEN s.found IS NULL THEN ''" \
+	" WHEN length(s.found) = 0 THEN 'digest' ELSE 'fingerprint' END AS found"
+#define VIEWS(MESSAGE) \
+	"CREATE VIEW message AS SELECT " MESSAGE \
+	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);" \
+	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)" \
+	" WHERE fate <> 1;"
+
 /* WITHOUT ROWID: the key is the row's place, so a message costs one tree entry. A moved message
  * without a reason has fate 1, which SQLite stores in no bytes at all. */
 static const char schema_1[] =
@@ -33,16 +55,7 @@ static const char schema_1[] =
 	"CREATE TABLE run(run_no INTEGER PRIMARY KEY, started_s INTEGER NOT NULL,"
 	" updated_s INTEGER NOT NULL, ended_s INTEGER NOT NULL, pid INTEGER NOT NULL,"
 	" messages INTEGER NOT NULL, bytes INTEGER NOT NULL, exit_code INTEGER NOT NULL);"
-	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
-	"AS no,"
-	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
-	" WHEN 4 THEN 'withdrawn' END AS state,"
-	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
-	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
-	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no"
-	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
-	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
-	" WHERE fate <> 1;";
+	VIEWS(MESSAGE_1);
 
 /* How a mailbox's last attempt ended; a batch in its run; what was learnt about servers. */
 static const char schema_2[] =
@@ -93,17 +106,7 @@ static const char schema_3[] =
 	"CREATE TABLE sought(mailbox_no INTEGER NOT NULL, digest BLOB NOT NULL,"
 	" box_no INTEGER NOT NULL, no INTEGER NOT NULL,"
 	" PRIMARY KEY(mailbox_no, digest, box_no, no)) WITHOUT ROWID;"
-	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
-	"AS no,"
-	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
-	" WHEN 4 THEN 'withdrawn' END AS state,"
-	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
-	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
-	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
-	" coalesce(s.vanished_s, 0) AS vanished_s"
-	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
-	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
-	" WHERE fate <> 1;";
+	VIEWS(MESSAGE_3);
 
 /* Where a folder's messages lie in a target that has folders and numbers of its own. */
 static const char schema_4[] =
@@ -112,19 +115,7 @@ static const char schema_4[] =
 	"ALTER TABLE settled ADD COLUMN target_no INTEGER;"
 	"ALTER TABLE settled ADD COLUMN date_s INTEGER;"
 	"DROP VIEW exception; DROP VIEW message;"
-	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
-	"AS no,"
-	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
-	" WHEN 4 THEN 'withdrawn' END AS state,"
-	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
-	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
-	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
-	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
-	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no,"
-	" s.date_s AS date_s"
-	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
-	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
-	" WHERE fate <> 1;";
+	VIEWS(MESSAGE_4);
 
 /* How a message's bytes are held there (enum mail_form); NULL: as they are. And which messages were
  * at the target before, and how they were found there: NULL, they were sent; empty, by the same
@@ -135,21 +126,7 @@ static const char schema_5[] =
 	"CREATE INDEX settled_wrapped ON settled(box_no, no) WHERE form NOT NULL;"
 	"CREATE INDEX settled_found ON settled(box_no, no) WHERE found NOT NULL;"
 	"DROP VIEW exception; DROP VIEW message;"
-	"CREATE VIEW message AS SELECT m.source AS source, m.target AS target, b.name AS box, s.no "
-	"AS no,"
-	" CASE s.fate & 7 WHEN 1 THEN 'moved' WHEN 2 THEN 'skipped' WHEN 3 THEN 'doubtful'"
-	" WHEN 4 THEN 'withdrawn' END AS state,"
-	" coalesce((SELECT name FROM reason WHERE code = s.fate >> 3), '') AS reason,"
-	" s.size_bytes AS size_bytes, m.digest AS digest_name, lower(hex(s.digest)) AS digest,"
-	" s.seal_no AS seal_no, s.box_no AS box_no, b.mailbox_no AS mailbox_no, b.epoch AS epoch,"
-	" coalesce(s.vanished_s, 0) AS vanished_s, b.target AS target_box,"
-	" b.target_epoch AS target_epoch, coalesce(s.target_no, 0) AS target_no,"
-	" s.date_s AS date_s, coalesce(s.form, 0) AS form,"
-	" CASE WHEN s.found IS NULL THEN '' WHEN length(s.found) = 0 THEN 'digest'"
-	" ELSE 'fingerprint' END AS found"
-	" FROM settled s JOIN box b USING (box_no) JOIN mailbox m USING (mailbox_no);"
-	"CREATE VIEW exception AS SELECT message.* FROM message JOIN settled USING (box_no, no)"
-	" WHERE fate <> 1;";
+	VIEWS(MESSAGE_5);
 
 /* A new file takes all steps, an older one those it lacks: they have the same tables. */
 const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2, schema_3,

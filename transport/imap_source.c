@@ -356,43 +356,24 @@ static enum err send_survey(struct imap_source *source, struct imap_ask *ask)
 	return imap_wire_flush(source->wire);
 }
 
-/* The next set of wanted messages; *more is false when there was none. */
-static enum err send_wanted(struct imap_source *source, struct imap_ask *ask, bool *more)
-{
-	struct buffer set = { 0 };
-	enum err e = OK;
-
-	buffer_add_text(&set, "UID FETCH ");
-	*more = imap_survey_set(survey_of(source, ask), ask->first, ask->last, &set);
-	buffer_add_text(&set, " (UID FLAGS INTERNALDATE BODY.PEEK[])");
-	if (set.failed)
-		e = RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
-	if (e || !*more || (e = send_examine(source, ask)) || ask->answered)
-		goto out;
-	imap_wire_begin(source->wire);
-	buffer_add(&source->wire->command, set.at, set.bytes);
-	if ((e = send_command(source, COMMAND_RANGE, ask, 0)) == OK)
-		e = imap_wire_flush(source->wire);
-out:
-	buffer_free(&set);
-	return e;
-}
-
-/* Where the folder is made of labels its messages are asked of All Mail by their UIDs, a set at a
- * time, and *more is false when there was none left; false where it is not. */
+/* Where the folder is made of labels its messages are asked of All Mail by their UIDs. */
 static bool is_labelled(const struct imap_source *source, const struct imap_ask *ask)
 {
 	return source->labelled && imap_labelled_is(&source->labelled[ask - source->asks]);
 }
 
-static enum err send_labelled(struct imap_source *source, struct imap_ask *ask, bool *more)
+/* Ask for the next set of messages: of a folder made of labels, or of those the filter wants. *more
+ * is false when there was none left. */
+static enum err send_set(struct imap_source *source, struct imap_ask *ask, bool *more)
 {
-	struct imap_labelled *labelled = &source->labelled[ask - source->asks];
 	struct buffer set = { 0 };
 	enum err e = OK;
 
 	buffer_add_text(&set, "UID FETCH ");
-	*more = imap_labelled_set(source->labels, labelled, &set);
+	*more = is_labelled(source, ask)
+			? imap_labelled_set(source->labels,
+					    &source->labelled[ask - source->asks], &set)
+			: imap_survey_set(survey_of(source, ask), ask->first, ask->last, &set);
 	buffer_add_text(&set, " (UID FLAGS INTERNALDATE BODY.PEEK[])");
 	if (set.failed)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "asking for messages");
@@ -463,7 +444,7 @@ static enum err source_ask(struct source *base, const struct box *box, uint64_t 
 
 		imap_labelled_begin(source->labels, labelled, ask, box, first, last);
 		if (imap_labelled_is(labelled)) {
-			source->failed = send_labelled(source, ask, &more);
+			source->failed = send_set(source, ask, &more);
 			ask->answered |= !more;
 			return source->failed;
 		}
@@ -595,12 +576,9 @@ static enum err after_fetch(struct imap_source *source, const struct command *co
 	bool more;
 	enum err e;
 
-	if (!ask->fate && command->kind == COMMAND_RANGE && is_labelled(source, ask) &&
-	    ((e = send_labelled(source, ask, &more)) || more))
-		return e;
-	if (!ask->fate && source->filter && !is_labelled(source, ask) &&
+	if (!ask->fate && (source->filter || is_labelled(source, ask)) &&
 	    (command->kind == COMMAND_SURVEY || command->kind == COMMAND_RANGE) &&
-	    ((e = send_wanted(source, ask, &more)) || more))
+	    ((e = send_set(source, ask, &more)) || more))
 		return e;
 	if (command->kind == COMMAND_LARGE)
 		ask->large_at++;
