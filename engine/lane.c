@@ -232,7 +232,7 @@ static enum err read_and_write(struct lane *lane)
 	if (e && e != ERR_FIBER_CANCELED)
 		return e;
 	if (lane->receive_end && !lane->receiving)
-		return lane->receive_end;
+		return lane_receive_failed(lane);
 	if (watched)
 		return watched;
 	return read_end;
@@ -447,10 +447,11 @@ static enum err finish(struct lane *lane, enum err e)
 	if (was_ok && group_spawn(goodbye, "goodbye", FIBER_STACK_LARGE, finish_sources, lane))
 		err_note_clear();
 	e = lane_sink_finish(lane, until, e);
-	if (group_join(&goodbye) && was_ok)
+	if (!cause.error)
+		cause = *err_note();
+	if (group_join(&goodbye))
 		err_note_clear();
-	if (cause.error)
-		*err_note() = cause;
+	*err_note() = cause;
 	return e;
 }
 

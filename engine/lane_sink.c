@@ -32,9 +32,11 @@ static enum err ask_known(void *argument, uint64_t box_no, uint64_t no, size_t c
 static enum err open_sink(struct lane *lane)
 {
 	struct sink_config config = lane->config->sink_config;
-	const struct account *account = lane->config->sink_account;
+	struct account *account = &lane->sink_account;
 	enum err e;
 
+	*account = *lane->config->sink_account;
+	account->heard = &lane->sink_heard;
 	config.mailbox_no = lane->mailbox.mailbox_no;
 	config.next_seal_no = lane->mailbox.next_seal_no;
 	config.ledger_id = ledger_id(lane->config->ledger);
@@ -77,24 +79,27 @@ enum err lane_sink_open(struct lane *lane)
 
 enum err lane_sink_settled(struct lane *lane)
 {
-	nsec until = lane_stall_deadline();
-	uint64_t last = lane->settled;
+	nsec until = lane_stall_deadline(), most = clock_after(LANE_STALL_MOST);
+	uint64_t settled = lane->settled, heard = lane->sink_heard;
 	enum err e = OK;
 
 	while ((lane->owed || lane->seals_owed) && lane->receiving && e == OK) {
 		e = wait_on(&lane->changed, min_nsec(until, clock_after(LANE_LOOK)));
 		if (e == ERR_FIBER_TIMEOUT && clock_now() < until)
 			e = OK;
-		if (lane->settled != last)
-			until = lane_stall_deadline();
-		last = lane->settled;
+		if (lane->settled != settled)
+			most = clock_after(LANE_STALL_MOST);
+		if (lane->settled != settled || lane->sink_heard != heard)
+			until = min_nsec(lane_stall_deadline(), most);
+		settled = lane->settled;
+		heard = lane->sink_heard;
 	}
 	if (e == ERR_FIBER_TIMEOUT)
 		return RAISE(lane->config->sink->reopens ? ERR_NET_TIMEOUT : ERR_DISK_IO,
 			     "waiting for the destination to store %llu messages",
 			     (unsigned long long)lane->owed);
 	if (!lane->receiving && !e)
-		e = lane->receive_end; /* told by its join */
+		e = lane_receive_failed(lane);
 	return e ? e : lane_make_durable(lane);
 }
 

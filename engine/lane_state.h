@@ -12,6 +12,9 @@
 /* No peer may keep the pipe still for longer; disks and servers have shorter deadlines of their
  * own. */
 #define LANE_STALL (600 * NSEC_SECOND)
+/* A destination may be looked through for long before anything is stored in it: nothing is settled
+ * then, but it is heard. */
+#define LANE_STALL_MOST (24 * 3600 * NSEC_SECOND)
 /* A server whose folders are replaced again and again keeps them for itself after so many. */
 enum { LANE_LISTINGS_AGAIN_MAX = 3 };
 /* Left for one conversation, a second one is not worth its handshake. */
@@ -43,6 +46,8 @@ struct lane {
 	unsigned readers_max; /* more are refused by the server, or not asked for */
 	unsigned reading;     /* read fibers at work */
 	struct sink *sink;
+	struct account sink_account; /* the configured one, and: */
+	uint64_t sink_heard;	     /* grows with every word of the destination */
 	struct group *receiving_group; /* the receipt fiber; NULL: there is none */
 	struct pipe *pipe;
 	struct wait_queue changed; /* a fiber ended, or something was receipted */
@@ -64,6 +69,7 @@ struct lane {
 	bool writing, receiving;
 	struct err_note later; /* a folder is to be asked for again later: why */
 	enum err write_end, receive_end;
+	struct err_note receive_note; /* of receive_end, until the fiber is joined */
 	nsec began;		    /* the present attempt; in it: */
 	uint64_t connections_most;  /* at once, with the source */
 	bool was_refused_a_further; /* because it bears no more */
@@ -83,6 +89,14 @@ static inline bool lane_is_drained(void)
 enum err lane_read(void *reader);
 enum err lane_write(void *lane);
 enum err lane_receive(void *lane);
+/* Why it ended, with its note. */
+static inline enum err lane_receive_failed(const struct lane *lane)
+{
+	if (lane->receive_end && !err_note()->error)
+		*err_note() = lane->receive_note;
+	return lane->receive_end;
+}
+
 
 /* Connect and log in, unless that is done. Suspends. */
 enum err lane_open_source(struct lane_reader *) MUST_CHECK;

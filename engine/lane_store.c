@@ -253,6 +253,7 @@ enum err lane_receive(void *argument)
 	struct lane *lane = argument;
 
 	lane->receive_end = receive_loop(lane);
+	lane->receive_note = *err_note();
 	if (lane->sink->type->end_receipts)
 		lane->sink->type->end_receipts(lane->sink);
 	lane->receiving = false;

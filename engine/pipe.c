@@ -146,10 +146,12 @@ enum err pipe_body_feed(struct pipe *pipe, struct slice slice, nsec until)
 	must(passage->feeding && slice.chunk && slice.length > 0);
 	while (passage->pulling && passage->count == PASSAGE_SLICES_MAX && !e)
 		e = wait_on(&passage->feeder, until);
-	pipe->moves += e == OK;
-	if (e || !passage->pulling) {
-		chunk_unref(&slice.chunk);
+	if (e)
 		return e;
+	pipe->moves++;
+	if (!passage->pulling) {
+		chunk_unref(&slice.chunk);
+		return OK;
 	}
 	last = (passage->first + passage->count++) % PASSAGE_SLICES_MAX;
 	passage->slices[last] = slice;

@@ -13,10 +13,10 @@ void pipe_close(struct pipe **); /* releases what is still inside */
  * or passed through pipe_body_*. Suspends while full. */
 enum err pipe_put(struct pipe *, struct item *, struct iolist *staged, nsec until) MUST_CHECK;
 /* A body too large to stage: pipe_put with `staged` NULL and item->body NULL opens a passage; feed
- * it slice by slice (takes them, also when it fails; suspends while full), then end it with the
- * error the source ended with (OK: complete). One passage at a time: other items
- * wait until it has ended, the next passage until the consumer has let go of this one. What is fed
- * to a body that the consumer closed is dropped. */
+ * it slice by slice (takes them on OK; suspends while full), then end it with the error the source
+ * ended with (OK: complete). One passage at a time: other items wait until it has ended, the next
+ * passage until the consumer has let go of this one. What is fed to a body that the consumer closed
+ * is dropped. */
 enum err pipe_body_feed(struct pipe *, struct slice, nsec until) MUST_CHECK;
 void pipe_body_end(struct pipe *, enum err);
 /* No more items; `e` is what pipe_next() returns after the last (ERR_PIPE_ENDED: all is well). A

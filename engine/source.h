@@ -61,6 +61,9 @@ struct account {
 	 * The context outlives all connections. */
 	void (*parted)(void *context, const struct path *);
 	void *parted_context;
+	/* Grows whenever bytes of the peer come, on any connection; outlives them. NULL: nobody
+	 * wants to know. */
+	uint64_t *heard;
 	/* Of a source: what of it is wanted; NULL: everything. A source that knows a message before
 	 * it asks for its body need not ask, and hands it out with the fate ERR_SOURCE_FILTERED;
 	 * whatever comes all the same is judged by the lane, which also judges folders. */

@@ -39,6 +39,7 @@ struct conn {
 	struct peer peer;
 	struct conn_counts counts;
 	struct conn_path path;
+	uint64_t *heard; /* the account's */
 
 	struct io_receiver *receiver;
 	struct ring_bytes arrived; /* being used up, while `holding` */
@@ -375,6 +376,7 @@ static enum err conn_prepare(const struct account *account, struct conn **out)
 	conn->magic = CONN_MAGIC;
 	conn->fd = -1;
 	conn->account = account;
+	conn->heard = account->heard;
 	conn->send[0].bytes_max = conn->send[1].bytes_max = SEND_BYTES_MAX;
 	snprintf(conn->peer.host, sizeof conn->peer.host, "%s", account->host);
 	if (is_proxied(account))
@@ -453,6 +455,8 @@ static enum err open_arrived(struct conn *conn, void *to, size_t max, size_t *go
 		*got = wire_take(conn, to, max);
 	if (e || *got > 0 || conn->holding || !conn->ended) {
 		conn->counts.bytes_received += e ? 0 : *got;
+		if (conn->heard)
+			(*conn->heard)++;
 		return e;
 	}
 	if (conn->tls)

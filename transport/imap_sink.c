@@ -379,16 +379,19 @@ static void imap_sink_drain(struct sink *base)
 static enum err imap_sink_finish(struct sink *base, nsec until)
 {
 	struct imap_sink *sink = sink_of(base);
+	struct err_note why;
 	enum err e = OK;
 
 	if (!sink->broken.error && sink->found)
 		e = imap_recover_look_again(sink);
+	why = *err_note(); /* of that, or of the caller's */
 	for (unsigned i = 0; i < sink->links_count && !sink->broken.error; i++)
 		if (sink->links[i].session && imap_session_finish(sink->links[i].session, until))
 			err_note_clear(); /* all is settled: a lost goodbye changes nothing */
 	if (sink->look)
 		imap_look_finish(sink->look, until);
 	imap_amend_finish(sink, until);
+	*err_note() = why;
 	return e;
 }
 

@@ -506,6 +506,20 @@ static void fill_existing(struct world *world)
 	be_late(world->target->store);
 }
 
+/* What is there takes half an hour to be looked through, and a large message waits for that. */
+static void fill_existing_slowly(struct world *world)
+{
+	struct imap_model_box *there = fill_both(world, "");
+
+	add(world, &world->imap.boxes[0], "alike", 10000);
+	add(world, &world->imap.boxes[0], "large", 200000);
+	world->existing = SINK_EXISTING_DIGEST;
+	world->target_silence = 900 * NSEC_SECOND;
+	for (unsigned i = 0; i < 18; i++)
+		deliver_too(world, there, "", "", "xlike", 10000);
+	world->target->bytes_per_second = 100;
+}
+
 static void fill_existing_alike(struct world *world)
 {
 	(void)fill_both(world, received);
@@ -632,6 +646,7 @@ SCENARIO(target_twins_given_back, .fill = fill_twins_given_back)
 SCENARIO(target_twins_and_little_room, .fill = fill_large_twins, .trouble = trouble_room_for_half,
 	 .between = enlarge)
 SCENARIO(target_existing, .fill = fill_existing)
+SCENARIO(target_existing_slowly, .fill = fill_existing_slowly)
 SCENARIO(target_existing_and_lost_connection, .fill = fill_existing,
 	 .trouble = trouble_lost_connection, .between = back_to_normal)
 SCENARIO(target_existing_alike, .fill = fill_existing_alike)

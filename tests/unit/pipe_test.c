@@ -240,7 +240,8 @@ static enum err feed_body(struct scene *scene)
 	for (unsigned i = 0; i < scene->slices && !e; i++) {
 		if ((e = filled_slice(scene, i, &slice)))
 			break;
-		e = pipe_body_feed(scene->pipe, slice, LATER);
+		if ((e = pipe_body_feed(scene->pipe, slice, LATER)))
+			chunk_unref(&slice.chunk);
 		scene->fed += e == OK;
 	}
 	return e;
