@@ -97,7 +97,6 @@ static inline enum err lane_receive_failed(const struct lane *lane)
 	return lane->receive_end;
 }
 
-
 /* Connect and log in, unless that is done. Suspends. */
 enum err lane_open_source(struct lane_reader *) MUST_CHECK;
 /* A folder that the source refuses: on record, and never the end of the mailbox. Suspends. */

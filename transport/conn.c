@@ -454,10 +454,12 @@ static enum err open_arrived(struct conn *conn, void *to, size_t max, size_t *go
 	else
 		*got = wire_take(conn, to, max);
 	if (e || *got > 0 || conn->holding || !conn->ended) {
-		conn->counts.bytes_received += e ? 0 : *got;
+		if (e || !*got)
+			return e;
+		conn->counts.bytes_received += *got;
 		if (conn->heard)
 			(*conn->heard)++;
-		return e;
+		return OK;
 	}
 	if (conn->tls)
 		return RAISE(ERR_TLS_CUT,
