@@ -152,6 +152,19 @@ static void write_moved(const struct batch_counts *counts, FILE *to)
 	card(to, "Speed on average", value, more);
 }
 
+static void write_left_out(const struct batch_counts *counts, FILE *to)
+{
+	char value[UNITS_TEXT_BYTES], folders[UNITS_TEXT_BYTES];
+	char more[UNITS_TEXT_BYTES + 64];
+
+	if (!counts->messages_left_out && !counts->folders_left_out)
+		return;
+	snprintf(more, sizeof more, "by the filter, and %s folder%s",
+		 batch_report_number(folders, counts->folders_left_out),
+		 units_plural(counts->folders_left_out));
+	card(to, "Messages left out", batch_report_number(value, counts->messages_left_out), more);
+}
+
 static void write_cards(const struct batch_report *report, FILE *to)
 {
 	const struct batch_counts *counts = report->counts;
@@ -169,6 +182,13 @@ static void write_cards(const struct batch_report *report, FILE *to)
 	if (counts->messages_doubtful)
 		card(to, "Doubtful messages", batch_report_number(value, counts->messages_doubtful),
 		     "stored but not as sent");
+	if (counts->messages_found)
+		card(to, "Not sent", batch_report_number(value, counts->messages_found),
+		     "of the moved ones: they were there already");
+	if (counts->messages_wrapped)
+		card(to, "Wrapped messages", batch_report_number(value, counts->messages_wrapped),
+		     "stored inside others");
+	write_left_out(counts, to);
 	fputs("</dl>\n", to);
 }
 

@@ -293,7 +293,8 @@ static void csv_row(FILE *to, const struct batch_mailbox *mailbox)
 	const uint64_t numbers[] = {
 		mailbox->messages_known,   mailbox->messages_moved,    mailbox->messages_before,
 		mailbox->messages_skipped, mailbox->messages_doubtful, mailbox->folders_skipped,
-		mailbox->bytes_known,	   mailbox->bytes_moved,
+		mailbox->bytes_known,	   mailbox->bytes_moved,       mailbox->messages_found,
+		mailbox->messages_wrapped, mailbox->messages_left_out, mailbox->folders_left_out,
 	};
 
 	fprintf(to, "%u,", mailbox->line);
@@ -318,7 +319,8 @@ void batch_report_csv(const struct batch_report *report, FILE *to)
 
 	fputs("line,source,target,wave,state,exit_code,error,reason,note,next_step,attempts,"
 	      "duration_s,messages_known,messages_moved,messages_before,messages_skipped,"
-	      "messages_doubtful,folders_skipped,bytes_known,bytes_moved\r\n",
+	      "messages_doubtful,folders_skipped,bytes_known,bytes_moved,messages_found,"
+	      "messages_wrapped,messages_left_out,folders_left_out\r\n",
 	      to);
 	for (size_t i = 0; i < report->rows.count; i++)
 		if (report->rows.next(report->rows.context, i, &mailbox))

@@ -128,6 +128,25 @@ TEST(every_plot_says_in_words_what_it_shows)
 	free(page);
 }
 
+TEST(what_was_found_wrapped_and_left_out_has_its_cards)
+{
+	struct batch_report report = made_up_report(3, &counts);
+	char *page = written(&report, batch_html);
+
+	CHECK(!strstr(page, "Not sent") && !strstr(page, "Wrapped") && !strstr(page, "left out"));
+	free(page);
+	counts.messages_found = 71;
+	counts.messages_wrapped = 72;
+	counts.messages_left_out = 73;
+	counts.folders_left_out = 1;
+	page = written(&report, batch_html);
+	CHECK(strstr(page, "<dt>Not sent</dt><dd><b>71</b>"));
+	CHECK(strstr(page, "<dt>Wrapped messages</dt><dd><b>72</b>"));
+	CHECK(strstr(page,
+		     "<dt>Messages left out</dt><dd><b>73</b><span>by the filter, and 1 folder<"));
+	free(page);
+}
+
 TEST(an_empty_batch_and_one_without_samples_are_pages_too)
 {
 	struct batch_report report = made_up_report(0, &counts);

@@ -257,6 +257,25 @@ TEST(the_csv_has_a_row_for_each_mailbox_and_as_many_fields_as_its_header)
 	free(text);
 }
 
+TEST(the_csv_tells_what_was_found_wrapped_and_left_out_of_each)
+{
+	static const char columns[] =
+		",messages_found,messages_wrapped,messages_left_out,folders_left_out";
+	struct batch_report report = report_of_one();
+	char *text, *end;
+
+	one.messages_found = 71;
+	one.messages_wrapped = 72;
+	one.messages_left_out = 73;
+	one.folders_left_out = 74;
+	text = written(&report, batch_report_csv);
+	end = strstr(text, "\r\n");
+	REQUIRE(end);
+	CHECK(memcmp(end - strlen(columns), columns, strlen(columns)) == 0);
+	CHECK(strstr(end, ",71,72,73,74\r\n"));
+	free(text);
+}
+
 TEST(a_cell_of_the_csv_cannot_become_a_formula_or_two_cells)
 {
 	struct batch_report report = report_of_one();
