@@ -25,8 +25,9 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
   -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion -Wnull-dereference \
   $(if $(SAN),$(SAN_GCC_WARN),-Wframe-larger-than=4096) $(if $(WERROR),-Werror)
-# Sanitized code is compiled often and measured never: -O1 takes half of -O2's time.
+# Sanitized code and tests are compiled often and measured never: -O1 takes half of -O2's time.
 OPT ?= $(if $(SAN),-O1,-O2)
+$(OUT)/tests/%.o: OPT := -O1
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE $(if $(filter %/version.c %/imap_session.c,$<),-DMAILHAUL_VERSION='"$(VERSION)"') $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN) $(SAN_GCC_LD))
@@ -70,7 +71,7 @@ FUZZ := $(MAKE) --no-print-directory CC=clang SAN=fuzzer,address,undefined OPT=-
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
 
-.PHONY: all deps check test sim lint unit-binaries sim-binaries wire-binaries model-server \
+.PHONY: all deps check test test-syntax sim lint unit-binaries sim-binaries wire-binaries model-server \
   bench-binaries bench torture demo fuzz fuzz-binary fuzz-links clean
 .SECONDARY:
 # build/mailhaul is gcc's without sanitizers; other variants stay in their own folder.
@@ -134,6 +135,10 @@ unit-binaries: $(UNIT)
 sim-binaries: $(SIM)
 wire-binaries: $(WIRE)
 bench-binaries: $(BENCH)
+
+# What a compiler says of the tests that another one has built.
+test-syntax:
+	@printf '%s\n' $(wildcard tests/*.c tests/*/*.c) | xargs -P $(JOBS) -n 8 $(CC) $(CPPFLAGS) $(CFLAGS) -fsyntax-only
 
 test: unit-binaries wire-binaries
 	@tests/run $(if $(T),$(filter %/$(T)_test,$(UNIT) $(WIRE)),$(UNIT) $(WIRE))

@@ -91,7 +91,7 @@ TEST(every_day_of_four_centuries_follows_the_one_before_and_comes_back)
 	static const int days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	int64_t expected = (int64_t)-370 * 365 - 90; /* 1600-01-01: 370 years with 90 leap days */
 	struct mail_date date;
-	char text[40], back[40];
+	char text[48], back[40];
 
 	for (int year = 1600; year < 2000; year++)
 		for (int month = 1; month <= 12; month++) {

@@ -576,7 +576,8 @@ TEST_FIBER(stock_tools_unpack_and_prove_it_without_a_word)
 	struct mail_date dates[] = { { -2000000000, 0, true }, { 4000000000, 0, true }, { 0 } };
 	struct bench bench;
 	struct buffer path = { 0 };
-	char command[1000], output[2000];
+	static char output[2000];
+	char command[1000];
 
 	for (size_t i = 0; i < ARRAY_COUNT(tools); i++)
 		if (!have_program(tools[i]))

@@ -105,8 +105,8 @@ TEST_FIBER(answers_may_come_byte_by_byte)
 
 TEST_FIBER(the_targets_certificate_is_verified_through_a_proxy_too)
 {
-	struct server server = { .behave = greet_and_wait,
-				 .spec = { .names = "DNS:elsewhere.example" } };
+	static struct server server = { .behave = greet_and_wait,
+					.spec = { .names = "DNS:elsewhere.example" } };
 	struct proxy_server proxy = { .is_http = true };
 	struct conn *conn = NULL;
 	struct route route;
