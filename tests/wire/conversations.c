@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/wire/play.h"
+
 enum { CONVERSATIONS_MAX = 512 };
 
 static int is_conversation(const struct dirent *entry)
@@ -34,32 +36,35 @@ unsigned conversations_add(const char *folder, void (*run)(void))
 	return count < 0 ? 0 : (unsigned)count;
 }
 
-static void play_tricks(const char *path, bool (*play)(const char *path, struct wire_way *))
+static void play_tricks(const struct play_kind *kind, const char *path)
 {
 	unsigned lines = wire_lines_for_tricks(path), plays = 0;
 
 	for (unsigned t = 0; t < wire_tricks_count; t++)
-		for (unsigned at = 0; at < lines; at++)
-			plays += play(path,
-				      &(struct wire_way){ .trick = &wire_tricks[t], .at = at });
+		for (unsigned at = 0; at < lines; at++) {
+			struct wire_way way = { .trick = &wire_tricks[t], .at = at };
+
+			plays += play_once(kind, path, &way);
+		}
 	CHECK(!lines || plays > lines);
 	if (plays)
 		printf("  %u plays with a trick in them\n", plays);
 }
 
-void conversation_play(const char *folder, bool (*play)(const char *path, struct wire_way *))
+void conversation_play(const struct play_kind *kind)
 {
 	const char *seed = getenv("SEED");
 	bool more = true;
 	char path[300];
 
-	snprintf(path, sizeof path, "%s/%.250s.wire", folder, test_name());
+	snprintf(path, sizeof path, "%s/%.250s.wire", kind->folder, test_name());
 	for (unsigned n = 0; more; n++)
-		more = play(path, &(struct wire_way){ .each = n }) &&
-		       play(path, &(struct wire_way){ .each = n, .piece = 1 }) &&
-		       play(path, &(struct wire_way){
-					  .each = n,
-					  .seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1,
-				  });
-	play_tricks(path, play);
+		more = play_once(kind, path, &(struct wire_way){ .each = n }) &&
+		       play_once(kind, path, &(struct wire_way){ .each = n, .piece = 1 }) &&
+		       play_once(kind, path,
+				 &(struct wire_way){
+					 .each = n,
+					 .seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 1,
+				 });
+	play_tricks(kind, path);
 }

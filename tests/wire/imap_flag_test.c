@@ -18,46 +18,23 @@
 #include "tests/sim/tls_sim.h"
 #include "tests/test.h"
 #include "tests/wire/conversations.h"
-#include "tests/wire/event.h"
-#include "tests/wire/trick.h"
-#include "tests/wire/wire.h"
+#include "tests/wire/play.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 
-#include "crypto/secret.h"
 #include "engine/bytes.h"
 #include "engine/clock.h"
-#include "engine/fiber.h"
 #include "transport/conn.h"
 #include "transport/imap_flag.h"
 
-enum { EVENTS_MAX = 20, EVENT_BYTES = 1200, MESSAGES_MAX = 2000, KEYWORDS_BYTES = 64 };
+enum { MESSAGES_MAX = 2000, KEYWORDS_BYTES = 64 };
 
-struct play {
-	struct wire_script script;
-	const struct wire_way *way;
-	struct wire_words options;
-	char *option_text;
-	struct account account;
-	char (*events)[EVENT_BYTES];
-	unsigned count;
+struct client {
 	struct imap_flag *flag;
 	struct imap_flagged messages[MESSAGES_MAX];
 	char keywords[MESSAGES_MAX][KEYWORDS_BYTES];
 	size_t messages_count;
 };
-
-static void note_event(struct play *play, const char *format, ...) PRINTF_LIKE(2, 3);
-static void note_event(struct play *play, const char *format, ...)
-{
-	va_list arguments;
-
-	must(play->count < EVENTS_MAX);
-	va_start(arguments, format);
-	vsnprintf(play->events[play->count++], EVENT_BYTES, format, arguments);
-	va_end(arguments);
-}
 
 /* ---- what the client does ---- */
 
@@ -84,14 +61,14 @@ static void read_flags(const char *words, struct mail_meta *meta)
 	must(meta->keywords_bytes < KEYWORDS_BYTES);
 }
 
-static void add_message(struct play *play, const struct wire_words *words, uint32_t uid)
+static void add_message(struct client *client, const struct wire_words *words, uint32_t uid)
 {
-	struct imap_flagged *message = &play->messages[play->messages_count];
-	char *keywords = play->keywords[play->messages_count++];
+	struct imap_flagged *message = &client->messages[client->messages_count];
+	char *keywords = client->keywords[client->messages_count++];
 	const char *was = wire_word(words, "was", NULL);
 	struct mail_meta meta;
 
-	must(play->messages_count <= MESSAGES_MAX);
+	must(client->messages_count <= MESSAGES_MAX);
 	*message = (struct imap_flagged){ .uid = uid };
 	if (was) {
 		read_flags(was, &meta);
@@ -108,12 +85,13 @@ static enum err carry(struct play *play, const struct wire_words *words)
 {
 	uint32_t validity = (uint32_t)strtoul(wire_word(words, "validity", "5"), NULL, 10);
 	struct mail_carried carried = { 0 };
-	enum err e = imap_flag_carry(play->flag, wire_word(words, "box", "INBOX"), validity,
-				     play->messages, play->messages_count, &carried);
+	struct client *client = play->client;
+	enum err e = imap_flag_carry(client->flag, wire_word(words, "box", "INBOX"), validity,
+				     client->messages, client->messages_count, &carried);
 
-	play->messages_count = 0;
+	client->messages_count = 0;
 	if (!e)
-		note_event(play, "carried carried=%llu merged=%llu gone=%llu refused=%llu",
+		play_event(play, "carried carried=%llu merged=%llu gone=%llu refused=%llu",
 			   (unsigned long long)carried.carried, (unsigned long long)carried.merged,
 			   (unsigned long long)carried.gone, (unsigned long long)carried.refused);
 	return e;
@@ -134,7 +112,7 @@ static enum err do_line(struct play *play, const char *what)
 		e = carry(play, &words);
 	else
 		for (uint32_t i = 0; i < count; i++)
-			add_message(play, &words, uid + i * (count > 1 ? 2 : 1));
+			add_message(play->client, &words, uid + i * (count > 1 ? 2 : 1));
 	free(text);
 	return e;
 }
@@ -149,163 +127,39 @@ static enum err do_all(struct play *play)
 	return e;
 }
 
-static void note_error(struct play *play, enum err e)
-{
-	char note[600];
-
-	snprintf(note, sizeof note, "%.500s", err_note()->text);
-	for (char *at = note; *at; at++)
-		if (*at == '"')
-			*at = '\'';
-	note_event(play, "error name=%s note=\"%s\"", err_name(e), note);
-	err_note_clear();
-}
-
 static enum err converse(struct play *play)
 {
-	enum err e = imap_flag_open(&play->account, clock_after(20 * NSEC_SECOND), &play->flag);
+	struct client *client = play->client;
+	enum err e = imap_flag_open(&play->account, clock_after(20 * NSEC_SECOND), &client->flag);
+	char raised[PLAY_RAISED_BYTES];
 
 	if (!e)
 		e = do_all(play);
-	if (e)
-		note_error(play, e);
-	else
-		imap_flag_finish(play->flag, clock_after(20 * NSEC_SECOND));
-	if (!e)
-		note_event(play, "end");
-	imap_flag_close(&play->flag);
+	if (!e) {
+		imap_flag_finish(client->flag, clock_after(20 * NSEC_SECOND));
+		play_event(play, "end");
+	} else {
+		play_event(play, "error name=%s %s", err_name(e), play_raised_words(raised));
+	}
+	imap_flag_close(&client->flag);
 	return e;
 }
 
-/* ---- the judge ---- */
-
-static void judge(const struct play *play)
-{
-	const struct wire_line *line;
-	unsigned at = 0;
-	char how[300];
-
-	for (unsigned i = 0; i < play->count; i++) {
-		line = wire_next_expected(&play->script, &at);
-		if (line && wire_event_fits(play->events[i], line->text + 7))
-			continue;
-		test_failed(line ? line->file : play->script.path, line ? (int)line->number : 0,
-			    "got %s (%s)", play->events[i],
-			    wire_way_words(play->way, &play->script, how));
-		return;
-	}
-	if ((line = wire_next_expected(&play->script, &at)) != NULL)
-		test_failed(line->file, (int)line->number, "did not come (%s)",
-			    wire_way_words(play->way, &play->script, how));
-}
-
-/* A conversation with a trick in it ends as the trick says, or well where LOGOUT was sent already;
- * and the reason has words. */
 static void judge_tricked(const struct play *play)
 {
-	const char *last = play->events[play->count - 1], *error = play->way->trick->error;
-	char name[40] = "", how[300];
-	bool good = strcmp(last, "end") == 0 || !strstr(last, "note=\"\"");
-
-	sscanf(last, "error name=%39s", name);
-	if (error[0] && name[0])
-		good &= strcmp(name, error) == 0;
-	if (!good)
-		test_failed(play->script.path, 0, "ends in %s (%s)", last,
-			    wire_way_words(play->way, &play->script, how));
+	play_judge_end(play, NULL);
 }
 
-/* ---- one conversation, in one of its ways ---- */
-
-static void read_options(struct play *play)
-{
-	struct account *account = &play->account;
-
-	play->option_text = strdup("");
-	for (unsigned i = 0; i < play->script.count; i++)
-		if (strncmp(play->script.lines[i].text, "account ", 8) == 0) {
-			free(play->option_text);
-			play->option_text = strdup(play->script.lines[i].text + 8);
-		}
-	wire_split(play->option_text, &play->options);
-	*account = (struct account){ .scheme = "imaps",
-				     .user = "alice",
-				     .host = "127.0.0.1",
-				     .path = "/",
-				     .shown = "imaps://alice@mail.example.org/",
-				     .connect_timeout = 10 * NSEC_SECOND };
-	account->io_timeout = strtol(wire_word(&play->options, "timeout_ms", "15000"), NULL, 10) *
-			      NSEC_MILLISECOND;
-	if (play->way->trick && play->way->trick->timeout_ms)
-		account->io_timeout = play->way->trick->timeout_ms * NSEC_MILLISECOND;
-}
-
-static void play_with(struct play *play)
-{
-	bool must_end_well = !play->way->trick || !play->way->trick->error;
-	struct wire_server *server;
-	const char *problem;
-	enum err e;
-
-	wire_cut_like(play->way);
-	server = wire_serve(&play->script, 0, &play->account.port);
-	e = converse(play);
-	wire_server_stop(server);
-	while (!wire_server_ended(server))
-		CHECK_OK(fiber_sleep(clock_after(NSEC_MILLISECOND)));
-	problem = wire_server_join(server);
-	if (problem && !e && must_end_well)
-		test_failed(play->script.path, 0, "%s", problem);
-	if (must_end_well)
-		judge(play);
-	else
-		judge_tricked(play);
-	if (problem && e && getenv("WIRE_VERBOSE"))
-		printf("  (server: %s)\n", problem);
-	wire_server_close(&server);
-}
-
-static void play_secretly(struct play *play)
-{
-	struct secret *secret = NULL;
-
-	CHECK_OK(secret_from_bytes("secret", 6, &secret));
-	play->account.password = secret;
-	play_with(play);
-	err_note_clear();
-	secret_close(&secret);
-}
-
-/* False: the trick does not fit there, or the file has no such `each`. */
-static bool play_once(const char *path, struct wire_way *way)
-{
-	struct play *play = calloc(1, sizeof *play);
-	bool fits_there;
-
-	must(play);
-	play->way = way;
-	play->events = calloc(EVENTS_MAX, EVENT_BYTES);
-	must(play->events);
-	wire_read(&play->script, path);
-	if (play->script.problem[0])
-		test_failed(path, 0, "%s", play->script.problem);
-	fits_there = wire_vary(&play->script, way->each);
-	if (way->trick)
-		fits_there = way->at < play->script.count &&
-			     wire_trick_apply(way->trick, &play->script, way->at);
-	read_options(play);
-	if (fits_there && (!(way->piece || way->seed) || !wire_word(&play->options, "whole", NULL)))
-		play_secretly(play);
-	wire_free(&play->script);
-	free(play->option_text);
-	free(play->events);
-	free(play);
-	return fits_there;
-}
+static const struct play_kind about_flags = {
+	.folder = "tests/wire/flag",
+	.client_bytes = sizeof(struct client),
+	.converse = converse,
+	.judge_tricked = judge_tricked,
+};
 
 static void run_conversation(void)
 {
-	conversation_play("tests/wire/flag", play_once);
+	conversation_play(&about_flags);
 	conn_thread_cleanup();
 }
 
@@ -313,7 +167,7 @@ static unsigned conversations_count;
 
 __attribute__((constructor)) static void add_conversations(void)
 {
-	conversations_count = conversations_add("tests/wire/flag", run_conversation);
+	conversations_count = conversations_add(about_flags.folder, run_conversation);
 }
 
 /* A wrong working directory must not look like success. */

@@ -2,7 +2,7 @@
  * side of it. A protocol bug becomes a test by adding one file and no C. One directive per line:
  *
  *   # comment              include FILE (beside this one)
- *   account key=value ...  what the client is told (see imap_source_test.c)
+ *   account key=value ...  what the client is told (see play.h)
  *   S: text                the server sends a line
  *   S+ text                raw bytes, no CRLF, with escapes
  *   S* text                raw bytes that begin with a tag
