@@ -17,10 +17,10 @@
 #include "tests/test.h"
 
 enum {
-	CUTS_USUAL = SANITIZED ? 50 : 200,	/* about; SIM_ALL=1 makes all */
+	CUTS_USUAL = SANITIZED ? 50 : 120,	/* about; SIM_ALL=1 makes all */
 	FIRST_CUTS_NESTED = SANITIZED ? 8 : 24, /* first cuts that are followed by second ones, */
 	SECOND_CUTS_USUAL = 10,			/* by about so many each, */
-	CUTS_SHARED = SANITIZED ? 40 : 200,	/* where two conversations share a mailbox */
+	CUTS_SHARED = SANITIZED ? 40 : 120,	/* where two conversations share a mailbox */
 	ENDS_USUAL = 40,
 	DRAINS_USUAL = 40,
 	ROOM_KIB_MAX = 700, /* enough for the whole archive */

@@ -16,7 +16,7 @@
 
 extern const struct sink_driver imap_sink;
 
-enum { CUTS_USUAL = SANITIZED ? 5 : 30, CUT_AGAIN_BELOW = 300, COPIES_MAX = 400, PLACES_MAX = 8 };
+enum { CUTS_USUAL = SANITIZED ? 5 : 16, CUT_AGAIN_BELOW = 300, COPIES_MAX = 400, PLACES_MAX = 8 };
 
 /* Messages are known by their lengths: each has one of its own. */
 struct copies {

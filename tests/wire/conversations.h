@@ -12,7 +12,8 @@ struct play_kind;
 unsigned conversations_add(const char *folder, void (*run)(void));
 
 /* Play test_name()'s file of the kind's folder (play.h) in every way: each of its `each` lines, as
- * it comes, byte by byte and in pieces of chance (SEED); then with every trick at every line. */
+ * it comes, byte by byte and in pieces of chance (SEED); then, unless WIRE_SHORT is set, with every
+ * trick at every line. */
 void conversation_play(const struct play_kind *);
 
 #endif
