@@ -10,8 +10,8 @@ enum { FIRSTS_MORE = 8, SECOND_CUTS_STEP = 7 };
 
 /* Of each scenario of a table. */
 enum {
-	CUTS_USUAL = SANITIZED ? 3 : 10,
-	FIRST_CUTS_NESTED = SANITIZED ? 1 : 3,
+	CUTS_USUAL = SANITIZED ? 3 : 7,
+	FIRST_CUTS_NESTED = SANITIZED ? 1 : 2,
 	SECOND_CUTS_USUAL = SANITIZED ? 1 : 2,
 };
 
