@@ -42,42 +42,15 @@ static enum err stage(struct stream *body, struct iolist *staged, struct iolist 
 	return e == ERR_STREAM_ENDED ? OK : e;
 }
 
-/* Another conversation's large body keeps the pipe for as long as its server needs, which may be
- * hours, and so may a destination that is looked through. That is no stall while it moves; were it
- * one, this conversation would end the attempt, and the body would begin anew. */
-struct standstill {
-	uint64_t moves, heard;
-	nsec most;
-};
-
-static struct standstill standstill_begin(const struct lane *lane)
-{
-	return (struct standstill){ .moves = pipe_moves(lane->pipe),
-				    .heard = lane->sink_heard,
-				    .most = clock_after(LANE_STALL_MOST) };
-}
-
-/* A wait ended without result: something moved meanwhile, so the next one may have one. */
-static bool standstill_is_none(const struct lane *lane, struct standstill *still)
-{
-	struct standstill now = standstill_begin(lane);
-	bool moved = now.moves != still->moves, heard = now.heard != still->heard;
-
-	if (!moved)
-		now.most = still->most;
-	*still = now;
-	return moved || (heard && clock_now() < still->most);
-}
-
 /* Takes the slice, also when it fails. */
 static enum err feed_slice(struct lane *lane, struct slice slice)
 {
-	struct standstill still = standstill_begin(lane);
+	struct lane_stall stall = lane_stall_begin(lane, pipe_moves(lane->pipe));
 	enum err e;
 
 	do
-		e = pipe_body_feed(lane->pipe, slice, lane_stall_deadline());
-	while (e == ERR_FIBER_TIMEOUT && standstill_is_none(lane, &still));
+		e = pipe_body_feed(lane->pipe, slice, stall.until);
+	while (e == ERR_FIBER_TIMEOUT && lane_stall_goes_on(lane, &stall, pipe_moves(lane->pipe)));
 	if (e)
 		chunk_unref(&slice.chunk);
 	return e;
@@ -97,14 +70,17 @@ static enum err feed(struct lane *lane, struct iolist *list)
 	return e;
 }
 
+/* Another conversation's large body keeps the pipe for as long as its server needs, which may be
+ * hours. That is no stall while it moves; were it one, this conversation would end the attempt, and
+ * the body would begin anew. */
 static enum err hand_over(struct lane *lane, struct item *item, struct iolist *staged)
 {
-	struct standstill still = standstill_begin(lane);
+	struct lane_stall stall = lane_stall_begin(lane, pipe_moves(lane->pipe));
 	enum err e;
 
 	do
-		e = pipe_put(lane->pipe, item, staged, lane_stall_deadline());
-	while (e == ERR_FIBER_TIMEOUT && standstill_is_none(lane, &still));
+		e = pipe_put(lane->pipe, item, staged, stall.until);
+	while (e == ERR_FIBER_TIMEOUT && lane_stall_goes_on(lane, &stall, pipe_moves(lane->pipe)));
 	return e;
 }
 

@@ -77,22 +77,40 @@ enum err lane_sink_open(struct lane *lane)
 	return e;
 }
 
+struct lane_stall lane_stall_begin(const struct lane *lane, uint64_t moves)
+{
+	nsec now = clock_now();
+
+	return (struct lane_stall){ .moves = moves,
+				    .heard = lane->sink_heard,
+				    .until = now + LANE_STALL,
+				    .most = now + LANE_STALL_MOST };
+}
+
+bool lane_stall_goes_on(const struct lane *lane, struct lane_stall *stall, uint64_t moves)
+{
+	struct lane_stall now = lane_stall_begin(lane, moves);
+	bool moved = now.moves != stall->moves;
+
+	if (!moved)
+		now.most = stall->most;
+	if (moved || now.heard != stall->heard)
+		now.until = min_nsec(now.until, now.most);
+	else
+		now.until = stall->until;
+	*stall = now;
+	return clock_now() < now.until;
+}
+
 enum err lane_sink_settled(struct lane *lane)
 {
-	nsec until = lane_stall_deadline(), most = clock_after(LANE_STALL_MOST);
-	uint64_t settled = lane->settled, heard = lane->sink_heard;
+	struct lane_stall stall = lane_stall_begin(lane, lane->settled);
 	enum err e = OK;
 
 	while ((lane->owed || lane->seals_owed) && lane->receiving && e == OK) {
-		e = wait_on(&lane->changed, min_nsec(until, clock_after(LANE_LOOK)));
-		if (e == ERR_FIBER_TIMEOUT && clock_now() < until)
+		e = wait_on(&lane->changed, min_nsec(stall.until, clock_after(LANE_LOOK)));
+		if (lane_stall_goes_on(lane, &stall, lane->settled) && e == ERR_FIBER_TIMEOUT)
 			e = OK;
-		if (lane->settled != settled)
-			most = clock_after(LANE_STALL_MOST);
-		if (lane->settled != settled || lane->sink_heard != heard)
-			until = min_nsec(lane_stall_deadline(), most);
-		settled = lane->settled;
-		heard = lane->sink_heard;
 	}
 	if (e == ERR_FIBER_TIMEOUT)
 		return RAISE(lane->config->sink->reopens ? ERR_NET_TIMEOUT : ERR_DISK_IO,

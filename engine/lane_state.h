@@ -46,8 +46,8 @@ struct lane {
 	unsigned readers_max; /* more are refused by the server, or not asked for */
 	unsigned reading;     /* read fibers at work */
 	struct sink *sink;
-	struct account sink_account; /* the configured one, and: */
-	uint64_t sink_heard;	     /* grows with every word of the destination */
+	struct account sink_account;   /* the configured one, and: */
+	uint64_t sink_heard;	       /* grows with every word of the destination */
 	struct group *receiving_group; /* the receipt fiber; NULL: there is none */
 	struct pipe *pipe;
 	struct wait_queue changed; /* a fiber ended, or something was receipted */
@@ -70,9 +70,9 @@ struct lane {
 	struct err_note later; /* a folder is to be asked for again later: why */
 	enum err write_end, receive_end;
 	struct err_note receive_note; /* of receive_end, until the fiber is joined */
-	nsec began;		    /* the present attempt; in it: */
-	uint64_t connections_most;  /* at once, with the source */
-	bool was_refused_a_further; /* because it bears no more */
+	nsec began;		      /* the present attempt; in it: */
+	uint64_t connections_most;    /* at once, with the source */
+	bool was_refused_a_further;   /* because it bears no more */
 };
 
 static inline nsec lane_stall_deadline(void)
@@ -86,6 +86,16 @@ static inline bool lane_is_drained(void)
 }
 
 /* The fibers; the argument is the lane, of each read fiber its reader. */
+/* A wait that goes on while something moves: `moves` is what its caller counts, and what is heard
+ * of the destination keeps it going, too, until `most`. */
+struct lane_stall {
+	uint64_t moves, heard;
+	nsec until, most; /* wait until `until` */
+};
+struct lane_stall lane_stall_begin(const struct lane *, uint64_t moves);
+/* False: nothing moved, and it is over. */
+bool lane_stall_goes_on(const struct lane *, struct lane_stall *, uint64_t moves);
+
 enum err lane_read(void *reader);
 enum err lane_write(void *lane);
 enum err lane_receive(void *lane);
