@@ -453,14 +453,14 @@ static enum err open_arrived(struct conn *conn, void *to, size_t max, size_t *go
 		e = tls_read(conn->tls, to, max, got);
 	else
 		*got = wire_take(conn, to, max);
-	if (e || *got > 0 || conn->holding || !conn->ended) {
-		if (e || !*got)
-			return e;
+	if (!e && *got > 0) {
 		conn->counts.bytes_received += *got;
 		if (conn->heard)
 			(*conn->heard)++;
 		return OK;
 	}
+	if (e || conn->holding || !conn->ended)
+		return e;
 	if (conn->tls)
 		return RAISE(ERR_TLS_CUT,
 			     "reading from %s: it closed the connection without close_notify, so "

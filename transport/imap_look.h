@@ -18,9 +18,8 @@ struct imap_looked {
 	uint64_t seen; /* messages, wanted or not */
 };
 
-/* Connect and log in. `account` is borrowed until close; a tap of the
- * same kind as `tap` is made. ERR_NET_*, ERR_IMAP_*...
- * Suspends. */
+/* Connect and log in. `account` is borrowed until close; a tap of the same kind as `tap` is made.
+ * ERR_NET_*, ERR_IMAP_*... Suspends. */
 enum err imap_look_open(const struct account *, struct reserve *, struct tap *, nsec until,
 			struct imap_look **) MUST_CHECK;
 void imap_look_close(struct imap_look **);

@@ -121,9 +121,9 @@ static bool has_room(const struct want *want)
 /* The first way in which a record is alike that has nothing yet: one copy may be that of a message,
  * or of another that the server altered into it. */
 static struct want *find(const struct parcel_wanted *wanted, const struct parcel_found *found,
-			 struct want *same_bytes)
+			 struct want *same_bytes, struct want *inside)
 {
-	struct want key, *want = same_bytes, *inside = find_inside(wanted, found);
+	struct want key, *want = same_bytes;
 
 	if (!has_room(want) && has_room(inside))
 		return inside;
@@ -135,16 +135,16 @@ static struct want *find(const struct parcel_wanted *wanted, const struct parcel
 
 bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found *found)
 {
-	struct want key, *same_bytes, *want;
+	struct want key, *same_bytes, *inside = find_inside(wanted, found), *want;
 
 	key_of(&found->digest, NULL, NULL, BY_DIGEST, key.key);
 	same_bytes = find_key(wanted, &key, BY_DIGEST);
-	if (!same_bytes)
-		same_bytes = find_inside(wanted, found);
-	if ((want = find(wanted, found, same_bytes)) != NULL) {
+	if ((want = find(wanted, found, same_bytes, inside)) != NULL) {
 		want->kept++;
 		return true;
 	}
+	if (!same_bytes)
+		same_bytes = inside;
 	if (!same_bytes)
 		return false;
 	/* One too many is looked at as well, and more are counted. */

@@ -381,18 +381,25 @@ static enum err consume_crowd(void *argument)
 	return OK;
 }
 
+/* Two producers and the consumer, each in a fiber, to their ends. */
+static void play_crowd(struct crowd *crowd, fiber_main *first, fiber_main *second,
+		       fiber_main *consumer)
+{
+	struct group *group = group_open();
+
+	CHECK_OK(group_spawn(group, "first", FIBER_STACK_SMALL, first, crowd));
+	CHECK_OK(group_spawn(group, "second", FIBER_STACK_SMALL, second, crowd));
+	CHECK_OK(group_spawn(group, "consumer", FIBER_STACK_SMALL, consumer, crowd));
+	CHECK_OK(group_join(&group));
+}
+
 /* What came in behind a body would hold the chunks that the body needs to come to its end. */
 TEST_FIBER(another_producer_stays_outside_while_a_body_is_fed)
 {
 	struct crowd crowd = { .met = 0 };
-	struct group *group = group_open();
 
-	if (!scene_open(&crowd.scene))
-		return;
-	CHECK_OK(group_spawn(group, "feeds", FIBER_STACK_SMALL, feed_slowly, &crowd));
-	CHECK_OK(group_spawn(group, "beside", FIBER_STACK_SMALL, put_beside, &crowd));
-	CHECK_OK(group_spawn(group, "takes", FIBER_STACK_SMALL, consume_crowd, &crowd));
-	CHECK_OK(group_join(&group));
+	REQUIRE(scene_open(&crowd.scene));
+	play_crowd(&crowd, feed_slowly, put_beside, consume_crowd);
 	CHECK_EQ(crowd.met, 10);
 	CHECK_EQ(crowd.scene.received, 2);
 	scene_close(&crowd.scene);
@@ -447,14 +454,9 @@ static enum err tell_failures(void *argument)
 TEST_FIBER(why_a_body_ended_is_told_whatever_another_producer_does_meanwhile)
 {
 	struct crowd crowd = { .met = 0 };
-	struct group *group = group_open();
 
-	if (!scene_open(&crowd.scene))
-		return;
-	CHECK_OK(group_spawn(group, "ends", FIBER_STACK_SMALL, end_badly, &crowd));
-	CHECK_OK(group_spawn(group, "behind", FIBER_STACK_SMALL, begin_behind, &crowd));
-	CHECK_OK(group_spawn(group, "tells", FIBER_STACK_SMALL, tell_failures, &crowd));
-	CHECK_OK(group_join(&group));
+	REQUIRE(scene_open(&crowd.scene));
+	play_crowd(&crowd, end_badly, begin_behind, tell_failures);
 	scene_close(&crowd.scene);
 }
 
