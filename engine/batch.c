@@ -248,6 +248,7 @@ static void settle(struct batch *batch, struct slot *slot, enum batch_state stat
 		   int exit_code)
 {
 	change_state(batch, slot, state);
+	batch_target_let_go(batch, slot);
 	slot->error = state == BATCH_FAILED || state == BATCH_DOUBTFUL ? e : OK;
 	slot->exit_code = exit_code;
 }
@@ -269,8 +270,11 @@ static bool fails_by_target(struct batch *batch, struct host *host, uint32_t no)
 
 static bool may_not_begin(const struct batch *batch, const struct slot *slot, nsec now, nsec *again)
 {
-	bool rests = account_rests(slot, now, again);
+	bool rests;
 
+	if (batch_target_is_held(batch, slot))
+		return true; /* until one has ended: no clock says when */
+	rests = account_rests(slot, now, again);
 	return batch_target_rests(batch, slot, now, again) || rests;
 }
 
@@ -289,8 +293,8 @@ static uint32_t head_of_again(struct batch *batch, struct host *host, nsec now, 
 
 /* The mailbox of a host that would be next: one to be tried again whose rest is over, else a fresh
  * one of the wave that is under way. A fresh one that is known to rest, by what an earlier run
- * learnt or because its destination rests, lets the others pass: not more than a few, for all of a
- * job may go to one destination. */
+ * learnt or because its destination rests, lets the others pass, and so does one whose account
+ * there is held: not more than a few, for all of a job may go to one destination. */
 static uint32_t head_of(struct batch *batch, struct host *host, nsec now, nsec *again)
 {
 	uint32_t no = head_of_again(batch, host, now, again);
@@ -335,6 +339,7 @@ static void begin(struct batch *batch, struct host *host, uint32_t no, nsec now,
 	host->connections += connections;
 	batch->connections += connections;
 	backoff_started(&host->rest, now);
+	batch_target_hold(batch, slot);
 	batch_target_began(batch, slot, now);
 	if (slot->account)
 		backoff_started(slot->account, now);

@@ -6,6 +6,12 @@
  * Mailboxes begin wave after wave, in a wave by priority, then in the order of the list. One that
  * cannot begin because its host is full or rests lets those of other hosts pass, but none of a
  * later wave. A destination's host has rests of its own (engine/batch_target.c).
+ *
+ * Mailboxes that go to the same account of a server go one after the other: none is begun while
+ * another of them runs or waits for another attempt, for what that one sent may be in doubt, and a
+ * twin that arrives meanwhile would be taken for it. It lets others pass, those of the next wave
+ * too, and may begin as soon as that one has ended for good. One that has begun waits for none of
+ * them, so none waits for ever.
  */
 #ifndef MAILHAUL_BATCH_H
 #define MAILHAUL_BATCH_H
@@ -89,9 +95,10 @@ struct batch_counts {
 struct batch_entry {
 	const char *source, *target, *wave;
 	const char *host; /* what its connections are counted by: "mail.example.com:993" */
-	/* Of the destination, up to a slash if there is one; NULL or "": it is no server. Its
-	 * connections are not counted, but it rests where it asks for that. */
-	const char *target_host;
+	/* Of the destination, up to a slash if there is one: "alice@new.example:993", the same in
+	 * any case (ASCII); without a user it is nobody else's. NULL or "": it is no server. Its
+	 * host's connections are not counted, but it rests where it asks for that. */
+	const char *target_account;
 	uint32_t line;
 	uint32_t wave_no; /* lower first */
 	int32_t priority; /* higher first */
@@ -112,7 +119,7 @@ void batch_close(struct batch **);
 
 /* The next mailbox to begin, counted as running from now on, with so many connections granted (at
  * least 1, at most what it asked for). False: none may begin now; ask again at *again
- * (DEADLINE_NEVER: when one has ended, if ever). */
+ * (DEADLINE_NEVER: no time is known), and when one has ended. */
 bool batch_take(struct batch *, nsec now, size_t *no, unsigned *connections, nsec *again);
 
 /* How far a running mailbox is. */

@@ -24,6 +24,8 @@ struct slot {
 		reconnects_before;
 	struct batch_changes changes_before;
 	uint32_t host, target; /* target NOBODY: it goes to no server */
+	uint32_t first;	       /* of those that go to the same account; itself where it is alone */
+	uint32_t holder;       /* of the first: who of them has begun and has not ended for good */
 	uint32_t next; /* in its host's list of those to be tried again; in the running list */
 	bool again;    /* in its host's list of those to be tried again */
 	bool rests;    /* waiting for its account or host */
@@ -77,9 +79,15 @@ void batch_unlock(struct batch *);
 /* The times so far, with what was running and resting since they were counted last. */
 void batch_count_times(struct batch *, nsec now);
 
-/* engine/batch_target.c. All do nothing for a slot without a target. */
+/* ---- engine/batch_target.c ---- */
 enum err batch_targets_make(struct batch *) MUST_CHECK;
 void batch_targets_free(struct batch *);
+/* Whether another one that goes to the same account has begun and has not ended for good. */
+bool batch_target_is_held(const struct batch *, const struct slot *);
+/* From the beginning of its first attempt until its end is final, a mailbox holds its account. */
+void batch_target_hold(struct batch *, const struct slot *);
+void batch_target_let_go(struct batch *, const struct slot *);
+/* ---- its host's rests; all do nothing for a slot without a target ---- */
 /* Whether nothing may begin there now; *again comes down to when it may. */
 bool batch_target_rests(const struct batch *, const struct slot *, nsec now, nsec *again);
 /* Nobody has reached it in this run. NULL: it is not given up. */

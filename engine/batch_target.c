@@ -1,55 +1,101 @@
 /* The hosts that a batch's mail goes to: rests of their own, beside those of the sources' hosts. A
  * mailbox has one conversation with its destination, so nothing bounds those at once but what the
- * destination bears. */
+ * destination bears. And the accounts there, each of which one mailbox holds at a time. */
 #include <limits.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "engine/batch_state.h"
 #include "engine/bytes.h"
 
 /* ---- opening ---- */
 
-static size_t name_bytes(const struct slot *slot)
+static struct text account_of(const struct slot *slot)
 {
-	return slot->entry.target_host ? strcspn(slot->entry.target_host, "/") : 0;
+	const char *account = slot->entry.target_account ? slot->entry.target_account : "";
+
+	return (struct text){ account, strcspn(account, "/") };
 }
 
+static struct text host_in(struct text account)
+{
+	const char *at = memrchr(account.at, '@', account.bytes);
+	size_t before = at ? (size_t)(at + 1 - account.at) : 0;
+
+	return (struct text){ account.at + before, account.bytes - before };
+}
+
+static struct text host_of(const struct slot *slot)
+{
+	return host_in(account_of(slot));
+}
+
+static int compare_texts(struct text a, struct text b)
+{
+	if (a.bytes != b.bytes)
+		return a.bytes < b.bytes ? -1 : 1;
+	return strncasecmp(a.at, b.at, a.bytes);
+}
+
+/* By host, so that one's accounts stand together, then by account. */
 static int compare(const void *a, const void *b, void *context)
 {
 	const struct slot *slots = context;
 	const struct slot *x = &slots[*(const uint32_t *)a], *y = &slots[*(const uint32_t *)b];
-	size_t x_bytes = name_bytes(x), y_bytes = name_bytes(y);
-	size_t common = (size_t)min_u64(x_bytes, y_bytes);
-	int by_name = common ? memcmp(x->entry.target_host, y->entry.target_host, common) : 0;
+	struct text one = account_of(x), other = account_of(y);
+	int order = compare_texts(host_in(one), host_in(other));
 
-	return by_name ? by_name : x_bytes < y_bytes ? -1 : x_bytes > y_bytes;
+	order = order ? order : compare_texts(one, other);
+	return order ? order : x < y ? -1 : x > y;
 }
 
-static bool is_another(const struct batch *batch, const uint32_t *order, uint32_t i)
+static bool is_another_host(const struct batch *batch, const uint32_t *order, uint32_t i)
 {
-	return name_bytes(&batch->slots[order[i]]) &&
-	       (i == 0 || compare(&order[i - 1], &order[i], batch->slots) != 0);
+	struct text host = host_of(&batch->slots[order[i]]);
+
+	return host.bytes &&
+	       (i == 0 || compare_texts(host_of(&batch->slots[order[i - 1]]), host) != 0);
 }
 
-static enum err make_from(struct batch *batch, const uint32_t *order)
+static bool is_same_account(const struct batch *batch, const uint32_t *order, uint32_t i)
+{
+	struct text account = account_of(&batch->slots[order[i]]);
+
+	return i > 0 && memchr(account.at, '@', account.bytes) &&
+	       compare_texts(account_of(&batch->slots[order[i - 1]]), account) == 0;
+}
+
+static void make_accounts(struct batch *batch, const uint32_t *order)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct slot *slot = &batch->slots[order[i]];
+
+		slot->holder = NOBODY;
+		slot->first = is_same_account(batch, order, i) ? batch->slots[order[i - 1]].first
+							       : order[i];
+	}
+}
+
+static enum err make_hosts(struct batch *batch, const uint32_t *order)
 {
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < batch->count; i++)
-		count += is_another(batch, order, i);
+		count += is_another_host(batch, order, i);
 	batch->targets = calloc(count + 1, sizeof *batch->targets);
 	if (!batch->targets)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "planning for %u destinations", count);
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct slot *slot = &batch->slots[order[i]];
+		struct text host = host_of(slot);
 
 		slot->target = NOBODY;
-		if (!name_bytes(slot))
+		if (!host.bytes)
 			continue;
-		if (is_another(batch, order, i)) {
+		if (is_another_host(batch, order, i)) {
 			struct target *target = &batch->targets[batch->targets_count++];
 
-			target->name = strndup(slot->entry.target_host, name_bytes(slot));
+			target->name = strndup(host.at, host.bytes);
 			if (!target->name)
 				return RAISE(ERR_MEMORY_EXHAUSTED, "planning destinations");
 			backoff_init(&target->rest, UINT_MAX);
@@ -69,7 +115,8 @@ enum err batch_targets_make(struct batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++)
 		order[i] = i;
 	qsort_r(order, batch->count, sizeof *order, compare, batch->slots);
-	e = make_from(batch, order);
+	make_accounts(batch, order);
+	e = make_hosts(batch, order);
 	free(order);
 	return e;
 }
@@ -83,7 +130,28 @@ void batch_targets_free(struct batch *batch)
 	free(batch->targets);
 }
 
-/* ---- while it runs ---- */
+/* ---- the accounts ---- */
+
+bool batch_target_is_held(const struct batch *batch, const struct slot *slot)
+{
+	uint32_t holder = batch->slots[slot->first].holder;
+
+	return holder != NOBODY && &batch->slots[holder] != slot;
+}
+
+void batch_target_hold(struct batch *batch, const struct slot *slot)
+{
+	must(!batch_target_is_held(batch, slot));
+	batch->slots[slot->first].holder = (uint32_t)(slot - batch->slots);
+}
+
+void batch_target_let_go(struct batch *batch, const struct slot *slot)
+{
+	if (!batch_target_is_held(batch, slot)) /* else it has not begun */
+		batch->slots[slot->first].holder = NOBODY;
+}
+
+/* ---- the hosts, while it runs ---- */
 
 static struct target *target_of(const struct batch *batch, const struct slot *slot)
 {

@@ -27,6 +27,9 @@ struct job_mailbox {
 	int32_t priority;     /* higher first */
 	uint16_t connections; /* conversations with the source at once, at least 1 */
 };
+/* "alice@new.example:993/", the part of the target behind its scheme: a server's own port is not in
+ * it, so TLS and STARTTLS lead to one account. NULL: the target is no server. */
+const char *job_target_account(const struct job_mailbox *);
 
 struct job_limits {
 	uint32_t workers;	       /* 0: one per usable core */

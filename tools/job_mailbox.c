@@ -1,5 +1,6 @@
 /* The mailboxes of a job: rows of the job file and of lists, with what the job says filled in. */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "tools/drivers.h"
 #include "tools/job_make.h"
@@ -452,21 +453,52 @@ static int by_account(const void *a, const void *b)
 	return order ? order : (one > other) - (one < other);
 }
 
+static const char *behind_scheme(const char *url)
+{
+	const char *mark = strstr(url, "://");
+
+	return mark ? mark + 3 : url;
+}
+
+static int compare_targets(const struct job_mailbox *one, const struct job_mailbox *other)
+{
+	return one->target == other->target
+		       ? 0
+		       : strcasecmp(behind_scheme(one->target), behind_scheme(other->target));
+}
+
+static int by_target(const void *a, const void *b)
+{
+	const struct job_mailbox *one = *(const struct job_mailbox *const *)a;
+	const struct job_mailbox *other = *(const struct job_mailbox *const *)b;
+	int order = compare_targets(one, other);
+
+	return order ? order : (one > other) - (one < other);
+}
+
+/* The caller frees the list. NULL: without memory, which is noted. */
+static const struct job_mailbox **sorted_mailboxes(struct job_make *make,
+						   int (*compare)(const void *, const void *))
+{
+	const struct job *job = &make->owner->job;
+	const struct job_mailbox **sorted = calloc(job->mailboxes_count + 1, sizeof *sorted);
+
+	make->memory_lost |= !sorted;
+	for (size_t i = 0; sorted && i < job->mailboxes_count; i++)
+		sorted[i] = &job->mailboxes[i];
+	if (sorted)
+		qsort(sorted, job->mailboxes_count, sizeof *sorted, compare);
+	return sorted;
+}
+
 /* Over all lists; each list has looked for itself, but not at the others. */
 static void find_twins(struct job_make *make)
 {
 	struct job *job = &make->owner->job;
-	const struct job_mailbox **sorted = calloc(job->mailboxes_count + 1, sizeof *sorted);
+	const struct job_mailbox **sorted = sorted_mailboxes(make, by_account);
 	char text[JOB_PATH_BYTES_MAX / 4];
 
-	if (!sorted) {
-		make->memory_lost = true;
-		return;
-	}
-	for (size_t i = 0; i < job->mailboxes_count; i++)
-		sorted[i] = &job->mailboxes[i];
-	qsort(sorted, job->mailboxes_count, sizeof *sorted, by_account);
-	for (size_t i = 1; i < job->mailboxes_count; i++) {
+	for (size_t i = 1; sorted && i < job->mailboxes_count; i++) {
 		struct job_spot spot = { sorted[i]->file, sorted[i]->line, "" };
 
 		if (strcmp(sorted[i - 1]->account, sorted[i]->account) != 0)
@@ -476,6 +508,39 @@ static void find_twins(struct job_make *make)
 		job_fault_at(make, &spot, text);
 	}
 	free(sorted);
+}
+
+/* One warning for all: where the target names a user, they may be all mailboxes of the job. */
+static void warn_of_shared(struct job_make *make)
+{
+	const struct job_mailbox **sorted = sorted_mailboxes(make, by_target);
+	size_t count = 0, shown = 0;
+	char text[JOB_PATH_BYTES_MAX / 4];
+
+	for (size_t i = 1; sorted && i < make->owner->job.mailboxes_count; i++) {
+		if (compare_targets(sorted[i - 1], sorted[i]) != 0 ||
+		    !drivers_is_server(sorted[i]->target))
+			continue;
+		count++;
+		shown = shown ? shown : i;
+	}
+	if (count) {
+		snprintf(text, sizeof text,
+			 "goes to the same account as the mailbox of %s:%u, and begins when that "
+			 "one has ended; such mailboxes in all: %zu",
+			 sorted[shown - 1]->file, sorted[shown - 1]->line, count);
+		job_fault_pass(&make->faults, &(struct job_fault){ .warning = true,
+								   .file = sorted[shown]->file,
+								   .line = sorted[shown]->line,
+								   .key = "",
+								   .text = text });
+	}
+	free(sorted);
+}
+
+const char *job_target_account(const struct job_mailbox *mailbox)
+{
+	return drivers_is_server(mailbox->target) ? behind_scheme(mailbox->target) : NULL;
 }
 
 void job_make_mailboxes(struct job_make *make)
@@ -496,6 +561,8 @@ void job_make_mailboxes(struct job_make *make)
 	for (size_t i = 0; i < lists && !make->memory_lost; i++)
 		make_list(make, i);
 	find_twins(make);
+	if (!make->faults.count)
+		warn_of_shared(make);
 	if (!owner->job.mailboxes_count && !make->faults.count)
 		job_fault(&make->faults, 0, "mailboxes",
 			  "there are none; name a list as mailboxes.csv, or write them as "

@@ -123,21 +123,18 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 	const struct run *run = context;
 	const struct job_mailbox *mailbox = &run->job->mailboxes[no];
 	const char *host = strchr(mailbox->account, '@');
-	const char *to = drivers_is_server(mailbox->target) ? strstr(mailbox->target, "://") : NULL;
 	uint32_t wave = 0;
 
 	while (wave < run->job->waves_count && strcmp(run->job->waves[wave], mailbox->wave) != 0)
 		wave++;
 	for (const char *next = host; next; next = strchr(next + 1, '@'))
 		host = next; /* users are addresses themselves */
-	for (const char *next = to; next; next = strchr(next + 1, '@'))
-		to = next;
 	*entry = (struct batch_entry){
 		.source = mailbox->source,
 		.target = mailbox->target,
 		.wave = mailbox->wave,
 		.host = host ? host + 1 : mailbox->account,
-		.target_host = to && *to == '@' ? to + 1 : NULL,
+		.target_account = job_target_account(mailbox),
 		.line = mailbox->line,
 		.wave_no = wave,
 		.priority = mailbox->priority,

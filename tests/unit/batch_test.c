@@ -17,7 +17,7 @@ struct row {
 	uint32_t wave;
 	int32_t priority;
 	unsigned connections;
-	const char *target_host;
+	const char *target_account;
 };
 
 static void entry_of(void *context, size_t no, struct batch_entry *entry)
@@ -29,7 +29,7 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 		.target = "file:///archive",
 		.wave = row->wave ? "staff" : "pilot",
 		.host = row->host ? row->host : "one:993",
-		.target_host = row->target_host,
+		.target_account = row->target_account,
 		.line = (uint32_t)no + 2,
 		.wave_no = row->wave,
 		.priority = row->priority,
@@ -221,6 +221,162 @@ TEST(an_empty_batch_is_over_at_once)
 	batch_close(&batch);
 }
 
+/* ---- one account at the destination ---- */
+
+static int until_begun(struct batch *batch, nsec *now)
+{
+	unsigned connections;
+	nsec again;
+	size_t no;
+
+	for (int i = 0; i < 10; i++) {
+		if (batch_take(batch, *now, &no, &connections, &again))
+			return (int)no;
+		if (again == DEADLINE_NEVER)
+			break;
+		*now = again;
+	}
+	return -1;
+}
+
+TEST(mailboxes_of_one_account_go_one_after_the_other_and_others_pass)
+{
+	struct row rows[] = { { .target_account = "a%40x@new/" },
+			      { .target_account = "A%40X@New/" },
+			      { .target_account = "a%40y@new/" },
+			      { .host = "two:993", .target_account = "a%40x@new/" },
+			      { .host = "two:993", .target_account = "a%40x@new:1993/" },
+			      { .target_account = "a%40x@newer/" },
+			      { .target_account = NULL },
+			      { .target_account = NULL } };
+	const int at_once[] = { 0, 2, 4, 5, 6, 7 };
+	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
+	unsigned connections;
+	nsec again;
+	size_t no;
+
+	for (size_t i = 0; i < ARRAY_COUNT(at_once); i++)
+		CHECK_EQ(taken(batch, 1), at_once[i]);
+	CHECK(!batch_take(batch, 1, &no, &connections, &again));
+	CHECK_EQ(again, DEADLINE_NEVER); /* when one has ended */
+	for (size_t i = 1; i < ARRAY_COUNT(at_once); i++)
+		CHECK(ended(batch, at_once[i], BATCH_DONE, OK, 2));
+	CHECK_EQ(taken(batch, 3), -1);
+	CHECK(ended(batch, 0, BATCH_DONE, OK, 4));
+	CHECK_EQ(taken(batch, 4), 1);
+	CHECK_EQ(taken(batch, 4), -1);
+	CHECK(ended(batch, 1, BATCH_INCOMPLETE, OK, 5));
+	CHECK_EQ(taken(batch, 5), 3);
+	CHECK(ended(batch, 3, BATCH_DONE, OK, 6));
+	CHECK(batch_is_over(batch));
+	batch_close(&batch);
+}
+
+/* What it sent may be in doubt, and is looked for in the folders that the other would fill. */
+TEST(none_begins_while_another_of_its_account_waits_for_another_attempt)
+{
+	struct row rows[] = { { .target_account = "a@new/", .wave = 1 },
+			      { .host = "two:993", .target_account = "a@new/", .wave = 2 },
+			      { .target_account = "b@new/", .wave = 2 } };
+	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
+	struct batch_outcome throttled = { .state = BATCH_FAILED,
+					   .error = ERR_IMAP_THROTTLED,
+					   .met = true,
+					   .retry_after = 100 * NSEC_SECOND,
+					   .scope = ERR_OF_ACCOUNT };
+	nsec now = NSEC_SECOND;
+
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(!batch_end(batch, 0, &throttled, now));
+	CHECK_EQ(taken(batch, now), 2);
+	CHECK(ended(batch, 2, BATCH_DONE, OK, now));
+	CHECK_EQ(taken(batch, 100 * NSEC_SECOND), -1);
+	CHECK_EQ(until_begun(batch, &now), 0);
+	CHECK(now >= 101 * NSEC_SECOND);
+	CHECK(!ended(batch, 0, BATCH_FAILED, ERR_NET_RESET, ++now));
+	CHECK_EQ(until_begun(batch, &now), 0);
+	CHECK(ended(batch, 0, BATCH_DONE, OK, ++now));
+	CHECK_EQ(taken(batch, now), 1);
+	CHECK(ended(batch, 1, BATCH_DONE, OK, ++now));
+	CHECK(batch_is_over(batch));
+	batch_close(&batch);
+}
+
+TEST(one_that_has_failed_for_good_lets_the_next_of_its_account_begin)
+{
+	struct row rows[] = { { .target_account = "a@new/" },
+			      { .target_account = "a@new/" },
+			      { .target_account = "a@new/" },
+			      { .target_account = "a@new/" } };
+	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
+	unsigned attempts = 1;
+	nsec now = 2;
+
+	CHECK_EQ(taken(batch, 1), 0);
+	CHECK(ended(batch, 0, BATCH_FAILED, ERR_IMAP_LOGIN, 2));
+	CHECK_EQ(taken(batch, 2), 1);
+	for (; attempts < 100 && !ended(batch, 1, BATCH_FAILED, ERR_IMAP_BYE, ++now); attempts++)
+		CHECK_EQ(until_begun(batch, &now), 1);
+	CHECK_EQ(attempts, BATCH_ATTEMPTS_MAX);
+	CHECK_EQ(until_begun(batch, &now), 2);
+	CHECK(ended(batch, 2, BATCH_DRAINED, OK, ++now));
+	CHECK_EQ(taken(batch, now), 3);
+	CHECK(ended(batch, 3, BATCH_DOUBTFUL, ERR_SINK_SURPLUS, ++now));
+	CHECK(batch_is_over(batch));
+	batch_close(&batch);
+}
+
+TEST(a_host_that_is_given_up_frees_the_accounts_its_mailboxes_held)
+{
+	struct row rows[] = { { .host = "dead:993", .target_account = "a@new/" },
+			      { .host = "dead:993", .target_account = "a@new/" },
+			      { .host = "two:993", .target_account = "a@new/" } };
+	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
+	unsigned attempts = 0;
+	nsec now = 1;
+	int no;
+
+	while (attempts < 100 && (no = until_begun(batch, &now)) == 0) {
+		attempts++;
+		(void)ended(batch, 0, BATCH_FAILED, ERR_NET_REFUSED, ++now);
+	}
+	CHECK_EQ(attempts, BATCH_HOST_FAILURES_MAX);
+	CHECK_EQ(no, 2);
+	CHECK_EQ(row_of(batch, 1).state, BATCH_FAILED);
+	CHECK(ended(batch, 2, BATCH_DONE, OK, ++now));
+	CHECK(batch_is_over(batch));
+	batch_close(&batch);
+}
+
+/* A job may go to one account as a whole: looking past its mailboxes is bounded. */
+TEST(many_of_one_account_keep_their_order_and_hold_up_the_others_only_so_long)
+{
+	enum { MANY = 1000 };
+	struct row *rows = calloc(MANY + 1, sizeof *rows);
+	struct batch *batch;
+	bool other_begun = false;
+	int no;
+
+	REQUIRE(rows);
+	for (unsigned i = 0; i < MANY; i++)
+		rows[i].target_account = "a@new/";
+	rows[MANY].target_account = "b@new/";
+	batch = opened(rows, MANY + 1, 9, 9, 9);
+	for (int i = 0; i < MANY; i++) {
+		CHECK_EQ(taken(batch, i + 1), i);
+		if ((no = taken(batch, i + 1)) >= 0) {
+			CHECK(!other_begun && no == MANY && i > MANY / 2 && i < MANY - 1);
+			other_begun = true;
+		}
+		CHECK(ended(batch, i, BATCH_DONE, OK, i + 1));
+	}
+	CHECK(other_begun);
+	CHECK(ended(batch, MANY, BATCH_DONE, OK, MANY + 1));
+	CHECK(batch_is_over(batch));
+	batch_close(&batch);
+	free(rows);
+}
+
 /* ---- failures ---- */
 
 TEST(an_error_that_will_not_pass_is_final_at_once)
@@ -300,10 +456,10 @@ TEST(a_throttled_host_rests_with_all_its_mailboxes_and_no_other_host_does)
  * on, those to the same destination wait, wherever they come from. */
 TEST(a_destination_that_throttles_rests_and_the_source_does_not)
 {
-	struct row rows[] = { { .host = "a:993", .target_host = "new:993/" },
-			      { .host = "a:993", .target_host = "new:993/" },
-			      { .host = "a:993", .target_host = "other:993/" },
-			      { .host = "b:993", .target_host = "new:993/inbox" },
+	struct row rows[] = { { .host = "a:993", .target_account = "new:993/" },
+			      { .host = "a:993", .target_account = "new:993/" },
+			      { .host = "a:993", .target_account = "other:993/" },
+			      { .host = "b:993", .target_account = "new:993/inbox" },
 			      { .host = "a:993" } };
 	struct batch *batch = opened(rows, ARRAY_COUNT(rows), 9, 9, 9);
 	struct batch_outcome outcome = { .state = BATCH_FAILED,
@@ -334,7 +490,7 @@ TEST(a_destination_that_throttles_rests_and_the_source_does_not)
 
 TEST(what_a_destination_says_of_one_mailbox_lets_the_others_go_on)
 {
-	struct row rows[] = { { .target_host = "new:993/" }, { .target_host = "new:993/" } };
+	struct row rows[] = { { .target_account = "new:993/" }, { .target_account = "new:993/" } };
 	struct batch *batch = opened(rows, 2, 9, 9, 9);
 	struct batch_outcome outcome = { .state = BATCH_FAILED,
 					 .error = ERR_IMAP_THROTTLED,
@@ -352,7 +508,7 @@ TEST(what_a_destination_says_of_one_mailbox_lets_the_others_go_on)
 
 TEST(a_destination_that_nobody_reaches_is_given_up_and_the_source_is_not)
 {
-	struct row rows[12] = { [11] = { .target_host = "there:993/" } };
+	struct row rows[12] = { [11] = { .target_account = "there:993/" } };
 	struct batch_outcome unreached = { .state = BATCH_FAILED,
 					   .error = ERR_NET_REFUSED,
 					   .note = "connecting to gone",
@@ -364,7 +520,7 @@ TEST(a_destination_that_nobody_reaches_is_given_up_and_the_source_is_not)
 	size_t no;
 
 	for (unsigned i = 0; i < 11; i++)
-		rows[i].target_host = "gone:993/";
+		rows[i].target_account = "gone:993/";
 	batch = opened(rows, ARRAY_COUNT(rows), 1, 1, 1);
 	for (unsigned i = 0; i < 1000 && !batch_is_over(batch); i++) {
 		if (!batch_take(batch, now, &no, &connections, &again)) {
@@ -390,7 +546,8 @@ TEST(a_destination_that_nobody_reaches_is_given_up_and_the_source_is_not)
 
 TEST(what_was_learnt_about_a_destination_holds_in_the_next_run)
 {
-	struct row rows[] = { { .target_host = "new:993/" }, { .target_host = "other:993/" } };
+	struct row rows[] = { { .target_account = "new:993/" },
+			      { .target_account = "other:993/" } };
 	struct batch *batch = opened(rows, 2, 9, 9, 9), *next = opened(rows, 2, 9, 9, 9);
 	struct batch_outcome outcome = { .state = BATCH_FAILED,
 					 .error = ERR_IMAP_UNAVAILABLE,
@@ -452,7 +609,7 @@ TEST(mailboxes_of_a_destination_that_rests_stay_in_their_order)
 
 	REQUIRE(rows);
 	for (unsigned i = 0; i < MANY; i++)
-		rows[i].target_host = "new:993/";
+		rows[i].target_account = "new:993/";
 	batch = opened(rows, MANY, 9, 9, 9);
 	CHECK_EQ(taken(batch, 1), 0);
 	CHECK(!batch_end(batch, 0, &outcome, 2));
@@ -714,12 +871,13 @@ TEST(what_was_learnt_about_an_account_holds_in_the_next_run_for_it_alone)
 
 /* ---- threads ---- */
 
-enum { THREADS = 4, CONNECTIONS = 7, PER_HOST = 3 };
+enum { THREADS = 4, CONNECTIONS = 7, PER_HOST = 3, ACCOUNTS = 499 };
 
 struct crowd {
 	struct batch *batch;
 	const struct row *rows;
-	atomic_uint begun[ROWS_MAX], connections, of_host[5], too_many, idle;
+	atomic_uint begun[ROWS_MAX], connections, of_host[5], of_account[ACCOUNTS];
+	atomic_uint too_many, together, idle;
 };
 
 static void work_on(struct crowd *crowd, size_t no, unsigned connections)
@@ -731,9 +889,12 @@ static void work_on(struct crowd *crowd, size_t no, unsigned connections)
 	if (atomic_fetch_add(&crowd->connections, connections) + connections > CONNECTIONS ||
 	    atomic_fetch_add(host, connections) + connections > PER_HOST)
 		atomic_fetch_add(&crowd->too_many, 1);
+	if (atomic_fetch_add(&crowd->of_account[no % ACCOUNTS], 1) > 0)
+		atomic_fetch_add(&crowd->together, 1);
 	atomic_fetch_add(&crowd->begun[no], 1);
 	batch_progress(crowd->batch, no, &part, clock_now());
 	outcome.figures.messages_moved = 3;
+	atomic_fetch_sub(&crowd->of_account[no % ACCOUNTS], 1);
 	atomic_fetch_sub(host, connections);
 	atomic_fetch_sub(&crowd->connections, connections);
 	if (!batch_end(crowd->batch, no, &outcome, clock_now()))
@@ -763,12 +924,16 @@ TEST(four_threads_begin_each_of_ten_thousand_mailboxes_once_within_all_limits)
 {
 	static const char *const hosts[] = { "a:1", "b:1", "c:1", "d:1", "e:1" };
 	static struct row rows[ROWS_MAX];
+	static char accounts[ACCOUNTS][16];
 	static struct crowd crowd;
 	struct batch_counts counts;
 	pthread_t threads[THREADS];
 
+	for (unsigned i = 0; i < ACCOUNTS; i++)
+		snprintf(accounts[i], sizeof accounts[i], "u%u@new/", i);
 	for (size_t i = 0; i < ROWS_MAX; i++)
 		rows[i] = (struct row){ .host = hosts[i % 5],
+					.target_account = accounts[i % ACCOUNTS],
 					.wave = (uint32_t)(i % 7),
 					.priority = (int32_t)(i % 3),
 					.connections = 2 };
@@ -780,6 +945,7 @@ TEST(four_threads_begin_each_of_ten_thousand_mailboxes_once_within_all_limits)
 	for (size_t i = 0; i < ROWS_MAX; i++)
 		CHECK_EQ(crowd.begun[i], 1);
 	CHECK_EQ(crowd.too_many, 0);
+	CHECK_EQ(crowd.together, 0);
 	batch_counts(crowd.batch, clock_now(), &counts);
 	CHECK_EQ(counts.mailboxes[BATCH_DONE], ROWS_MAX);
 	CHECK_EQ(counts.messages_moved, 3 * ROWS_MAX);

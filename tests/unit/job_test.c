@@ -20,6 +20,7 @@ enum { FAULTS_MAX = 64 };
 struct told {
 	unsigned count, warnings, lines[FAULTS_MAX];
 	char files[FAULTS_MAX][200], keys[FAULTS_MAX][80], texts[FAULTS_MAX][300];
+	char warning[600]; /* the last */
 };
 static struct told told;
 
@@ -28,6 +29,8 @@ static void keep_fault(void *context, const struct job_fault *fault)
 	struct told *to = context;
 
 	to->warnings += fault->warning;
+	if (fault->warning)
+		snprintf(to->warning, sizeof to->warning, "%u: %s", fault->line, fault->text);
 	if (fault->warning || to->count == FAULTS_MAX)
 		return;
 	to->lines[to->count] = fault->line;
@@ -624,4 +627,38 @@ TEST(a_password_in_a_list_is_warned_of_and_not_a_fault)
 	CHECK_EQ(told.warnings, 1);
 	CHECK_EQ(job->mailboxes[0].source_secret.kind, SECRET_REF_CSV);
 	job_close(&job);
+}
+
+/* However it is written: they would not see of each other what they send there. */
+TEST(mailboxes_that_go_to_one_account_are_warned_of_once)
+{
+	static const char *const alike[] = { "imaps://New.example:993/", "imap://new.example/",
+					     "imap://new.example:143" };
+	static const char *const others[] = { "imaps://new.example:1993/", "imaps://newer.example/",
+					      "file:///var/archive" };
+	char text[1000];
+	struct job *job = NULL;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const char *const *targets = i ? others : alike;
+
+		snprintf(text, sizeof text,
+			 SOURCE "target: {password: env:JOB_TEST}\nmailboxes:\n  list:\n"
+				"    - {user: a, target_user: b@x, target: \"%s\"}\n"
+				"    - {user: b, target_user: B@x, target: \"%s\"}\n"
+				"    - {user: c, target_user: b@X, target: \"%s\"}\n"
+				"    - {user: d, target: \"%s\"}\n"
+				"    - {user: e, target: \"%s\"}\n",
+			 targets[0], targets[1], targets[2], targets[0], targets[2]);
+		REQUIRE(CHECK_OK(open_text(text, &job)));
+		CHECK_EQ(told.warnings, i ? 0 : 1);
+		CHECK(i ||
+		      (strncmp(told.warning, "6: goes to", 10) == 0 &&
+		       strstr(told.warning, "job.yaml:5, ") && strstr(told.warning, "in all: 2")));
+		for (unsigned n = 0; n < 3 && !i; n++)
+			CHECK(strcasecmp(job_target_account(&job->mailboxes[n]),
+					 "b%40x@new.example/") == 0);
+		CHECK(!i || !job_target_account(&job->mailboxes[2]));
+		job_close(&job);
+	}
 }
