@@ -33,7 +33,6 @@
 #include "engine/bytes.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
-#include "transport/conn.h"
 #include "transport/imap_append.h"
 
 enum { ACTS_MAX = 40 };
@@ -342,21 +341,10 @@ static const struct play_kind appending = {
 	.judge_tricked = judge_tricked,
 };
 
-static void run_conversation(void)
-{
-	conversation_play(&appending);
-	conn_thread_cleanup();
-}
-
-static unsigned conversations_count;
-
-__attribute__((constructor)) static void add_conversations(void)
-{
-	conversations_count = conversations_add(appending.folder, run_conversation);
-}
+CONVERSATIONS(appending)
 
 /* A wrong working directory must not look like success. */
 TEST(there_are_at_least_25_conversations)
 {
-	CHECK(conversations_count >= 25);
+	CHECK(conversations_count() >= 25);
 }

@@ -24,7 +24,6 @@
 
 #include "engine/bytes.h"
 #include "engine/clock.h"
-#include "transport/conn.h"
 #include "transport/imap_flag.h"
 
 enum { MESSAGES_MAX = 2000, KEYWORDS_BYTES = 64 };
@@ -157,21 +156,10 @@ static const struct play_kind about_flags = {
 	.judge_tricked = judge_tricked,
 };
 
-static void run_conversation(void)
-{
-	conversation_play(&about_flags);
-	conn_thread_cleanup();
-}
-
-static unsigned conversations_count;
-
-__attribute__((constructor)) static void add_conversations(void)
-{
-	conversations_count = conversations_add(about_flags.folder, run_conversation);
-}
+CONVERSATIONS(about_flags)
 
 /* A wrong working directory must not look like success. */
 TEST(there_are_at_least_14_conversations)
 {
-	CHECK(conversations_count >= 14);
+	CHECK(conversations_count() >= 14);
 }

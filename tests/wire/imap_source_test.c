@@ -33,7 +33,6 @@
 #include "engine/clock.h"
 #include "engine/filter.h"
 #include "engine/stack.h"
-#include "transport/conn.h"
 #include "transport/gmail_labels.h"
 #include "transport/imap_source.h"
 #include "transport/oauth2.h"
@@ -481,23 +480,12 @@ static const struct play_kind reading = {
 	.judge_tricked = judge_tricked,
 };
 
-static void run_conversation(void)
-{
-	conversation_play(&reading);
-	conn_thread_cleanup();
-}
-
-static unsigned conversations_count;
-
-__attribute__((constructor)) static void add_conversations(void)
-{
-	conversations_count = conversations_add(reading.folder, run_conversation);
-}
+CONVERSATIONS(reading)
 
 /* A wrong working directory must not look like success. */
 TEST(there_are_at_least_24_conversations)
 {
-	CHECK(conversations_count >= 24);
+	CHECK(conversations_count() >= 24);
 }
 
 /* All conversations before this one, servers, scripts and events included: 22 MiB in 2026, of which
