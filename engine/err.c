@@ -105,6 +105,12 @@ void err_retry_after(nsec duration, enum err_scope scope)
 	note->retry_after = duration;
 }
 
+void err_note_inherit(const struct err_note *kept)
+{
+	if (kept->error && !err_note()->error)
+		*err_note() = *kept;
+}
+
 struct err_note *err_note_swap(struct err_note *note)
 {
 	struct err_note *before = current;

@@ -89,6 +89,9 @@ void err_retry_after(nsec duration, enum err_scope);
 /* The running fiber's note (or the thread's, outside fibers). Never NULL. */
 struct err_note *err_note(void);
 void err_note_clear(void);
+/* The cause of an error that comes from another fiber or an earlier call: a note that was kept
+ * there becomes the running fiber's, unless this has one already or nothing was noted there. */
+void err_note_inherit(const struct err_note *kept);
 /* For the fiber switch: makes `note` current, returns the one before. NULL: the thread's own. */
 struct err_note *err_note_swap(struct err_note *note);
 

@@ -358,8 +358,7 @@ static enum err group_settle(struct group **group_at)
 	enum err e = group->error;
 
 	must(!group->members && !group->joiner.first);
-	if (e && group->note.error && !err_note()->error)
-		*err_note() = group->note;
+	err_note_inherit(&group->note);
 	group->magic = 0;
 	free(group);
 	*group_at = NULL;

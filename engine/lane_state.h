@@ -102,8 +102,8 @@ enum err lane_receive(void *lane);
 /* Why it ended, with its note. */
 static inline enum err lane_receive_failed(const struct lane *lane)
 {
-	if (lane->receive_end && !err_note()->error)
-		*err_note() = lane->receive_note;
+	if (lane->receive_end)
+		err_note_inherit(&lane->receive_note);
 	return lane->receive_end;
 }
 

@@ -317,8 +317,8 @@ enum err ledger_act(struct ledger *ledger, struct ledger_call *call)
 			lead(ledger);
 	if (e)
 		return e;
-	if (call->result && err_note()->error == OK)
-		*err_note() = call->failure;
+	if (call->result)
+		err_note_inherit(&call->failure);
 	return call->result;
 }
 

@@ -326,8 +326,8 @@ static enum err job_take(struct offload_act *job, void *argument_out)
 	must(job->collected && job->state == JOB_DONE);
 	if (argument_out && job->what.argument_bytes > 0)
 		bytes_copy(argument_out, job->argument, job->what.argument_bytes, BYTES_META);
-	if (result && err_note()->error == OK)
-		*err_note() = job->note;
+	if (result)
+		err_note_inherit(&job->note);
 	job_free(job);
 	return result;
 }

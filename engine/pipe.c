@@ -76,14 +76,6 @@ static void passage_drop(struct passage *passage)
 	}
 }
 
-/* The producer's error becomes the consumer's, with the note that says what happened. */
-static enum err hand_over_error(enum err e, const struct err_note *note)
-{
-	if (note->error && !err_note()->error)
-		*err_note() = *note;
-	return e;
-}
-
 /* Waits without a deadline of its own: the producer feeds or ends the passage before its own
  * deadline towards the source. */
 static enum err passage_pull(struct stream *stream, struct iolist *out)
@@ -97,7 +89,8 @@ static enum err passage_pull(struct stream *stream, struct iolist *out)
 		if (passage->ended_with) {
 			if (passage->ended_with != ERR_STREAM_ENDED)
 				pipe->body_failure = passage->ended_with;
-			return hand_over_error(passage->ended_with, &passage->note);
+			err_note_inherit(&passage->note);
+			return passage->ended_with;
 		}
 		if ((e = wait_on(&passage->puller, DEADLINE_NEVER)))
 			return e;
@@ -246,8 +239,10 @@ enum err pipe_next(struct pipe *pipe, struct item **out, nsec until)
 	if (pipe->held)
 		pop(pipe);
 	while (pipe->count == 0) {
-		if (pipe->ended_with)
-			return hand_over_error(pipe->ended_with, &pipe->note);
+		if (pipe->ended_with) {
+			err_note_inherit(&pipe->note);
+			return pipe->ended_with;
+		}
 		if ((e = wait_on(&pipe->consumer, until)))
 			return e;
 	}

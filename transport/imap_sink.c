@@ -26,8 +26,7 @@ static struct imap_sink *sink_of(struct sink *base)
 
 enum err imap_sink_is_broken(const struct imap_sink *sink)
 {
-	if (sink->broken.error && !err_note()->error)
-		*err_note() = sink->broken;
+	err_note_inherit(&sink->broken);
 	return sink->broken.error;
 }
 

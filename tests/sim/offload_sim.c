@@ -91,8 +91,8 @@ enum err offload_wait(struct offload_act **act_at, void *argument_out, nsec unti
 	if (argument_out)
 		bytes_copy(argument_out, act->argument, act->job.argument_bytes, BYTES_META);
 	e = act->error;
-	if (e && !err_note()->error)
-		*err_note() = act->note;
+	if (e)
+		err_note_inherit(&act->note);
 	free(act);
 	return e;
 }

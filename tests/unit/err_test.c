@@ -89,16 +89,33 @@ TEST(a_swapped_note_is_current_until_swapped_back)
 	CHECK_TEXT(mine.text, "elsewhere");
 }
 
+TEST(a_kept_note_is_inherited_where_there_is_none)
+{
+	struct err_note kept = { .error = OK }, *before = err_note_swap(&kept);
+
+	CHECK_ERR(RAISE(ERR_NET_NAME, "elsewhere"), ERR_NET_NAME);
+	(void)err_note_swap(before);
+	err_note_inherit(&kept);
+	CHECK_EQ(err_note()->error, ERR_NET_NAME);
+	CHECK_TEXT(err_note()->text, "elsewhere");
+	err_note_clear();
+	CHECK_ERR(RAISE(ERR_DISK_FULL, "here"), ERR_DISK_FULL);
+	err_note_inherit(&kept);
+	CHECK_TEXT(err_note()->text, "here");
+	err_note_inherit(&(struct err_note){ .error = OK });
+	CHECK_TEXT(err_note()->text, "here");
+}
+
 TEST(file_errors_become_ours)
 {
 	static const struct {
 		int errno_value;
 		enum err e;
 	} rows[] = {
-		{ ENOSPC, ERR_DISK_FULL },   { EDQUOT, ERR_DISK_FULL },
-		{ EROFS, ERR_DISK_READ_ONLY },  { EACCES, ERR_DISK_DENIED },
-		{ ENOENT, ERR_DISK_ABSENT }, { EEXIST, ERR_DISK_EXISTS },
-		{ EIO, ERR_DISK_IO },	     { EBADF, ERR_DISK_IO },
+		{ ENOSPC, ERR_DISK_FULL },     { EDQUOT, ERR_DISK_FULL },
+		{ EROFS, ERR_DISK_READ_ONLY }, { EACCES, ERR_DISK_DENIED },
+		{ ENOENT, ERR_DISK_ABSENT },   { EEXIST, ERR_DISK_EXISTS },
+		{ EIO, ERR_DISK_IO },	       { EBADF, ERR_DISK_IO },
 	};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++)
