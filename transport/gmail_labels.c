@@ -168,9 +168,9 @@ enum err gmail_labels_recall(struct labels *labels, const char *box_id, uint64_t
 	((struct gmail_recalled *)(void *)labels->recalled.at)[labels->recalled_count++] =
 		(struct gmail_recalled){ .no = (uint32_t)no,
 					 .id = id,
-					 .rank = !stored ? GMAIL_RANK_NOT_THERE
-						 : there ? 0
-							 : 1 };
+					 .rank = !stored ? GMAIL_RANK_NOT_STORED
+						 : there ? GMAIL_RANK_THERE
+							 : GMAIL_RANK_GONE_LATER };
 	return OK;
 }
 

@@ -178,7 +178,8 @@ static void stay(struct labels *labels, struct gmail_row *row,
 		 const struct gmail_recalled *recalled, size_t count, const uint32_t *folders)
 {
 	const struct gmail_set *set = &gmail_sets(labels)[row->set];
-	uint32_t chosen = gmail_numbers(labels)[set->folders_at], rank = UINT32_MAX;
+	uint32_t chosen = gmail_numbers(labels)[set->folders_at];
+	enum gmail_rank rank = GMAIL_RANK_NONE;
 
 	for (size_t i = 0; i < count && recalled[i].no == row->uid; i++) {
 		uint32_t folder = folders[recalled[i].id];
@@ -186,9 +187,9 @@ static void stay(struct labels *labels, struct gmail_row *row,
 		if (folder == GMAIL_FOLDER_NONE || recalled[i].rank > rank)
 			continue;
 		/* It is not there, and shall not be. */
-		if (recalled[i].rank == GMAIL_RANK_NOT_THERE && !labels->folders[folder].wanted)
+		if (recalled[i].rank == GMAIL_RANK_NOT_STORED && !labels->folders[folder].wanted)
 			continue;
-		if (rank == UINT32_MAX || folder == chosen)
+		if (rank == GMAIL_RANK_NONE || folder == chosen)
 			row->stays = folder;
 		rank = recalled[i].rank;
 	}

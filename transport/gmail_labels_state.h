@@ -49,10 +49,17 @@ struct gmail_row {
 	bool wanted;
 };
 
+/* What an earlier run settled of a message in a folder (struct settled_before), the best first. */
+enum gmail_rank {
+	GMAIL_RANK_THERE,      /* stored */
+	GMAIL_RANK_GONE_LATER, /* stored, and then the source had it in this folder no more */
+	GMAIL_RANK_NOT_STORED, /* skipped, or taken back */
+	GMAIL_RANK_NONE,       /* nothing */
+};
+
 struct gmail_recalled {
 	uint32_t no, id;
-	uint32_t rank;	       /* the lower the better */
-#define GMAIL_RANK_NOT_THERE 2 /* it was skipped */
+	enum gmail_rank rank;
 };
 
 struct labels {
