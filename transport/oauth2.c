@@ -259,14 +259,14 @@ struct asking {
 	nsec until;
 	char url[512];
 	struct form form;
-	struct secret *credential;
-	struct text refresh_token; /* newer than the credential; {NULL, 0}: none */
+	struct secret *credential; /* as the source gives it */
+	struct text sent;	   /* it, or a newer refresh token */
 };
 
 static enum err fill_certificate(struct asking *asking)
 {
 	struct jwt_key *key = NULL;
-	enum err e = jwt_key_open(secret_text(asking->credential), asking->source->name, &key);
+	enum err e = jwt_key_open(asking->sent, asking->source->name, &key);
 
 	if (e)
 		return e;
@@ -309,8 +309,8 @@ static enum err fill_service_account(struct asking *asking)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading a service account");
 	account = room;
 	*account = (struct service_account){ 0 };
-	if (json_read(secret_text(asking->credential), service_account_fields,
-		      ARRAY_COUNT(service_account_fields), account))
+	if (json_read(asking->sent, service_account_fields, ARRAY_COUNT(service_account_fields),
+		      account))
 		e = fill_for_account(asking, account);
 	else
 		e = RAISE(ERR_INPUT_SECRET,
@@ -330,9 +330,7 @@ static enum err fill_refresh_token(struct asking *asking)
 	form_add_text(&asking->form, "grant_type", "refresh_token");
 	form_add_text(&asking->form, "client_id", source->client_id);
 	form_add_text(&asking->form, "scope", source->scope);
-	form_add(&asking->form, "refresh_token",
-		 asking->refresh_token.bytes ? asking->refresh_token
-					     : secret_text(asking->credential));
+	form_add(&asking->form, "refresh_token", asking->sent);
 	if (!source->has_client_secret)
 		return OK;
 	if ((e = source->credential(source, OAUTH2_CLIENT_SECRET_BESIDE, asking->until, &secret)))
@@ -354,7 +352,7 @@ static enum err fill_form(struct asking *asking)
 		form_add_text(&asking->form, "grant_type", "client_credentials");
 		form_add_text(&asking->form, "client_id", source->client_id);
 		form_add_text(&asking->form, "scope", source->scope);
-		form_add(&asking->form, "client_secret", secret_text(asking->credential));
+		form_add(&asking->form, "client_secret", asking->sent);
 		break;
 	case OAUTH2_CERTIFICATE:
 		e = fill_certificate(asking);
@@ -528,8 +526,7 @@ static enum err post(struct asking *asking, struct http *http, const char *targe
 	    (e = read_body(http, shown, room, &body)))
 		return e;
 	note_patience(&head);
-	return oauth2_answer_read(shown, head.status, body, secret_text(asking->credential),
-				  &room->answer);
+	return oauth2_answer_read(shown, head.status, body, asking->sent, &room->answer);
 }
 
 static enum err ask_endpoint(struct asking *asking, struct answer_room *room)
@@ -695,15 +692,13 @@ static enum err keep_refresh_token(struct entry *entry, const struct asking *ask
 				   struct text fresh)
 {
 	const struct oauth2_source *source = asking->source;
-	struct text was = secret_text(asking->credential);
 	enum err e = OK;
 
-	if (!fresh.bytes ||
-	    text_equal(fresh, asking->refresh_token.bytes ? asking->refresh_token : was))
+	if (!fresh.bytes || text_equal(fresh, asking->sent))
 		return OK;
 	fiber_shield();
 	if (source->keep)
-		e = source->keep(source, was, fresh);
+		e = source->keep(source, secret_text(asking->credential), fresh);
 	fiber_unshield();
 	if (e)
 		log_error(LOG_WARN, "oauth2.rotated", e);
@@ -747,15 +742,13 @@ static enum err explain_refusal(const struct oauth2_source *source)
 static bool was_replaced(const struct asking *asking, enum err e)
 {
 	const struct oauth2_source *source = asking->source;
-	struct text sent = asking->refresh_token.bytes ? asking->refresh_token
-						       : secret_text(asking->credential);
 	struct secret *now = NULL;
 	bool is_other;
 
 	if (e != ERR_OAUTH2_REFUSED || source->grant != OAUTH2_REFRESH_TOKEN ||
 	    source->credential(source, OAUTH2_CREDENTIAL, asking->until, &now))
 		return false;
-	is_other = !text_equal(secret_text(now), sent);
+	is_other = !text_equal(secret_text(now), asking->sent);
 	secret_close(&now);
 	return is_other;
 }
@@ -775,8 +768,8 @@ static enum err ask_once(struct entry *entry, struct asking *asking)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "asking for a token");
 	if (source->token_url)
 		snprintf(asking->url, sizeof asking->url, "%s", source->token_url);
-	asking->refresh_token =
-		entry->refresh_token ? secret_text(entry->refresh_token) : (struct text){ NULL, 0 };
+	asking->sent =
+		secret_text(entry->refresh_token ? entry->refresh_token : asking->credential);
 	if ((e = ask_with(asking, room)) == OK)
 		e = keep_answer(entry, asking, &((struct answer_room *)room)->answer);
 	secret_room_close(&room);

@@ -464,6 +464,21 @@ TEST_FIBER(a_refresh_token_that_cannot_be_kept_is_good_as_long_as_the_run)
 	endpoint_close(&endpoint);
 }
 
+/* What is sent by then is not what the source gives. */
+TEST_FIBER(an_endpoint_that_repeats_a_newer_refresh_token_is_not_quoted)
+{
+	struct endpoint endpoint;
+
+	answers[0] = "200 {\"access_token\":\"one\",\"expires_in\":0,\"refresh_token\":\"newer\"}";
+	answers[1] = "503 {\"error\":\"server_error\",\"error_description\":\"newer\"}";
+	REQUIRE(endpoint_open(&endpoint, OAUTH2_REFRESH_TOKEN, "older"));
+	check_token(&endpoint.source, "one");
+	check_no_token(&endpoint.source, ERR_OAUTH2_UNAVAILABLE,
+		       "(status 503): (a text that repeats the credential)");
+	check_sent(1, "newer");
+	endpoint_close(&endpoint);
+}
+
 static enum err give_next(const struct oauth2_source *source, enum oauth2_credential which,
 			  nsec until, struct secret **out)
 {
