@@ -74,18 +74,4 @@ void oauth2_thread_cleanup(void);
  * allows fewer, and servers give out more). */
 bool oauth2_token_is_sound(struct text);
 
-/* What an endpoint says in its answer, for tests and fuzzing.
- * status      of HTTP
- * body        JSON, which holds secrets; borrowed
- * hidden      must not appear in error texts
- * returns     OK, with *out filled, or as oauth2_token_get() */
-enum { OAUTH2_TOKEN_BYTES_MAX = 12 * 1024 };
-struct oauth2_answer {
-	char access_token[OAUTH2_TOKEN_BYTES_MAX + 1];
-	char refresh_token[OAUTH2_TOKEN_BYTES_MAX + 1]; /* "": none */
-	uint64_t expires_in_s;
-};
-enum err oauth2_answer_read(const char *shown, unsigned status, struct text body,
-			    struct text hidden, struct oauth2_answer *out) MUST_CHECK;
-
 #endif

@@ -5,7 +5,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "transport/http_parse.h"
-#include "transport/oauth2.h"
+#include "transport/oauth2_ask.h"
 
 struct reading {
 	struct buffer content;

@@ -1,11 +1,11 @@
-/* transport/oauth2.c: what an endpoint's answer means, and tokens got from an endpoint on loopback:
- * shared, renewed, refused. */
+/* transport/oauth2.c, oauth2_ask.c: what an endpoint's answer means, and tokens got from an
+ * endpoint on loopback: shared, renewed, refused. */
 #include "tests/unit/tls_server.h"
 
 #include <jansson.h>
 
 #include "crypto/secret.h"
-#include "transport/oauth2.h"
+#include "transport/oauth2_ask.h"
 
 /* ---- answers ---- */
 
