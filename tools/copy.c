@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "crypto/digest.h"
-#include "crypto/secret.h"
 #include "crypto/zstd_stage.h"
 #include "engine/backoff.h"
 #include "engine/budget.h"
@@ -19,11 +18,10 @@
 #include "engine/shard.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
-#include "tools/copy_login.h"
+#include "tools/copy_options.h"
 #include "tools/counters.h"
 #include "tools/drivers.h"
-#include "tools/filters.h"
-#include "tools/gmail.h"
+#include "tools/dry_run.h"
 #include "tools/governing.h"
 #include "tools/hints.h"
 #include "tools/progress.h"
@@ -31,7 +29,6 @@
 #include "tools/routes.h"
 #include "tools/signals.h"
 #include "tools/skip_reason.h"
-#include "tools/terminal.h"
 #include "tools/url.h"
 #include "transport/archive.h"
 #include "transport/archive_place.h"
@@ -45,21 +42,6 @@
 #define NOTE_EVERY    NSEC_SECOND
 /* What is kept of limits: at the end, and in between for a process that is killed. */
 enum { LEARN_EVERY_NOTES = 5 };
-enum { SCRATCH_PATH_BYTES_MAX = sizeof "/tmp/mailhaul-dry-run-XXXXXX" + 64 };
-
-struct copy_options {
-	struct copy_login_options source_login, destination_login;
-	const char *oauth2, *ca_file, *state;
-	const char *digest, *flags, *retry_skipped, *log, *log_level, *confine;
-	const char *as_of, *compress, *wrap, *skip_existing;
-	uint64_t zstd, pack_size, connections;
-	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
-	nsec io_timeout, connect_timeout, settle;
-	bool json, dry_run, stats, vanished;
-	struct route_options routes;
-	struct filter_options filter;
-	struct gmail_options gmail;
-};
 
 struct copy {
 	struct copy_options options;
@@ -74,8 +56,7 @@ struct copy {
 	struct labels *labels;
 	struct ledger *ledger;	/* NULL in a dry run */
 	struct ledger *scratch; /* of a dry run: a copy, if there is something to copy */
-	bool has_scratch;
-	char scratch_directory[SCRATCH_PATH_BYTES_MAX]; /* "": there is none */
+	struct dry_run dry_run;
 	struct tap *digest, *store_digest;
 	struct lane_config lane;
 	struct lane_progress done;
@@ -215,19 +196,14 @@ static struct account account(const struct copy *copy, const struct url *url)
 
 static enum err open_log(const struct copy_options *options)
 {
-	static const char *const levels[] = { "debug", "info", "warn", "error" };
-	enum log_level level = LOG_WARN;
 	int fd = STDERR_FILENO;
 
-	for (size_t i = 0; i < ARRAY_COUNT(levels); i++)
-		if (strcmp(levels[i], options->log_level) == 0)
-			level = (enum log_level)i;
 	/* Stays open until the process ends. */
 	if (options->log &&
 	    (fd = open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600)) <
 		    0)
 		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "opening the log file %s", options->log);
-	log_setup(fd, level, options->json);
+	log_setup(fd, copy_options_log_level(options), options->json);
 	return OK;
 }
 
@@ -298,61 +274,6 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 }
 
 /* ---- the run, in the shard's first fiber ---- */
-
-/* A dry run writes nothing: it looks up what would be done in a copy of the ledger, which nobody
- * else can read and which is gone when it ends. Before the shard runs, because it blocks. */
-static enum err make_scratch(struct copy *copy)
-{
-	const char *temporary = getenv("TMPDIR");
-	char *directory = copy->scratch_directory;
-	enum err e;
-	int n;
-
-	temporary = temporary && *temporary ? temporary : "/tmp";
-	n = snprintf(directory, sizeof copy->scratch_directory, "%s/mailhaul-dry-run-XXXXXX",
-		     temporary);
-	if ((size_t)n >= sizeof copy->scratch_directory || !mkdtemp(directory)) {
-		directory[0] = '\0';
-		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "making a temporary directory in %s",
-				   temporary);
-	}
-	e = ledger_snapshot(copy->state, directory);
-	copy->has_scratch = e == OK;
-	if (e == ERR_LEDGER_ABSENT)
-		err_note_clear();
-	return e == ERR_LEDGER_ABSENT ? OK : e;
-}
-
-static enum err remove_scratch(void *directory)
-{
-	static const char *const names[] = { "ledger.db", "ledger.db-wal", "ledger.db-shm",
-					     "ledger.lock" };
-	char path[SCRATCH_PATH_BYTES_MAX + 32];
-
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		snprintf(path, sizeof path, "%s/%s", (char *)directory, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(directory);
-	return OK;
-}
-
-/* In a job: the shard's own thread is confined by now and removes nothing. */
-static void close_scratch(struct copy *copy)
-{
-	const struct offload_job job = { .name = "dry-run",
-					 .run = remove_scratch,
-					 .argument = copy->scratch_directory,
-					 .argument_bytes = sizeof copy->scratch_directory };
-
-	if (!copy->scratch_directory[0])
-		return;
-	fiber_shield();
-	if (offload_run(&job, clock_after(LEDGER_TIMEOUT)))
-		err_note_clear();
-	fiber_unshield();
-	copy->scratch_directory[0] = '\0';
-}
 
 /* What earlier runs learnt about source and target. A batch of the same ledger learns of hosts,
  * too.
@@ -431,9 +352,10 @@ static enum err open_ledger(struct copy *copy)
 	enum err e = OK;
 
 	if (copy->options.dry_run)
-		return copy->has_scratch ? ledger_open(copy->scratch_directory,
-						       clock_after(LEDGER_TIMEOUT), &copy->scratch)
-					 : OK;
+		return copy->dry_run.has_ledger
+			       ? ledger_open(copy->dry_run.directory, clock_after(LEDGER_TIMEOUT),
+					     &copy->scratch)
+			       : OK;
 	if (!copy->options.state)
 		e = command_make_state_directory(copy->state);
 	if (e == OK)
@@ -501,18 +423,6 @@ static enum err run_lane(struct copy *copy)
 	return e || beside_e == ERR_FIBER_CANCELED ? e : beside_e;
 }
 
-static const char *const existing_ways[] = { "no", "digest", "fingerprint", NULL };
-
-static enum sink_existing existing_of(const char *word)
-{
-	enum sink_existing way = SINK_EXISTING_NO;
-
-	while (strcmp(existing_ways[way], word) != 0)
-		way++;
-	must(way <= SINK_EXISTING_FINGERPRINT);
-	return way;
-}
-
 static void configure_lane(struct copy *copy)
 {
 	const struct tap_type *digest = copy->digest->type;
@@ -532,7 +442,7 @@ static void configure_lane(struct copy *copy)
 			.settle = copy->options.settle,
 			.spool = copy->state,
 			.wrap = command_sink_wrap(copy->options.wrap),
-			.existing = existing_of(copy->options.skip_existing),
+			.existing = copy_options_existing(&copy->options),
 			.flags_keep = strcmp(copy->options.flags, "auto") != 0,
 		},
 		.ledger = copy->options.dry_run ? copy->scratch : copy->ledger,
@@ -603,7 +513,7 @@ static enum err copy_fiber(void *argument)
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
 	ledger_close(&copy->scratch);
-	close_scratch(copy);
+	dry_run_close(&copy->dry_run, clock_after(LEDGER_TIMEOUT));
 	if (copy->options.stats && !copy->options.json)
 		counters_text(&copy->counters, stderr);
 	return OK;
@@ -618,8 +528,7 @@ static void copy_close(struct copy **taken)
 	if (!copy)
 		return;
 	confinement_end();
-	if (copy->scratch_directory[0]) /* the shard did not come to its fiber */
-		(void)!remove_scratch(copy->scratch_directory);
+	dry_run_remove(&copy->dry_run); /* if the shard did not come to its fiber */
 	filter_close(&copy->filter);
 	gmail_labels_close(&copy->labels);
 	copy_login_close(&copy->source_login);
@@ -679,7 +588,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.progress = &copy->done;
 	copy->report.paths = &copy->paths;
 	signals_setup();
-	if (copy->options.dry_run && (e = make_scratch(copy)))
+	if (copy->options.dry_run && (e = dry_run_open(&copy->dry_run, copy->state)))
 		return hint_fail("copy", e);
 	set_budget(copy);
 	if ((e = shard_run(&(struct shard_config){ .arena_chunks = budget_arena_chunks() },
@@ -703,257 +612,4 @@ static int copy_main(int count, char *const *words)
 	return exit_code;
 }
 
-static const char *const digests[] = { "blake3", "blake2b-256", "sha-256", NULL };
-static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
-
-static const char *const flag_ways[] = { "auto", "keep", "never", NULL };
-
-static const char *const compressed_sides[] = { "off", "source", "destination", "both", NULL };
-
-static const struct opt options[] = {
-	{ .name = "source-password-file",
-	  OPT_STORES_FILE(struct copy_options, source_login.password_file),
-	  .value = "FILE",
-	  .help = "The source's password is the first line of FILE, which nobody else may be able "
-		  "to read (mode 0600). Passwords are never taken from the command line." },
-	{ .name = "destination-password-file",
-	  OPT_STORES_FILE(struct copy_options, destination_login.password_file),
-	  .value = "FILE",
-	  .help = "The same for the target; not used where there is nothing to log in to." },
-	{ .name = "source-token-file",
-	  OPT_STORES_FILE(struct copy_options, source_login.token_file),
-	  .value = "FILE",
-	  .help = "Instead of a password: log in with the OAuth2 access token in FILE (mode 0600). "
-		  "Somebody else renews it; it is read again when it was refused, and every five "
-		  "minutes." },
-	{ .name = "source-token-command",
-	  OPT_STORES_TEXT(struct copy_options, source_login.token_command),
-	  .value = "COMMAND",
-	  .help = "The same with what COMMAND prints: a full path and arguments, no shell." },
-	{ .name = "destination-token-file",
-	  OPT_STORES_FILE(struct copy_options, destination_login.token_file),
-	  .value = "FILE",
-	  .help = "As --source-token-file, for the target." },
-	{ .name = "destination-token-command",
-	  OPT_STORES_TEXT(struct copy_options, destination_login.token_command),
-	  .value = "COMMAND",
-	  .help = "As --source-token-command, for the target." },
-	{ .name = "oauth2",
-	  OPT_STORES_FILE(struct copy_options, oauth2),
-	  .value = "FILE",
-	  .help = "Get access tokens as source.oauth2 and target.oauth2 of the job file FILE say "
-		  "(docs/JOBFILE.md); nothing else of it is used." },
-	{ .name = "ca-file",
-	  OPT_STORES_FILE(struct copy_options, ca_file),
-	  .value = "FILE",
-	  .help = "Trust the certificate authorities in FILE (PEM) instead of the system's. Chain "
-		  "and host name are always verified." },
-	{ .name = "state",
-	  OPT_STORES_FILE(struct copy_options, state),
-	  .value = "DIR",
-	  .help = "Where the ledger lies that knows what is moved already. Without it: "
-		  "$XDG_STATE_HOME/mailhaul, or ~/.local/state/mailhaul." },
-	{ .name = "dry-run",
-	  OPT_STORES_FLAG(struct copy_options, dry_run),
-	  .help = "Log in, list and count, look for what changed since earlier runs, and write "
-		  "nothing but the report." },
-	{ .name = "json",
-	  OPT_STORES_FLAG(struct copy_options, json),
-	  .help = "Print the report as one JSON object, with every message that was not moved; log "
-		  "lines are JSON objects too." },
-	{ .name = "digest",
-	  OPT_STORES_CHOICE(struct copy_options, digest),
-	  .choices = digests,
-	  .initial = "blake3",
-	  .help = "How each message and pack is measured; recorded beside each value. A target "
-		  "keeps the digest it was begun with." },
-	{ .name = "zstd",
-	  OPT_STORES_NUMBER(struct copy_options, zstd),
-	  .value = "LEVEL",
-	  .initial = "1",
-	  .min = 1,
-	  .max = 19,
-	  .zero_word = "off",
-	  .help = "How hard packs are compressed: 1 to 19, or off." },
-	{ .name = "pack-size",
-	  OPT_STORES_SIZE(struct copy_options, pack_size),
-	  .value = "SIZE",
-	  .initial = "64MiB",
-	  .min = 64 * 1024,
-	  .max = (uint64_t)16 << 30,
-	  .help = "A pack of the archive is closed at about this many stored bytes." },
-	{ .name = "flags",
-	  OPT_STORES_CHOICE(struct copy_options, flags),
-	  .choices = flag_ways,
-	  .initial = "auto",
-	  .help = "What a later run does about flags that changed at the source: auto asks a "
-		  "server with CONDSTORE for what changed, reads all flags again from any other, "
-		  "and sets what changed at a destination that is a server, too; keep finds and "
-		  "records them and leaves such a destination as it is; never is keep, and does "
-		  "not "
-		  "even read them again from a source without CONDSTORE." },
-	{ .name = "skip-existing",
-	  OPT_STORES_CHOICE(struct copy_options, skip_existing),
-	  .choices = existing_ways,
-	  .initial = "no",
-	  .help = "Whether mail that others put into an IMAP target's folders counts as copied, "
-		  "each copy once: digest if it has the same bytes; fingerprint if it has the "
-		  "same Message-ID, Date, From and body, as mail that was delivered to both sides "
-		  "has. It is read back before it counts, and never changed or rolled back." },
-	{ .name = "as-of",
-	  OPT_STORES_TEXT(struct copy_options, as_of),
-	  .value = "WHEN",
-	  .help = "Of an archive as SOURCE: read it as it was at the end of a run: a generation of "
-		  "the manifest (3), a moment (2026-11-22T06:00:00Z), or the end of a day in UTC "
-		  "(2026-11-22)." },
-	{ .name = "vanished",
-	  OPT_STORES_FLAG(struct copy_options, vanished),
-	  .help = "Of an archive as SOURCE: copy also what was not at its source any more when "
-		  "the last run looked. Without it such messages stay where they are." },
-	{ .name = "retry-skipped",
-	  OPT_STORES_TEXT(struct copy_options, retry_skipped),
-	  .value = "REASON",
-	  .help = RETRY_SKIPPED_HELP },
-	FILTER_OPTION_ROWS(struct copy_options, filter),
-	GMAIL_OPTION_ROWS(struct copy_options, gmail),
-	{ .name = "connections",
-	  OPT_STORES_NUMBER(struct copy_options, connections),
-	  .value = "N",
-	  .initial = "2",
-	  .min = 1,
-	  .max = LANE_READERS_MAX,
-	  .help = "Conversations with the source at once, each on messages of its own. A server "
-		  "that grants fewer is used with fewer, an archive with one." },
-	{ .name = "max-messages-per-second",
-	  OPT_STORES_NUMBER(struct copy_options, messages_per_second),
-	  .value = "N",
-	  .initial = "off",
-	  .min = 1,
-	  .max = 1000000,
-	  .zero_word = "off",
-	  .help = "At most so many messages a second for one account. Without it as many as the "
-		  "server bears: fewer once it complains, and slowly more again." },
-	{ .name = "max-bytes-per-second",
-	  OPT_STORES_SIZE(struct copy_options, bytes_per_second),
-	  .value = "SIZE",
-	  .initial = "off",
-	  .min = 1024,
-	  .zero_word = "off",
-	  .help = "At most so many bytes a second, as a mean." },
-	{ .name = "daily-down",
-	  OPT_STORES_SIZE(struct copy_options, daily_down),
-	  .value = "SIZE",
-	  .initial = "auto",
-	  .min = 1024,
-	  .zero_word = "auto",
-	  .help = "Read at most so many bytes of one account in any 24 hours. auto: what its "
-		  "provider allows (2500 MB at Gmail), unbounded where nothing is known. See "
-		  "mailhaul providers." },
-	{ .name = "daily-up",
-	  OPT_STORES_SIZE(struct copy_options, daily_up),
-	  .value = "SIZE",
-	  .initial = "auto",
-	  .min = 1024,
-	  .zero_word = "auto",
-	  .help = "The same for bytes stored at a server (500 MB at Gmail)." },
-	{ .name = "settle",
-	  OPT_STORES_DURATION(struct copy_options, settle),
-	  .value = "TIME",
-	  .initial = "30s",
-	  .min = 0,
-	  .max = 3600 * NSEC_SECOND,
-	  .help = "After a lost answer or a crash: how long the folders of an IMAP target must be "
-		  "still before what is in them is believed. Servers go on storing for a moment "
-		  "what a lost connection sent." },
-	{ .name = "io-timeout",
-	  OPT_STORES_DURATION(struct copy_options, io_timeout),
-	  .value = "TIME",
-	  .initial = "60s",
-	  .min = NSEC_SECOND,
-	  .max = 86400 * NSEC_SECOND,
-	  .help = "The longest silence of a server that is tolerated." },
-	{ .name = "connect-timeout",
-	  OPT_STORES_DURATION(struct copy_options, connect_timeout),
-	  .value = "TIME",
-	  .initial = "30s",
-	  .min = NSEC_SECOND / 10,
-	  .max = 3600 * NSEC_SECOND,
-	  .help = "How long a connection may take, name lookup and TLS included." },
-	{ .name = "compress",
-	  OPT_STORES_CHOICE(struct copy_options, compress),
-	  .choices = compressed_sides,
-	  .initial = "off",
-	  .help = "With which side the conversations are compressed inside TLS "
-		  "(COMPRESS=DEFLATE), where its server offers that: for links of less than some "
-		  "200 Mbit/s." },
-	{ .name = "wrap",
-	  OPT_STORES_CHOICE(struct copy_options, wrap),
-	  .choices = wrap_choices,
-	  .initial = "no",
-	  .help = "What an IMAP target may hold as the attachment of another message, from which "
-		  "mailhaul unwrap takes it out again byte for byte, because its server does not "
-		  "take it as it is. refused: what it refuses (NUL bytes, bare LF), instead of "
-		  "skipping it; odd: also what it is known to alter (8-bit headers at Cyrus), "
-		  "instead of storing it altered." },
-	ROUTES_OPTIONS(struct copy_options, routes),
-	{ .name = "log",
-	  OPT_STORES_FILE(struct copy_options, log),
-	  .value = "FILE",
-	  .help = "Append log lines to FILE (made with mode 0600) instead of writing them to "
-		  "stderr." },
-	{ .name = "log-level",
-	  OPT_STORES_CHOICE(struct copy_options, log_level),
-	  .choices = log_levels,
-	  .initial = "warn",
-	  .help = "The least that is logged." },
-	{ .name = "confine",
-	  OPT_STORES_CHOICE(struct copy_options, confine),
-	  .choices = confinement_modes,
-	  .initial = "on",
-	  .help = CONFINEMENT_HELP },
-	{ .name = "stats",
-	  OPT_STORES_FLAG(struct copy_options, stats),
-	  .help = "Tell at the end what the run cost and what memory each part took, beside what "
-		  "it may take: on stderr, or with --json in the report." },
-};
-
-static const struct opt_section sections[] = {
-	{ "Sources", drivers_sources_text },
-	{ "Targets", drivers_sinks_text },
-	{ "Signals", "SIGINT and SIGTERM stop orderly: what is in flight is finished, and the exit "
-		     "code is 75. A second one stops at once. Either way nothing is lost, and the "
-		     "next run goes on where this one stopped.\n" },
-	{ "Exit codes", hint_exit_codes },
-};
-
-static const struct opt_command usage = {
-	.name = "copy",
-	.arguments = "SOURCE TARGET",
-	.words_min = 2,
-	.words_max = 2,
-	.summary = "copy a mailbox, or one of an archive, resumably and with proof",
-	.about = "Copy every folder and message of SOURCE into TARGET. The source is never "
-		 "changed. A message counts as moved once it is stored durably and its digest is "
-		 "in the ledger; run the same command again to go on after an interruption, or to "
-		 "take over what is new.\n"
-		 "\n"
-		 "An archive as SOURCE is file:///path where it holds one mailbox, otherwise "
-		 "file:///path/MAILBOX, named as mailhaul list shows it or as its directory is. "
-		 "Messages come as they are now, with their latest flags in their latest folders; "
-		 "the archive itself is only read.\n"
-		 "\n"
-		 "In URLs a user with an @ is written with %40, an IPv6 address in brackets. A URL "
-		 "never holds a password.\n",
-	.options = options,
-	.options_count = ARRAY_COUNT(options),
-	.sections = sections,
-	.sections_count = ARRAY_COUNT(sections),
-	.examples = "  mailhaul copy --source-password-file alice.pw \\\n"
-		    "      imaps://alice@mail.example.com/ file:///var/archive\n"
-		    "  mailhaul copy --dry-run --source-password-file alice.pw \\\n"
-		    "      imaps://alice%40example.com@[2001:db8::1]:993/ file:///var/archive\n"
-		    "  mailhaul copy --as-of 2026-11-20 \\\n"
-		    "      file:///var/archive/alice@mail.example.com file:///srv/other\n",
-};
-
-const struct command copy_command = { &usage, copy_main };
+const struct command copy_command = { &copy_usage, copy_main };
