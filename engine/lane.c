@@ -382,12 +382,18 @@ static enum err finish_source(struct lane_reader *reader, nsec until)
 	return reader->source ? reader->source->type->finish(reader->source, until) : OK;
 }
 
+enum err lane_mailbox(struct lane *lane)
+{
+	return ledger_mailbox(lane->config->ledger, lane->config->source_account->shown,
+			      lane->config->sink_account->shown, lane->config->digest->type->name,
+			      &lane->mailbox);
+}
+
 static enum err open_ledger_mailbox(struct lane *lane)
 {
 	const char *digest = lane->config->digest->type->name;
 	struct ledger_totals totals;
-	enum err e = ledger_mailbox(lane->config->ledger, lane->config->source_account->shown,
-				    lane->config->sink_account->shown, digest, &lane->mailbox);
+	enum err e = lane_mailbox(lane);
 
 	if (e || (e = lane_filter_begin(lane)) ||
 	    (e = ledger_totals(lane->config->ledger, lane->mailbox.mailbox_no, &totals)))

@@ -51,21 +51,13 @@ static enum err open_sink(struct lane *lane)
 	return e;
 }
 
-/* What was sealed before has numbers that are not used again. */
-static enum err refresh_numbers(struct lane *lane)
-{
-	return ledger_mailbox(lane->config->ledger, lane->config->source_account->shown,
-			      lane->config->sink_account->shown, lane->mailbox.digest,
-			      &lane->mailbox);
-}
-
 enum err lane_sink_open(struct lane *lane)
 {
 	enum err e;
 
 	if (lane->sink)
 		return OK;
-	if ((e = refresh_numbers(lane)) || (e = open_sink(lane)))
+	if ((e = lane_mailbox(lane)) || (e = open_sink(lane)))
 		return e;
 	lane->recovered = lane->sink_failed = lane->progress->met_sink = false;
 	lane->receive_end = OK;

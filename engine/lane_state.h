@@ -85,7 +85,6 @@ static inline bool lane_is_drained(void)
 	return shard_requested() == SHARD_DRAIN;
 }
 
-/* The fibers; the argument is the lane, of each read fiber its reader. */
 /* A wait that goes on while something moves: `moves` is what its caller counts, and what is heard
  * of the destination keeps it going, too, until `most`. */
 struct lane_stall {
@@ -96,6 +95,7 @@ struct lane_stall lane_stall_begin(const struct lane *, uint64_t moves);
 /* False: nothing moved, and it is over. */
 bool lane_stall_goes_on(const struct lane *, struct lane_stall *, uint64_t moves);
 
+/* The fibers; the argument is the lane, of each read fiber its reader. */
 enum err lane_read(void *reader);
 enum err lane_write(void *lane);
 enum err lane_receive(void *lane);
@@ -107,6 +107,9 @@ static inline enum err lane_receive_failed(const struct lane *lane)
 	return lane->receive_end;
 }
 
+/* What the ledger has of the mailbox, now: what was sealed before has numbers that are not used
+ * again. Made if it is new. Suspends. */
+enum err lane_mailbox(struct lane *) MUST_CHECK;
 /* Connect and log in, unless that is done. Suspends. */
 enum err lane_open_source(struct lane_reader *) MUST_CHECK;
 /* A folder that the source refuses: on record, and never the end of the mailbox. Suspends. */
