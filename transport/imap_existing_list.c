@@ -78,12 +78,9 @@ bool imap_existing_read(struct text reply, char room[IMAP_EXISTING_HEADER_BYTES_
 {
 	struct imap_scan scan = imap_scan_of(reply);
 	struct text name;
-	uint64_t number;
 
 	*facts = (struct imap_existing_facts){ 0 };
-	if (!imap_scan_number(&scan, UINT32_MAX, &number) || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_word(&scan, "FETCH") || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_char(&scan, '('))
+	if (!imap_scan_fetch(&scan))
 		return false;
 	while (!imap_scan_char(&scan, ')')) {
 		if (!scan_name(&scan, &name) || !read_item(&scan, name, room, facts))

@@ -302,12 +302,9 @@ static bool read_fetch(struct imap_flag *flag, struct text reply, struct told *t
 {
 	struct imap_scan scan = imap_scan_of(reply);
 	struct text name;
-	uint64_t number;
 
 	*told = (struct told){ 0 };
-	if (!imap_scan_number(&scan, UINT32_MAX, &number) || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_word(&scan, "FETCH") || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_char(&scan, '('))
+	if (!imap_scan_fetch(&scan))
 		return false;
 	do {
 		if (!imap_scan_atom(&scan, &name) || !imap_scan_char(&scan, ' ') ||

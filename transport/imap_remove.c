@@ -72,9 +72,7 @@ bool imap_remove_read_uid(struct text reply, uint32_t *uid)
 	uint64_t number;
 	bool is_uid;
 
-	if (!imap_scan_number(&scan, UINT32_MAX, &number) || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_word(&scan, "FETCH") || !imap_scan_char(&scan, ' ') ||
-	    !imap_scan_char(&scan, '('))
+	if (!imap_scan_fetch(&scan))
 		return false;
 	do {
 		struct text name;

@@ -159,6 +159,18 @@ bool imap_scan_astring(struct imap_scan *scan, char *to, size_t to_bytes, size_t
 	return true;
 }
 
+bool imap_scan_fetch(struct imap_scan *scan)
+{
+	struct imap_scan at = *scan;
+	uint64_t number;
+
+	if (!imap_scan_number(&at, UINT32_MAX, &number) || !imap_scan_char(&at, ' ') ||
+	    !imap_scan_word(&at, "FETCH") || !imap_scan_char(&at, ' ') || !imap_scan_char(&at, '('))
+		return false;
+	*scan = at;
+	return true;
+}
+
 bool imap_text_is(struct text text, const char *word)
 {
 	return text.bytes == strlen(word) && strncasecmp(text.at, word, text.bytes) == 0;

@@ -42,6 +42,8 @@ bool imap_scan_value(struct imap_scan *);
 /* "{n}" CRLF and n bytes, inline; quoted; or an atom. `to` receives it unescaped; false if
  * longer. */
 bool imap_scan_astring(struct imap_scan *, char *to, size_t to_bytes, size_t *bytes);
+/* How a reply about a message begins: its number, "FETCH" and "(", up to the first item. */
+bool imap_scan_fetch(struct imap_scan *);
 /* Case-insensitive. */
 bool imap_text_is(struct text, const char *word);
 bool imap_text_holds(struct text, const char *part);
