@@ -129,6 +129,12 @@ const struct world_result *world_copy(struct world *);
 bool world_judge(struct world *);
 /* The same where mail goes to a server (world_judge_target.c); world_judge() calls it. */
 bool world_judge_target(struct world *);
+/* What both have in common: `judge` with its argument in a process of its own, in a shard's fiber,
+ * and whether nothing unfinished was left behind. Looking changes nothing: the disk is put back as
+ * it was. False: that process failed, or told of faults. */
+bool world_judge_by(struct world *, enum err (*judge)(void *argument), void *argument);
+/* Something does not hold: prints and counts it. In the judge's process. */
+void world_fault(struct world *, const char *format, ...) PRINTF_LIKE(2, 3);
 /* What a model server's flags mean: system flags as bits, the rest, which comes last and begins
  * with "$", as keywords. */
 void world_flags(const char *flags, struct mail_meta *);
@@ -158,7 +164,5 @@ extern const char world_archive_path[], world_state_path[], world_spool_path[],
 struct account world_archive_account(void);
 /* The second server; its password is "open sesame" too. The secret is borrowed. */
 struct account world_target_account(const struct secret *password);
-/* A name under which only unfinished things lie. */
-bool world_is_temporary(const char *path);
 
 #endif

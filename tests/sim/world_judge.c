@@ -25,11 +25,11 @@ struct judge {
 	bool differs;
 };
 
-PRINTF_LIKE(2, 3) static void fault(struct judge *judge, const char *format, ...)
+void world_fault(struct world *world, const char *format, ...)
 {
 	va_list arguments;
 
-	judge->world->result->faults++;
+	world->result->faults++;
 	printf("  judge: ");
 	va_start(arguments, format);
 	vprintf(format, arguments);
@@ -95,15 +95,17 @@ static void judge_meta(struct judge *judge, const struct archive_message *found,
 	expected = (struct mail_meta){ 0 };
 	world_flags(judge->message->flags, &expected);
 	if (meta->flags != expected.flags)
-		fault(judge, "%s has flags %x, not %x", what, meta->flags, expected.flags);
+		world_fault(judge->world, "%s has flags %x, not %x", what, meta->flags,
+			    expected.flags);
 	if (!text_equal((struct text){ meta->keywords, meta->keywords_bytes },
 			(struct text){ expected.keywords, expected.keywords_bytes }))
-		fault(judge, "%s has keywords \"%.*s\"", what, meta->keywords_bytes,
-		      meta->keywords);
+		world_fault(judge->world, "%s has keywords \"%.*s\"", what, meta->keywords_bytes,
+			    meta->keywords);
 	must(mail_date_parse(text_of(judge->message->date), &expected.date));
 	if (!meta->date.known || meta->date.seconds != expected.date.seconds ||
 	    meta->date.zone_minutes != expected.date.zone_minutes)
-		fault(judge, "%s has another date than \"%s\"", what, judge->message->date);
+		world_fault(judge->world, "%s has another date than \"%s\"", what,
+			    judge->message->date);
 }
 
 static void judge_message(struct judge *judge, const struct archive_message *found)
@@ -118,7 +120,7 @@ static void judge_message(struct judge *judge, const struct archive_message *fou
 	if (box)
 		m = message_index(box, found->no);
 	if (m < 0) {
-		fault(judge, "%s was never on the server", what);
+		world_fault(judge->world, "%s was never on the server", what);
 		return;
 	}
 	judge->seen[b][m]++;
@@ -129,9 +131,10 @@ static void judge_message(struct judge *judge, const struct archive_message *fou
 	judge_meta(judge, found, what);
 	e = archive_message_read(judge->archive, found, compare, judge);
 	if (e)
-		fault(judge, "%s cannot be read: %s %s", what, err_name(e), err_note()->text);
+		world_fault(judge->world, "%s cannot be read: %s %s", what, err_name(e),
+			    err_note()->text);
 	else if (judge->differs || judge->read != judge->message->length)
-		fault(judge, "%s has other bytes than on the server", what);
+		world_fault(judge->world, "%s has other bytes than on the server", what);
 	err_note_clear();
 }
 
@@ -154,15 +157,15 @@ static void judge_counts(struct judge *judge)
 		const struct imap_model_box *box = &model->boxes[b];
 
 		if (judge->seen_box[b] > 1 || (judge->seen_box[b] == 0 && !box->gone))
-			fault(judge, "folder \"%s\" is there %u times", box->name,
-			      judge->seen_box[b]);
+			world_fault(judge->world, "folder \"%s\" is there %u times", box->name,
+				    judge->seen_box[b]);
 		for (unsigned m = 0; m < box->messages_count; m++) {
 			bool optional = box->messages[m].gone || judge->refused[b];
 			unsigned copies = copies_of(judge, b, m);
 
 			if (copies > 1 || (copies == 0 && !optional))
-				fault(judge, "message %u of \"%s\" is there %u times",
-				      box->messages[m].uid, box->name, copies);
+				world_fault(judge->world, "message %u of \"%s\" is there %u times",
+					    box->messages[m].uid, box->name, copies);
 		}
 	}
 }
@@ -179,7 +182,8 @@ static enum err judge_boxes(struct judge *judge)
 	while ((e = archive_box_next(judge->archive, box)) == OK) {
 		index = box_index(&judge->world->imap, box->name);
 		if (index < 0)
-			fault(judge, "folder \"%s\" was never on the server", box->name);
+			world_fault(judge->world, "folder \"%s\" was never on the server",
+				    box->name);
 		else
 			judge->seen_box[index]++;
 	}
@@ -215,13 +219,15 @@ static enum err judge_mailboxes(struct judge *judge)
 	if (e != ERR_PIPE_ENDED)
 		return e;
 	if (count != 1)
-		fault(judge, "the archive has %u mailboxes", count);
+		world_fault(judge->world, "the archive has %u mailboxes", count);
 	return OK;
 }
 
 static void verify_fault(void *context, const char *key, const char *what)
 {
-	fault(context, "verify says of %s: %s", key, what);
+	struct judge *judge = context;
+
+	world_fault(judge->world, "verify says of %s: %s", key, what);
 }
 
 static enum err judge_archive(struct judge *judge)
@@ -252,20 +258,22 @@ static void judge_totals(struct judge *judge, const struct ledger_totals *totals
 	}
 	if (totals->messages[LEDGER_MOVED] != judge->seen_all || totals->boxes > boxes ||
 	    totals->boxes < boxes - gone)
-		fault(judge, "the ledger knows %llu moved messages of %llu, %llu folders of %u",
-		      (unsigned long long)totals->messages[LEDGER_MOVED],
-		      (unsigned long long)judge->seen_all, (unsigned long long)totals->boxes,
-		      boxes);
+		world_fault(judge->world,
+			    "the ledger knows %llu moved messages of %llu, %llu folders of %u",
+			    (unsigned long long)totals->messages[LEDGER_MOVED],
+			    (unsigned long long)judge->seen_all, (unsigned long long)totals->boxes,
+			    boxes);
 	if (totals->messages[LEDGER_SKIPPED] || totals->messages[LEDGER_DOUBTFUL] ||
 	    totals->messages[LEDGER_WITHDRAWN])
-		fault(judge, "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages",
-		      (unsigned long long)totals->messages[LEDGER_SKIPPED],
-		      (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
-		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN]);
+		world_fault(judge->world,
+			    "the ledger has %llu skipped, %llu doubtful, %llu withdrawn messages",
+			    (unsigned long long)totals->messages[LEDGER_SKIPPED],
+			    (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
+			    (unsigned long long)totals->messages[LEDGER_WITHDRAWN]);
 	if ((totals->ranges_open && !refused && !gone) || totals->seals_open)
-		fault(judge, "the ledger has %llu open ranges, %llu open seals",
-		      (unsigned long long)totals->ranges_open,
-		      (unsigned long long)totals->seals_open);
+		world_fault(judge->world, "the ledger has %llu open ranges, %llu open seals",
+			    (unsigned long long)totals->ranges_open,
+			    (unsigned long long)totals->seals_open);
 }
 
 /* Folders that the last run left out: only those that are not what they were may be among them. */
@@ -281,9 +289,10 @@ static enum err judge_refused(struct judge *judge, struct ledger *ledger, uint64
 		if (exception->no == 0 && b >= 0 && judge->world->imap.boxes[b].may_be_refused)
 			judge->refused[b] = true;
 		else
-			fault(judge, "the ledger has an exception: message %llu of \"%s\", %s",
-			      (unsigned long long)exception->no, exception->box_name,
-			      exception->reason_name);
+			world_fault(judge->world,
+				    "the ledger has an exception: message %llu of \"%s\", %s",
+				    (unsigned long long)exception->no, exception->box_name,
+				    exception->reason_name);
 	}
 	free(exception);
 	return e == ERR_PIPE_ENDED ? OK : e;
@@ -319,16 +328,26 @@ static enum err judge_all(void *argument)
 	enum err e = judge_archive(judge); /* first: what it has is compared with the ledger */
 
 	if (e)
-		fault(judge, "reading the archive: %s %s", err_name(e), err_note()->text);
+		world_fault(judge->world, "reading the archive: %s %s", err_name(e),
+			    err_note()->text);
 	err_note_clear();
 	e = judge_ledger(judge);
 	if (e)
-		fault(judge, "reading the ledger: %s %s", err_name(e), err_note()->text);
+		world_fault(judge->world, "reading the ledger: %s %s", err_name(e),
+			    err_note()->text);
 	err_note_clear();
 	return OK;
 }
 
-bool world_is_temporary(const char *path)
+/* ---- in a process of its own ---- */
+
+struct judging {
+	enum err (*judge)(void *argument);
+	void *argument;
+};
+
+/* A name under which only unfinished things lie. */
+static bool is_temporary(const char *path)
 {
 	size_t n = strlen(path);
 
@@ -336,42 +355,47 @@ bool world_is_temporary(const char *path)
 	       (n > 4 && strcmp(path + n - 4, ".tmp") == 0 && (n < 5 || path[n - 5] != '/'));
 }
 
-static void judge_name(void *context, const char *path, int node)
+static void judge_name(void *world, const char *path, int node)
 {
 	(void)node;
-	if (world_is_temporary(path))
-		fault(context, "%s was left behind", path);
+	if (is_temporary(path))
+		world_fault(world, "%s was left behind", path);
 }
 
 static enum err judge_body(struct world *world, void *argument)
 {
-	struct judge *judge = argument;
+	const struct judging *judging = argument;
 
-	judge->world = world;
-	disk_walk(world->disk, "", judge_name, judge);
-	return shard_run(&(struct shard_config){ 0 }, judge_all, judge);
+	disk_walk(world->disk, "", judge_name, world);
+	return shard_run(&(struct shard_config){ 0 }, judging->judge, judging->argument);
 }
 
-/* Looking changes nothing: the disk is put back as it was. */
+bool world_judge_by(struct world *world, enum err (*judge)(void *argument), void *argument)
+{
+	struct judging judging = { judge, argument };
+	struct world_mark before = world_mark(world);
+	const struct world_result *result = world_process(world, judge_body, &judging);
+	bool good = result->end == WORLD_FINISHED && !result->error && !result->faults &&
+		    !result->open_files;
+
+	if (!good)
+		world_show(world, "the judge");
+	world_back(world, &before);
+	world_mark_free(&before);
+	return good;
+}
+
 bool world_judge(struct world *world)
 {
 	struct judge *judge;
-	struct world_mark before;
-	const struct world_result *result;
 	bool good;
 
 	if (world->target)
 		return world_judge_target(world);
 	judge = calloc(1, sizeof *judge);
-	before = world_mark(world);
 	must(judge);
-	result = world_process(world, judge_body, judge);
-	good = result->end == WORLD_FINISHED && !result->error && !result->faults &&
-	       !result->open_files;
-	if (!good)
-		world_show(world, "the judge");
+	judge->world = world;
+	good = world_judge_by(world, judge_all, judge);
 	free(judge);
-	world_back(world, &before);
-	world_mark_free(&before);
 	return good;
 }

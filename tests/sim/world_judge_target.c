@@ -3,7 +3,6 @@
  * tells why not, with a reason that the scenario excuses; nothing is there that nobody put there.
  * What a server was still working on counts as stored. */
 #include <sqlite3.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,18 +28,6 @@ struct judge {
 	unsigned lies_believed;
 };
 
-PRINTF_LIKE(2, 3) static void fault(struct judge *judge, const char *format, ...)
-{
-	va_list arguments;
-
-	judge->world->result->faults++;
-	printf("  judge: ");
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	printf("\n");
-}
-
 /* ---- the ledger ---- */
 
 static bool is_excused(const struct world *world, const char *reason)
@@ -56,9 +43,9 @@ static void judge_exception(struct judge *judge, const struct ledger_exception *
 	const struct imap_model *model = &judge->world->imap;
 
 	if (!is_excused(judge->world, exception->reason_name))
-		fault(judge, "the ledger has an exception: message %llu of \"%s\", %s",
-		      (unsigned long long)exception->no, exception->box_name,
-		      exception->reason_name);
+		world_fault(judge->world, "the ledger has an exception: message %llu of \"%s\", %s",
+			    (unsigned long long)exception->no, exception->box_name,
+			    exception->reason_name);
 	judge->skipped += exception->no && exception->state == LEDGER_SKIPPED;
 	judge->doubtful += exception->no && exception->state == LEDGER_DOUBTFUL;
 	for (unsigned b = 0; b < model->boxes_count; b++) {
@@ -111,18 +98,19 @@ static void judge_totals(struct judge *judge, const struct ledger_totals *totals
 	    totals->messages[LEDGER_SKIPPED] != judge->skipped ||
 	    totals->messages[LEDGER_DOUBTFUL] != judge->doubtful ||
 	    totals->messages[LEDGER_WITHDRAWN] != 0)
-		fault(judge,
-		      "the ledger knows %llu moved of %llu, %llu skipped, %llu doubtful, %llu "
-		      "withdrawn messages",
-		      (unsigned long long)totals->messages[LEDGER_MOVED],
-		      (unsigned long long)judge->moved,
-		      (unsigned long long)totals->messages[LEDGER_SKIPPED],
-		      (unsigned long long)totals->messages[LEDGER_DOUBTFUL],
-		      (unsigned long long)totals->messages[LEDGER_WITHDRAWN]);
+		world_fault(
+			judge->world,
+			"the ledger knows %llu moved of %llu, %llu skipped, %llu doubtful, %llu "
+			"withdrawn messages",
+			(unsigned long long)totals->messages[LEDGER_MOVED],
+			(unsigned long long)judge->moved,
+			(unsigned long long)totals->messages[LEDGER_SKIPPED],
+			(unsigned long long)totals->messages[LEDGER_DOUBTFUL],
+			(unsigned long long)totals->messages[LEDGER_WITHDRAWN]);
 	if ((totals->ranges_open && !refused) || totals->seals_open)
-		fault(judge, "the ledger has %llu open ranges, %llu open seals",
-		      (unsigned long long)totals->ranges_open,
-		      (unsigned long long)totals->seals_open);
+		world_fault(judge->world, "the ledger has %llu open ranges, %llu open seals",
+			    (unsigned long long)totals->ranges_open,
+			    (unsigned long long)totals->seals_open);
 }
 
 /* ---- messages ---- */
@@ -262,8 +250,8 @@ static void judge_message(struct judge *judge, unsigned b, unsigned m, enum like
 		return;
 	judge->moved += judge->fates[b][m] == EXPECTED;
 	if (likeness == SAME_BYTES)
-		fault(judge, "message %u of \"%s\" has other flags or another date",
-		      box->messages[m].uid, box->name);
+		world_fault(judge->world, "message %u of \"%s\" has other flags or another date",
+			    box->messages[m].uid, box->name);
 }
 
 /* Those that are there whole first, so that no other takes their copies; those that are gone from
@@ -288,8 +276,9 @@ static void judge_missing(struct judge *judge)
 		for (unsigned m = 0; m < model->boxes[b].messages_count; m++)
 			if (!judge->found[b][m] && !judge->refused[b] &&
 			    judge->fates[b][m] != SKIPPED && !model->boxes[b].messages[m].gone)
-				fault(judge, "message %u of \"%s\" is not at the destination",
-				      model->boxes[b].messages[m].uid, model->boxes[b].name);
+				world_fault(judge->world,
+					    "message %u of \"%s\" is not at the destination",
+					    model->boxes[b].messages[m].uid, model->boxes[b].name);
 }
 
 static void judge_surplus(struct judge *judge)
@@ -303,14 +292,14 @@ static void judge_surplus(struct judge *judge)
 
 			foreign += message->foreign;
 			if (!message->foreign && !judge->claimed[b][m])
-				fault(judge,
-				      "message %u of the destination's \"%s\" is nobody's, "
-				      "or one copy too many",
-				      message->uid, target->boxes[b].raw);
+				world_fault(judge->world,
+					    "message %u of the destination's \"%s\" is nobody's, "
+					    "or one copy too many",
+					    message->uid, target->boxes[b].raw);
 		}
 	if (foreign != target->store->foreign_no)
-		fault(judge, "of %u messages of others, %u are there", target->store->foreign_no,
-		      foreign);
+		world_fault(judge->world, "of %u messages of others, %u are there",
+			    target->store->foreign_no, foreign);
 }
 
 /* ---- where the ledger says that they lie ---- */
@@ -362,7 +351,8 @@ static void judge_row(struct judge *judge, sqlite3_stmt *row)
 	if (store->tells == IMAP_STORE_TELLS_SAME && uid == IMAP_STORE_SAME_UID) {
 		/* Once in a group, of which a run has one for each folder, it may be true. */
 		if (++judge->lies_believed == judge->world->process_no * BOXES_LIED_ABOUT + 1)
-			fault(judge, "the ledger believes one UID of too many messages");
+			world_fault(judge->world,
+				    "the ledger believes one UID of too many messages");
 		return;
 	}
 	if (!message || !copy ||
@@ -370,15 +360,16 @@ static void judge_row(struct judge *judge, sqlite3_stmt *row)
 		     copy->foreign		   ? THEIRS
 		     : strcmp(state, "moved") == 0 ? SAME_BYTES
 						   : ALTERED))
-		fault(judge,
-		      "the ledger says that message %llu of \"%s\" is number %llu of \"%s\" "
-		      "(%llu)",
-		      (unsigned long long)no, name, (unsigned long long)uid, raw,
-		      (unsigned long long)epoch);
+		world_fault(judge->world,
+			    "the ledger says that message %llu of \"%s\" is number %llu of \"%s\" "
+			    "(%llu)",
+			    (unsigned long long)no, name, (unsigned long long)uid, raw,
+			    (unsigned long long)epoch);
 	else if (strcmp(state, "moved") == 0 && !*(const char *)sqlite3_column_text(row, 7) &&
 		 is_as_it_was(message, copy) != (sqlite3_column_int(row, 6) == MAIL_AS_IT_IS))
-		fault(judge, "the ledger is wrong about whether message %llu of \"%s\" is wrapped",
-		      (unsigned long long)no, name);
+		world_fault(judge->world,
+			    "the ledger is wrong about whether message %llu of \"%s\" is wrapped",
+			    (unsigned long long)no, name);
 }
 
 static void judge_places(struct judge *judge)
@@ -394,7 +385,7 @@ static void judge_places(struct judge *judge)
 		    "SELECT box, no, state, target_box, target_epoch, target_no, form, found"
 		    " FROM message WHERE state IN ('moved', 'doubtful')",
 		    -1, &row, NULL))
-		fault(judge, "reading the ledger's places: %s", sqlite3_errmsg(db));
+		world_fault(judge->world, "reading the ledger's places: %s", sqlite3_errmsg(db));
 	while (row && sqlite3_step(row) == SQLITE_ROW)
 		judge_row(judge, row);
 	sqlite3_finalize(row);
@@ -406,7 +397,7 @@ static void judge_places(struct judge *judge)
 			       " HAVING count(*) > 1",
 			       -1, &row, NULL) ||
 	    sqlite3_step(row) != SQLITE_DONE)
-		fault(judge, "the ledger says that two messages are one copy");
+		world_fault(judge->world, "the ledger says that two messages are one copy");
 	sqlite3_finalize(row);
 	sqlite3_close(db);
 }
@@ -425,9 +416,10 @@ static void judge_boxes(struct judge *judge)
 			continue;
 		place = place_of(world, b, &t);
 		if (!place)
-			fault(judge, "folder \"%s\" is not at the destination", box->name);
+			world_fault(judge->world, "folder \"%s\" is not at the destination",
+				    box->name);
 		else if (box->subscribed && !place->subscribed)
-			fault(judge, "folder \"%s\" is not subscribed", place->raw);
+			world_fault(judge->world, "folder \"%s\" is not subscribed", place->raw);
 	}
 }
 
@@ -438,7 +430,8 @@ static enum err judge_all(void *argument)
 	enum err e = read_ledger(judge, &totals);
 
 	if (e) {
-		fault(judge, "reading the ledger: %s %s", err_name(e), err_note()->text);
+		world_fault(judge->world, "reading the ledger: %s %s", err_name(e),
+			    err_note()->text);
 		err_note_clear();
 		return OK;
 	}
@@ -452,37 +445,14 @@ static enum err judge_all(void *argument)
 	return OK;
 }
 
-static void judge_name(void *context, const char *path, int node)
-{
-	(void)node;
-	if (world_is_temporary(path))
-		fault(context, "%s was left behind", path);
-}
-
-static enum err judge_body(struct world *world, void *argument)
-{
-	struct judge *judge = argument;
-
-	judge->world = world;
-	disk_walk(world->disk, "", judge_name, judge);
-	return shard_run(&(struct shard_config){ 0 }, judge_all, judge);
-}
-
 bool world_judge_target(struct world *world)
 {
 	struct judge *judge = calloc(1, sizeof *judge);
-	struct world_mark before = world_mark(world);
-	const struct world_result *result;
 	bool good;
 
 	must(judge);
-	result = world_process(world, judge_body, judge);
-	good = result->end == WORLD_FINISHED && !result->error && !result->faults &&
-	       !result->open_files;
-	if (!good)
-		world_show(world, "the judge");
+	judge->world = world;
+	good = world_judge_by(world, judge_all, judge);
 	free(judge);
-	world_back(world, &before);
-	world_mark_free(&before);
 	return good;
 }
