@@ -15,6 +15,7 @@
 #include "tools/governing.h"
 #include "tools/signals.h"
 #include "tools/url.h"
+#include "transport/unwrap.h"
 
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
 
@@ -292,6 +293,33 @@ static enum err work_in_fiber(void *argument)
 	if (e)
 		*err_note() = note; /* the first one counts */
 	return e ? e : finished;
+}
+
+enum err destination_recheck(const struct destination_mailbox *mailbox,
+			     const struct recheck_config *what)
+{
+	struct recheck_config config = *what;
+	enum err e;
+
+	config.source = mailbox->driver;
+	config.account = mailbox->account;
+	config.ledger = mailbox->ledger;
+	config.mailbox_no = mailbox->mailbox_no;
+	config.digest = mailbox->digest;
+	config.finish_timeout = DESTINATION_FINISH_TIMEOUT;
+	if ((e = unwrap_tap_open(mailbox->digest->type, &config.inside)))
+		return e;
+	e = recheck_run(&config);
+	config.inside->type->close(&config.inside);
+	return e;
+}
+
+void destination_json_box(struct json_out *json, const struct destination_mailbox *mailbox,
+			  const struct recheck_box *box)
+{
+	json_text(json, "source", mailbox->source);
+	json_text(json, "folder", box->known.name);
+	json_text(json, "target_folder", box->known.target);
 }
 
 /* ---- to its end ---- */

@@ -4,10 +4,10 @@
 #ifndef MAILHAUL_TOOLS_DESTINATION_H
 #define MAILHAUL_TOOLS_DESTINATION_H
 
-#include "engine/ledger.h"
 #include "engine/opt.h"
-#include "engine/source.h"
+#include "engine/recheck.h"
 #include "tools/copy_login.h"
+#include "tools/json_out.h"
 #include "tools/routes.h"
 
 struct destination_options {
@@ -46,6 +46,14 @@ bool destination_is_meant(const char *url);
  * run was cut, and another has to find out what became of its last messages; what `mailbox`
  * returned. */
 enum err destination_run(const struct destination_work *) MUST_CHECK;
+
+/* recheck_run() of one mailbox. Of `what` there are the sample, which messages, the fingerprint's
+ * tap and the calls back; the rest is the mailbox's. */
+enum err destination_recheck(const struct destination_mailbox *,
+			     const struct recheck_config *what) MUST_CHECK;
+/* Whose folder it is, into an object about it: source, folder, target_folder. */
+void destination_json_box(struct json_out *, const struct destination_mailbox *,
+			  const struct recheck_box *);
 
 #define DESTINATION_OPTIONS(holder, field)                                                         \
 	{ .name = "state",                                                                         \

@@ -9,16 +9,13 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
-#include "engine/recheck.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/destination.h"
 #include "tools/hints.h"
-#include "tools/json_out.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
 #include "transport/imap_remove.h"
-#include "transport/unwrap.h"
 
 struct rollback_counts {
 	uint64_t messages, removed, gone, changed, unknown, refused, found;
@@ -56,9 +53,7 @@ static void tell_changed(struct rollback *rollback, const struct recheck_box *bo
 	}
 	json_object_begin(json, NULL);
 	json_text(json, "kind", "changed");
-	json_text(json, "source", rollback->mailbox->source);
-	json_text(json, "folder", box->known.name);
-	json_text(json, "target_folder", box->known.target);
+	destination_json_box(json, rollback->mailbox, box);
 	json_number(json, "uidvalidity", box->known.target_epoch);
 	json_number(json, "uid", row->stored.target_no);
 	json_object_end(json);
@@ -114,9 +109,7 @@ static void tell_box(struct rollback *rollback, const struct recheck_box *box)
 	}
 	json_object_begin(json, NULL);
 	json_text(json, "kind", "folder");
-	json_text(json, "source", rollback->mailbox->source);
-	json_text(json, "folder", box->known.name);
-	json_text(json, "target_folder", box->known.target);
+	destination_json_box(json, rollback->mailbox, box);
 	json_counts(rollback, &rollback->box);
 	json_text(json, "error", fate ? err_name(fate) : "");
 	json_text(json, "note", note);
@@ -300,28 +293,17 @@ static enum err on_box(void *context, const struct recheck_box *box)
 static enum err roll_back_mailbox(void *context, const struct destination_mailbox *mailbox)
 {
 	struct rollback *rollback = context;
-	struct tap *inside;
 	enum err e;
 
 	rollback->mailbox = mailbox;
-	if ((e = open_remove(rollback)) || (e = unwrap_tap_open(mailbox->digest->type, &inside)))
+	if ((e = open_remove(rollback)))
 		return e;
-	e = recheck_run(&(struct recheck_config){
-		.source = mailbox->driver,
-		.account = mailbox->account,
-		.ledger = mailbox->ledger,
-		.mailbox_no = mailbox->mailbox_no,
-		.digest = mailbox->digest,
-		.inside = inside,
-		.per_million = SAMPLE_ALL,
-		.doubtful = true,
-		.sent_only = true,
-		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
-		.page = on_page,
-		.box = on_box,
-		.context = rollback,
-	});
-	inside->type->close(&inside);
+	e = destination_recheck(mailbox, &(struct recheck_config){ .per_million = SAMPLE_ALL,
+								   .doubtful = true,
+								   .sent_only = true,
+								   .page = on_page,
+								   .box = on_box,
+								   .context = rollback });
 	add_box(rollback); /* where it was stopped in the middle of a folder */
 	if (!e && rollback->remove)
 		imap_remove_finish(rollback->remove, clock_after(DESTINATION_FINISH_TIMEOUT));

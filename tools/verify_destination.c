@@ -2,14 +2,11 @@
 
 #include <stdlib.h>
 
-#include "engine/recheck.h"
 #include "tools/commands.h"
 #include "tools/hints.h"
-#include "tools/json_out.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
 #include "transport/fingerprint.h"
-#include "transport/unwrap.h"
 
 struct verifying {
 	const struct verify_destination_options *options;
@@ -50,9 +47,7 @@ static void tell_mismatch(struct verifying *verifying, const struct recheck_box 
 	json_object_begin(json, NULL);
 	json_text(json, "kind", "mismatch");
 	json_text(json, "what", word_of(row));
-	json_text(json, "source", verifying->mailbox->source);
-	json_text(json, "folder", box->known.name);
-	json_text(json, "target_folder", box->known.target);
+	destination_json_box(json, verifying->mailbox, box);
 	json_number(json, "uidvalidity", box->known.target_epoch);
 	json_number(json, "uid", row->stored.target_no);
 	json_number(json, "source_uid", row->stored.no);
@@ -111,9 +106,7 @@ static void tell_box(struct verifying *verifying, const struct recheck_box *box)
 	}
 	json_object_begin(json, NULL);
 	json_text(json, "kind", "folder");
-	json_text(json, "source", verifying->mailbox->source);
-	json_text(json, "folder", box->known.name);
-	json_text(json, "target_folder", box->known.target);
+	destination_json_box(json, verifying->mailbox, box);
 	json_counts(json, box);
 	json_text(json, "error", box->fate ? err_name(box->fate) : "");
 	json_text(json, "note", box->note);
@@ -212,35 +205,22 @@ static uint64_t seed_of(const struct ledger *ledger)
 static enum err verify_mailbox(void *context, const struct destination_mailbox *mailbox)
 {
 	struct verifying *verifying = context;
-	struct tap *inside, *fingerprint;
-	enum err e = unwrap_tap_open(mailbox->digest->type, &inside);
+	struct tap *fingerprint;
+	enum err e = fingerprint_open(&fingerprint);
 
 	if (e)
 		return e;
-	if ((e = fingerprint_open(&fingerprint))) {
-		inside->type->close(&inside);
-		return e;
-	}
 	verifying->mailbox = mailbox;
 	verifying->seed =
 		verifying->options->seed ? verifying->options->seed : seed_of(mailbox->ledger);
-	e = recheck_run(&(struct recheck_config){
-		.source = mailbox->driver,
-		.account = mailbox->account,
-		.ledger = mailbox->ledger,
-		.mailbox_no = mailbox->mailbox_no,
-		.digest = mailbox->digest,
-		.inside = inside,
-		.per_million = verifying->per_million,
-		.seed = verifying->seed,
-		.fingerprint = fingerprint,
-		.finish_timeout = DESTINATION_FINISH_TIMEOUT,
-		.page = on_page,
-		.box = on_box,
-		.context = verifying,
-	});
+	e = destination_recheck(mailbox,
+				&(struct recheck_config){ .per_million = verifying->per_million,
+							  .seed = verifying->seed,
+							  .fingerprint = fingerprint,
+							  .page = on_page,
+							  .box = on_box,
+							  .context = verifying });
 	fingerprint->type->close(&fingerprint);
-	inside->type->close(&inside);
 	add_box(verifying, &verifying->begun); /* where it was stopped in the middle of a folder */
 	return e;
 }
