@@ -87,44 +87,58 @@ static const char *keywords_of(const struct labels *labels, const char *raw, uin
 	return meta.keywords;
 }
 
+/* Labels that a message is noted with, and the folders it is in when all is noted. */
+struct dealt {
+	uint32_t uid;
+	const char *said, *folders;
+};
+
+static void check_dealt(struct labels *labels, const struct dealt *messages, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		note(labels, messages[i].uid, messages[i].said);
+	CHECK_OK(gmail_labels_end(labels));
+	for (size_t i = 0; i < count; i++)
+		CHECK_TEXT(folders_of(labels, messages[i].uid), messages[i].folders);
+}
+
 TEST(a_message_goes_to_the_first_of_its_folders)
 {
+	static const struct dealt messages[] = {
+		{ 5, "Z|\\Inbox|A/B|\\Sent", "INBOX" },
+		{ 6, "\\Sent|A/B", "[Gmail]/Sent Mail" },
+		{ 7, "A|Z", "A" },
+		{ 8, "A/C|A|Z|A/B", "A/B" },
+		{ 9, "", "[Gmail]/All Mail" },
+		{ 10, "\\Important|\\Starred|\\Muted", "[Gmail]/All Mail" },
+		{ 11, "\\inbox", "INBOX" },
+	};
 	struct labels *labels = begin(GMAIL_RULE_FIRST, false, NULL);
 
-	note(labels, 5, "Z|\\Inbox|A/B|\\Sent");
-	note(labels, 6, "\\Sent|A/B");
-	note(labels, 7, "A|Z");
-	note(labels, 8, "A/C|A|Z|A/B");
-	note(labels, 9, "");
-	note(labels, 10, "\\Important|\\Starred|\\Muted");
-	note(labels, 11, "\\inbox");
-	CHECK_OK(gmail_labels_end(labels));
-	CHECK_TEXT(folders_of(labels, 5), "INBOX");
-	CHECK_TEXT(folders_of(labels, 6), "[Gmail]/Sent Mail");
-	CHECK_TEXT(folders_of(labels, 7), "A");
-	CHECK_TEXT(folders_of(labels, 8), "A/B");
-	CHECK_TEXT(folders_of(labels, 9), "[Gmail]/All Mail");
-	CHECK_TEXT(folders_of(labels, 10), "[Gmail]/All Mail");
-	CHECK_TEXT(folders_of(labels, 11), "INBOX");
+	check_dealt(labels, messages, ARRAY_COUNT(messages));
 	CHECK_TEXT(folders_of(labels, 12), "");
 	gmail_labels_close(&labels);
 }
 
 TEST(a_message_goes_to_every_one_of_its_folders)
 {
+	static const struct dealt messages[] = {
+		{ 5, "Z|\\Inbox|A/B|Z", "INBOX|A/B|Z" },
+		{ 6, "\\Important", "[Gmail]/All Mail" },
+	};
 	struct labels *labels = begin(GMAIL_RULE_EVERY, false, NULL);
 
-	note(labels, 5, "Z|\\Inbox|A/B|Z");
-	note(labels, 6, "\\Important");
-	CHECK_OK(gmail_labels_end(labels));
-	CHECK_TEXT(folders_of(labels, 5), "INBOX|A/B|Z");
-	CHECK_TEXT(folders_of(labels, 6), "[Gmail]/All Mail");
+	check_dealt(labels, messages, ARRAY_COUNT(messages));
 	gmail_labels_close(&labels);
 }
 
 /* What the filter leaves out is passed over as long as another folder is left. */
 TEST(folders_that_are_left_out_take_no_message_from_others)
 {
+	static const struct dealt messages[] = {
+		{ 5, "Z|\\Inbox|A/B", "Z" },
+		{ 6, "\\Inbox|A/B", "INBOX" },
+	};
 	struct filter *filter;
 	struct labels *labels;
 
@@ -132,33 +146,27 @@ TEST(folders_that_are_left_out_take_no_message_from_others)
 	CHECK_OK(filter_exclude_folder(filter, "INBOX"));
 	CHECK_OK(filter_exclude_folder(filter, "A/**"));
 	labels = begin(GMAIL_RULE_FIRST, false, filter);
-	note(labels, 5, "Z|\\Inbox|A/B");
-	note(labels, 6, "\\Inbox|A/B");
-	CHECK_OK(gmail_labels_end(labels));
-	CHECK_TEXT(folders_of(labels, 5), "Z");
-	CHECK_TEXT(folders_of(labels, 6), "INBOX");
+	check_dealt(labels, messages, ARRAY_COUNT(messages));
 	gmail_labels_close(&labels);
 	filter_close(&filter);
 }
 
 TEST(labels_that_imap_does_not_show_are_folders_all_the_same)
 {
+	static const char book[] = "B\xc3\xbc"
+				   "cher";
+	static const struct dealt messages[] = {
+		{ 5, "B&APw-cher|\\Draft",
+		  "B\xc3\xbc"
+		  "cher|[Gmail]/Drafts" },
+		{ 6, book, book }, /* the same in UTF-8 */
+		{ 7, "\xc3\xbc", "\xc3\xbc" },
+		{ 8, "a&b\xff", "%raw:a%26b%FF" },
+	};
 	struct labels *labels = begin(GMAIL_RULE_EVERY, false, NULL);
 	static struct box box;
 
-	note(labels, 5, "B&APw-cher|\\Draft");
-	note(labels, 6,
-	     "B\xc3\xbc"
-	     "cher"); /* the same in UTF-8 */
-	note(labels, 7, "\xc3\xbc");
-	note(labels, 8, "a&b\xff");
-	CHECK_OK(gmail_labels_end(labels));
-	CHECK_TEXT(folders_of(labels, 5), "B\xc3\xbc"
-					  "cher|[Gmail]/Drafts");
-	CHECK_TEXT(folders_of(labels, 6), "B\xc3\xbc"
-					  "cher");
-	CHECK_TEXT(folders_of(labels, 7), "\xc3\xbc");
-	CHECK_TEXT(folders_of(labels, 8), "%raw:a%26b%FF");
+	check_dealt(labels, messages, ARRAY_COUNT(messages));
 	CHECK(gmail_labels_box(labels, folder_of(labels, "[Gmail]/Drafts"), &box));
 	CHECK_EQ(box.use, BOX_USE_DRAFTS);
 	CHECK_EQ(box.messages, 1);
@@ -192,6 +200,13 @@ static void recall(struct labels *labels, const char *id, uint64_t epoch, uint64
 
 TEST(what_was_stored_goes_before_what_was_there_before)
 {
+	static const struct dealt messages[] = {
+		{ 5, "\\Inbox", "[Gmail]/All Mail" },
+		{ 6, "\\Inbox", "[Gmail]/Sent Mail" },
+		{ 7, "\\Inbox", "INBOX" },
+		{ 8, "\\Inbox", "INBOX" },
+		{ 9, "\\Inbox", "INBOX" },
+	};
 	struct labels *labels = begin(GMAIL_RULE_FIRST, false, NULL);
 	uint64_t epoch = ((uint64_t)1 << 32) + 11;
 
@@ -206,14 +221,7 @@ TEST(what_was_stored_goes_before_what_was_there_before)
 	recall(labels, "gmail:label:0", epoch, 9, true, true);
 	recall(labels, "", epoch, 9, true, true);
 	recall(labels, "gmail:all", epoch, UINT64_MAX, true, true);
-	for (uint32_t uid = 5; uid < 10; uid++)
-		note(labels, uid, "\\Inbox");
-	CHECK_OK(gmail_labels_end(labels));
-	CHECK_TEXT(folders_of(labels, 5), "[Gmail]/All Mail");
-	CHECK_TEXT(folders_of(labels, 6), "[Gmail]/Sent Mail");
-	CHECK_TEXT(folders_of(labels, 7), "INBOX");
-	CHECK_TEXT(folders_of(labels, 8), "INBOX");
-	CHECK_TEXT(folders_of(labels, 9), "INBOX");
+	check_dealt(labels, messages, ARRAY_COUNT(messages));
 	gmail_labels_close(&labels);
 }
 

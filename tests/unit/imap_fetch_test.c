@@ -51,6 +51,47 @@ static enum err read_memory(void *owner, void *to, size_t max, nsec until, size_
 	return OK;
 }
 
+/* The parser over what is in memory. */
+struct reading {
+	struct memory memory;
+	struct imap_port port;
+	struct imap_wire *wire;
+	struct imap_fetch *fetch;
+	struct reserve *reserve;
+};
+
+/* It comes in pieces of `piece` bytes; the reserve is taken. Stays where it is until closed. */
+static void reading_open(struct reading *reading, struct text text, size_t piece,
+			 struct reserve *reserve)
+{
+	*reading = (struct reading){ .memory = { text.at, text.bytes, piece },
+				     .port = { read_memory, &reading->memory },
+				     .reserve = reserve };
+	CHECK_OK(imap_wire_open(&reading->port, NULL, 10 * NSEC_SECOND, &reading->wire));
+	CHECK_OK(imap_fetch_open(reading->wire, reserve, &reading->fetch));
+}
+
+static void reading_close(struct reading *reading)
+{
+	imap_fetch_close(&reading->fetch);
+	imap_wire_close(&reading->wire);
+	reserve_close(&reading->reserve); /* insists that every chunk is home */
+	err_note_clear();
+}
+
+static struct reserve *reserve_of(unsigned chunks)
+{
+	struct reserve *reserve = NULL;
+
+	CHECK_OK(reserve_open(arena_current(), chunks, clock_after(NSEC_SECOND), &reserve));
+	return reserve;
+}
+
+static struct text text_in(const struct buffer *buffer)
+{
+	return (struct text){ buffer->at, buffer->bytes };
+}
+
 static enum err add_body(struct stream *body, struct buffer *told)
 {
 	struct iolist list = { .count = 0 };
@@ -95,22 +136,12 @@ static void tell(struct imap_fetch *fetch, struct buffer *told)
 
 static void parse(const char *bytes, size_t n, size_t piece, size_t read_bytes, struct buffer *told)
 {
-	struct memory memory = { bytes, n, piece };
-	struct imap_port port = { read_memory, &memory };
-	struct imap_wire *wire = NULL;
-	struct imap_fetch *fetch = NULL;
-	struct reserve *reserve = NULL;
+	struct reading reading;
 
-	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
-			      &reserve));
-	CHECK_OK(imap_wire_open(&port, NULL, 10 * NSEC_SECOND, &wire));
-	wire->read_bytes = read_bytes;
-	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
-	tell(fetch, told);
-	imap_fetch_close(&fetch);
-	imap_wire_close(&wire);
-	reserve_close(&reserve); /* insists that every chunk is home */
-	err_note_clear();
+	reading_open(&reading, (struct text){ bytes, n }, piece, reserve_of(LANE_CHUNKS_RESERVED));
+	reading.wire->read_bytes = read_bytes;
+	tell(reading.fetch, told);
+	reading_close(&reading);
 }
 
 TEST_FIBER(every_fragmentation_gives_the_same)
@@ -197,25 +228,16 @@ static const char *labels_of(const char *said, size_t piece)
 {
 	static struct buffer told;
 	struct buffer text = { 0 };
-	struct memory memory;
-	struct imap_port port = { read_memory, &memory };
-	struct imap_wire *wire = NULL;
-	struct imap_fetch *fetch = NULL;
-	struct reserve *reserve = NULL;
+	struct reading reading;
 	struct imap_event event;
 	enum err e;
 
 	buffer_addf(&text, "* 1 FETCH (UID 7 X-GM-LABELS %s FLAGS (\\Seen))\r\n", said);
-	memory = (struct memory){ text.at, text.bytes, piece };
 	buffer_reset(&told);
 	buffer_add_text(&told, "");
-	CHECK_OK(reserve_open(arena_current(), LANE_CHUNKS_RESERVED, clock_after(NSEC_SECOND),
-			      &reserve));
-	CHECK_OK(imap_wire_open(&port, NULL, 10 * NSEC_SECOND, &wire));
-	wire->read_bytes = IMAP_READ_BYTES_COLD;
-	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
-	imap_fetch_take_labels(fetch, true);
-	e = imap_fetch_next(fetch, &event);
+	reading_open(&reading, text_in(&text), piece, reserve_of(LANE_CHUNKS_RESERVED));
+	imap_fetch_take_labels(reading.fetch, true);
+	e = imap_fetch_next(reading.fetch, &event);
 	if (e) {
 		buffer_add_text(&told, err_name(e));
 	} else {
@@ -226,11 +248,8 @@ static const char *labels_of(const char *said, size_t piece)
 		if (event.labels_dropped)
 			buffer_addf(&told, "-%u", event.labels_dropped);
 	}
-	imap_fetch_close(&fetch);
-	imap_wire_close(&wire);
-	reserve_close(&reserve);
+	reading_close(&reading);
 	buffer_free(&text);
-	err_note_clear();
 	return told.at;
 }
 
@@ -289,11 +308,7 @@ TEST_FIBER(labels_without_end_are_dropped_and_counted)
 TEST_FIBER(small_messages_share_a_chunk)
 {
 	struct buffer text = { 0 };
-	struct memory memory;
-	struct imap_port port = { read_memory, &memory };
-	struct imap_wire *wire = NULL;
-	struct imap_fetch *fetch = NULL;
-	struct reserve *reserve = NULL;
+	struct reading reading;
 	struct iolist *held = calloc(40, sizeof *held);
 	struct imap_event event;
 
@@ -303,12 +318,9 @@ TEST_FIBER(small_messages_share_a_chunk)
 			&text,
 			"* %u FETCH (UID %u FLAGS () INTERNALDATE NIL BODY[] {1000}\r\n%0*u)\r\n",
 			i, i, 1000, i);
-	memory = (struct memory){ text.at, text.bytes, text.bytes };
-	CHECK_OK(reserve_open(arena_current(), 1, clock_after(NSEC_SECOND), &reserve));
-	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));
-	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
+	reading_open(&reading, text_in(&text), text.bytes, reserve_of(1));
 	for (unsigned i = 0; i < 40; i++) {
-		CHECK_OK(imap_fetch_next(fetch, &event));
+		CHECK_OK(imap_fetch_next(reading.fetch, &event));
 		REQUIRE(event.body);
 		CHECK_OK(stream_pull(event.body, &held[i]));
 		CHECK_EQ(iolist_bytes(&held[i]), 1000);
@@ -319,9 +331,7 @@ TEST_FIBER(small_messages_share_a_chunk)
 			 i + 1);
 		iolist_release(&held[i]);
 	}
-	imap_fetch_close(&fetch);
-	imap_wire_close(&wire);
-	reserve_close(&reserve);
+	reading_close(&reading);
 	buffer_free(&text);
 	free(held);
 }
@@ -332,23 +342,16 @@ TEST_FIBER(large_messages_fill_whole_chunks_with_few_copies)
 {
 	struct buffer text = { 0 }, body = { 0 };
 	struct iolist list = { .count = 0 };
-	struct memory memory;
-	struct imap_port port = { read_memory, &memory };
-	struct imap_wire *wire = NULL;
-	struct imap_fetch *fetch = NULL;
-	struct reserve *reserve = NULL;
+	struct reading reading;
 	struct imap_event event;
 	uint64_t copied = bytes_copied(BYTES_LINE_TAIL);
 
 	buffer_addf(&text,
 		    "* 1 FETCH (UID 1 FLAGS () INTERNALDATE NIL BODY[] {200000}\r\n%0200000d)\r\n",
 		    7);
-	memory = (struct memory){ text.at, text.bytes, 5000 };
-	CHECK_OK(reserve_open(arena_current(), 8, clock_after(NSEC_SECOND), &reserve));
-	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));
-	wire->read_bytes = IMAP_READ_BYTES_HOT;
-	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
-	CHECK_OK(imap_fetch_next(fetch, &event));
+	reading_open(&reading, text_in(&text), 5000, reserve_of(8));
+	reading.wire->read_bytes = IMAP_READ_BYTES_HOT;
+	CHECK_OK(imap_fetch_next(reading.fetch, &event));
 	REQUIRE(event.body);
 	for (unsigned i = 0; i < 4; i++) {
 		CHECK_OK(stream_pull(event.body, &list));
@@ -359,9 +362,7 @@ TEST_FIBER(large_messages_fill_whole_chunks_with_few_copies)
 	CHECK_ERR(stream_pull(event.body, &list), ERR_STREAM_ENDED);
 	CHECK_EQ(strtoul(body.at, NULL, 10), 7);
 	CHECK(bytes_copied(BYTES_LINE_TAIL) - copied < IMAP_READ_BYTES_HOT);
-	imap_fetch_close(&fetch);
-	imap_wire_close(&wire);
-	reserve_close(&reserve);
+	reading_close(&reading);
 	buffer_free(&text);
 	buffer_free(&body);
 }
@@ -403,11 +404,8 @@ TEST_FIBER(a_message_is_not_begun_with_a_loan_that_somebody_waits_for)
 	struct buffer text = { 0 };
 	struct lent lent = { 0 };
 	struct iolist list = { .count = 0 };
-	struct memory memory;
-	struct imap_port port = { read_memory, &memory };
-	struct imap_wire *wire = NULL;
-	struct imap_fetch *fetch = NULL;
 	struct reserve *reserve = NULL;
+	struct reading reading;
 	struct arena *arena = NULL;
 	struct imap_event event;
 	struct group *group = group_open();
@@ -417,13 +415,11 @@ TEST_FIBER(a_message_is_not_begun_with_a_loan_that_somebody_waits_for)
 			    "* %u FETCH (UID %u FLAGS () INTERNALDATE NIL BODY[] {200000}\r\n"
 			    "%0200000d)\r\n",
 			    i, i, 7);
-	memory = (struct memory){ text.at, text.bytes, 5000 };
 	CHECK_OK(arena_open(2 + 2 + 6, &arena));
 	CHECK_OK(reserve_open_lending(arena, 2, 8, clock_after(NSEC_SECOND), &reserve));
 	CHECK_OK(reserve_open_lending(arena, 2, 8, clock_after(NSEC_SECOND), &lent.asking));
-	CHECK_OK(imap_wire_open(&port, NULL, NSEC_SECOND, &wire));
-	CHECK_OK(imap_fetch_open(wire, reserve, &fetch));
-	CHECK_OK(imap_fetch_next(fetch, &event));
+	reading_open(&reading, text_in(&text), 5000, reserve);
+	CHECK_OK(imap_fetch_next(reading.fetch, &event));
 	REQUIRE(event.body);
 	for (int i = 0; i < 4; i++)
 		CHECK_OK(stream_pull(event.body, &lent.stored[i]));
@@ -435,7 +431,7 @@ TEST_FIBER(a_message_is_not_begun_with_a_loan_that_somebody_waits_for)
 		CHECK_OK(fiber_yield());
 	CHECK(!lent.is_lent && !lent.is_stored);
 	stream_close(&event.body);
-	CHECK_OK(imap_fetch_next(fetch, &event));
+	CHECK_OK(imap_fetch_next(reading.fetch, &event));
 	REQUIRE(event.body);
 	CHECK_OK(stream_pull(event.body, &list));
 	CHECK(lent.is_stored); /* it waited */
@@ -444,9 +440,7 @@ TEST_FIBER(a_message_is_not_begun_with_a_loan_that_somebody_waits_for)
 	CHECK_EQ(iolist_bytes(&list), CHUNK_BYTES);
 	iolist_release(&list);
 	stream_close(&event.body);
-	imap_fetch_close(&fetch);
-	imap_wire_close(&wire);
-	reserve_close(&reserve);
+	reading_close(&reading);
 	reserve_close(&lent.asking);
 	arena_close(&arena);
 	buffer_free(&text);
