@@ -175,8 +175,9 @@ static enum err exception_row(struct ledger_store *store, enum ledger_statement 
 }
 
 /* Folder by folder, so that each call is one or a few look-ups however many exceptions there are:
- * the folder itself first, where it was refused, then its messages. */
-enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call *call)
+ * with `boxes` the folder itself first, where it was refused, then its messages. */
+static enum err next_exception(struct ledger_store *store, struct ledger_call *call,
+			       enum ledger_statement of_messages, bool boxes)
 {
 	struct ledger_exception *at = call->exception;
 	bool is_box = at->box_no > 0;
@@ -185,33 +186,7 @@ enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call 
 
 	call->found = false;
 	for (;;) {
-		if (is_box &&
-		    ((e = exception_row(store, SQL_EXCEPTION, at->no, at, &call->found)) ||
-		     call->found))
-			break;
-		e = ledger_sqlite_query(store, SQL_BOX_AFTER, NUMBERS(call->mailbox_no, at->box_no),
-					&next, 1, &is_box);
-		if (e || !is_box)
-			break;
-		at->box_no = next;
-		at->no = 0;
-		e = exception_row(store, SQL_EXCEPTION_BOX, LEDGER_SKIPPED, at, &call->found);
-		if (e || call->found)
-			break;
-	}
-	return e;
-}
-
-/* As above; a folder is no such row. */
-enum err ledger_sqlite_wrapped(struct ledger_store *store, struct ledger_call *call)
-{
-	struct ledger_exception *at = call->exception;
-	bool is_box = at->box_no > 0;
-	uint64_t next;
-	enum err e = OK;
-
-	for (call->found = false; !e; at->no = 0) {
-		if (is_box && ((e = exception_row(store, SQL_WRAPPED, at->no, at, &call->found)) ||
+		if (is_box && ((e = exception_row(store, of_messages, at->no, at, &call->found)) ||
 			       call->found))
 			break;
 		e = ledger_sqlite_query(store, SQL_BOX_AFTER, NUMBERS(call->mailbox_no, at->box_no),
@@ -219,8 +194,23 @@ enum err ledger_sqlite_wrapped(struct ledger_store *store, struct ledger_call *c
 		if (e || !is_box)
 			break;
 		at->box_no = next;
+		at->no = 0;
+		if (boxes && ((e = exception_row(store, SQL_EXCEPTION_BOX, LEDGER_SKIPPED, at,
+						 &call->found)) ||
+			      call->found))
+			break;
 	}
 	return e;
+}
+
+enum err ledger_sqlite_exception(struct ledger_store *store, struct ledger_call *call)
+{
+	return next_exception(store, call, SQL_EXCEPTION, true);
+}
+
+enum err ledger_sqlite_wrapped(struct ledger_store *store, struct ledger_call *call)
+{
+	return next_exception(store, call, SQL_WRAPPED, false);
 }
 
 enum err ledger_sqlite_lesson(struct ledger_store *store, struct ledger_call *call)
