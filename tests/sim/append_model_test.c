@@ -471,19 +471,24 @@ static enum err carry(void *argument)
 	return e;
 }
 
-static enum err carry_body(struct world *world, void *argument)
+/* In a shard, logged in to the second server. */
+static enum err carrier_run(struct world *world, struct carrier *carrier,
+			    enum err (*run)(void *carrier))
 {
-	struct carrier *carrier = argument;
 	struct secret *password;
 	enum err e =
 		secret_from_bytes(world->imap.password, strlen(world->imap.password), &password);
 
 	must(e == OK);
 	carrier->account = world_target_account(password);
-	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, carry,
-		      carrier);
+	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED }, run, carrier);
 	secret_close(&password);
 	return e;
+}
+
+static enum err carry_body(struct world *world, void *argument)
+{
+	return carrier_run(world, argument, carry);
 }
 
 /* ---- the judge ---- */
@@ -598,15 +603,8 @@ static enum err look_body_fiber(void *argument)
 static enum err look_body(struct world *world, void *argument)
 {
 	struct carrier *carrier = argument;
-	struct secret *password;
-	enum err e =
-		secret_from_bytes(world->imap.password, strlen(world->imap.password), &password);
+	enum err e = carrier_run(world, carrier, look_body_fiber);
 
-	must(e == OK);
-	carrier->account = world_target_account(password);
-	e = shard_run(&(struct shard_config){ .arena_chunks = LANE_CHUNKS_RESERVED },
-		      look_body_fiber, carrier);
-	secret_close(&password);
 	carrier->notes->surplus = carrier->found_count;
 	return e;
 }
