@@ -1,32 +1,17 @@
 """What tests/torture/fire_test throws at the product and how it judges the end: a real Dovecot that can be killed, a
 wire that can be cut, a disk that fills up or fails, moments to strike at, and a place (ledger and archive) with its judge."""
-import collections, ctypes, datetime, errno, glob, hashlib, json, os, select, shutil, signal, socket, sqlite3, struct, subprocess, threading, time
+import collections, ctypes, datetime, errno, functools, glob, hashlib, json, os, select, shutil, signal, socket, sqlite3, struct, subprocess, sys, threading, time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../real'))
+import rig
+from rig import MAILHAUL, TOP, Skip, check
+
 REAL = TOP + '/tests/real/'
-MAILHAUL = os.path.abspath(os.environ.get('MAILHAUL', TOP + '/build/gcc/mailhaul'))
 WORK = os.path.abspath(os.environ.get('WORK', TOP + '/build/fire-test'))
 LIMIT_SECONDS = 120  # no run may take longer, whatever is done to it
 USERS, MESSAGES = 6, 30
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Skip(Exception):
-    pass
-
-
-def check(condition, *seen):
-    if not condition:
-        raise AssertionError('\n  '.join(str(s)[-3000:] for s in seen))
-
-
-def run(*arguments, ok=(0,), timeout=LIMIT_SECONDS, **more):
-    """A command to its end, which must be one of the exit codes `ok` (None: any)."""
-    done = subprocess.run([str(a) for a in arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=timeout, text=True, errors='replace', **more)
-    check(ok is None or done.returncode in ok, ' '.join(map(str, arguments)), 'exit %d, not %s' % (done.returncode, ok), done.stdout, done.stderr)
-    return done
+run = functools.partial(rig.run, timeout=LIMIT_SECONDS)
 
 
 # ---- the server ----
