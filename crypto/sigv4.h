@@ -15,15 +15,20 @@ enum {
 	SIGV4_SHA256_BYTES = 32,
 	SIGV4_HEX_BYTES = 2 * SIGV4_SHA256_BYTES + 1, /* a hash or a signature; terminated */
 	SIGV4_DATE_BYTES = 16 + 1,		      /* "20130524T000000Z", terminated */
-	SIGV4_SCOPE_BYTES = 8 + 3 * (64 + 1) + 1,     /* day/region/service/aws4_request */
-	SIGV4_KEY_ID_BYTES_MAX = 128,		      /* IAM, type accessKeyIdType */
+	SIGV4_NAME_BYTES_MAX = 63, /* of a region, a service; both are labels of host names */
+	SIGV4_SCOPE_BYTES = 8 + 2 * (1 + SIGV4_NAME_BYTES_MAX) + 13 + 1, /* see sigv4_scope() */
+	SIGV4_KEY_ID_BYTES_MAX = 128,					 /* IAM, accessKeyIdType */
+	SIGV4_SECRET_BYTES_MAX = 256,	  /* AWS has 40; other stores let their users choose */
+	SIGV4_TOKEN_BYTES_MAX = 8 * 1024, /* AWS names no limit; some KiB are seen */
 	/* In one request, those that signing adds among them. S3's PutObject with everything we
 	 * may say has about twenty; lists have ten parameters, presigning adds six. */
 	SIGV4_FIELDS_MAX = 32,
 	SIGV4_PARAMETERS_MAX = 32,
-	/* The names of all of SIGV4_FIELDS_MAX fields, with a long key id. */
-	SIGV4_AUTHORIZATION_BYTES = 1536,
-	SIGV4_EXPIRES_S_MAX = 7 * 24 * 3600, /* AWS's own limit */
+	SIGV4_NAMES_BYTES_MAX = 1024, /* of all signed fields, ";" between them */
+	SIGV4_AUTHORIZATION_BYTES =
+		SIGV4_NAMES_BYTES_MAX + SIGV4_KEY_ID_BYTES_MAX + SIGV4_SCOPE_BYTES + 160,
+	SIGV4_CANONICAL_BYTES_MAX = 32 * 1024 - 1, /* what is signed of a request: target, fields */
+	SIGV4_EXPIRES_S_MAX = 7 * 24 * 3600,	   /* AWS's own limit */
 };
 
 /* Whoever these texts are borrowed from owns, renews and wipes them (a provider of credentials,
@@ -38,12 +43,12 @@ struct sigv4_credentials {
 
 /* How a service wants its canonical request. */
 enum sigv4_rules {
-	SIGV4_ENCODE_AGAIN = 1,	  /* the path as sent is encoded once more for signing */
-	SIGV4_NORMALISE_PATH = 2, /* "//", "/./" and "/x/../" are taken out for signing */
-	SIGV4_HASH_FIELD = 4,	  /* x-amz-content-sha256 is sent and signed */
+	SIGV4_ENCODE_AGAIN = 1, /* the path as sent is encoded once more for signing */
+	SIGV4_NORMALISE = 2,	/* before that "//", "/./" and "/x/../" are taken out of it */
+	SIGV4_HASH_FIELD = 4,	/* x-amz-content-sha256 is sent and signed */
 
 	SIGV4_S3 = SIGV4_HASH_FIELD,
-	SIGV4_OTHERS = SIGV4_ENCODE_AGAIN | SIGV4_NORMALISE_PATH,
+	SIGV4_OTHERS = SIGV4_ENCODE_AGAIN | SIGV4_NORMALISE,
 };
 
 /* Signs for one region and service. Holds the key of a day, which is derived anew when the day or
@@ -111,9 +116,9 @@ struct sigv4_signed {
 
 /* Host, the request's fields and those added but Authorization are signed: X-Amz-Date,
  * X-Amz-Content-Sha256 (SIGV4_HASH_FIELD), X-Amz-Security-Token (where there is one).
- * returns     OK | ERR_INPUT_SECRET: the credentials cannot be those of AWS (empty, too long, with
- *             characters that a field cannot hold) | ERR_INPUT_USAGE: more parameters or fields
- *             than SIGV4_*_MAX, an Authorization that does not fit, a time beyond the year 9999 */
+ * returns     OK | ERR_INPUT_SECRET: these cannot be credentials (empty, too long, with characters
+ *             that a field cannot hold) | ERR_INPUT_USAGE: more parameters, fields, names or
+ *             bytes than SIGV4_*_MAX, a time beyond the year 9999 */
 enum err sigv4_sign(struct sigv4 *, const struct sigv4_request *, const struct sigv4_credentials *,
 		    struct sigv4_signed *) MUST_CHECK;
 
@@ -139,7 +144,8 @@ enum {
 	SIGV4_CHUNK_BYTES_MIN = 8 * 1024, /* but of the last one */
 	/* 16 digits, ";chunk-signature=", 64 digits, CRLF */
 	SIGV4_CHUNK_HEAD_BYTES = 16 + 17 + 64 + 2 + 1,
-	SIGV4_CHUNKS_END_BYTES = 384,
+	SIGV4_TRAILER_BYTES_MAX = 160, /* name and value together */
+	SIGV4_CHUNKS_END_BYTES = SIGV4_CHUNK_HEAD_BYTES + SIGV4_TRAILER_BYTES_MAX + 96,
 };
 const char *sigv4_streaming_hash(enum sigv4_streaming);
 /* The length of the body as sent, for Content-Length: all chunks of chunk_bytes but the last, which
@@ -163,8 +169,8 @@ void sigv4_chunks_begin(const struct sigv4 *, const struct sigv4_signed *, enum 
 size_t sigv4_chunk_head(struct sigv4_chunks *, uint64_t bytes,
 			const uint8_t sha256[SIGV4_SHA256_BYTES], char to[SIGV4_CHUNK_HEAD_BYTES]);
 /* What is sent behind the last chunk and its "\r\n": the empty chunk, the trailer (of modes with
- * one, else NULL; name in lower case, value without spaces around it, at most 160 bytes together:
- * "x-amz-checksum-crc64nvme"), its signature. */
+ * one, else NULL; name in lower case, "x-amz-checksum-crc64nvme", value without spaces around it),
+ * its signature. */
 size_t sigv4_chunks_end(struct sigv4_chunks *, const struct sigv4_field *trailer,
 			char to[SIGV4_CHUNKS_END_BYTES]);
 void sigv4_chunks_wipe(struct sigv4_chunks *);
