@@ -112,17 +112,19 @@ const struct crc_folding *crc_folding_of(enum crc_kind kind)
 /* ---- update ---- */
 
 /* Slicing by 8 (Kounavis and Berry, "Novel Table Lookup-Based Algorithms for High-Performance CRC
- * Generation", 2008). */
+ * Generation", 2008). Written out: a loop takes twice as long. */
+static uint64_t take_word(const uint64_t after[BYTES_AT_ONCE][256], uint64_t word)
+{
+	return after[7][word & 255] ^ after[6][word >> 8 & 255] ^ after[5][word >> 16 & 255] ^
+	       after[4][word >> 24 & 255] ^ after[3][word >> 32 & 255] ^
+	       after[2][word >> 40 & 255] ^ after[1][word >> 48 & 255] ^ after[0][word >> 56];
+}
+
 static uint64_t update_by_table(const struct tables *table, uint64_t state, const uint8_t *from,
 				size_t n)
 {
-	for (; n >= BYTES_AT_ONCE; from += BYTES_AT_ONCE, n -= BYTES_AT_ONCE) {
-		uint64_t word = state ^ bytes_get_le64(from);
-
-		state = 0;
-		for (unsigned i = 0; i < BYTES_AT_ONCE; i++)
-			state ^= table->after[BYTES_AT_ONCE - 1 - i][word >> 8 * i & 255];
-	}
+	for (; n >= BYTES_AT_ONCE; from += BYTES_AT_ONCE, n -= BYTES_AT_ONCE)
+		state = take_word(table->after, state ^ bytes_get_le64(from));
 	for (; n > 0; from++, n--)
 		state = table->after[0][(state ^ *from) & 255] ^ state >> 8;
 	return state;

@@ -82,43 +82,60 @@ enum crc_way crc_best_way(void)
 }
 #endif
 
-enum { LANE_BYTES = 16, LANES = 4, LANES_BYTES = LANE_BYTES * LANES };
+enum { LANE_BYTES = 16, LANES_BYTES = 4 * LANE_BYTES };
+
+/* Four, so that a multiplication need not wait for the one before it. With names, not in an array:
+ * compilers would keep that in memory. */
+struct lanes {
+	lane a, b, c, d;
+};
 
 /* Four lanes into one, and what follows of whole lanes too. */
-NARROW static size_t fold_end(const struct crc_folding *folding, const lane lanes[LANES],
+NARROW static size_t fold_end(const struct crc_folding *folding, struct lanes lanes,
 			      const uint8_t *from, size_t n, uint8_t rest[CRC_REST_BYTES])
 {
-	lane by = lane_load(folding->by_128), sum = lanes[0];
+	lane by = lane_load(folding->by_128);
+	lane sum = lane_fold(lane_fold(lane_fold(lanes.a, by, lanes.b), by, lanes.c), by, lanes.d);
 	size_t at = 0;
 
-	for (unsigned i = 1; i < LANES; i++)
-		sum = lane_fold(sum, by, lanes[i]);
 	for (; n - at >= LANE_BYTES; at += LANE_BYTES)
 		sum = lane_fold(sum, by, lane_load(from + at));
 	memcpy(rest, &sum, LANE_BYTES);
 	return at;
 }
 
-/* Four lanes, so that a multiplication need not wait for the one before it. */
+NARROW static inline struct lanes lanes_load(const uint8_t *from)
+{
+	return (struct lanes){ lane_load(from), lane_load(from + LANE_BYTES),
+			       lane_load(from + 2 * LANE_BYTES), lane_load(from + 3 * LANE_BYTES) };
+}
+
 NARROW static size_t fold_narrow(const struct crc_folding *folding, uint64_t state,
 				 const uint8_t *from, size_t n, uint8_t rest[CRC_REST_BYTES])
 {
-	lane by = lane_load(folding->by_512), lanes[LANES];
+	lane by = lane_load(folding->by_512);
+	struct lanes sum = lanes_load(from), next;
 	size_t at = LANES_BYTES;
 
-	for (unsigned i = 0; i < LANES; i++)
-		lanes[i] = lane_load(from + (size_t)i * LANE_BYTES);
-	lanes[0] = lane_add(lanes[0], lane_of(state));
-	for (; n - at >= LANES_BYTES; at += LANES_BYTES)
-		for (unsigned i = 0; i < LANES; i++)
-			lanes[i] = lane_fold(lanes[i], by,
-					     lane_load(from + at + (size_t)i * LANE_BYTES));
-	return at + fold_end(folding, lanes, from + at, n - at, rest);
+	sum.a = lane_add(sum.a, lane_of(state));
+	for (; n - at >= LANES_BYTES; at += LANES_BYTES) {
+		next = lanes_load(from + at);
+		sum.a = lane_fold(sum.a, by, next.a);
+		sum.b = lane_fold(sum.b, by, next.b);
+		sum.c = lane_fold(sum.c, by, next.c);
+		sum.d = lane_fold(sum.d, by, next.d);
+	}
+	return at + fold_end(folding, sum, from + at, n - at, rest);
 }
 
 #ifdef WIDE
 /* The same with four lanes in a register, and four registers. */
-enum { REGISTERS = 4, REGISTERS_BYTES = LANES_BYTES * REGISTERS };
+enum { WIDE_BYTES = 4 * LANES_BYTES };
+
+WIDE static inline __m512i wide_load(const uint8_t *from)
+{
+	return _mm512_loadu_si512(from);
+}
 
 WIDE static inline __m512i wide_fold(__m512i moved, __m512i by, __m512i onto)
 {
@@ -132,26 +149,25 @@ WIDE static inline __m512i wide_fold(__m512i moved, __m512i by, __m512i onto)
 WIDE static size_t fold_wide(const struct crc_folding *folding, uint64_t state, const uint8_t *from,
 			     size_t n, uint8_t rest[CRC_REST_BYTES])
 {
-	__m512i by = _mm512_broadcast_i32x4(lane_load(folding->by_2048)), wide[REGISTERS], sum;
-	lane lanes[LANES];
-	size_t at = REGISTERS_BYTES;
+	__m512i by = _mm512_broadcast_i32x4(lane_load(folding->by_2048));
+	__m512i a = wide_load(from), b = wide_load(from + LANES_BYTES),
+		c = wide_load(from + 2 * LANES_BYTES), d = wide_load(from + 3 * LANES_BYTES);
+	size_t at = WIDE_BYTES;
+	uint8_t last[LANES_BYTES];
 
-	for (unsigned i = 0; i < REGISTERS; i++)
-		wide[i] = _mm512_loadu_si512(from + (size_t)i * LANES_BYTES);
-	wide[0] = _mm512_xor_si512(wide[0], _mm512_zextsi128_si512(lane_of(state)));
-	for (; n - at >= REGISTERS_BYTES; at += REGISTERS_BYTES)
-		for (unsigned i = 0; i < REGISTERS; i++)
-			wide[i] =
-				wide_fold(wide[i], by,
-					  _mm512_loadu_si512(from + at + (size_t)i * LANES_BYTES));
+	a = _mm512_xor_si512(a, _mm512_zextsi128_si512(lane_of(state)));
+	for (; n - at >= WIDE_BYTES; at += WIDE_BYTES) {
+		a = wide_fold(a, by, wide_load(from + at));
+		b = wide_fold(b, by, wide_load(from + at + LANES_BYTES));
+		c = wide_fold(c, by, wide_load(from + at + 2 * LANES_BYTES));
+		d = wide_fold(d, by, wide_load(from + at + 3 * LANES_BYTES));
+	}
 	by = _mm512_broadcast_i32x4(lane_load(folding->by_512));
-	sum = wide[0];
-	for (unsigned i = 1; i < REGISTERS; i++)
-		sum = wide_fold(sum, by, wide[i]);
+	a = wide_fold(wide_fold(wide_fold(a, by, b), by, c), by, d);
 	for (; n - at >= LANES_BYTES; at += LANES_BYTES)
-		sum = wide_fold(sum, by, _mm512_loadu_si512(from + at));
-	_mm512_storeu_si512(lanes, sum);
-	return at + fold_end(folding, lanes, from + at, n - at, rest);
+		a = wide_fold(a, by, wide_load(from + at));
+	_mm512_storeu_si512(last, a);
+	return at + fold_end(folding, lanes_load(last), from + at, n - at, rest);
 }
 #endif
 
