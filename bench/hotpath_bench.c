@@ -7,8 +7,8 @@
  *   hotpath_bench CERTIFICATE KEY CA_FILE STATE_DIR [MEGABYTES [ROUNDS]]
  *
  * The sum for an archive has zstd, and digest and write(2) of what is stored, on top; no tar
- * headers, index or fsync, so its ratio holds those as well. The corpus is base64 of noise: what
- * compresses least. */
+ * headers, index or fsync, so its ratio holds those as well; checksums, which S3 wants in addition,
+ * are in no sum. The corpus is base64 of noise: what compresses least. */
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ struct whole {
 
 struct stages {
 	double receive, tls, framing, ledger, store; /* framing, ledger: per message */
-	double digest[DIGESTS], zstd[OUTLETS], stored_per_byte[OUTLETS];
+	double digest[DIGESTS], crc[CRC_KIND_COUNT], zstd[OUTLETS], stored_per_byte[OUTLETS];
 };
 
 static void keep_best(double *best, double value)
@@ -186,6 +186,8 @@ static void measure_parts(const struct bench *bench, struct stages *stages)
 	keep_best(&stages->store, stage_store(bench));
 	for (unsigned i = 0; i < DIGESTS; i++)
 		keep_best(&stages->digest[i], stage_digest(bench, digests[i]));
+	for (enum crc_kind kind = 0; kind < CRC_KIND_COUNT; kind++)
+		keep_best(&stages->crc[kind], stage_crc(bench, kind));
 	for (unsigned i = 0; i < OUTLETS; i++)
 		if (outlets[i].zstd_level)
 			keep_best(&stages->zstd[i], stage_zstd(bench, outlets[i].zstd_level,
@@ -222,6 +224,8 @@ static void print_stages(const struct stages *stages, double mean)
 		if (outlets[i].zstd_level)
 			print_stage("compressing, in frames as a pack's", outlets[i].name + 9,
 				    stages->zstd[i], mean);
+	for (enum crc_kind kind = 0; kind < CRC_KIND_COUNT; kind++)
+		print_stage("checksum, per byte stored", crc_name(kind), stages->crc[kind], mean);
 	print_stage("write(2), per byte stored", "", stages->store, mean);
 }
 

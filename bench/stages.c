@@ -229,6 +229,17 @@ double stage_digest(const struct bench *bench, const char *name)
 	return before / (double)bench->corpus.bytes;
 }
 
+double stage_crc(const struct bench *bench, enum crc_kind kind)
+{
+	double before = bench_cpu_ns();
+	uint64_t crc = 0, bytes = 0;
+
+	_Static_assert(BENCH_COLD_BYTES % CHUNK_BYTES == 0, "chunks never reach over the end");
+	for (; bytes < bench->corpus.bytes; bytes += CHUNK_BYTES)
+		crc = crc_update(kind, crc, bench->cold + bytes % BENCH_COLD_BYTES, CHUNK_BYTES);
+	return (bench_cpu_ns() - before) / (double)bytes;
+}
+
 /* Replies with empty bodies: what is left is the parsing of their heads and tails. */
 struct replies {
 	char *text;

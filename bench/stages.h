@@ -4,6 +4,7 @@
 #define MAILHAUL_BENCH_STAGES_H
 
 #include "bench/canned.h"
+#include "crypto/crc.h"
 #include "engine/fiber.h"
 
 /* Larger than the second-level cache: bytes are as cold as they come from the network. */
@@ -25,6 +26,8 @@ void bench_remove_ledger(const struct bench *);
 double stage_receive(const struct bench *);
 double stage_tls(const struct bench *);
 double stage_digest(const struct bench *, const char *name);
+/* Per byte stored: its checksum. */
+double stage_crc(const struct bench *, enum crc_kind);
 /* Per byte of mail, in frames as a pack has them; and how many bytes are left of one. */
 double stage_zstd(const struct bench *, int level, double *stored_per_byte);
 /* Per byte stored: write(2) alone. */
