@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PROGRAMS = 'build/clang-fuzzer-address-undefined/tests/fuzz'
 SEEDS, WORK, CORPUS = 'build/fuzz/seeds', 'build/fuzz/%s', 'tests/fuzz/corpus/%s'
 # Longest input; 4096 where it does not say. Conversations and archives need room for their parts.
-BYTES_MAX = {'imap': 8192, 'archive': 12288, 'changes': 8192, 'tar': 8192, 'pack': 8192, 'hint': 512, 'utf7': 256, 'url': 512, 'window': 512, 'proxy': 1024}
+BYTES_MAX = {'imap': 8192, 'archive': 12288, 'changes': 8192, 'tar': 8192, 'pack': 8192, 'hint': 512, 'utf7': 256, 'url': 512, 'window': 512, 'proxy': 1024, 'sigv4': 512}
 DICTIONARIES = {**dict.fromkeys(('imap', 'fetch', 'hint', 'grammar'), 'tests/fuzz/imap.dict'),
                 **dict.fromkeys(('json', 'index', 'manifest', 'archive', 'changes'), 'tests/fuzz/json.dict'),
                 'job': SEEDS + '/job.dict', 'csv': SEEDS + '/csv.dict'}
