@@ -51,26 +51,34 @@ void sigv4_sign_text(const uint8_t key[SIGV4_SHA256_BYTES], struct text text,
 
 static bool is_label(const char *name)
 {
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-._";
 	size_t bytes = strlen(name);
 
-	return bytes > 0 && bytes <= SIGV4_NAME_BYTES_MAX &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == bytes;
+	return bytes > 0 && bytes <= SIGV4_NAME_BYTES_MAX && strspn(name, letters) == bytes;
+}
+
+static enum err check_label(const char *what, const char *name)
+{
+	char shown[100];
+
+	if (is_label(name))
+		return OK;
+	return RAISE(ERR_INPUT_USAGE,
+		     "\"%s\" is not the name of a %s: 1 to %d letters, digits, \"-\", \".\" and "
+		     "\"_\" are",
+		     err_quote(shown, sizeof shown, text_of(name)), what, SIGV4_NAME_BYTES_MAX);
 }
 
 enum err sigv4_open(const char *region, const char *service, unsigned rules, struct sigv4 **out)
 {
 	struct sigv4 *sigv4;
 	enum err e;
-	char shown[100];
 
 	must(!(rules & SIGV4_NORMALISE) || (rules & SIGV4_ENCODE_AGAIN));
 	*out = NULL;
-	if (!is_label(region) || !is_label(service))
-		return RAISE(ERR_INPUT_USAGE,
-			     "\"%s\" is not the name of a %s: small letters, digits and \"-\" are",
-			     err_quote(shown, sizeof shown,
-				       text_of(is_label(region) ? service : region)),
-			     is_label(region) ? "service" : "region");
+	if ((e = check_label("region", region)) || (e = check_label("service", service)))
+		return e;
 	if (!(sigv4 = secret_room_open(sizeof *sigv4)))
 		return RAISE(ERR_MEMORY_EXHAUSTED,
 			     "guarded memory for the key that signs requests");
@@ -239,8 +247,12 @@ static bool has_name_before(const struct fields *fields, size_t i)
 
 static void add_lower(struct buffer *to, const char *name)
 {
-	for (; *name; name++)
-		buffer_add(to, (char[]){ *name >= 'A' && *name <= 'Z' ? *name + 32 : *name }, 1);
+	size_t at = to->bytes;
+
+	buffer_add_text(to, name);
+	for (; at < to->bytes; at++)
+		if (to->at[at] >= 'A' && to->at[at] <= 'Z')
+			to->at[at] += 'a' - 'A';
 }
 
 static enum err collect_names(struct sigv4 *sigv4, const struct fields *fields)

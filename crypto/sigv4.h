@@ -15,9 +15,10 @@ enum {
 	SIGV4_SHA256_BYTES = 32,
 	SIGV4_HEX_BYTES = 2 * SIGV4_SHA256_BYTES + 1, /* a hash or a signature; terminated */
 	SIGV4_DATE_BYTES = 16 + 1,		      /* "20130524T000000Z", terminated */
-	SIGV4_NAME_BYTES_MAX = 63, /* of a region, a service; both are labels of host names */
-	SIGV4_SCOPE_BYTES = 8 + 2 * (1 + SIGV4_NAME_BYTES_MAX) + 13 + 1, /* see sigv4_scope() */
-	SIGV4_KEY_ID_BYTES_MAX = 128,					 /* IAM, accessKeyIdType */
+	SIGV4_NAME_BYTES_MAX = 63,		      /* of a region, a service */
+	SIGV4_SCOPE_BYTES =
+		8 + 2 * (1 + SIGV4_NAME_BYTES_MAX) + 13 + 1, /* DAY/region/service/aws4_request */
+	SIGV4_KEY_ID_BYTES_MAX = 128,			     /* IAM, accessKeyIdType */
 	SIGV4_SECRET_BYTES_MAX = 256,	  /* AWS has 40; other stores let their users choose */
 	SIGV4_TOKEN_BYTES_MAX = 8 * 1024, /* AWS names no limit; some KiB are seen */
 	/* In one request, those that signing adds among them. S3's PutObject with everything we
@@ -55,8 +56,9 @@ enum sigv4_rules {
  * the credentials change (four HMACs more); a request costs one hash of its canonical form and two
  * short ones. For one thread. */
 struct sigv4;
-/* Region and service as in the scope, "us-east-1" and "s3"; copied. ERR_INPUT_USAGE where a scope
- * could not hold them, ERR_MEMORY_EXHAUSTED. */
+/* Region and service as in the scope, "us-east-1" and "s3"; copied. Letters, digits, "-", "." and
+ * "_": stores of other makers have regions of their own names.
+ * returns     OK | ERR_INPUT_USAGE: other characters, none, too many | ERR_MEMORY_EXHAUSTED */
 enum err sigv4_open(const char *region, const char *service, unsigned rules,
 		    struct sigv4 **) MUST_CHECK;
 void sigv4_close(struct sigv4 **); /* wipes the key */
@@ -123,10 +125,10 @@ enum err sigv4_sign(struct sigv4 *, const struct sigv4_request *, const struct s
 		    struct sigv4_signed *) MUST_CHECK;
 
 /* A target that is a credential by itself: the request's with X-Amz-Algorithm, -Credential, -Date,
- * -Expires (1 to SIGV4_EXPIRES_S_MAX), -Security-Token, -SignedHeaders and -Signature, appended to
- * `out`. The payload hash is SIGV4_UNSIGNED_PAYLOAD for S3, else SIGV4_EMPTY_PAYLOAD or what will
- * be sent; Host and the request's fields must be sent as signed. Never put it into a log. returns
- * as sigv4_sign() | ERR_MEMORY_EXHAUSTED: it does not fit into `out` */
+ * -Expires (1 to SIGV4_EXPIRES_S_MAX), -Security-Token, -SignedHeaders and -Signature behind it,
+ * in place of what `out` held. The payload hash is SIGV4_UNSIGNED_PAYLOAD for S3, else that of what
+ * will be sent; Host and the request's fields must be sent as signed. Never put it into a log.
+ * returns     as sigv4_sign() | ERR_MEMORY_EXHAUSTED: it does not fit into `out` */
 enum err sigv4_presign(struct sigv4 *, const struct sigv4_request *,
 		       const struct sigv4_credentials *, uint32_t expires_s,
 		       struct buffer *out) MUST_CHECK;

@@ -329,7 +329,7 @@ TEST(a_presigned_target_is_whole)
 
 TEST(what_cannot_be_a_region_or_a_service_is_refused)
 {
-	static const char *const names[] = { "", "us east", "us/east", "US-EAST-1", "a\n" };
+	static const char *const names[] = { "", "us east", "us/east", "\xc3\xbc", "a\n" };
 	char long_name[SIGV4_NAME_BYTES_MAX + 2];
 	struct sigv4 *sigv4;
 
@@ -343,6 +343,8 @@ TEST(what_cannot_be_a_region_or_a_service_is_refused)
 	CHECK_ERR(sigv4_open(long_name, "s3", SIGV4_S3, &sigv4), ERR_INPUT_USAGE);
 	long_name[sizeof long_name - 2] = '\0';
 	CHECK_OK(sigv4_open(long_name, long_name, SIGV4_S3, &sigv4));
+	sigv4_close(&sigv4);
+	CHECK_OK(sigv4_open("My.own_region-1", "s3", SIGV4_S3, &sigv4));
 	sigv4_close(&sigv4);
 }
 
