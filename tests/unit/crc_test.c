@@ -126,7 +126,7 @@ TEST(pieces_give_what_the_whole_gives_fed_or_combined)
 	fill(bytes, sizeof bytes, 12);
 	for (unsigned round = 0; round < 2000; round++) {
 		enum crc_kind kind = round % CRC_KIND_COUNT;
-		enum crc_way way = random_below((size_t)crc_best_way() + 1);
+		enum crc_way way = (enum crc_way)random_below((size_t)crc_best_way() + 1);
 		size_t begin = random_below(BYTES), n = random_below(BYTES - begin + 1);
 		size_t cut = random_below(n + 1);
 		const uint8_t *at = bytes + begin;
