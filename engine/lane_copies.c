@@ -7,6 +7,7 @@ enum { PAGE_ROWS = 2048 };
 
 struct copies {
 	struct lane *lane;
+	bool is_own;
 	const char *target; /* NULL: any folder */
 	uint64_t target_epoch;
 	sink_each_copy *each;
@@ -14,6 +15,20 @@ struct copies {
 	struct ledger_known_box box;
 	struct ledger_stored rows[PAGE_ROWS];
 };
+
+static enum err tell(const struct copies *copies, const struct ledger_stored *stored)
+{
+	struct sink_copy copy = {
+		.target_no = stored->target_no,
+		.digest = stored->digest,
+		.is_unlike = stored->doubtful || stored->found == LEDGER_FOUND_ALIKE,
+		.is_own = copies->is_own,
+		.box_no = copies->box.box_no,
+		.no = stored->no,
+	};
+
+	return copies->each(copies->context, &copy);
+}
 
 static enum err tell_box(struct copies *copies)
 {
@@ -26,11 +41,10 @@ static enum err tell_box(struct copies *copies)
 				  copies->rows, PAGE_ROWS, &count);
 		for (size_t i = 0; i < count && !e; i++) {
 			const struct ledger_stored *stored = &copies->rows[i];
-			struct sink_copy copy = { stored->target_no, stored->digest };
 
 			after = stored->no;
 			if (!copies->target == !stored->target_no)
-				e = copies->each(copies->context, &copy);
+				e = tell(copies, stored);
 		}
 	} while (!e && count == PAGE_ROWS);
 	return e;
@@ -42,6 +56,7 @@ static enum err tell_mailbox(struct copies *copies, uint64_t mailbox_no)
 	enum err e;
 
 	copies->box = (struct ledger_known_box){ 0 };
+	copies->is_own = mailbox_no == copies->lane->mailbox.mailbox_no;
 	while ((e = ledger_box_next(ledger, mailbox_no, &copies->box)) == OK) {
 		bool is_it = !copies->target || (strcmp(copies->box.target, copies->target) == 0 &&
 						 copies->box.target_epoch == copies->target_epoch);

@@ -89,8 +89,11 @@ enum sink_existing {
 /* A copy at the target that is some message's already: sent by this run or an earlier one, or found
  * there. */
 struct sink_copy {
-	uint64_t target_no; /* its number there; 0: nobody knows */
-	struct digest digest;
+	uint64_t target_no;   /* its number there; 0: nobody knows */
+	struct digest digest; /* of the message; what lies there has it, as it is or wrapped, */
+	bool is_unlike;	      /* or may be otherwise: it is in doubt, or was found alike */
+	bool is_own;	      /* of the mailbox that asks, */
+	uint64_t box_no, no;  /* and of this message */
 };
 typedef enum err sink_each_copy(void *context, const struct sink_copy *);
 

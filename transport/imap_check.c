@@ -81,7 +81,7 @@ static enum err look_for(struct imap_sink *sink, const struct imap_parcel *parce
 	enum err e = imap_sink_look(sink, &look);
 
 	*there = (struct imap_looked){ 0 };
-	if (!e && (e = parcel_wanted_open(records, &wanted)) == OK)
+	if (!e && (e = parcel_wanted_open(records, NULL, &wanted)) == OK)
 		e = imap_look_into(look, place->raw, place->uidvalidity, parcel->uid_from,
 				   UINT32_MAX, wanted, there);
 	parcel_wanted_close(&wanted);

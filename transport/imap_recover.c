@@ -127,6 +127,8 @@ struct folder {
 	struct buffer records; /* of the seals of the present folder, then of those before it */
 	size_t count, present; /* records */
 	uint32_t mark;	       /* the lowest of the present folder's */
+	struct parcel_claims *claims;
+	size_t settled; /* records of which the claims say which copy is theirs */
 	enum sink_known *known;
 	struct parcel_outcome *outcomes;
 	struct parcel_wanted *wanted;
@@ -165,13 +167,32 @@ static enum err gather(struct folder *folder)
 	folder->known = calloc(folder->count + 1, sizeof *folder->known);
 	if (folder->records.failed || !folder->outcomes || !folder->known)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
-	return parcel_wanted_open(records_of(folder), &folder->wanted);
+	return OK;
+}
+
+/* Which copies are somebody's already. Of a folder of before nobody can tell. The second time all
+ * of ours are counted, of which many are settled since. */
+static enum err ask_claims(const struct sink_config *config, struct folder *folder)
+{
+	const struct imap_place *place = &folder->still->place;
+	size_t ours = folder->first->expected ? 0 : folder->present;
+	struct text records = { folder->records.at, ours * PARCEL_RECORD_BYTES };
+	enum err e = parcel_claims_open(records, folder->mark, &folder->claims);
+
+	if (!e && folder->present > 0)
+		e = config->ask_copies(config->asked, place->raw, place->uidvalidity,
+				       parcel_claims_add, folder->claims);
+	if (e)
+		return e;
+	parcel_claims_sort(folder->claims);
+	return parcel_wanted_open(records_of(folder), folder->claims, &folder->wanted);
 }
 
 static void close_folder(struct folder *folder)
 {
 	imap_looked_free(&folder->there);
 	parcel_wanted_close(&folder->wanted);
+	parcel_claims_close(&folder->claims);
 	buffer_free(&folder->records);
 	free(folder->outcomes);
 	free(folder->known);
@@ -322,7 +343,8 @@ static void find_run(struct text records, size_t i, size_t *end, struct parcel_r
 }
 
 /* A group's seals are kept while one of its messages is open. Where the others are settled they own
- * their copies, or a twin that was given back would pass for stored. */
+ * their copies, or a twin that was given back would pass for stored. Here are those whose UIDs
+ * nobody knows; the others leave with their copies (parcel_claims). */
 static enum err read_known(const struct imap_sink *sink, struct text records,
 			   enum sink_known *known)
 {
@@ -356,7 +378,7 @@ static size_t match_records(struct folder *folder)
 
 static void log_look(const struct folder *folder, size_t surplus)
 {
-	size_t found = 0, unread = 0;
+	size_t found = folder->settled, unread = 0;
 
 	for (size_t i = 0; i < folder->count; i++) {
 		found += folder->outcomes[i].fate != PARCEL_ABSENT;
@@ -374,6 +396,9 @@ static enum err match(const struct imap_sink *sink, struct folder *folder, size_
 
 	if (e)
 		return e;
+	folder->settled = parcel_claims_settle(folder->claims, folder->there.found,
+					       folder->there.found_count, folder->there.unread,
+					       &folder->there.unread_count, folder->known);
 	if ((e = expect(folder)))
 		return e;
 	*surplus = match_records(folder);
@@ -391,6 +416,8 @@ static enum err match_folder(struct imap_sink *sink, struct imap_found *first,
 	enum err e = gather(&folder);
 
 	*surplus = 0;
+	if (!e)
+		e = ask_claims(&sink->config, &folder);
 	if (!e)
 		e = look_into(sink, &folder);
 	if (!e && first->expected)

@@ -258,7 +258,7 @@ size_t parcel_match(struct text records, const enum sink_known *known, struct pa
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
 
 	for (size_t i = 0; i < found_count; i++)
-		found[i].taken = false;
+		found[i].taken = found[i].settled;
 	for (size_t i = 0; i < count; i++)
 		outcomes[i] = (struct parcel_outcome){ .fate = PARCEL_ABSENT };
 	for (unsigned i = 0; i < ARRAY_COUNT(steps); i++)

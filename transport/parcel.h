@@ -49,6 +49,7 @@ struct parcel_found {
 	uint64_t mark;
 	int64_t date_s;
 	uint8_t id[LIKENESS_ID_BYTES];
+	bool settled;  /* it is the copy of a record that is settled: no other takes it */
 	bool taken;    /* parcel_match()'s own, */
 	uint32_t skip; /* and this */
 };
@@ -74,7 +75,8 @@ struct parcel_outcome {
 /* Each message found accounts for one record at most, so identical twins stay twins, and of those
  * with the same bytes the first record has the lowest UID. One that is known to be there comes
  * before its open twins: the copy is its; one that is settled and was not stored takes nothing.
- * What was delivered by others matches nothing. `known`: one for each record; NULL: all are open.
+ * A `settled` copy's record is known as not stored, so it takes no other. What was delivered by
+ * others matches nothing. `known`: one for each record; NULL: all are open.
  * Sorts `found`. Returns how many found messages have the bytes of a record and are one copy too
  * many: of ours or of others, nobody can tell. */
 size_t parcel_match(struct text records, const enum sink_known *known, struct parcel_found *found,

@@ -13,7 +13,8 @@ struct want {
 };
 
 struct parcel_wanted {
-	struct want *wants[WAYS]; /* sorted, each key once */
+	const struct parcel_claims *claims; /* borrowed; NULL: there are none */
+	struct want *wants[WAYS];	    /* sorted, each key once */
 	size_t counts[WAYS];
 	size_t over;
 };
@@ -62,7 +63,8 @@ static void sort(struct want *wants, size_t *count)
 	*count = kept;
 }
 
-enum err parcel_wanted_open(struct text records, struct parcel_wanted **out)
+enum err parcel_wanted_open(struct text records, const struct parcel_claims *claims,
+			    struct parcel_wanted **out)
 {
 	struct parcel_wanted *wanted = calloc(1, sizeof *wanted);
 	size_t count = records.bytes / PARCEL_RECORD_BYTES;
@@ -79,8 +81,10 @@ enum err parcel_wanted_open(struct text records, struct parcel_wanted **out)
 		if (wanted)
 			sort(wanted->wants[way], &wanted->counts[way]);
 	}
-	if (wanted)
+	if (wanted) {
+		wanted->claims = claims;
 		return OK;
+	}
 	*out = NULL;
 	return RAISE(ERR_MEMORY_EXHAUSTED, "what an earlier run sent");
 }
@@ -133,7 +137,7 @@ static struct want *find(const struct parcel_wanted *wanted, const struct parcel
 	return has_room(want) ? want : NULL;
 }
 
-bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found *found)
+static bool keeps_unclaimed(struct parcel_wanted *wanted, const struct parcel_found *found)
 {
 	struct want key, *same_bytes, *inside = find_inside(wanted, found), *want;
 
@@ -156,8 +160,17 @@ bool parcel_wanted_keeps(struct parcel_wanted *wanted, const struct parcel_found
 	return true;
 }
 
-void parcel_wanted_anew(struct parcel_wanted *wanted, const struct parcel_found *found,
-			size_t count, size_t over)
+bool parcel_wanted_keeps(struct parcel_wanted *wanted, struct parcel_found *found)
+{
+	enum parcel_claim claim =
+		wanted->claims ? parcel_claims_find(wanted->claims, found) : PARCEL_NOBODYS;
+
+	found->settled = claim == PARCEL_OURS;
+	return claim == PARCEL_NOBODYS ? keeps_unclaimed(wanted, found) : found->settled;
+}
+
+void parcel_wanted_anew(struct parcel_wanted *wanted, struct parcel_found *found, size_t count,
+			size_t over)
 {
 	for (int way = 0; way < WAYS; way++)
 		for (size_t i = 0; i < wanted->counts[way]; i++)

@@ -4,19 +4,21 @@
 #ifndef MAILHAUL_PARCEL_WANTED_H
 #define MAILHAUL_PARCEL_WANTED_H
 
-#include "transport/parcel.h"
+#include "transport/parcel_claims.h"
 
 struct parcel_wanted;
 
-/* 120 bytes a record. ERR_MEMORY_EXHAUSTED. */
-enum err parcel_wanted_open(struct text records, struct parcel_wanted **) MUST_CHECK;
+/* 120 bytes a record. Of the claims, which are borrowed until close (NULL: there are none), those
+ * of others are not wanted. ERR_MEMORY_EXHAUSTED. */
+enum err parcel_wanted_open(struct text records, const struct parcel_claims *,
+			    struct parcel_wanted **) MUST_CHECK;
 void parcel_wanted_close(struct parcel_wanted **);
-/* Whether the message may be a record's. Of those that are alike one more is kept than there are
- * records, so in all less than six times the records; further ones are counted. */
-bool parcel_wanted_keeps(struct parcel_wanted *, const struct parcel_found *);
+/* Whether the message may be a record's; says whether it is `settled`. Of those that are not and
+ * are alike one more is kept than there are records, so in all less than seven times the records;
+ * further ones are counted. */
+bool parcel_wanted_keeps(struct parcel_wanted *, struct parcel_found *);
 /* Of all that was kept only these are; the others are found anew. */
-void parcel_wanted_anew(struct parcel_wanted *, const struct parcel_found *, size_t count,
-			size_t over);
+void parcel_wanted_anew(struct parcel_wanted *, struct parcel_found *, size_t count, size_t over);
 /* Messages with the bytes of a record that were not kept. */
 size_t parcel_wanted_over(const struct parcel_wanted *);
 

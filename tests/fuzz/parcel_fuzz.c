@@ -8,10 +8,13 @@
 
 enum { FOUND_MAX = 64 };
 
-static void check_outcomes(const struct parcel_outcome *outcomes, size_t count, size_t found_count)
+static void check_outcomes(const struct parcel_outcome *outcomes, size_t count,
+			   const struct parcel_found *found, size_t found_count)
 {
 	bool taken[FOUND_MAX] = { false };
 
+	for (size_t i = 0; i < found_count; i++)
+		taken[found[i].uid] = found[i].settled;
 	for (size_t i = 0; i < count; i++) {
 		if (outcomes[i].fate == PARCEL_ABSENT)
 			continue;
@@ -45,8 +48,9 @@ FUZZ(parcel)
 		found[i].uid = (uint32_t)i;
 		found[i].digest = input.at[i] & 1 ? record.digest : record.normal;
 		found[i].normal = record.normal;
+		found[i].settled = input.at[i] >> 6 == 3;
 	}
 	must(parcel_match(seal.records, NULL, found, found_count, outcomes) <= found_count);
-	check_outcomes(outcomes, count, found_count);
+	check_outcomes(outcomes, count, found, found_count);
 	free(outcomes);
 }

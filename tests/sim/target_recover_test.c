@@ -1,11 +1,13 @@
 /* What a run finds at a destination where the one before was cut: copies too many, messages that
- * the server does not hand out. A world is cut at steps of the run's second half, then somebody
- * does something to the destination's INBOX, then the next run recovers.
+ * the server does not hand out, copies of another mailbox. A world is cut at steps of the run's
+ *second half, then somebody does something to the destination's INBOX, then the next run recovers.
  *
  *	build/gcc/tests/sim/target_recover_test */
 #include <stdio.h>
 
+#include "crypto/digest.h"
 #include "engine/clock.h"
+#include "engine/shard.h"
 #include "tests/sim/sweep.h"
 #include "tests/test.h"
 
@@ -124,4 +126,81 @@ TEST(a_message_of_ours_that_cannot_be_read_is_in_doubt)
 
 	CHECK(recover(refuse_last, OK, true, &doubtful) > 0);
 	CHECK(doubtful > 0);
+}
+
+/* ---- copies of another mailbox ---- */
+
+static enum err settle_twins(struct ledger *ledger, const struct imap_model_box *inbox,
+			     uint64_t box_no)
+{
+	enum err e = ledger_intend(ledger, box_no, 1, inbox->messages_count);
+
+	for (unsigned i = 0; i < inbox->messages_count && !e; i++) {
+		const struct imap_model_message *message = &inbox->messages[i];
+		struct ledger_row row = { .box_no = box_no,
+					  .no = i + 1,
+					  .state = LEDGER_MOVED,
+					  .size_bytes = message->length,
+					  .target_no = message->uid };
+
+		if (message->foreign &&
+		    !(e = digest_of(digest_type(text_of("blake3")), message->bytes, message->length,
+				    &row.digest)))
+			e = ledger_settle(ledger, &row);
+	}
+	if (!e)
+		e = ledger_range_done(ledger, box_no, 1, inbox->messages_count);
+	return e ? e : ledger_commit(ledger);
+}
+
+static enum err enter_twins(void *argument)
+{
+	static struct box box; /* large */
+	struct world *world = argument;
+	const struct imap_model_box *inbox = &world->target->boxes[0];
+	uint64_t epoch_before, next_no;
+	struct ledger_mailbox mailbox;
+	struct ledger *ledger;
+	enum err e = ledger_open(world_state_path, clock_after(600 * NSEC_SECOND), &ledger);
+
+	if (e)
+		return e;
+	box = (struct box){ .epoch = 7, .name = "INBOX" };
+	if (!(e = ledger_mailbox(ledger, "imaps://carol@127.0.0.3/", world_target_shown, "blake3",
+				 &mailbox)) &&
+	    !(e = ledger_box(ledger, mailbox.mailbox_no, &box, &epoch_before, &next_no)) &&
+	    !(e = ledger_box_target(ledger, box.box_no, inbox->raw, inbox->epoch)))
+		e = settle_twins(ledger, inbox, box.box_no);
+	ledger_close(&ledger);
+	return e;
+}
+
+static enum err enter_body(struct world *world, void *argument)
+{
+	(void)argument;
+	return shard_run(&(struct shard_config){ 0 }, enter_twins, world);
+}
+
+/* Another mailbox of the job, copied to the same target meanwhile, got the same mail. */
+static bool copy_twins(struct world *world, struct imap_model_box *inbox)
+{
+	const struct imap_model_box *source = &world->imap.boxes[0];
+
+	for (unsigned i = 0; i < source->messages_count; i++) {
+		const struct imap_model_message *message = &source->messages[i];
+
+		imap_store_deliver_mail(world->target, inbox, message->flags, message->date,
+					message->bytes, message->length);
+	}
+	CHECK_OK(world_process(world, enter_body, NULL)->error);
+	return true;
+}
+
+/* Each of our own is there besides them, and none twice. */
+TEST(a_copy_of_another_mailbox_is_not_taken_for_one_that_was_lost)
+{
+	uint64_t doubtful = 0;
+
+	CHECK(recover(copy_twins, OK, true, &doubtful) > 0);
+	CHECK_EQ(doubtful, 0);
 }

@@ -383,17 +383,17 @@ static void judge_places(struct judge *judge)
 	    sqlite3_prepare_v2(
 		    db,
 		    "SELECT box, no, state, target_box, target_epoch, target_no, form, found"
-		    " FROM message WHERE state IN ('moved', 'doubtful')",
-		    -1, &row, NULL))
+		    " FROM message WHERE state IN ('moved', 'doubtful') AND source = ?1",
+		    -1, &row, NULL) ||
+	    sqlite3_bind_text(row, 1, world_source_shown, -1, SQLITE_STATIC))
 		world_fault(judge->world, "reading the ledger's places: %s", sqlite3_errmsg(db));
 	while (row && sqlite3_step(row) == SQLITE_ROW)
 		judge_row(judge, row);
 	sqlite3_finalize(row);
-	/* A message that is a wrapper, and its original that we wrapped, are the same bytes there:
-	 * which is whose nobody may know after a second cut. */
+	/* Also of a message that is a wrapper, and its original that we wrapped: the same bytes. */
 	if (sqlite3_prepare_v2(db,
 			       "SELECT 1 FROM message WHERE state IN ('moved', 'doubtful') AND"
-			       " target_no > 0 GROUP BY target_box, target_no, form"
+			       " target_no > 0 GROUP BY target_box, target_no"
 			       " HAVING count(*) > 1",
 			       -1, &row, NULL) ||
 	    sqlite3_step(row) != SQLITE_DONE)

@@ -319,7 +319,7 @@ TEST(of_what_others_deliver_nothing_is_kept)
 	size_t kept = 0;
 
 	add_records(&blob, "aab");
-	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, &wanted));
+	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, NULL, &wanted));
 	for (unsigned i = 0; i < 300 * 1000; i++) {
 		bytes_put_le32(found.digest.bytes + 4, i + 1);
 		found.normal = found.digest;
@@ -339,7 +339,7 @@ TEST(of_copies_one_too_many_is_kept_and_the_rest_is_counted)
 	size_t kept = 0;
 
 	add_records(&blob, "aab");
-	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, &wanted));
+	CHECK_OK(parcel_wanted_open((struct text){ blob.at, blob.bytes }, NULL, &wanted));
 	for (unsigned i = 0; i < 10; i++)
 		kept += parcel_wanted_keeps(wanted, &found);
 	CHECK_EQ(kept, 3);
@@ -372,7 +372,7 @@ TEST(what_a_server_makes_of_one_message_may_be_another)
 	parcel_record_add(&blob, &line);
 	parcel_record_add(&blob, &empty);
 	records = (struct text){ blob.at, blob.bytes };
-	CHECK_OK(parcel_wanted_open(records, &wanted));
+	CHECK_OK(parcel_wanted_open(records, NULL, &wanted));
 	CHECK(parcel_wanted_keeps(wanted, &found[0]));
 	CHECK(parcel_wanted_keeps(wanted, &found[1]));
 	CHECK(parcel_wanted_keeps(wanted, &found[1]));
