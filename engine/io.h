@@ -76,6 +76,10 @@ enum err io_receiver_open(int fd, struct io_receiver **) MUST_CHECK;
 /* Suspends until bytes are there. End of stream: OK with length 0. Release what was taken. */
 enum err io_receive(struct io_receiver *, nsec until, struct ring_bytes *) MUST_CHECK;
 void io_release(struct io_receiver *, const struct ring_bytes *);
+/* Suspends until io_receive() would not have to wait, or another fiber calls io_stir(): OK, and the
+ * caller looks for itself. ERR_FIBER_TIMEOUT: neither came before `until`. Raises no note. */
+enum err io_await(struct io_receiver *, nsec until) MUST_CHECK;
+void io_stir(struct io_receiver *);
 /* Does not suspend; what the kernel still holds is let go later (io_drain). What was taken must
  * have been released. Close the receiver before its fd. */
 void io_receiver_close(struct io_receiver **);

@@ -220,6 +220,20 @@ enum err io_receive(struct io_receiver *receiver, nsec until, struct ring_bytes 
 			    peer_place(recv->fd, place));
 }
 
+enum err io_await(struct io_receiver *receiver, nsec until)
+{
+	MAGIC_CHECK(receiver, RECEIVER_MAGIC);
+	if (receiver->recv.count > 0 || receiver->recv.ended)
+		return OK;
+	return wait_on(&receiver->waiters, until);
+}
+
+void io_stir(struct io_receiver *receiver)
+{
+	MAGIC_CHECK(receiver, RECEIVER_MAGIC);
+	wake_all(&receiver->waiters);
+}
+
 void io_release(struct io_receiver *receiver, const struct ring_bytes *bytes)
 {
 	MAGIC_CHECK(receiver, RECEIVER_MAGIC);

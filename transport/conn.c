@@ -51,6 +51,7 @@ struct conn {
 	struct buffer send[2];
 	unsigned filling; /* of send */
 	bool sending;	  /* the other one is on its way */
+	bool is_mute;
 	enum err send_failed;
 	struct wait_queue sent;
 };
@@ -162,6 +163,12 @@ static bool wire_give(void *owner, const void *from, size_t bytes)
 	return !buffer->failed;
 }
 
+static void drop_gathered(struct conn *conn)
+{
+	buffer_free(&conn->send[0]);
+	buffer_free(&conn->send[1]);
+}
+
 /* Send one gathered buffer. A send that ends early has cut a record, so it is the last one. */
 static enum err send_gathered(struct conn *conn)
 {
@@ -190,6 +197,10 @@ static enum err flush(struct conn *conn, bool wait_for_other)
 	bool had_note = has_note();
 	enum err e;
 
+	if (conn->is_mute) { /* TLS may have had an answer to what it read */
+		buffer_reset(&conn->send[conn->filling]);
+		return OK;
+	}
 	while (conn->sending) {
 		if (!wait_for_other)
 			return OK;
@@ -427,8 +438,7 @@ void conn_close(struct conn **closing)
 		io_release(conn->receiver, &conn->arrived);
 	io_receiver_close(&conn->receiver);
 	io_close(&conn->fd);
-	buffer_free(&conn->send[0]);
-	buffer_free(&conn->send[1]);
+	drop_gathered(conn);
 	budget_give(BUDGET_CONNECTIONS, CONNECTION_BYTES);
 	free(conn);
 	*closing = NULL;
@@ -509,6 +519,18 @@ enum err conn_read_ready(struct conn *conn, void *to, size_t max, size_t *got)
 	return e;
 }
 
+enum err conn_await(struct conn *conn, nsec until)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	return conn->holding || conn->ended ? OK : io_await(conn->receiver, until);
+}
+
+void conn_stir(struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	io_stir(conn->receiver);
+}
+
 /* Seal one record. Where TLS has a message of its own half read, the rest of it must come first. */
 static enum err seal(struct conn *conn, const void *from, size_t bytes)
 {
@@ -543,6 +565,7 @@ enum err conn_write(struct conn *conn, const void *from, size_t bytes)
 	enum err e;
 
 	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(!conn->is_mute);
 	if (!conn->tls)
 		return write_plain(conn, from, bytes);
 	for (; bytes > 0; at += piece, bytes -= piece) {
@@ -560,6 +583,21 @@ enum err conn_flush(struct conn *conn)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);
 	return flush(conn, true);
+}
+
+void conn_rest(struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(!conn->sending && conn->send[conn->filling].bytes == 0);
+	drop_gathered(conn);
+}
+
+void conn_mute(struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	must(!conn->sending);
+	conn->is_mute = true;
+	drop_gathered(conn);
 }
 
 /* Our close_notify is on its way. Read on until the peer ends too, so that closing does not make
@@ -586,6 +624,8 @@ enum err conn_finish(struct conn *conn)
 
 	MAGIC_CHECK(conn, CONN_MAGIC);
 	must(!conn->receiving && !conn->sending);
+	if (conn->is_mute)
+		return OK;
 	if (conn->tls)
 		tls_goodbye(conn->tls);
 	if (conn->ended) /* it was first to go */

@@ -2,9 +2,9 @@
  * reading into the caller's own memory, gathered writing. The deadline of every wait is the one the
  * protocol set last with conn_deadline().
  *
- * Two fibers of one thread may share a conn: one that reads (conn_read, conn_read_ready) and one
- * that writes (conn_write, conn_flush). Opening, STARTTLS, finish and close need it alone. The
- * deadline is one for both. */
+ * Two fibers of one thread may share a conn: one that reads (conn_read, conn_read_ready,
+ * conn_await) and one that writes (conn_write, conn_flush). Opening, STARTTLS, mute, rest, finish
+ * and close need it alone. The deadline is one for both. */
 #ifndef MAILHAUL_CONN_H
 #define MAILHAUL_CONN_H
 
@@ -40,10 +40,21 @@ enum err conn_read(struct conn *, void *to, size_t max, size_t *got) MUST_CHECK;
 /* As conn_read but only what is there: *got may be 0. Never waits for the peer, but lets the ring
  * look once where nothing is at hand, so other fibers may run. */
 enum err conn_read_ready(struct conn *, void *to, size_t max, size_t *got) MUST_CHECK;
+/* For who looked with conn_read_ready() and found nothing: suspends until there may be something,
+ * or the fiber that writes calls conn_stir(). ERR_FIBER_TIMEOUT, without a note: neither came
+ * before `until`. */
+enum err conn_await(struct conn *, nsec until) MUST_CHECK;
+void conn_stir(struct conn *);
 /* Append to what will be sent; goes out at conn_flush(), or by itself past 128 KiB. Before TLS only
  * the few hundred bytes that lead to STARTTLS may be written. May suspend. */
 enum err conn_write(struct conn *, const void *from, size_t bytes) MUST_CHECK;
 enum err conn_flush(struct conn *) MUST_CHECK;
+/* Send nothing more, and drop what waits to be sent: for a peer that has said before it heard all
+ * that it wants no more. A record may have been cut, so the connection is of no use but to read
+ * what the peer says until it ends. */
+void conn_mute(struct conn *);
+/* Nothing will be sent for a while: give back the memory in which that gathers. */
+void conn_rest(struct conn *);
 /* close_notify, and for a moment wait for the peer's end. Suspends, at most until the deadline. */
 enum err conn_finish(struct conn *) MUST_CHECK;
 /* Tells account->parted what the connection was like, if TLS was ever begun. */

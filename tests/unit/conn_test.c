@@ -377,3 +377,83 @@ TEST_FIBER(the_last_words_of_a_peer_that_went_are_read)
 	conn_close(&conn);
 	server_stop(&server);
 }
+
+/* ---- two fibers, and one that says no more ---- */
+
+struct waiting {
+	struct conn *conn;
+	bool stirs;
+};
+
+static enum err write_and_stir(void *argument)
+{
+	struct waiting *waiting = argument;
+	enum err e = conn_write(waiting->conn, "hello", 5);
+
+	if (!e && !waiting->stirs)
+		e = conn_flush(waiting->conn);
+	if (waiting->stirs)
+		conn_stir(waiting->conn);
+	return e;
+}
+
+/* Who waits for something to read is woken by it, or by the fiber that writes. */
+TEST_FIBER(a_reader_that_waits_is_woken_by_bytes_and_by_the_writer)
+{
+	for (int stirs = 0; stirs < 2; stirs++) {
+		/* Which sends no tickets behind the handshake. */
+		struct server server = { .behave = answer_once, .version = TLS1_2_VERSION };
+		struct waiting waiting = { .stirs = stirs };
+		struct group *group;
+		char heard[16];
+		size_t got = 0;
+
+		REQUIRE(server_start(&server));
+		if (CHECK_OK(connect_to(&server, NULL, CONN_TLS_NOW, &waiting.conn))) {
+			nsec until = clock_after(20 * NSEC_SECOND);
+			enum err e = OK;
+
+			conn_deadline(waiting.conn, until);
+			group = group_open();
+			CHECK_OK(group_spawn(group, "write", FIBER_STACK_SMALL, write_and_stir,
+					     &waiting));
+			if (stirs)
+				CHECK_OK(conn_await(waiting.conn, until));
+			while (!stirs && !e && got == 0)
+				if ((e = conn_await(waiting.conn, until)) == OK)
+					e = conn_read_ready(waiting.conn, heard, sizeof heard,
+							    &got);
+			CHECK_OK(e);
+			CHECK(stirs || (got == 7 && memcmp(heard, "a1 OK\r\n", 7) == 0));
+			CHECK_OK(group_join(&group));
+		}
+		err_note_clear();
+		conn_close(&waiting.conn);
+		server_stop(&server);
+	}
+}
+
+static void say_hear_nothing(struct server *server)
+{
+	say(server, "no more");
+	hear(server);
+}
+
+TEST_FIBER(a_mute_connection_sends_nothing_and_is_read_on)
+{
+	struct server server = { .behave = say_hear_nothing };
+	struct conn *conn = NULL;
+
+	REQUIRE(server_start(&server));
+	if (CHECK_OK(connect_to(&server, NULL, CONN_TLS_NOW, &conn))) {
+		conn_deadline(conn, clock_after(20 * NSEC_SECOND));
+		CHECK_OK(conn_write(conn, "hello", 5));
+		conn_mute(conn);
+		check_reads(conn, "no more");
+		CHECK_OK(conn_flush(conn));
+		CHECK_OK(conn_finish(conn));
+	}
+	conn_close(&conn);
+	server_stop(&server);
+	CHECK_TEXT(server.heard, "");
+}
