@@ -148,6 +148,8 @@ enum {
 	LANE_BYTES = 192 * 1024,
 	/* TLS and protocol state of one conversation: 64 KiB idle (bench/idle_bench). */
 	CONNECTION_BYTES = 128 * 1024,
+	/* Beside it, for one of HTTP: the answer's head, and what is read together with it. */
+	HTTP_CONNECTION_BYTES = 40 * 1024,
 	/* zlib's memory for both directions of a compressed conversation: the widest window each,
 	 * and 128 KiB of the compressor's tables (zconf.h says how much). With what comes and goes,
 	 * a TLS record each. */

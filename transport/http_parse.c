@@ -5,6 +5,7 @@
 
 /* 2^53: what every program in between can count to. */
 #define BODY_BYTES_MAX ((uint64_t)1 << 53)
+enum { KEEPS_FOR_S_MAX = 24 * 3600 };
 
 /* ---- small things ---- */
 
@@ -28,6 +29,19 @@ bool http_parse_is_value(struct text text)
 		if (((unsigned char)text.at[i] < 0x20 && text.at[i] != '\t') || text.at[i] == 0x7f)
 			return false;
 	return true;
+}
+
+bool http_parse_number(struct text text, uint64_t max, uint64_t *out)
+{
+	*out = 0;
+	for (size_t i = 0; i < text.bytes; i++) {
+		if (text.at[i] < '0' || text.at[i] > '9')
+			return false;
+		*out = *out * 10 + (uint64_t)(text.at[i] - '0');
+		if (*out > max)
+			return false;
+	}
+	return text.bytes > 0;
 }
 
 static bool same_word(struct text text, const char *word)
@@ -108,6 +122,7 @@ struct framing_fields {
 	unsigned lengths, codings;
 	struct text length, coding;
 	bool closes, keeps;
+	nsec keeps_for;
 };
 
 static void note_connection(struct framing_fields *noted, struct text value)
@@ -117,6 +132,22 @@ static void note_connection(struct framing_fields *noted, struct text value)
 	while (take_item(&value, &word)) {
 		noted->closes |= same_word(word, "close");
 		noted->keeps |= same_word(word, "keep-alive");
+	}
+}
+
+/* "timeout=5, max=100". What is no number of seconds is passed over: it is only a hint. */
+static void note_keep_alive(struct framing_fields *noted, struct text value)
+{
+	static const char name[] = "timeout=";
+	struct text item;
+	uint64_t seconds;
+
+	while (take_item(&value, &item)) {
+		if (item.bytes < sizeof name || strncasecmp(item.at, name, sizeof name - 1) != 0)
+			continue;
+		item = (struct text){ item.at + sizeof name - 1, item.bytes - sizeof name + 1 };
+		if (http_parse_number(item, KEEPS_FOR_S_MAX, &seconds))
+			noted->keeps_for = (nsec)seconds * NSEC_SECOND;
 	}
 }
 
@@ -141,6 +172,8 @@ static enum err read_fields(struct text fields, struct framing_fields *noted)
 			noted->coding = value;
 		} else if (same_word(name, "connection")) {
 			note_connection(noted, value);
+		} else if (same_word(name, "keep-alive")) {
+			note_keep_alive(noted, value);
 		}
 	}
 	return OK;
@@ -155,19 +188,6 @@ size_t http_parse_head_bytes(struct text from)
 	return end ? (size_t)(end - from.at) + 4 : 0;
 }
 
-static bool digits(struct text text, uint64_t max, uint64_t *out)
-{
-	*out = 0;
-	for (size_t i = 0; i < text.bytes; i++) {
-		if (text.at[i] < '0' || text.at[i] > '9')
-			return false;
-		*out = *out * 10 + (uint64_t)(text.at[i] - '0');
-		if (*out > max)
-			return false;
-	}
-	return text.bytes > 0;
-}
-
 /* status-line = HTTP-version SP status-code SP [ reason-phrase ], RFC 9112 section 4. That the last
  * space is often left out with the reason is tolerated, because nothing hangs on it. */
 static enum err read_status_line(struct text line, struct http_head *head, bool *is_1_1)
@@ -179,8 +199,9 @@ static enum err read_status_line(struct text line, struct http_head *head, bool 
 
 	*is_1_1 = line.bytes >= CODE_END && memcmp(line.at, "HTTP/1.1 ", VERSION_BYTES) == 0;
 	if ((!is_1_0 && !*is_1_1) ||
-	    !digits((struct text){ line.at + VERSION_BYTES, 3 }, 599, &status) || status < 100 ||
-	    (line.bytes > CODE_END && line.at[CODE_END] != ' ') || !http_parse_is_value(line))
+	    !http_parse_number((struct text){ line.at + VERSION_BYTES, 3 }, 599, &status) ||
+	    status < 100 || (line.bytes > CODE_END && line.at[CODE_END] != ' ') ||
+	    !http_parse_is_value(line))
 		return RAISE(ERR_HTTP_SYNTAX, "\"%s\" is not how an HTTP server answers",
 			     err_quote(shown, sizeof shown, line));
 	head->status = (unsigned)status;
@@ -201,7 +222,7 @@ static enum err find_framing(struct http_head *head, const struct framing_fields
 	if (noted->codings && (!is_1_1 || is_bare || !same_word(noted->coding, "chunked")))
 		return RAISE(ERR_HTTP_SYNTAX, "a transfer coding that cannot be had here");
 	if (noted->lengths &&
-	    (!digits(noted->length, BODY_BYTES_MAX, &length) || (is_bare && length > 0)))
+	    (!http_parse_number(noted->length, BODY_BYTES_MAX, &length) || (is_bare && length > 0)))
 		return RAISE(ERR_HTTP_SYNTAX, "a length of the body that cannot be");
 	head->body_bytes = 0;
 	if (is_bare || head->status == 304 || to_head) {
@@ -216,6 +237,7 @@ static enum err find_framing(struct http_head *head, const struct framing_fields
 	}
 	head->keeps_alive =
 		!noted->closes && (is_1_1 || noted->keeps) && head->framing != HTTP_TO_END;
+	head->keeps_for = noted->keeps_for;
 	return OK;
 }
 
@@ -351,17 +373,28 @@ static enum err take_framing_line(struct http_body *body, struct text from, size
 	return e;
 }
 
+uint64_t http_parse_body_straight(const struct http_body *body)
+{
+	return body->at == HTTP_AT_DATA ? body->left : 0;
+}
+
+void http_parse_body_took(struct http_body *body, uint64_t bytes)
+{
+	must(body->at == HTTP_AT_DATA && bytes <= body->left);
+	body->bytes += bytes;
+	if (body->framing == HTTP_TO_END)
+		return;
+	body->left -= bytes;
+	if (body->left == 0)
+		body->at = body->framing == HTTP_CHUNKED ? HTTP_AT_CHUNK_END : HTTP_AT_END;
+}
+
 static void take_content(struct http_body *body, struct text from, size_t *used,
 			 struct text *content)
 {
 	*used = min_u64(body->left, from.bytes);
 	*content = (struct text){ from.at, *used };
-	body->bytes += *used;
-	if (body->framing == HTTP_TO_END)
-		return;
-	body->left -= *used;
-	if (body->left == 0)
-		body->at = body->framing == HTTP_CHUNKED ? HTTP_AT_CHUNK_END : HTTP_AT_END;
+	http_parse_body_took(body, *used);
 }
 
 enum err http_parse_body(struct http_body *body, struct text from, size_t *used,

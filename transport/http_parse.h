@@ -28,6 +28,7 @@ struct http_head {
 	enum http_framing framing;
 	uint64_t body_bytes;
 	bool keeps_alive; /* another request may follow on this connection */
+	nsec keeps_for;	  /* so long it may be idle before (RFC 2068 section 19.7.1.1); 0: unsaid */
 };
 
 /* The bytes of the head that `from` begins with, its empty line included; 0: it is not there in
@@ -39,6 +40,8 @@ enum err http_parse_head(struct text head, bool to_head, struct http_head *out) 
 /* The value of the first field of that name (any case), without the spaces around it; false: there
  * is none. `fields` is of a head, or trailers. */
 bool http_parse_field(struct text fields, const char *name, struct text *value);
+/* A number of decimal digits, at most `max`; false: it is none. */
+bool http_parse_number(struct text, uint64_t max, uint64_t *out);
 /* A token, RFC 9110 section 5.6.2. */
 bool http_parse_is_token(struct text);
 /* What may be a field's value: no control bytes but the tab, RFC 9110 section 5.5. */
@@ -67,6 +70,11 @@ void http_parse_body_free(struct http_body *);
  * call again while something is left and the body is not at its end. ERR_HTTP_SYNTAX. */
 enum err http_parse_body(struct http_body *, struct text from, size_t *used,
 			 struct text *content) MUST_CHECK;
+/* How many bytes of content come next, so that nothing else can be among them, and may be read to
+ * where they belong instead; 0: none, or what comes next is http_parse_body()'s to see. */
+uint64_t http_parse_body_straight(const struct http_body *);
+/* So many of them were. */
+void http_parse_body_took(struct http_body *, uint64_t bytes);
 /* The connection has ended: whether the body may end there. ERR_STREAM_CUT. */
 enum err http_parse_body_ended(const struct http_body *) MUST_CHECK;
 

@@ -421,13 +421,9 @@ static void note_patience(const struct http_head *head)
 	uint64_t seconds = 0;
 
 	if ((head->status != 429 && head->status != 503) ||
-	    !http_parse_field(head->fields, "retry-after", &value) || value.bytes > 6)
+	    !http_parse_field(head->fields, "retry-after", &value) ||
+	    !http_parse_number(value, 999999, &seconds))
 		return;
-	for (size_t i = 0; i < value.bytes; i++) {
-		if (value.at[i] < '0' || value.at[i] > '9')
-			return;
-		seconds = seconds * 10 + (uint64_t)(value.at[i] - '0');
-	}
 	err_retry_after((nsec)min_u64(seconds, RETRY_AFTER_S_MAX) * NSEC_SECOND, ERR_OF_MAILBOX);
 }
 

@@ -65,6 +65,34 @@ TEST(who_keeps_the_connection_says_so)
 	CHECK(head.keeps_alive);
 }
 
+TEST(how_long_a_connection_is_kept_is_a_hint)
+{
+	static const struct {
+		const char *value;
+		nsec keeps_for;
+	} rows[] = {
+		{ "timeout=5", 5 * NSEC_SECOND },
+		{ "max=100, Timeout=15 ", 15 * NSEC_SECOND },
+		{ "timeout=0", 0 },
+		{ "timeout=", 0 },
+		{ "timeout", 0 },
+		{ "timeout=-5", 0 },
+		{ "timeout=99999999999999999999", 0 },
+		{ ", ,", 0 },
+		{ "", 0 },
+	};
+	struct http_head head;
+	char text[100];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		snprintf(text, sizeof text,
+			 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: %s\r\n\r\n",
+			 rows[i].value);
+		CHECK_OK(parse(text, &head));
+		CHECK_EQ(head.keeps_for, rows[i].keeps_for);
+	}
+}
+
 TEST(what_could_be_read_in_two_ways_is_refused)
 {
 	static const char *const heads[] = {
@@ -292,5 +320,41 @@ TEST(a_body_that_is_not_whole_is_known)
 	http_parse_body_begin(&body, &head);
 	CHECK_OK(http_parse_body(&body, text_of("ab"), &used, &content));
 	CHECK_OK(http_parse_body_ended(&body));
+	http_parse_body_free(&body);
+}
+
+TEST(content_may_be_taken_past_the_parser_where_nothing_else_can_come)
+{
+	struct http_head head = { .framing = HTTP_CHUNKED };
+	struct http_body body;
+	struct text content;
+	size_t used;
+
+	http_parse_body_begin(&body, &head);
+	CHECK_EQ(http_parse_body_straight(&body), 0);
+	CHECK_OK(http_parse_body(&body, text_of("5\r\n"), &used, &content));
+	CHECK_EQ(http_parse_body_straight(&body), 5);
+	http_parse_body_took(&body, 3);
+	CHECK_EQ(http_parse_body_straight(&body), 2);
+	http_parse_body_took(&body, 2);
+	CHECK_EQ(http_parse_body_straight(&body), 0);
+	CHECK_EQ(body.bytes, 5);
+	CHECK_OK(http_parse_body(&body, text_of("\r\n0\r\n\r\n"), &used, &content));
+	CHECK_OK(http_parse_body_ended(&body));
+	http_parse_body_free(&body);
+	head.framing = HTTP_NO_BODY;
+	http_parse_body_begin(&body, &head);
+	CHECK_EQ(http_parse_body_straight(&body), 0);
+	http_parse_body_free(&body);
+	head = (struct http_head){ .framing = HTTP_LENGTH, .body_bytes = 2 };
+	http_parse_body_begin(&body, &head);
+	CHECK_EQ(http_parse_body_straight(&body), 2);
+	http_parse_body_took(&body, 2);
+	CHECK_OK(http_parse_body_ended(&body));
+	http_parse_body_free(&body);
+	head = (struct http_head){ .framing = HTTP_TO_END };
+	http_parse_body_begin(&body, &head);
+	http_parse_body_took(&body, 1000);
+	CHECK(http_parse_body_straight(&body) > 1000);
 	http_parse_body_free(&body);
 }
