@@ -150,6 +150,8 @@ enum {
 	CONNECTION_BYTES = 128 * 1024,
 	/* Beside it, for one of HTTP: the answer's head, and what is read together with it. */
 	HTTP_CONNECTION_BYTES = 40 * 1024,
+	/* And what gathers of a body that is sent: two flights of 96 KiB, as ciphertext. */
+	HTTP_SENDING_BYTES = 256 * 1024,
 	/* zlib's memory for both directions of a compressed conversation: the widest window each,
 	 * and 128 KiB of the compressor's tables (zconf.h says how much). With what comes and goes,
 	 * a TLS record each. */

@@ -19,10 +19,11 @@
 
 enum {
 	CONN_MAGIC = 0x0c022000,
-	SEND_BYTES_MAX = 256 * 1024,	/* of one gathering buffer */
-	SEND_BYTES_FLUSH = 128 * 1024,	/* goes out by itself past this */
-	RECORD_BYTES_MAX = 16 * 1024,	/* RFC 8446 section 5.1 */
-	PLAIN_BYTES_MAX = 512,		/* all that may ever be sent before TLS */
+	SEND_BYTES_MAX = 256 * 1024,   /* of one gathering buffer */
+	SEND_BYTES_FLUSH = 128 * 1024, /* goes out by itself past this */
+	RECORD_BYTES_MAX = 16 * 1024,  /* RFC 8446 section 5.1 */
+	PLAIN_BYTES_MAX = 512,	       /* all that may ever be sent before TLS */
+	READY_LOOKS_MAX = 16,
 	GOODBYE_BYTES_MAX = 256 * 1024, /* read and dropped while waiting for the peer's end */
 };
 #define ALERT_WAIT_MAX	 NSEC_SECOND
@@ -158,6 +159,8 @@ static bool wire_give(void *owner, const void *from, size_t bytes)
 	struct buffer *buffer;
 
 	MAGIC_CHECK(conn, CONN_MAGIC);
+	if (conn->is_mute)
+		return true;
 	buffer = &conn->send[conn->filling];
 	buffer_add(buffer, from, bytes);
 	return !buffer->failed;
@@ -197,10 +200,8 @@ static enum err flush(struct conn *conn, bool wait_for_other)
 	bool had_note = has_note();
 	enum err e;
 
-	if (conn->is_mute) { /* TLS may have had an answer to what it read */
-		buffer_reset(&conn->send[conn->filling]);
+	if (conn->is_mute)
 		return OK;
-	}
 	while (conn->sending) {
 		if (!wait_for_other)
 			return OK;
@@ -506,11 +507,15 @@ enum err conn_read(struct conn *conn, void *to, size_t max, size_t *got)
 	}
 }
 
+/* A peer may send messages of TLS without end, so that there is always more at hand. */
 enum err conn_read_ready(struct conn *conn, void *to, size_t max, size_t *got)
 {
+	unsigned looks = 0;
 	enum err e;
 
 	while ((e = open_arrived(conn, to, max, got)) == OK && *got == 0) {
+		if (looks++ == READY_LOOKS_MAX)
+			return OK;
 		if ((e = receive_ready(conn)))
 			return e;
 		if (!conn->holding && !conn->ended)
@@ -588,8 +593,9 @@ enum err conn_flush(struct conn *conn)
 void conn_rest(struct conn *conn)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);
-	must(!conn->sending && conn->send[conn->filling].bytes == 0);
-	drop_gathered(conn);
+	must(!conn->sending);
+	if (conn->send[conn->filling].bytes == 0) /* or TLS has an answer to what it read */
+		drop_gathered(conn);
 }
 
 void conn_mute(struct conn *conn)

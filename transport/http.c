@@ -22,7 +22,7 @@ enum err http_open(const struct account *account, nsec until, struct http **out)
 	*out = NULL;
 	if (!http)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "an HTTP connection");
-	budget_take(BUDGET_CONNECTIONS, HTTP_CONNECTION_BYTES);
+	budget_hold(BUDGET_CONNECTIONS, &http->held, HTTP_CONNECTION_BYTES);
 	http->magic = HTTP_MAGIC;
 	http->account = account;
 	http->head.bytes_max = HTTP_HEAD_BYTES_MAX;
@@ -52,8 +52,8 @@ void http_close(struct http **closing)
 	MAGIC_CHECK(http, HTTP_MAGIC);
 	conn_close(&http->conn);
 	forget_answer(http);
+	budget_hold(BUDGET_CONNECTIONS, &http->held, 0);
 	free(http);
-	budget_give(BUDGET_CONNECTIONS, HTTP_CONNECTION_BYTES);
 	*closing = NULL;
 }
 
@@ -92,6 +92,7 @@ void http_rest(struct http *http)
 	must(http_is_open(http));
 	forget_answer(http);
 	conn_rest(http->conn);
+	budget_hold(BUDGET_CONNECTIONS, &http->held, HTTP_CONNECTION_BYTES);
 }
 
 bool http_was_stale(const struct http *http)

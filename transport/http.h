@@ -64,7 +64,8 @@ struct http;
 /* Connect to account->host and port (443 unless given) and shake hands. Of the account, which is
  * borrowed until the end, count host, port, ca_file, both timeouts, the route, `met`, `parted` and
  * `heard`. ERR_NET_*, ERR_TLS_*, ERR_PROXY_*. A connection takes HTTP_CONNECTION_BYTES beside
- * those of conn.h, and while a body of more than 96 KiB is sent 256 KiB more.
+ * those of conn.h, and from a body on that is more than a record HTTP_SENDING_BYTES, until
+ * http_rest().
  * Suspends. */
 enum err http_open(const struct account *, nsec until, struct http **) MUST_CHECK;
 /* Send a request, which is borrowed until return, and read the head of its answer, which is valid

@@ -11,9 +11,10 @@
  * Several addresses of a host are tried in the resolver's order (dial.h); a name is looked up for
  * each connection, and services that are many machines answer with others each time.
  *
- * An idle connection takes some 70 KiB (bench/idle_bench: 64 KiB of TLS), one that is lent up to
- * HTTP_CONNECTION_BYTES beside CONNECTION_BYTES, and 256 KiB more while it sends a long body; of
- * these the first two are counted by budget.h. */
+ * An idle connection takes some 70 KiB (bench/idle_bench: 64 KiB of TLS). Counted are
+ * CONNECTION_BYTES and HTTP_CONNECTION_BYTES, and HTTP_SENDING_BYTES while one that sends bodies is
+ * lent.
+ */
 #ifndef MAILHAUL_HTTP_POOL_H
 #define MAILHAUL_HTTP_POOL_H
 

@@ -6,16 +6,19 @@
 #include <strings.h>
 
 #include "crypto/secret.h"
+#include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/limits.h"
 #include "transport/http_state.h"
 
 enum {
 	REQUEST_HEAD_BYTES_MAX = 64 * 1024,
 	RECORD_BYTES = 16 * 1024, /* of TLS, RFC 8446 section 5.1 */
-	/* Goes out at once; with what TLS adds it fits 128 KiB, of which conn has two. */
+	/* Goes out at once; with what TLS adds to it and a record more it fits 128 KiB. */
 	FLIGHT_BYTES = 6 * RECORD_BYTES,
 };
+_Static_assert(2 * 128 * 1024 == HTTP_SENDING_BYTES, "conn gathers in one while it sends another");
 
 struct sending {
 	struct http *http;
@@ -281,7 +284,8 @@ static enum err listen_until(struct http *http, const bool *enough, nsec until)
 	enum err e;
 
 	while ((e = http_hear_ready(http)) == OK && !http->answered && !*enough)
-		if ((e = conn_await(http->conn, until)))
+		/* Messages of TLS may come without end, so the clock has to be asked. */
+		if ((e = clock_now() > until ? ERR_FIBER_TIMEOUT : conn_await(http->conn, until)))
 			break;
 	return e;
 }
@@ -327,6 +331,9 @@ static enum err send_body(struct sending *sending)
 {
 	enum err e;
 
+	if (!sending->joined)
+		budget_hold(BUDGET_CONNECTIONS, &sending->http->held,
+			    HTTP_CONNECTION_BYTES + HTTP_SENDING_BYTES);
 	if (sending->body_bytes > FLIGHT_BYTES || sending->request->feed)
 		return send_body_listening(sending);
 	if (!sending->joined && (e = send_pieces(sending)))

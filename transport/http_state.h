@@ -22,6 +22,7 @@ struct http {
 	struct text rest;   /* behind it, within `read` */
 	struct http_body body;
 	nsec keeps_for;
+	size_t held; /* of the budget */
 	bool asked, keeps_alive, broken, peer_ended, was_stale;
 	/* of the present request */
 	nsec until;

@@ -398,6 +398,31 @@ TEST_FIBER(a_server_that_takes_no_more_of_a_body_is_a_timeout)
 	err_note_clear();
 }
 
+/* Which must not keep who listens from seeing that nothing is sent any more. */
+TEST_FIBER(a_server_that_floods_instead_of_reading_a_body_is_a_timeout)
+{
+	for (int asks_first = 0; asks_first < 2; asks_first++) {
+		struct text pieces[64];
+		struct http_request request = { .pieces = pieces,
+						.pieces_count = ARRAY_COUNT(pieces),
+						.continue_wait = asks_first * NSEC_MILLISECOND };
+		struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_FLOODS } } };
+		struct account account;
+		struct http *http = NULL;
+		struct http_head head;
+
+		for (size_t i = 0; i < ARRAY_COUNT(pieces); i++)
+			pieces[i] = span(0, sizeof memory);
+		if (CHECK_OK(http_server_meet(&server, &account, &http))) {
+			account.io_timeout = 50 * NSEC_MILLISECOND;
+			CHECK_ERR(http_ask_soon(http, &request, &head), ERR_NET_TIMEOUT);
+		}
+		http_server_stop(&server, &http);
+		http_server_forget(&server);
+		err_note_clear();
+	}
+}
+
 static enum err ask_in_fiber(void *argument)
 {
 	struct text pieces[64];

@@ -16,6 +16,7 @@ enum http_server_does {
 	SERVER_WAITS,  /* reads nothing until the client releases it */
 	SERVER_CLOSES, /* with close_notify, at once */
 	SERVER_RESETS,
+	SERVER_FLOODS, /* with messages of TLS and nothing else, until the client goes */
 };
 struct http_step {
 	enum http_server_does does;
@@ -95,6 +96,11 @@ static inline bool http_server_step(struct http_server *http, const struct http_
 		must(!setsockopt(server->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
 		close(server->fd);
 		server->fd = -1;
+		return false;
+	case SERVER_FLOODS:
+		while (SSL_key_update(server->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+		       SSL_do_handshake(server->ssl) == 1)
+			continue;
 		return false;
 	case SERVER_ENDS:
 		hear_end(server);
