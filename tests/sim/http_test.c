@@ -633,7 +633,8 @@ static enum err many_at_once(void *argument)
 		must(group_spawn(group, "queue", FIBER_STACK_SMALL, stand_in_line, &queues[i]) ==
 		     OK);
 	}
-	e = group_join(&group);
+	if ((e = group_join(&group)))
+		return e;
 	CHECK_EQ(count, CLIENTS);
 	for (unsigned i = 2; i < count; i++) /* the first two have connections to open */
 		CHECK_EQ(order[i], i);
@@ -650,6 +651,22 @@ TEST(connections_are_bounded_and_lent_in_the_order_in_which_they_are_asked_for)
 		CHECK_OK(world.error);
 		CHECK_EQ(world.model.open_most, 2);
 		CHECK_EQ(world.model.connections, closes ? CLIENTS : 2);
+	}
+}
+
+/* What is given back to one who is called off himself goes on to the next. */
+TEST(who_is_called_off_while_he_waits_keeps_nothing)
+{
+	struct world_of_http calm = { .client = many_at_once };
+	uint64_t steps;
+
+	run(&calm);
+	steps = sim_steps();
+	for (uint64_t at = 1; at < steps; at++) {
+		struct world_of_http world = { .client = many_at_once, .cancel_at = at };
+
+		run(&world);
+		CHECK(world.error == ERR_FIBER_CANCELED || world.error == OK);
 	}
 }
 

@@ -96,6 +96,27 @@ TEST_FIBER(what_is_there_already_is_not_read_for_ever)
 	server_stop(&server);
 }
 
+/* Nor is it looked through to its end by who only wants to see what is ready. */
+TEST_FIBER(looking_at_what_is_ready_ends_although_there_is_more)
+{
+	struct server server = { .behave = say_late };
+	struct conn *conn = NULL;
+	char heard[16];
+	size_t got = 0;
+
+	REQUIRE(server_start(&server));
+	if (CHECK_OK(connect_to(&server, NULL, CONN_TLS_NOW, &conn))) {
+		conn_deadline(conn, clock_after(20 * NSEC_SECOND));
+		check_reads(conn, "* OK ready\r\n");
+		server_await(&server); /* all of it is here */
+		CHECK_OK(conn_read_ready(conn, heard, sizeof heard, &got));
+		CHECK_EQ(got, 0);
+		check_reads(conn, "late\r\n");
+	}
+	conn_close(&conn);
+	server_stop(&server);
+}
+
 /* Bytes of the wire itself, in one record's place. */
 static void say_raw(struct server *server, const void *from, size_t bytes)
 {

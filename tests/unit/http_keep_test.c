@@ -87,6 +87,8 @@ static void check_look(enum http_server_does then, const char *text, bool expect
 	}
 	err_note_clear();
 	http_server_stop(&server, &http);
+	/* It was not the server's patience that ended it. */
+	CHECK(then == SERVER_CLOSES || then == SERVER_RESETS || server.was_released);
 	http_server_forget(&server);
 }
 
