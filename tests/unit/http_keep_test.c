@@ -13,11 +13,11 @@ static enum err get(struct http *http, struct http_head *head)
 static void check_second(const char *first, enum http_server_does then, const char *text,
 			 enum err expected, bool expected_stale)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_SAYS, .text = first },
-						 { SERVER_HEARS },
-						 { then, .text = text },
-						 { SERVER_CLOSES } } };
+	struct http_server server = { .steps = { HEARS_HEAD,
+						 SAYS(first),
+						 HEARS_HEAD,
+						 { then, 0, text },
+						 STEP(SERVER_CLOSES) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -48,7 +48,7 @@ TEST_FIBER(a_kept_connection_that_ends_within_an_answer_is_not_stale)
 
 TEST_FIBER(a_new_connection_is_never_stale)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_CLOSES } } };
+	struct http_server server = { .steps = { HEARS_HEAD, STEP(SERVER_CLOSES) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -65,10 +65,9 @@ TEST_FIBER(a_new_connection_is_never_stale)
 /* What a look at the idle connection shows when the server did this behind its answer. */
 static void check_look(enum http_server_does then, const char *text, bool expected)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_SAYS, .text = EMPTY },
-						 { then, .text = text },
-						 { SERVER_WAITS } } };
+	struct http_server server = {
+		.steps = { HEARS_HEAD, SAYS(EMPTY), { then, 0, text }, STEP(SERVER_WAITS) }
+	};
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -142,11 +141,11 @@ TEST_FIBER(answers_without_a_body_leave_the_connection_for_the_next_request)
 static void check_copies(const char *head_text, const char *end_text, size_t copied_max)
 {
 	enum { BYTES = 1024 * 1024 };
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_SAYS, .text = head_text },
-						 { SERVER_SAYS_X, BYTES },
-						 { SERVER_SAYS, .text = end_text },
-						 { SERVER_CLOSES } } };
+	struct http_server server = { .steps = { HEARS_HEAD,
+						 SAYS(head_text),
+						 { SERVER_SAYS_X, BYTES, NULL },
+						 SAYS(end_text),
+						 STEP(SERVER_CLOSES) } };
 	uint64_t copied = bytes_copied(BYTES_LINE_TAIL);
 	char *body = malloc(BYTES + 2);
 	struct account account;

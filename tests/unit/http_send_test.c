@@ -42,12 +42,8 @@ TEST_FIBER(a_body_in_several_pieces_arrives_as_one_and_can_be_sent_again)
 				       span(70002, 300000), span(370002, 400000) };
 	const size_t bytes = 770002;
 	struct http_request request = { .pieces = pieces, .pieces_count = ARRAY_COUNT(pieces) };
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, bytes },
-						 { SERVER_SAYS, .text = ANSWER_OK },
-						 { SERVER_HEARS },
-						 { SERVER_HEARS, bytes },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(bytes), SAYS(ANSWER_OK),
+						 HEARS_HEAD, HEARS(bytes), SAYS(ANSWER_OK) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -74,8 +70,7 @@ TEST_FIBER(a_small_request_is_one_record)
 {
 	const struct text pieces[] = { text_of("hello"), text_of(", "), text_of("world") };
 	struct http_request request = { .pieces = pieces, .pieces_count = ARRAY_COUNT(pieces) };
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, SAYS(ANSWER_OK) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -124,9 +119,8 @@ TEST_FIBER(a_body_that_is_pulled_goes_out_in_chunks_with_its_trailers_behind)
 	struct http_request request = { .feed = &feed };
 	static const char coded[] = "5\r\nhello\r\n10\r\nsixteen bytes...\r\n0\r\n"
 				    "x-sum: known now\r\nX-Count: 12\r\n\r\n";
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, sizeof coded - 1 },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(sizeof coded - 1),
+						 SAYS(ANSWER_OK) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -148,9 +142,7 @@ static void check_feed(uint64_t bytes, enum err end, enum err expected)
 	struct feeding feeding = { .pieces = pieces, .count = 2, .end = end };
 	const struct http_feed feed = { .next = feed_next, .context = &feeding, .bytes = bytes };
 	struct http_request request = { .feed = &feed };
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, 300000 },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(300000), SAYS(ANSWER_OK) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -207,11 +199,8 @@ static enum err ask_first(struct http_server *server, nsec wait, unsigned *statu
 TEST_FIBER(a_body_that_is_wanted_is_sent)
 {
 	struct http_server server = {
-		.steps = { { SERVER_HEARS },
-			   { SERVER_SAYS, .text = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" },
-			   { SERVER_SAYS, .text = "HTTP/1.1 100 Continue\r\n\r\n" },
-			   { SERVER_HEARS, 200000 },
-			   { SERVER_SAYS, .text = ANSWER_OK } }
+		.steps = { HEARS_HEAD, SAYS("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+			   SAYS("HTTP/1.1 100 Continue\r\n\r\n"), HEARS(200000), SAYS(ANSWER_OK) }
 	};
 	unsigned status;
 	bool is_open;
@@ -228,10 +217,8 @@ TEST_FIBER(a_body_that_is_wanted_is_sent)
 TEST_FIBER(a_body_that_is_not_wanted_is_not_sent)
 {
 	struct http_server server = {
-		.steps = { { SERVER_HEARS },
-			   { SERVER_SAYS,
-			     .text = "HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nno!" },
-			   { SERVER_HEARS, 1 } }
+		.steps = { HEARS_HEAD, SAYS("HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nno!"),
+			   HEARS(1) }
 	};
 	unsigned status;
 	bool is_open;
@@ -245,9 +232,7 @@ TEST_FIBER(a_body_that_is_not_wanted_is_not_sent)
 
 TEST_FIBER(a_server_that_does_not_know_the_expectation_gets_the_body_after_a_while)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, 200000 },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(200000), SAYS(ANSWER_OK) } };
 	unsigned status;
 	bool is_open;
 
@@ -259,12 +244,9 @@ TEST_FIBER(a_server_that_does_not_know_the_expectation_gets_the_body_after_a_whi
 
 TEST_FIBER(a_leave_that_comes_while_the_body_is_sent_already_is_passed_over)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, 1 },
-						 { SERVER_SAYS,
-						   .text = "HTTP/1.1 100 Continue\r\n\r\n" },
-						 { SERVER_HEARS, 199999 },
-						 { SERVER_SAYS, .text = ANSWER_OK } } };
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(1),
+						 SAYS("HTTP/1.1 100 Continue\r\n\r\n"),
+						 HEARS(199999), SAYS(ANSWER_OK) } };
 	unsigned status;
 	bool is_open;
 
@@ -276,7 +258,7 @@ TEST_FIBER(a_leave_that_comes_while_the_body_is_sent_already_is_passed_over)
 
 TEST_FIBER(a_server_that_goes_instead_of_giving_leave_is_known)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_CLOSES } } };
+	struct http_server server = { .steps = { HEARS_HEAD, STEP(SERVER_CLOSES) } };
 	unsigned status;
 	bool is_open;
 
@@ -301,11 +283,11 @@ static void check_early_answer(enum http_server_does then, bool feeds)
 	struct http_request request = { .pieces = feeds ? NULL : pieces,
 					.pieces_count = feeds ? 0 : ARRAY_COUNT(pieces),
 					.feed = feeds ? &feed : NULL };
-	struct http_server server = { .steps = { { SERVER_HEARS },
-						 { SERVER_HEARS, 100000 },
-						 { SERVER_SAYS, .text = TOO_MUCH },
-						 { then, 300000 },
-						 { SERVER_RESETS } } };
+	struct http_server server = { .steps = { HEARS_HEAD,
+						 HEARS(100000),
+						 SAYS(TOO_MUCH),
+						 { then, 300000, NULL },
+						 STEP(SERVER_RESETS) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -356,13 +338,9 @@ TEST_FIBER(the_rest_of_an_answer_in_the_middle_of_a_body_is_read_as_it_comes)
 	struct text pieces[64];
 	struct http_request request = { .pieces = pieces, .pieces_count = ARRAY_COUNT(pieces) };
 	struct http_server server = {
-		.steps = { { SERVER_HEARS },
-			   { SERVER_HEARS, 100000 },
-			   { SERVER_SAYS,
-			     .text = "HTTP/1.1 503 Slow Down\r\nContent-Length: 9\r\n\r\nslow " },
-			   { SERVER_WAITS },
-			   { SERVER_SAYS, .text = "down" },
-			   { SERVER_RESETS } }
+		.steps = { HEARS_HEAD, HEARS(100000),
+			   SAYS("HTTP/1.1 503 Slow Down\r\nContent-Length: 9\r\n\r\nslow "),
+			   STEP(SERVER_WAITS), SAYS("down"), STEP(SERVER_RESETS) }
 	};
 	struct account account;
 	struct http *http = NULL;
@@ -388,9 +366,7 @@ TEST_FIBER(a_server_that_goes_in_the_middle_of_a_body_without_a_word_is_known)
 {
 	struct text pieces[64];
 	struct http_request request = { .pieces = pieces, .pieces_count = ARRAY_COUNT(pieces) };
-	struct http_server server = {
-		.steps = { { SERVER_HEARS }, { SERVER_HEARS, 100000 }, { SERVER_RESETS } }
-	};
+	struct http_server server = { .steps = { HEARS_HEAD, HEARS(100000), STEP(SERVER_RESETS) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -415,7 +391,7 @@ TEST_FIBER(a_server_that_takes_no_more_of_a_body_is_a_timeout)
 {
 	struct text pieces[64];
 	struct http_request request = { .pieces = pieces, .pieces_count = ARRAY_COUNT(pieces) };
-	struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_WAITS } } };
+	struct http_server server = { .steps = { HEARS_HEAD, STEP(SERVER_WAITS) } };
 	struct account account;
 	struct http *http = NULL;
 	struct http_head head;
@@ -441,7 +417,7 @@ TEST_FIBER(a_server_that_floods_instead_of_reading_a_body_is_a_timeout)
 		struct http_request request = { .pieces = pieces,
 						.pieces_count = ARRAY_COUNT(pieces),
 						.continue_wait = asks_first * NSEC_MILLISECOND };
-		struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_FLOODS } } };
+		struct http_server server = { .steps = { HEARS_HEAD, STEP(SERVER_FLOODS) } };
 		struct account account;
 		struct http *http = NULL;
 		struct http_head head;
@@ -471,7 +447,7 @@ static enum err ask_in_fiber(void *argument)
 
 TEST_FIBER(who_is_called_off_while_a_body_is_sent_leaves_a_connection_that_can_be_closed)
 {
-	struct http_server server = { .steps = { { SERVER_HEARS }, { SERVER_WAITS } } };
+	struct http_server server = { .steps = { HEARS_HEAD, STEP(SERVER_WAITS) } };
 	struct account account;
 	struct http *http = NULL;
 	struct group *group;

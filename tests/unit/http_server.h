@@ -23,6 +23,19 @@ struct http_step {
 	size_t bytes;
 	const char *text;
 };
+#define STEP(does)                                                                                 \
+	{                                                                                          \
+		does, 0, NULL                                                                      \
+	}
+#define HEARS_HEAD STEP(SERVER_HEARS)
+#define HEARS(count)                                                                               \
+	{                                                                                          \
+		SERVER_HEARS, count, NULL                                                          \
+	}
+#define SAYS(words)                                                                                \
+	{                                                                                          \
+		SERVER_SAYS, 0, words                                                              \
+	}
 enum { HTTP_STEPS_MAX = 12, HTTP_HEARD_BYTES_MAX = 4 * 1024 * 1024 };
 
 struct http_server {
