@@ -42,7 +42,7 @@ struct http_feed {
 #define HTTP_BYTES_UNKNOWN UINT64_MAX
 
 struct http_request {
-	const char *method, *target;
+	const char *method, *target; /* "/path?query", percent-encoded */
 	/* Besides Host, User-Agent and those that say how the body goes. */
 	const struct http_field *fields;
 	size_t fields_count;

@@ -109,6 +109,15 @@ static size_t head_room(const struct http *http, const struct http_request *requ
 	return bytes;
 }
 
+/* As it goes on the wire, RFC 9112 section 3.2.1: whoever asks has encoded the rest. */
+static bool is_target(const char *target)
+{
+	for (const char *at = target; *at; at++)
+		if (*at <= ' ' || *at == 0x7f)
+			return false;
+	return *target == '/';
+}
+
 static enum err fill_head(const struct sending *sending, struct buffer *to)
 {
 	const struct http_request *request = sending->request;
@@ -116,7 +125,7 @@ static enum err fill_head(const struct sending *sending, struct buffer *to)
 	bool is_v6 = strchr(account->host, ':') != NULL;
 	enum err e;
 
-	must(http_parse_is_token(text_of(request->method)) && request->target[0] == '/');
+	must(http_parse_is_token(text_of(request->method)) && is_target(request->target));
 	buffer_addf(to, "%s %s HTTP/1.1\r\nHost: %s%s%s", request->method, request->target,
 		    is_v6 ? "[" : "", account->host, is_v6 ? "]" : "");
 	if (account->port && account->port != HTTPS_PORT)
