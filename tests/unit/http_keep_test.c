@@ -1,6 +1,7 @@
 /* One connection and several requests: what is left of an answer, a connection that the server
  * ended meanwhile, and bodies that are read to where they belong. */
 #include "tests/unit/http_server.h"
+#include "tests/unit/proxy_server.h"
 
 static enum err get(struct http *http, struct http_head *head)
 {
@@ -173,4 +174,37 @@ TEST_FIBER(a_body_is_read_straight_to_where_it_belongs)
 	check_copies("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n",
 		     "\r\n0\r\n\r\n", 4096);
 	check_copies("HTTP/1.1 200 OK\r\n\r\n", "", 4096);
+}
+
+/* ---- by way of a proxy ---- */
+
+TEST_FIBER(a_proxy_of_either_kind_leads_to_the_server)
+{
+	for (int is_http = 0; is_http < 2; is_http++) {
+		struct http_server server = { .server.behave = http_server_behave,
+					      .steps = { HEARS_HEAD, SAYS(EMPTY) } };
+		struct proxy_server proxy = { .is_http = is_http };
+		struct account account;
+		struct http *http = NULL;
+		struct http_head head;
+		struct route route;
+
+		REQUIRE(server_start(&server.server));
+		proxy.target_port = server.server.port;
+		proxy_start(&proxy);
+		route = proxy_route(&proxy, "", NULL);
+		account = account_for(&server.server, "localhost");
+		account.io_timeout = 20 * NSEC_SECOND;
+		account.route = &route;
+		if (CHECK_OK(http_open(&account, clock_after(20 * NSEC_SECOND), &http)) &&
+		    CHECK_OK(get(http, &head)))
+			CHECK_EQ(head.status, 200);
+		http_server_stop(&server, &http);
+		proxy_stop(&proxy);
+		CHECK_TEXT(proxy.host, "localhost");
+		/* Who is asked is the server. */
+		CHECK(memmem(server.heard.at, server.heard.bytes, "\r\nHost: localhost:", 18) !=
+		      NULL);
+		http_server_forget(&server);
+	}
 }
