@@ -50,6 +50,7 @@ struct model {
 	unsigned answers_max; /* then it closes without a word; 0: never */
 	bool says_close;      /* with each answer */
 	bool is_mute;	      /* hears and never answers */
+	bool drops_kept;      /* hangs up when it is asked again */
 	const char *extra;    /* fields of each answer */
 	/* what it saw */
 	uint64_t heard, said;
@@ -188,6 +189,10 @@ static size_t take_request(struct session *session)
 
 	if (!head || session->model->is_mute)
 		return 0;
+	if (session->model->drops_kept && session->answers) {
+		leave(session, HANGS_UP);
+		return heard.bytes;
+	}
 	if (memmem(heard.at, head, "Expect: 100", 11) && !session->told_to_go_on) {
 		session->told_to_go_on = true;
 		speak_text(session, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -678,6 +683,37 @@ TEST(connections_are_lent_in_the_order_in_which_they_are_asked_for)
 		CHECK_OK(world.error);
 		CHECK_EQ(world.model.connections, closes ? CLIENTS : 1);
 	}
+}
+
+static enum err two_and_then_one(void *argument)
+{
+	struct world_of_http *world = argument;
+	struct http *http[2] = { NULL, NULL };
+	struct http_head head;
+	enum err e = OK;
+
+	for (unsigned i = 0; !e && i < 2; i++)
+		e = http_pool_take(world->pool, &account, clock_after(PATIENCE), &http[i]);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!e && (e = ask(http[i], GET, &head)) == OK)
+			e = check_content(http[i], &head, GET_BYTES);
+		http_pool_give(world->pool, &http[i]);
+	}
+	CHECK_EQ(http_pool_counts(world->pool).idle, 2);
+	return e ? e : do_job(world, GET);
+}
+
+/* A look shows nothing yet, so one request is lost; the other idle one is no better, so it is not
+ * tried. */
+TEST(where_one_connection_is_stale_the_next_request_has_a_new_one)
+{
+	struct world_of_http world = { .client = two_and_then_one,
+				       .model = { .drops_kept = true } };
+
+	run(&world);
+	CHECK_OK(world.error);
+	CHECK_EQ(world.stale, 1);
+	CHECK_EQ(world.model.connections, 3);
 }
 
 /* What is given back to one who is called off himself goes on to the next. */
