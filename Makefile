@@ -31,7 +31,7 @@ $(OUT)/tests/%.o: OPT := -O1
 CFLAGS += -std=gnu17 $(OPT) -g -pthread -fno-omit-frame-pointer $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
 CPPFLAGS += -I. -D_GNU_SOURCE $(if $(filter %/version.c %/imap_session.c,$<),-DMAILHAUL_VERSION='"$(VERSION)"') $(if $(filter-out fuzzer,$(SAN)),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN) $(SAN_GCC_LD))
-LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lseccomp -lz
+LDLIBS := -luring -lhwloc -lssl -lcrypto -lsodium -lzstd -letpan -lsqlite3 -lcyaml -lyaml -lmicrohttpd -lseccomp -lz -lxml2
 TEST_LIBS := -ljansson -lm # another reader of the JSON we write
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -86,7 +86,7 @@ $(LIBRARY): $(OBJECTS) $(BLAKE3_OBJECTS)
 
 $(OUT)/%.o: %.c | $(DEPS)/ready
 	@mkdir -p $(dir $@)
-	$(CC) $(CPPFLAGS) $(if $(findstring crypto/digest,$<),-I$(BLAKE3)) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(if $(findstring crypto/digest,$<),-I$(BLAKE3)) $(if $(filter transport/xml.c tools/version.c,$<),-I/usr/include/libxml2) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(OUT)/%.o: %.S | $(DEPS)/ready
 	@mkdir -p $(dir $@)
 	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<

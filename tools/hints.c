@@ -68,6 +68,8 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_TLS_SETUP] = "Check --ca-file (in a job: source.ca_file) and OpenSSL's configuration",
 	[ERR_HTTP_SYNTAX] = "Check that the token endpoint's URL (oauth2.token_url) is right, and "
 			    "that no proxy answers in its place",
+	[ERR_XML_SYNTAX] = "Check that the URL of the service is right, and that no proxy answers "
+			   "in its place",
 	[ERR_OAUTH2_REFUSED] =
 		"Check client, secret and what the application was granted; what to set up is in "
 		"docs/OPERATING.md, \"OAuth2\"",

@@ -2,6 +2,7 @@
 #include <hwloc.h>
 #include <libetpan/libetpan_version.h>
 #include <liburing.h>
+#include <libxml/xmlversion.h>
 #include <openssl/crypto.h>
 #include <seccomp.h>
 #include <sodium/version.h>
@@ -39,7 +40,7 @@ struct library {
 	char version[64];
 };
 
-enum { LIBRARIES_COUNT = 9 };
+enum { LIBRARIES_COUNT = 10 };
 static void find_libraries(struct library list[LIBRARIES_COUNT])
 {
 	unsigned hwloc = hwloc_get_api_version();
@@ -51,6 +52,7 @@ static void find_libraries(struct library list[LIBRARIES_COUNT])
 		{ "zstd", ZSTD_versionString() },
 		{ "zlib", zlibVersion() },
 		{ "sqlite", sqlite3_libversion() },
+		{ "libxml2", LIBXML_DOTTED_VERSION },
 	};
 	size_t n = 0;
 
