@@ -12,9 +12,11 @@ SEEDS, WORK, CORPUS = 'build/fuzz/seeds', 'build/fuzz/%s', 'tests/fuzz/corpus/%s
 # Longest input; 4096 where it does not say. Conversations and archives need room for their parts.
 BYTES_MAX = {'imap': 8192, 'archive': 12288, 'changes': 8192, 'tar': 8192, 'pack': 8192, 'hint': 512, 'utf7': 256, 'url': 512, 'window': 512, 'proxy': 1024, 'sigv4': 512}
 DICTIONARIES = {**dict.fromkeys(('imap', 'fetch', 'hint', 'grammar'), 'tests/fuzz/imap.dict'),
+                **dict.fromkeys(('xml', 's3_xml'), 'tests/fuzz/xml.dict'),
                 **dict.fromkeys(('json', 'index', 'manifest', 'archive', 'changes'), 'tests/fuzz/json.dict'),
                 'job': SEEDS + '/job.dict', 'csv': SEEDS + '/csv.dict'}
 # What make check fuzzes for ten seconds; the others for two.
+FIRST_HAND = ('fetch', 'imap', 'grammar', 'pack', 'index', 'archive', 'manifest', 'job', 'csv', 'proxy', 'http', 'xml')
 FIRST_HAND = ('fetch', 'imap', 'grammar', 'pack', 'index', 'archive', 'manifest', 'job', 'csv', 'proxy', 'http', 'http_talk')
 STATUS = re.compile(r'#(\d+)\s+\w+\s+cov: (\d+) .*corp: (\d+)')
 

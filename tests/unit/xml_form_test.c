@@ -65,6 +65,27 @@ TEST(what_is_for_people_is_cut_between_characters)
 	CHECK_TEXT(thing.shown, "12345\xC3\xA4");
 }
 
+/* A piece that does not fit, then one that would. */
+TEST(nothing_follows_a_cut)
+{
+	struct thing thing;
+	struct xml_sheet sheet = XML_SHEET(&thing_form, &thing);
+	struct buffer euros = { 0 };
+	struct xml_reader *reader;
+
+	REQUIRE(xml_reader_open(PEER, 1 << 20, &sheet, 1, &reader) == OK);
+	CHECK_OK(xml_reader_feed(reader, text_of("<Thing><Shown>12345")));
+	for (int i = 0; i < 100; i++)
+		buffer_add_text(&euros, "\xE2\x82\xAC");
+	CHECK_OK(xml_reader_feed(reader, (struct text){ euros.at, euros.bytes }));
+	CHECK_TEXT(thing.shown, "12345");
+	CHECK_OK(xml_reader_feed(reader, text_of("6</Shown></Thing>")));
+	CHECK_OK(xml_reader_end(reader));
+	CHECK_TEXT(thing.shown, "12345");
+	xml_reader_close(&reader);
+	buffer_free(&euros);
+}
+
 TEST(an_empty_element_is_an_absent_one)
 {
 	struct thing thing;
