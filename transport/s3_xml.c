@@ -52,7 +52,7 @@ const struct xml_form s3_xml_upload_completed = XML_FORM(
 	"CompleteMultipartUploadResult", struct s3_upload_completed, upload_completed_fields);
 
 static const struct xml_field uploads_fields[] = {
-	BOOL("IsTruncated", s3_uploads, is_truncated),
+	XML_FIELD_REQUIRED("IsTruncated", XML_BOOL, struct s3_uploads, is_truncated),
 	CHARS("NextKeyMarker", s3_uploads, next_key_marker),
 	CHARS("NextUploadIdMarker", s3_uploads, next_upload_id_marker),
 	CHARS("EncodingType", s3_uploads, encoding_type),
@@ -72,7 +72,7 @@ const struct xml_form s3_xml_upload =
 	XML_FORM("ListMultipartUploadsResult/Upload", struct s3_upload, upload_fields);
 
 static const struct xml_field parts_fields[] = {
-	BOOL("IsTruncated", s3_parts, is_truncated),
+	XML_FIELD_REQUIRED("IsTruncated", XML_BOOL, struct s3_parts, is_truncated),
 	NUMBER("NextPartNumberMarker", s3_parts, next_part_number_marker),
 	CHARS("Bucket", s3_parts, bucket),
 	CHARS("Key", s3_parts, key),

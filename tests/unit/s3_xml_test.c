@@ -395,6 +395,26 @@ TEST(half_an_answer_is_none)
 	check_refused("<html>502</html>", "<html> where <InitiateMultipartUploadResult> belongs");
 }
 
+/* A page that does not say whether others follow must not pass for the last. */
+TEST(a_page_says_whether_it_is_the_last)
+{
+	static const struct xml_form *const pages[] = { &s3_xml_objects, &s3_xml_versions,
+							&s3_xml_uploads, &s3_xml_parts };
+
+	for (size_t i = 0; i < ARRAY_COUNT(pages); i++) {
+		struct xml_sheet sheet = { .form = pages[i], .bytes = pages[i]->bytes };
+		char document[100];
+
+		snprintf(document, sizeof document, "<%s></%s>", pages[i]->path, pages[i]->path);
+		sheet.to = malloc(sheet.bytes);
+		must(sheet.to);
+		CHECK_ERR(xml_form_read(PEER, text_of(document), &sheet, 1), ERR_XML_SYNTAX);
+		CHECK(strstr(err_note()->text, "IsTruncated is missing"));
+		err_note_clear();
+		free(sheet.to);
+	}
+}
+
 TEST(an_error_is_read_however_long_its_texts_are)
 {
 	static struct s3_error error;
