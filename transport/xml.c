@@ -301,14 +301,15 @@ static void take(struct text *from, size_t n)
 
 static void gather(struct xml *xml)
 {
-	size_t room = xml->token[0] == '&' && xml->token_bytes > 0 ? XML_REFERENCE_BYTES_MAX
-								   : sizeof xml->token;
+	bool in_reference = xml->token_bytes > 0 && xml->token[0] == '&';
 
-	if (xml->token_bytes == room) {
-		fail_about(xml, "too long, or without an end:",
-			   (struct text){ xml->token, min_u64(xml->token_bytes, 40) });
+	/* What it holds is not told: it may be a text. */
+	if (in_reference && xml->token_bytes == XML_REFERENCE_BYTES_MAX)
+		fail(xml, "a reference that is too long, or an & that is none");
+	if (xml->token_bytes == sizeof xml->token)
+		fail(xml, "a tag, comment or section that is too long, or without an end");
+	if (xml->error)
 		return;
-	}
 	xml->token[xml->token_bytes++] = *xml->input.at;
 	take(&xml->input, 1);
 	if (begins(xml, "<!"))
@@ -351,7 +352,7 @@ static void skip_to_document(struct xml *xml)
 		return;
 	if (*in->at != '<' || xml->token_bytes % 3 != 0)
 		fail_about(xml, "this is no XML in UTF-8:",
-			   (struct text){ in->at, min_u64(in->bytes, 40) });
+			   (struct text){ in->at, min_u64(in->bytes, 16) });
 	xml->token_bytes = 0;
 	xml->has_begun = true;
 }
