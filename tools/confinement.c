@@ -8,7 +8,6 @@
 #include "tools/units.h"
 #include "transport/resolve.h"
 #include "transport/tls.h"
-#include "transport/xml.h"
 
 const char *const confinement_modes[] = { "on", "log", "off", NULL };
 
@@ -99,7 +98,6 @@ enum err confinement_begin(const struct job *job)
 	if ((e = allow_programs(job)) || (e = helper_start(calls, ARRAY_COUNT(calls))) ||
 	    (e = tls_prepare()))
 		return e;
-	xml_prepare();
 	confine_process(mode);
 	return offload_prestart();
 }

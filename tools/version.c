@@ -1,8 +1,8 @@
 /* mailhaul version: what this program is, was built with and runs on. */
+#include <expat.h>
 #include <hwloc.h>
 #include <libetpan/libetpan_version.h>
 #include <liburing.h>
-#include <libxml/xmlversion.h>
 #include <openssl/crypto.h>
 #include <seccomp.h>
 #include <sodium/version.h>
@@ -43,6 +43,7 @@ struct library {
 enum { LIBRARIES_COUNT = 10 };
 static void find_libraries(struct library list[LIBRARIES_COUNT])
 {
+	XML_Expat_Version expat = XML_ExpatVersionInfo();
 	unsigned hwloc = hwloc_get_api_version();
 	struct {
 		const char *name, *version;
@@ -52,7 +53,6 @@ static void find_libraries(struct library list[LIBRARIES_COUNT])
 		{ "zstd", ZSTD_versionString() },
 		{ "zlib", zlibVersion() },
 		{ "sqlite", sqlite3_libversion() },
-		{ "libxml2", LIBXML_DOTTED_VERSION },
 	};
 	size_t n = 0;
 
@@ -66,6 +66,9 @@ static void find_libraries(struct library list[LIBRARIES_COUNT])
 			 RING_LIBRARY_VERSION / 100, RING_LIBRARY_VERSION % 100);
 	else
 		snprintf(list[n].version, sizeof list[n].version, "before 2.4");
+	list[++n].name = "expat";
+	snprintf(list[n].version, sizeof list[n].version, "%d.%d.%d", expat.major, expat.minor,
+		 expat.micro);
 	list[++n].name = "hwloc";
 	snprintf(list[n].version, sizeof list[n].version, "%u.%u.%u", hwloc >> 16,
 		 hwloc >> 8 & 0xff, hwloc & 0xff);

@@ -1,38 +1,46 @@
-/* The door to libxml2 2.9 and newer: see xml.h.
+/* The door to expat 2.5 and newer: see xml.h. Expat, because it loads no other library, keeps no
+ * tree and takes its memory from us, so that it can be bounded and wiped.
  *
- * The *gate* cuts what comes into tokens (a tag, a reference, a piece of text) and hands libxml2
- * one whole token at a time. That is where the bounds are, because libxml2's own begin at 10 MB;
- * why an answer is read the same however it was cut (its push parser is not sure of a '>' in an
- * attribute that came in parts); and why a token makes at most a text, a start and an end, in this
- * order. It knows no more of XML than where a token ends: libxml2 judges all of them. */
+ * The *gate* cuts what comes into tokens (a tag, a reference, a piece of text) and hands expat one
+ * whole token at a time. That is where the bounds are: expat would gather a token of any length,
+ * and read it from its beginning again with each piece of it that comes. And it is why a token
+ * makes at most a text, a start and an end, in this order, so that there is no queue of events. It
+ * knows no more of XML than where a token ends: expat judges all of them. */
 #include "transport/xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
+#include <expat.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #include "crypto/secret.h"
+#include "engine/clock.h"
 
 enum {
 	XML_MAGIC = 0x5c3a7e11,
-	/* libxml2 keeps up to 300 bytes of a text until it sees what follows. */
-	TEXT_ROOM = XML_MARKUP_BYTES_MAX + 1024,
+	/* Expat keeps the end of a text ("]]", a CR, half a character) until it knows more. */
+	TEXT_HELD_BYTES_MAX = 16,
 	SHOWN_BYTES = 200,
 };
-_Static_assert(XML_TEXT_BYTES_MAX <= XML_MARKUP_BYTES_MAX, "pieces of text fit TEXT_ROOM, too");
+#define SPACE_END '\x01' /* between a namespace and a name: no document may hold it */
+_Static_assert(XML_TEXT_BYTES_MAX <= XML_MARKUP_BYTES_MAX, "pieces of text fit `kept`, too");
 
 struct attribute {
 	const char *name;
-	uint32_t offset, bytes; /* in `values` */
+	struct text value;
+};
+
+struct element {
+	const char *name, *space;
+	size_t names_bytes; /* before it was opened */
 };
 
 struct xml {
 	uint32_t magic;
 	const char *peer;
-	xmlParserCtxtPtr context;
+	XML_Parser parser;
+	size_t parser_bytes; /* that it holds */
+	bool wants_more;     /* than XML_PARSER_BYTES_MAX */
 	enum err error;
 	uint64_t bytes_left;
 	struct text input;
@@ -45,15 +53,18 @@ struct xml {
 
 	/* What the last token made: bits 1 << kind. */
 	unsigned made;
-	char text[TEXT_ROOM];
-	size_t text_bytes;
-	const char *name, *space;
+	/* A text, and behind it the names and values of attributes, which are shorter than their
+	 * tag. */
+	char kept[TEXT_HELD_BYTES_MAX + XML_MARKUP_BYTES_MAX];
+	size_t kept_bytes, text_bytes;
 	struct attribute attributes[XML_ATTRIBUTES_MAX];
 	unsigned attributes_count;
-	char values[XML_MARKUP_BYTES_MAX];
 
-	const char *path[XML_DEPTH_MAX];
+	/* The elements that are open, and behind them the one whose start was made. */
+	struct element path[XML_DEPTH_MAX];
 	unsigned depth;
+	char names[XML_NAMES_BYTES_MAX];
+	size_t names_bytes;
 	bool leaves; /* the last event was an END: its element goes with the next call */
 };
 
@@ -61,8 +72,7 @@ struct xml {
 
 unsigned xml_line(const struct xml *xml)
 {
-	return xml->lines_skipped +
-	       (unsigned)max_u64(1, (uint64_t)xmlSAX2GetLineNumber(xml->context));
+	return xml->lines_skipped + (unsigned)XML_GetCurrentLineNumber(xml->parser);
 }
 
 const char *xml_peer(const struct xml *xml)
@@ -70,9 +80,8 @@ const char *xml_peer(const struct xml *xml)
 	return xml->peer;
 }
 
-/* The first one stands. libxml2 may be in the middle of a token, which it reads to its end (to stop
- * it here would free what it reads from); nothing that it finds there counts, and it gets no more.
- */
+/* The first one stands. Expat may be in the middle of a token, which it reads to its end; nothing
+ * that it finds there counts, and it gets no more. */
 static void fail(struct xml *xml, const char *what)
 {
 	if (xml->error)
@@ -89,21 +98,63 @@ static void fail_about(struct xml *xml, const char *what, struct text shown)
 	fail(xml, text);
 }
 
-/* Instead of libxml2's own, which prints. Of its warnings there is none that matters here. */
-static void libxml2_complains(void *owner, xmlErrorPtr error)
+static void expat_complains(struct xml *xml)
 {
-	struct xml *xml = owner;
-	struct text message = text_of(error->message ? error->message : "it does not parse");
-	char quoted[SHOWN_BYTES];
+	enum XML_Error error = XML_GetErrorCode(xml->parser);
 
-	if (error->level < XML_ERR_ERROR)
-		return;
-	while (message.bytes > 0 && message.at[message.bytes - 1] == '\n')
-		message.bytes--;
-	fail(xml, err_quote(quoted, sizeof quoted, message));
+	if (error != XML_ERROR_NO_MEMORY)
+		fail(xml, XML_ErrorString(error));
+	else if (xml->wants_more)
+		fail(xml, "too many different names, or too long ones");
+	else if (!xml->error)
+		xml->error = RAISE(ERR_MEMORY_EXHAUSTED, "reading what %s answers", xml->peer);
 }
 
-/* ---- what libxml2 finds ---- */
+/* ---- expat's memory ---- */
+
+/* Whose parser is at work: its memory functions are not told. */
+static _Thread_local struct xml *at_work;
+
+/* Expat keeps each name that was ever used, so here a document of nothing but names ends. */
+static void *bounded_malloc(size_t bytes)
+{
+	void *at;
+
+	if (bytes > XML_PARSER_BYTES_MAX - min_u64(at_work->parser_bytes, XML_PARSER_BYTES_MAX)) {
+		at_work->wants_more = true;
+		return NULL;
+	}
+	if ((at = malloc(bytes)))
+		at_work->parser_bytes += malloc_usable_size(at);
+	return at;
+}
+
+/* Wiped as it goes: it held what was read. */
+static void wiping_free(void *at)
+{
+	size_t bytes = malloc_usable_size(at);
+
+	if (!at)
+		return;
+	secret_wipe(at, bytes);
+	at_work->parser_bytes -= bytes;
+	free(at);
+}
+
+static void *wiping_realloc(void *at, size_t bytes)
+{
+	void *larger = bounded_malloc(bytes);
+
+	if (!larger || !at)
+		return larger;
+	bytes_copy(larger, at, min_u64(malloc_usable_size(at), bytes), BYTES_META);
+	wiping_free(at);
+	return larger;
+}
+
+static const XML_Memory_Handling_Suite memory = { bounded_malloc, wiping_realloc, wiping_free };
+
+/* ---- what expat finds ---- */
 
 static bool make(struct xml *xml, enum xml_event_kind kind)
 {
@@ -117,100 +168,109 @@ static bool make(struct xml *xml, enum xml_event_kind kind)
 	return true;
 }
 
-static void found_text(void *owner, const xmlChar *at, int bytes)
+/* A copy of what a token made, or NULL. */
+static char *keep(struct xml *xml, const char *at, size_t bytes)
+{
+	char *to = xml->kept + xml->kept_bytes;
+
+	if (bytes > sizeof xml->kept - xml->kept_bytes) {
+		fail(xml, "more than there was in the tag");
+		return NULL;
+	}
+	bytes_copy(to, at, bytes, BYTES_META);
+	xml->kept_bytes += bytes;
+	return to;
+}
+
+static void found_text(void *owner, const char *at, int bytes)
 {
 	struct xml *xml = owner;
-	size_t n = (size_t)bytes;
 
-	if (n == 0 || xml->error)
+	if (xml->error)
 		return;
-	if (xml->made >> XML_START || n > sizeof xml->text - xml->text_bytes) {
+	if (xml->made >> XML_START)
 		fail(xml, "a text where there was a tag");
-		return;
+	else if (keep(xml, at, (size_t)bytes)) {
+		xml->text_bytes = xml->kept_bytes;
+		xml->made |= 1u << XML_TEXT;
 	}
-	bytes_copy(xml->text + xml->text_bytes, at, n, BYTES_META);
-	xml->text_bytes += n;
-	xml->made |= 1u << XML_TEXT;
 }
 
-static const char *or_empty(const xmlChar *text)
+/* Where the local name begins in a name of expat's: namespace, SPACE_END, local name; or that
+ * alone. */
+static size_t local_name(const char *name)
 {
-	return text ? (const char *)text : "";
+	const char *end = strchr(name, SPACE_END);
+
+	return end ? (size_t)(end + 1 - name) : 0;
 }
 
-/* Names live in libxml2's dictionary, as long as the parser; values only until we return. Each
- * attribute is five pointers: name, prefix, namespace, and its value's beginning and end. */
-static void keep_attributes(struct xml *xml, const xmlChar **at, int count)
+/* Pairs of a name and a value, and a NULL behind them, all gone when we return. */
+static void keep_attributes(struct xml *xml, const char *const *at)
 {
-	size_t used = 0;
+	for (xml->attributes_count = 0; *at; at += 2) {
+		const char *name = at[0] + local_name(at[0]);
+		struct attribute *to = &xml->attributes[xml->attributes_count];
 
-	xml->attributes_count = 0;
-	if (count > XML_ATTRIBUTES_MAX) {
-		fail(xml, "too many attributes");
-		return;
-	}
-	for (; count > 0; count--, at += 5) {
-		size_t n = (size_t)(at[4] - at[3]);
-
-		if (n > sizeof xml->values - used) {
-			fail(xml, "the attributes are too long");
+		if (xml->attributes_count == XML_ATTRIBUTES_MAX) {
+			fail(xml, "too many attributes");
 			return;
 		}
-		bytes_copy(xml->values + used, at[3], n, BYTES_META);
-		xml->attributes[xml->attributes_count++] =
-			(struct attribute){ or_empty(at[0]), (uint32_t)used, (uint32_t)n };
-		used += n;
+		if (!(to->name = keep(xml, name, strlen(name) + 1)) ||
+		    !(to->value.at = keep(xml, at[1], strlen(at[1]))))
+			return;
+		to->value.bytes = strlen(at[1]);
+		xml->attributes_count++;
 	}
 }
 
-static void found_start(void *owner, const xmlChar *name, const xmlChar *prefix,
-			const xmlChar *space, int spaces_count, const xmlChar **spaces,
-			int attributes_count, int defaulted_count, const xmlChar **attributes)
+static void found_start(void *owner, const char *name, const char **attributes)
 {
 	struct xml *xml = owner;
+	size_t bytes = strlen(name) + 1, local = local_name(name);
+	char *to = xml->names + xml->names_bytes;
 
-	(void)prefix, (void)spaces_count, (void)spaces, (void)defaulted_count;
 	if (!make(xml, XML_START))
 		return;
 	if (xml->depth == XML_DEPTH_MAX) {
 		fail(xml, "elements too deep in one another");
 		return;
 	}
-	xml->name = (const char *)name;
-	xml->space = or_empty(space);
-	keep_attributes(xml, attributes, attributes_count);
-}
-
-static void found_end(void *owner, const xmlChar *name, const xmlChar *prefix, const xmlChar *space)
-{
-	struct xml *xml = owner;
-
-	(void)prefix;
-	if (!make(xml, XML_END))
+	if (bytes > sizeof xml->names - xml->names_bytes) {
+		fail(xml, "the names of elements in one another are too long");
 		return;
-	xml->name = (const char *)name;
-	xml->space = or_empty(space);
+	}
+	bytes_copy(to, name, bytes, BYTES_META);
+	if (local > 0)
+		to[local - 1] = '\0';
+	xml->path[xml->depth] =
+		(struct element){ to + local, local > 0 ? to : "", xml->names_bytes };
+	xml->names_bytes += bytes;
+	keep_attributes(xml, (const char *const *)attributes);
 }
 
-/* The gate has refused it before; nobody should rely on one of the two alone. */
-static void found_doctype(void *owner, const xmlChar *name, const xmlChar *public_id,
-			  const xmlChar *system_id)
+/* Expat sees to it that it is the end of what was begun last. */
+static void found_end(void *owner, const char *name)
 {
-	(void)name, (void)public_id, (void)system_id;
+	(void)name;
+	(void)make(owner, XML_END);
+}
+
+/* Expat reads UTF-8 whatever this says, XML 1.0 section 4.3.3. */
+static void found_declaration(void *owner, const char *version, const char *encoding,
+			      int standalone)
+{
+	(void)version, (void)standalone;
+	if (encoding && strcasecmp(encoding, "utf-8") != 0 && strcasecmp(encoding, "us-ascii") != 0)
+		fail_about(owner, "only UTF-8 is read, and it says that it is", text_of(encoding));
+}
+
+static void found_doctype(void *owner, const char *name, const char *system_id,
+			  const char *public_id, int has_internal_subset)
+{
+	(void)name, (void)system_id, (void)public_id, (void)has_internal_subset;
 	fail(owner, "a document type declaration, which is never read");
 }
-
-/* What is absent is not done: entities are not looked up, external ones least of all. */
-static const xmlSAXHandler handler = {
-	.initialized = XML_SAX2_MAGIC,
-	.startElementNs = found_start,
-	.endElementNs = found_end,
-	.characters = found_text,
-	.cdataBlock = found_text,
-	.ignorableWhitespace = found_text,
-	.internalSubset = found_doctype,
-	.serror = libxml2_complains,
-};
 
 /* ---- the gate ---- */
 
@@ -249,48 +309,14 @@ static bool token_is_whole(struct xml *xml)
 	return last == '>' && !xml->quote;
 }
 
-/* "<!" begins a comment or CDATA; all else is of document types. */
-static void check_declaration(struct xml *xml)
-{
-	static const char *const known[] = { "<!--", "<![CDATA[" };
-
-	for (size_t i = 0; i < ARRAY_COUNT(known); i++)
-		if (memcmp(known[i], xml->token, min_u64(strlen(known[i]), xml->token_bytes)) == 0)
-			return;
-	fail(xml, "a document type declaration, which is never read");
-}
-
-/* What an XML declaration says of its encoding, XML 1.0 section 4.3.3. libxml2 does not look at it:
- * it would have iconv load code. */
-static void check_encoding(struct xml *xml)
-{
-	struct text name = { xml->token, xml->token_bytes };
-	const char *found = memmem(name.at, name.bytes, "encoding", 8), *end = name.at + name.bytes;
-	char quote;
-
-	if (!found)
-		return;
-	for (found += 8; found < end && *found != '"' && *found != '\'';)
-		found++;
-	if (found == end)
-		return; /* malformed: libxml2 says how */
-	quote = *found++;
-	name = (struct text){ found, 0 };
-	while (found + name.bytes < end && found[name.bytes] != quote)
-		name.bytes++;
-	if ((name.bytes != 5 || strncasecmp(name.at, "utf-8", 5) != 0) &&
-	    (name.bytes != 8 || strncasecmp(name.at, "us-ascii", 8) != 0))
-		fail_about(xml, "only UTF-8 is read, and it says that it is", name);
-}
-
-static void push(struct xml *xml, struct text bytes)
+static void push(struct xml *xml, struct text bytes, bool is_last)
 {
 	if (xml->error)
 		return;
-	if (xmlParseChunk(xml->context, bytes.at, (int)bytes.bytes, 0) != 0)
-		fail(xml, "it does not parse");
-	if (xmlDictGetUsage(xml->context->dict) > XML_NAMES_BYTES_MAX)
-		fail(xml, "too many different names");
+	at_work = xml;
+	if (XML_Parse(xml->parser, bytes.at, (int)bytes.bytes, is_last) != XML_STATUS_OK)
+		expat_complains(xml);
+	at_work = NULL;
 }
 
 static void take(struct text *from, size_t n)
@@ -312,13 +338,9 @@ static void gather(struct xml *xml)
 		return;
 	xml->token[xml->token_bytes++] = *xml->input.at;
 	take(&xml->input, 1);
-	if (begins(xml, "<!"))
-		check_declaration(xml);
 	if (!token_is_whole(xml))
 		return;
-	if (begins(xml, "<?xml"))
-		check_encoding(xml);
-	push(xml, (struct text){ xml->token, xml->token_bytes });
+	push(xml, (struct text){ xml->token, xml->token_bytes }, false);
 	xml->token_bytes = 0;
 }
 
@@ -328,7 +350,7 @@ static void pass_text(struct xml *xml)
 
 	while (n < most && xml->input.at[n] != '<' && xml->input.at[n] != '&')
 		n++;
-	push(xml, (struct text){ xml->input.at, n });
+	push(xml, (struct text){ xml->input.at, n }, false);
 	take(&xml->input, n);
 }
 
@@ -395,22 +417,23 @@ static enum xml_event_kind take_made(struct xml *xml)
 enum err xml_next(struct xml *xml, struct xml_event *event)
 {
 	MAGIC_CHECK(xml, XML_MAGIC);
-	xml->depth -= xml->leaves;
+	if (xml->leaves)
+		xml->names_bytes = xml->path[--xml->depth].names_bytes;
 	xml->leaves = false;
 	if (!xml->made)
-		xml->text_bytes = 0;
+		xml->kept_bytes = xml->text_bytes = 0;
 	while (!xml->error && !xml->made && xml->input.bytes > 0)
 		turn(xml);
 	if (xml->error)
 		return xml->error;
 	*event = (struct xml_event){ .kind = xml->made ? take_made(xml) : XML_MORE };
 	if (event->kind == XML_TEXT)
-		event->text = (struct text){ xml->text, xml->text_bytes };
+		event->text = (struct text){ xml->kept, xml->text_bytes };
 	if (event->kind == XML_START)
-		xml->path[xml->depth++] = xml->name;
+		xml->depth++;
 	if (event->kind == XML_START || event->kind == XML_END) {
-		event->name = xml->name;
-		event->space = xml->space;
+		event->name = xml->path[xml->depth - 1].name;
+		event->space = xml->path[xml->depth - 1].space;
 	}
 	xml->leaves = event->kind == XML_END;
 	return OK;
@@ -424,8 +447,8 @@ enum err xml_end(struct xml *xml)
 		fail(xml, "it is empty");
 	else if (xml->token_bytes > 0 || xml->depth > 0)
 		fail(xml, "it ends in the middle");
-	else if (!xml->error && xmlParseChunk(xml->context, NULL, 0, 1) != 0)
-		fail(xml, "it ends in the middle");
+	else
+		push(xml, (struct text){ "", 0 }, true);
 	return xml->error;
 }
 
@@ -437,15 +460,15 @@ unsigned xml_depth(const struct xml *xml)
 const char *xml_name(const struct xml *xml, unsigned depth)
 {
 	must(depth < xml->depth);
-	return xml->path[depth];
+	return xml->path[depth].name;
 }
 
 bool xml_is_at(const struct xml *xml, const char *path)
 {
 	for (unsigned i = 0; i < xml->depth; i++) {
-		size_t n = strlen(xml->path[i]);
+		size_t n = strlen(xml->path[i].name);
 
-		if (strncmp(path, xml->path[i], n) != 0 ||
+		if (strncmp(path, xml->path[i].name, n) != 0 ||
 		    path[n] != (i + 1 < xml->depth ? '/' : '\0'))
 			return false;
 		path += n + 1;
@@ -459,7 +482,7 @@ bool xml_attribute(const struct xml *xml, const char *name, struct text *value)
 		const struct attribute *attribute = &xml->attributes[i];
 
 		if (strcmp(attribute->name, name) == 0) {
-			*value = (struct text){ xml->values + attribute->offset, attribute->bytes };
+			*value = attribute->value;
 			return true;
 		}
 	}
@@ -468,58 +491,39 @@ bool xml_attribute(const struct xml *xml, const char *name, struct text *value)
 
 /* ---- beginning and ending ---- */
 
-/* libxml2's memory, wiped as it goes: it held what was read. */
-static void wiping_free(void *at)
+/* With a salt of our own: expat would ask the kernel for one. */
+static XML_Parser open_parser(struct xml *xml)
 {
-	if (at)
-		secret_wipe(at, malloc_usable_size(at));
-	free(at);
-}
+	XML_Parser parser = XML_ParserCreate_MM("UTF-8", &memory, (const char[]){ SPACE_END, 0 });
+	unsigned long salt;
 
-static void *wiping_realloc(void *at, size_t bytes)
-{
-	void *larger = malloc(bytes);
-
-	if (!larger || !at)
-		return larger;
-	bytes_copy(larger, at, min_u64(malloc_usable_size(at), bytes), BYTES_META);
-	wiping_free(at);
-	return larger;
-}
-
-static void prepare(void)
-{
-	must(xmlMemSetup(wiping_free, malloc, wiping_realloc, strdup) == 0);
-	xmlInitParser();
-}
-
-void xml_prepare(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	must(pthread_once(&once, prepare) == 0);
+	if (!parser)
+		return NULL;
+	clock_random(&salt, sizeof salt);
+	XML_SetHashSalt(parser, salt | 1);
+	XML_SetUserData(parser, xml);
+	XML_SetElementHandler(parser, found_start, found_end);
+	XML_SetCharacterDataHandler(parser, found_text);
+	XML_SetXmlDeclHandler(parser, found_declaration);
+	XML_SetStartDoctypeDeclHandler(parser, found_doctype);
+	return parser;
 }
 
 enum err xml_open(const char *peer, uint64_t bytes_max, struct xml **out)
 {
-	xmlSAXHandler sax = handler;
-	struct xml *xml;
+	struct xml *xml = calloc(1, sizeof *xml);
 
-	xml_prepare();
 	*out = NULL;
-	if (!(xml = calloc(1, sizeof *xml)) ||
-	    !(xml->context = xmlCreatePushParserCtxt(&sax, xml, NULL, 0, NULL))) {
+	if ((at_work = xml))
+		xml->parser = open_parser(xml);
+	at_work = NULL;
+	if (!xml || !xml->parser) {
 		free(xml);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading what %s answers", peer);
 	}
 	xml->magic = XML_MAGIC;
 	xml->peer = peer;
 	xml->bytes_left = bytes_max;
-	/* NOENT is about "&amp;" in attributes, which comes as "&#38;" without it; other entities
-	 * than the five there are none. */
-	xmlCtxtUseOptions(xml->context, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC | XML_PARSE_NOENT);
-	/* Said now, or libxml2 would guess from the first four bytes, and wait for them. */
-	xmlSwitchEncoding(xml->context, XML_CHAR_ENCODING_UTF8);
 	*out = xml;
 	return OK;
 }
@@ -532,7 +536,10 @@ void xml_close(struct xml **taken)
 	if (!xml)
 		return;
 	MAGIC_CHECK(xml, XML_MAGIC);
-	xmlFreeParserCtxt(xml->context);
+	at_work = xml;
+	XML_ParserFree(xml->parser);
+	at_work = NULL;
+	must(xml->parser_bytes == 0);
 	secret_wipe(xml, sizeof *xml);
 	free(xml);
 }

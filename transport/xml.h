@@ -1,4 +1,4 @@
-/* XML 1.0 of servers, read piece by piece and never held: libxml2's push parser behind one door,
+/* XML 1.0 of servers, read piece by piece and never held: expat, a push parser, behind one door,
  * with a gate before it. Bytes go in as they come, in whatever pieces; starts of elements, texts
  * and ends come out, and are the same however the bytes were cut:
  *
@@ -18,7 +18,7 @@
  *
  * UTF-8 only, whatever the document says of itself. No DOCTYPE, so there are no entities but the
  * five and characters by number, and nothing is ever looked up, on disk or in the network; no
- * XInclude, no XPath, no tree. Needs no system call but for memory. What libxml2 gives back to the
+ * XInclude, no XPath, no tree. Needs no system call but for memory. What expat gives back to the
  * heap is wiped, because answers of STS are secrets. Not for: writing XML, but for xml_escape(). */
 #ifndef MAILHAUL_XML_H
 #define MAILHAUL_XML_H
@@ -33,7 +33,10 @@ enum {
 	XML_MARKUP_BYTES_MAX = 16 * 1024,
 	XML_REFERENCE_BYTES_MAX = 16, /* "&#x10FFFF;" has 10 */
 	XML_ATTRIBUTES_MAX = 32,
-	XML_NAMES_BYTES_MAX = 256 * 1024, /* all names and namespaces of a document together */
+	XML_NAMES_BYTES_MAX = 32 * 1024, /* names and namespaces of elements in one another */
+	/* What expat may have, in which it keeps some 70 bytes for each name that a document uses.
+	 * No service has more than a few hundred. */
+	XML_PARSER_BYTES_MAX = 256 * 1024,
 	XML_TEXT_BYTES_MAX = 4 * 1024, /* of a text are read at once; longer ones come in pieces */
 };
 
@@ -47,19 +50,15 @@ enum xml_event_kind {
 };
 struct xml_event {
 	enum xml_event_kind kind;
-	const char *name;  /* of START and END: the local name, without prefix; until xml_close() */
-	const char *space; /* its namespace, or ""; until xml_close() */
+	const char *name;  /* of START and END: the local name; until the next call */
+	const char *space; /* its namespace, or ""; until the next call */
 	struct text text;  /* of TEXT: whole characters, at least one; until the next call */
 };
-
-/* Have libxml2 set up what is the process's, before there are threads to confine. Later calls do
- * nothing, and xml_open() does it where nobody did. */
-void xml_prepare(void);
 
 /* peer       for texts of errors: who said it, "bucket.s3.eu-central-1.amazonaws.com"; borrowed
  *            until xml_close()
  * bytes_max  what the whole document may have
- * ERR_MEMORY_EXHAUSTED. An open parser takes some 60 KiB, and XML_NAMES_BYTES_MAX more at worst. */
+ * ERR_MEMORY_EXHAUSTED. An open parser takes 80 KiB, and XML_PARSER_BYTES_MAX more at worst. */
 enum err xml_open(const char *peer, uint64_t bytes_max, struct xml **) MUST_CHECK;
 /* Wipes what was read. */
 void xml_close(struct xml **);
@@ -67,10 +66,11 @@ void xml_close(struct xml **);
 /* What comes next; borrowed until XML_MORE. Only after an open or an XML_MORE. */
 void xml_feed(struct xml *, struct text);
 /* What stands there next. ERR_XML_SYNTAX says whose answer it is, the line, and what is wrong with
- * it, malformed or past a bound; after it only xml_close(). Does not suspend, and the caller may
- * between two calls. */
+ * it, malformed or past a bound; after it or ERR_MEMORY_EXHAUSTED only xml_close(). Does not
+ * suspend, and the caller may between two calls. */
 enum err xml_next(struct xml *, struct xml_event *) MUST_CHECK;
-/* It was all, after an XML_MORE: OK if it is a whole document, else ERR_XML_SYNTAX. */
+/* It was all, after an XML_MORE: OK if it is a whole document, else ERR_XML_SYNTAX, or
+ * ERR_MEMORY_EXHAUSTED. */
 enum err xml_end(struct xml *) MUST_CHECK;
 
 /* Where the last event stands: how many elements are open, START's and END's own among them, and
