@@ -44,7 +44,7 @@ static const struct xml_field upload_completed_fields[] = {
 	CUT("Location", s3_upload_completed, location),
 	CHARS("Bucket", s3_upload_completed, bucket),
 	CHARS("Key", s3_upload_completed, key),
-	REQUIRED("ETag", s3_upload_completed, etag),
+	CHARS("ETag", s3_upload_completed, etag),
 	CHARS("ChecksumType", s3_upload_completed, checksum_type),
 	CHECKSUMS(s3_upload_completed),
 };

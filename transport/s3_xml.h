@@ -1,8 +1,8 @@
 /* What S3 answers in XML, as structs: forms for transport/xml_form, and the bodies that S3 wants in
  * XML. Names, bounds and which elements there are: Amazon S3 API Reference (API version 2006-03-01)
  * and botocore's model of it (service-2.json of 1.43); what radosgw does otherwise is said where it
- * matters (rgw_rest_s3.cc of Ceph, versions 16 to 20). It adds <Tenant> to many answers, which
- * nobody asks for here.
+ * matters: of 16.2.15 as it was seen to answer, of others by Ceph's source (rgw_rest_s3.cc), which
+ * was not tried. It may add <Tenant> to answers, which nobody asks for here.
  *
  * An answer is read by the form of what was asked for and, beside it, always s3_xml_error:
  *
@@ -78,18 +78,23 @@ struct s3_checksums {
 	char sha1[S3_CHECKSUM_BYTES_MAX + 1], sha256[S3_CHECKSUM_BYTES_MAX + 1];
 };
 
-/* CompleteMultipartUpload. radosgw before 20 sends no checksums. */
+/* CompleteMultipartUpload. radosgw 16.2.15 sends no checksums, and an empty ETag: HEAD tells
+ * it, or the same request again, which succeeds, too. */
 struct s3_upload_completed {
 	char location[2048]; /* cut; the server's idea of the URL, of no use but to show */
 	char bucket[S3_BUCKET_BYTES_MAX + 1];
 	char key[S3_KEY_BYTES_MAX + 1];
-	char etag[S3_ETAG_BYTES_MAX + 1];
+	char etag[S3_ETAG_BYTES_MAX + 1]; /* or "" */
 	struct s3_checksums checksums;
 	char checksum_type[S3_WORD_BYTES_MAX + 1]; /* FULL_OBJECT, COMPOSITE */
 };
 extern const struct xml_form s3_xml_upload_completed;
 
-/* ListObjectsV2: the page, its objects, and what stands for those below a delimiter. Keys and
+/* encoding-type=url is best not asked for where keys are our own, which XML can say:
+ * radosgw 16.2.15 encodes keys, and prefixes but for their slashes, but no markers and tokens, and
+ * in ListMultipartUploads it does so without any EncodingType.
+ *
+ * ListObjectsV2: the page, its objects, and what stands for those below a delimiter. Keys and
  * prefixes are as they were sent: where encoding_type is "url", s3_xml_url_decode() each, which
  * must wait for the end of the page, because MinIO says it behind the keys. */
 struct s3_objects {
@@ -195,7 +200,8 @@ struct s3_object_lock {
 };
 extern const struct xml_form s3_xml_object_lock;
 
-/* GetBucketEncryption: the one rule that a bucket has. */
+/* GetBucketEncryption: the one rule that a bucket has. radosgw 16.2.15 does not know it and answers
+ * with a list of objects, which is refused as any other root. */
 struct s3_encryption {
 	char sse_algorithm[S3_WORD_BYTES_MAX + 1]; /* AES256, aws:kms, aws:kms:dsse */
 	char kms_master_key_id[S3_ARN_BYTES_MAX + 1];
@@ -223,7 +229,8 @@ struct s3_replication_rule {
 };
 extern const struct xml_form s3_xml_replication_rule;
 
-/* GetPublicAccessBlock; a bucket without one answers NoSuchPublicAccessBlockConfiguration. */
+/* GetPublicAccessBlock; a bucket without one answers NoSuchPublicAccessBlockConfiguration.
+ * radosgw 16.2.15 answers with another root, which is refused. */
 struct s3_public_access_block {
 	bool block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets;
 };

@@ -16,8 +16,7 @@ DICTIONARIES = {**dict.fromkeys(('imap', 'fetch', 'hint', 'grammar'), 'tests/fuz
                 **dict.fromkeys(('json', 'index', 'manifest', 'archive', 'changes'), 'tests/fuzz/json.dict'),
                 'job': SEEDS + '/job.dict', 'csv': SEEDS + '/csv.dict'}
 # What make check fuzzes for ten seconds; the others for two.
-FIRST_HAND = ('fetch', 'imap', 'grammar', 'pack', 'index', 'archive', 'manifest', 'job', 'csv', 'proxy', 'http', 'xml')
-FIRST_HAND = ('fetch', 'imap', 'grammar', 'pack', 'index', 'archive', 'manifest', 'job', 'csv', 'proxy', 'http', 'http_talk')
+FIRST_HAND = ('fetch', 'imap', 'grammar', 'pack', 'index', 'archive', 'manifest', 'job', 'csv', 'proxy', 'http', 'http_talk', 'xml')
 STATUS = re.compile(r'#(\d+)\s+\w+\s+cov: (\d+) .*corp: (\d+)')
 
 

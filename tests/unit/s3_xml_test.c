@@ -1,5 +1,5 @@
-/* Answers as AWS documents them (Amazon S3 API Reference) and as radosgw makes them: tests/vec/s3.
- */
+/* Answers as AWS documents them (Amazon S3 API Reference), as the sources of radosgw have them
+ * (NAME-radosgw) and as radosgw 16.2.15 sent them (radosgw16-NAME): tests/vec/s3. */
 #include "transport/s3_xml.h"
 
 #include <stdlib.h>
@@ -293,6 +293,9 @@ TEST(what_was_deleted_and_what_was_not_is_told)
 	CHECK_TEXT(told.at, "sample1.txt  0\n"
 			    "sample2.txt! AccessDenied: Access Denied\n"
 			    "SampleDocument.txt NeQt5xeFTfgPJD8B4CGWnkSLtluMr11s 1\n");
+	buffer_reset(&told);
+	CHECK_OK(read_sheets("radosgw16-deleted", sheets, 2));
+	CHECK_TEXT(told.at, "none  0\na/two  0\n");
 	CHECK_OK(xml_form_read(PEER, text_of("<DeleteResult/>"), sheets, 2));
 	CHECK_EQ(sheets[0].count + sheets[1].count, 0);
 	buffer_free(&told);
@@ -429,6 +432,112 @@ TEST(an_error_is_read_however_long_its_texts_are)
 	CHECK_TEXT(error.code, "SlowDown");
 	CHECK_EQ(strlen(error.message), sizeof error.message - 1);
 	buffer_free(&document);
+}
+
+/* ---- radosgw 16.2.15 ---- */
+
+TEST(an_upload_to_radosgw_is_read)
+{
+	static struct s3_upload_begun begun;
+	static struct s3_upload_completed completed;
+
+	READ("radosgw16-initiate", &s3_xml_upload_begun, &begun);
+	CHECK_TEXT(begun.key, "a/big <1>");
+	CHECK_TEXT(begun.upload_id, "2~FoZw0ruJaWXaLe7uhA6L0KlPZliGMIT");
+	READ("radosgw16-complete", &s3_xml_upload_completed, &completed);
+	CHECK_TEXT(completed.key, "a/big <1>");
+	CHECK_TEXT(completed.location, "localhost/archive/a/big <1>");
+	CHECK_TEXT(completed.etag, "");
+}
+
+TEST(objects_of_radosgw_are_read)
+{
+	static struct s3_object objects[4], row;
+	struct s3_object *next = objects;
+	static struct s3_objects page;
+	static struct s3_prefix prefix;
+	struct xml_sheet sheets[] = {
+		XML_SHEET(&s3_xml_objects, &page),
+		XML_ROWS(&s3_xml_object, &row, keep_object, &next),
+		XML_SHEET(&s3_xml_prefix, &prefix),
+	};
+
+	CHECK_OK(read_sheets("radosgw16-list", sheets, 3));
+	CHECK(page.is_truncated);
+	CHECK_EQ(page.key_count, 3);
+	CHECK_TEXT(page.encoding_type, "url");
+	CHECK_TEXT(page.next_continuation_token, "p a+b"); /* which is not */
+	REQUIRE(next == objects + 2);
+	CHECK_TEXT(objects[0].key, "p%20a%252Bb");
+	CHECK_TEXT(objects[1].key, "p%20a%2Bb");
+	CHECK_TEXT(objects[1].etag, "\"9dd4e461268c8034f5c8564e155c67a6\"");
+	CHECK_EQ(objects[1].size, 1);
+	CHECK_EQ(objects[1].last_modified, 1795410950);
+	CHECK_TEXT(prefix.prefix, "p%2050%25%2B/");
+}
+
+TEST(pages_of_radosgw_are_read)
+{
+	static struct s3_uploads uploads;
+	static struct s3_upload upload;
+	static struct s3_parts parts;
+	static struct s3_part part;
+	static struct s3_versions versions;
+	static struct s3_version version, marker;
+	struct buffer told = { 0 };
+	struct xml_sheet of_uploads[] = {
+		XML_SHEET(&s3_xml_uploads, &uploads),
+		XML_ROWS(&s3_xml_upload, &upload, tell_upload, &told),
+	};
+	struct xml_sheet of_parts[] = {
+		XML_SHEET(&s3_xml_parts, &parts),
+		XML_ROWS(&s3_xml_part, &part, tell_part, &told),
+	};
+	struct xml_sheet of_versions[] = {
+		XML_SHEET(&s3_xml_versions, &versions),
+		XML_ROWS(&s3_xml_version, &version, tell_version, &told),
+		XML_ROWS(&s3_xml_delete_marker, &marker, tell_version, &told),
+	};
+
+	CHECK_OK(read_sheets("radosgw16-uploads", of_uploads, 2));
+	CHECK(uploads.is_truncated);
+	CHECK_TEXT(uploads.encoding_type, ""); /* though keys are */
+	CHECK_TEXT(uploads.next_key_marker, "a/big <1>");
+	CHECK_OK(read_sheets("radosgw16-parts", of_parts, 2));
+	CHECK(!parts.is_truncated);
+	CHECK_EQ(parts.next_part_number_marker, 2);
+	CHECK_OK(read_sheets("radosgw16-versions", of_versions, 3));
+	CHECK_TEXT(told.at, "a/big%20%3C1%3E 2~FoZw0r 1795410914 STANDARD \n"
+			    "1 5242880 \"79b281060d337b9b2b84ccf390adcf74\" \n"
+			    "2 1000 \"c73c16de8912c313c06ac38b9961e806\" \n"
+			    "k@SiPKNP9EcnpEYqRuzyopnCdRGPBL25-*-0 "
+			    "k@xJV2bZUIdNYlZasSQfK3Hp11-KmLEkG=1 "
+			    "k@mnd38gTbJ4dx8jMWy1HsS3wLpYTi4JJ=1 ");
+	buffer_free(&told);
+}
+
+TEST(what_a_bucket_of_radosgw_is_is_read)
+{
+	static struct s3_location location;
+	static struct s3_versioning versioning;
+	static struct s3_object_lock lock;
+	static struct s3_error error;
+
+	READ("radosgw16-location", &s3_xml_location, &location);
+	CHECK_TEXT(s3_xml_region(&location), "default");
+	READ("radosgw16-versioning-never", &s3_xml_versioning, &versioning);
+	CHECK_TEXT(versioning.status, "");
+	READ("radosgw16-versioning", &s3_xml_versioning, &versioning);
+	CHECK_TEXT(versioning.status, "Enabled");
+	READ("radosgw16-object-lock", &s3_xml_object_lock, &lock);
+	CHECK_TEXT(lock.enabled, "Enabled");
+	CHECK_TEXT(lock.mode, "GOVERNANCE");
+	CHECK_EQ(lock.days, 3);
+	read_error("radosgw16-error-object-lock", &error);
+	CHECK_TEXT(error.code, "ObjectLockConfigurationNotFoundError");
+	read_error("radosgw16-error", &error);
+	CHECK_TEXT(error.code, "NoSuchKey");
+	CHECK_TEXT(error.key, "");
 }
 
 /* ---- CompleteMultipartUpload ---- */
