@@ -363,6 +363,11 @@ size_t archive_catalogue_folders(const struct archive_catalogue *catalogue)
 	return catalogue->folders_count;
 }
 
+const char *archive_catalogue_prefix(const struct archive_catalogue *catalogue)
+{
+	return catalogue->prefix;
+}
+
 const struct archive_folder *archive_catalogue_folder(const struct archive_catalogue *catalogue,
 						      size_t index)
 {

@@ -51,6 +51,8 @@ void archive_catalogue_close(struct archive_catalogue **);
 /* None of these suspends. */
 size_t archive_catalogue_folders(const struct archive_catalogue *);
 const struct archive_folder *archive_catalogue_folder(const struct archive_catalogue *, size_t);
+/* What the names of all top-level folders but INBOX began with at the source; mostly empty. */
+const char *archive_catalogue_prefix(const struct archive_catalogue *);
 /* By its raw name; SIZE_MAX: there is none. */
 size_t archive_catalogue_find(const struct archive_catalogue *, const char *raw);
 /* The place of the folder's first key that is not below `no`; folder->end: there is none. */

@@ -49,6 +49,8 @@ enum err catalogue_folder_add(struct archive_catalogue *catalogue, const struct 
 						       .last_edition = EDITION_NONE,
 						       .listed = listed };
 	catalogue->folders_count++;
+	if (box->prefix[0])
+		snprintf(catalogue->prefix, sizeof catalogue->prefix, "%s", box->prefix);
 	if (!folder->name || !folder->raw)
 		return catalogue_no_memory();
 	if ((e = name_table_put(&catalogue->names, text_of(folder->name), index)))

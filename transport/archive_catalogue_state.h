@@ -47,6 +47,7 @@ struct row {
 
 struct archive_catalogue {
 	char mailbox_key[128];
+	char prefix[BOX_PREFIX_BYTES_MAX + 1];
 	bool with_vanished;
 	struct archive_folder *folders;
 	struct folder_work *work; /* beside them */

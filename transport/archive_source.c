@@ -167,6 +167,8 @@ static void box_of(const struct archive_source *source, const struct archive_fol
 			     .bytes = folder->bytes };
 	snprintf(box->name, sizeof box->name, "%s", folder->name);
 	snprintf(box->raw, sizeof box->raw, "%s", folder->raw);
+	snprintf(box->prefix, sizeof box->prefix, "%s",
+		 archive_catalogue_prefix(source->catalogue));
 	cursor_of(source, folder, &box->cursor);
 }
 

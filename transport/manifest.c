@@ -95,6 +95,7 @@ bool manifest_line_read(struct text line, struct manifest_line *out)
 		JSON_FIELD_OPTIONAL("raw", JSON_TEXT, struct manifest_line, raw),
 		JSON_FIELD_OPTIONAL("sep", JSON_TEXT, struct manifest_line, separator),
 		JSON_FIELD_OPTIONAL("use", JSON_TEXT, struct manifest_line, use),
+		JSON_FIELD_OPTIONAL("prefix", JSON_TEXT, struct manifest_line, prefix),
 		JSON_FIELD_OPTIONAL("subscribed", JSON_BOOL, struct manifest_line, subscribed),
 		JSON_FIELD_OPTIONAL("selectable", JSON_BOOL, struct manifest_line, selectable),
 		JSON_FIELD_OPTIONAL("epoch", JSON_NUMBER, struct manifest_line, epoch),
@@ -128,6 +129,7 @@ void manifest_line_box(const struct manifest_line *line, struct box *box)
 	box->subscribed = line->subscribed;
 	box->selectable = line->selectable;
 	box->epoch = line->epoch;
+	snprintf(box->prefix, sizeof box->prefix, "%s", line->prefix);
 }
 
 static void box_add(struct buffer *to, const struct box *box)
@@ -141,6 +143,8 @@ static void box_add(struct buffer *to, const struct box *box)
 	json_add_bool(to, "subscribed", box->subscribed);
 	json_add_bool(to, "selectable", box->selectable);
 	json_add_number(to, "epoch", box->epoch);
+	if (box->prefix[0])
+		json_add_text(to, "prefix", text_of(box->prefix));
 	json_end(to);
 }
 

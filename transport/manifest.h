@@ -22,6 +22,7 @@ struct manifest_line {
 	char pack[STORE_KEY_BYTES_MAX + 1], index[STORE_KEY_BYTES_MAX + 1];
 	uint8_t pack_digest[DIGEST_BYTES], index_digest[DIGEST_BYTES];
 	char name[BOX_NAME_BYTES_MAX + 1], raw[BOX_NAME_BYTES_MAX + 1], separator[5], use[16];
+	char prefix[BOX_PREFIX_BYTES_MAX + 1];
 	bool subscribed, selectable;
 	uint64_t epoch;
 	char object[STORE_KEY_BYTES_MAX + 1]; /* "changes": its key */

@@ -292,6 +292,7 @@ TEST_FIBER(every_fact_of_a_folder_comes_back)
 	CHECK_EQ(box->messages, 1);
 	CHECK_EQ(box->bytes, 777);
 	CHECK_EQ(box->cursor.exact, true);
+	CHECK_TEXT(box->prefix, "");
 	box = box_listed("INBOX");
 	CHECK_EQ(box->use, BOX_USE_INBOX);
 	CHECK_EQ(box->subscribed, true);
@@ -299,6 +300,17 @@ TEST_FIBER(every_fact_of_a_folder_comes_back)
 	CHECK_EQ(box->next_no, 6);
 	CHECK_EQ(box->messages, 5);
 	CHECK_EQ(box->bytes, 7500);
+	end();
+}
+
+TEST_FIBER(the_prefix_of_a_servers_folders_comes_back)
+{
+	REQUIRE(begin());
+	snprintf(sent.prefix, sizeof sent.prefix, "INBOX.");
+	REQUIRE(open_sink());
+	REQUIRE(CHECK_OK(world_finish(&world)));
+	REQUIRE(CHECK_OK(open_source()));
+	CHECK_TEXT(box_listed(sent.name)->prefix, "INBOX.");
 	end();
 }
 
