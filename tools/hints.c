@@ -74,6 +74,14 @@ static const char *const hints[ERR_COUNT] = {
 		"Check client, secret and what the application was granted; what to set up is in "
 		"docs/OPERATING.md, \"OAuth2\"",
 	[ERR_OAUTH2_UNAVAILABLE] = RUN_AGAIN,
+	[ERR_AWS_ABSENT] = "Name a profile (AWS_PROFILE), set AWS_ACCESS_KEY_ID and "
+			   "AWS_SECRET_ACCESS_KEY, or run where AWS gives a role; what is read in "
+			   "which order is in docs/AWS.md",
+	[ERR_AWS_REFUSED] = "Check the role's trust policy, and what whoever asks for it may do; "
+			    "try `aws sts get-caller-identity` with the same profile",
+	[ERR_AWS_EXPIRED] = "Give it new credentials and run the same command again: it goes on "
+			    "where it stopped",
+	[ERR_AWS_UNAVAILABLE] = RUN_AGAIN,
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
 	"; if it fails there each time, please report it with a log of level debug",
 	[ERR_IMAP_DEFLATE] = RUN_AGAIN

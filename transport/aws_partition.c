@@ -125,8 +125,7 @@ bool aws_region_is_known(const char *region)
 
 bool aws_region_is_sound(const char *region)
 {
-	size_t n =
-		strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+	size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
 
 	return n > 0 && n <= AWS_REGION_BYTES_MAX && !region[n];
 }

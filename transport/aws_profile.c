@@ -2,19 +2,16 @@
  * are asked a few dozen times in a run, and so nothing can be forgotten in memory. */
 #include "transport/aws_profile.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
-#include "crypto/secret.h"
 #include "engine/bytes.h"
-#include "engine/io.h"
+#include "transport/aws_file.h"
 
 struct file {
 	char path[AWS_PATH_ROOM];
-	void *room; /* guarded; NULL: the file is not there */
-	struct text text;
+	struct aws_file content; /* empty where the file is not there */
 	bool is_config;
 };
 enum { CONFIG, CREDENTIALS, FILES };
@@ -82,7 +79,8 @@ static struct text without_comment(struct text text)
 
 static bool next_raw(struct reading *r, struct text *line)
 {
-	struct text rest = { r->file->text.at + r->at, r->file->text.bytes - r->at };
+	struct text rest = { r->file->content.text.at + r->at,
+			     r->file->content.text.bytes - r->at };
 	const char *end;
 
 	if (rest.bytes == 0)
@@ -236,49 +234,8 @@ static enum err check_file(const struct file *file, bool *has_secret)
 	return OK;
 }
 
-static enum err make_room(struct file *file, size_t bytes)
-{
-	if (bytes > AWS_FILE_BYTES_MAX)
-		return RAISE(ERR_INPUT_FILE, "%s is larger than %d bytes", file->path,
-			     AWS_FILE_BYTES_MAX);
-	if (!(file->room = secret_room_open(bytes + 1)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "guarded memory for %s", file->path);
-	file->text = (struct text){ file->room, 0 };
-	return OK;
-}
-
-/* There is room for one byte more than the file had: it must not have grown. */
-static enum err read_whole(struct file *file, int fd, size_t bytes, nsec until)
-{
-	size_t used = 0, got = 1;
-	enum err e = OK;
-
-	while (!e && got > 0 && used <= bytes) {
-		e = io_read(fd, (char *)file->room + used, bytes + 1 - used, used, until, &got);
-		used += e ? 0 : got;
-	}
-	file->text.bytes = used;
-	if (!e && used > bytes)
-		e = RAISE(ERR_INPUT_FILE, "%s changed while it was read; try again", file->path);
-	return e;
-}
-
-static enum err read_file(struct file *file, nsec until, struct ring_stat *stat)
-{
-	enum err e;
-	int fd;
-
-	if ((e = make_room(file, stat->is_regular ? stat->size_bytes : 0)) ||
-	    (e = io_open(file->path, O_RDONLY | O_NOCTTY, 0, until, &fd)))
-		return e;
-	e = read_whole(file, fd, stat->is_regular ? stat->size_bytes : 0, until);
-	io_close(&fd);
-	return e;
-}
-
 static enum err open_file(struct file *file, const struct aws_profile_file *from, nsec until)
 {
-	struct ring_stat stat;
 	bool has_secret;
 	enum err e;
 
@@ -286,16 +243,17 @@ static enum err open_file(struct file *file, const struct aws_profile_file *from
 		return OK;
 	if ((size_t)snprintf(file->path, sizeof file->path, "%s", from->path) >= sizeof file->path)
 		return RAISE(ERR_INPUT_FILE, "the path %.100s... is too long", from->path);
-	if ((e = io_stat(file->path, until, &stat)) == ERR_DISK_ABSENT && !from->required) {
+	e = aws_file_read(file->path, AWS_FILE_BYTES_MAX, until, &file->content);
+	if (e == ERR_DISK_ABSENT && !from->required) {
 		err_note_clear();
 		return OK;
 	}
-	if (e || (e = read_file(file, until, &stat)) || (e = check_file(file, &has_secret)))
+	if (e || (e = check_file(file, &has_secret)))
 		return e;
-	if (has_secret && stat.mode & 077)
+	if (has_secret && file->content.mode & 077)
 		return RAISE(ERR_INPUT_SECRET,
 			     "%s holds secret keys and is open to others (mode %04o): chmod 600 %s",
-			     file->path, (unsigned)stat.mode, file->path);
+			     file->path, (unsigned)file->content.mode, file->path);
 	return OK;
 }
 
@@ -304,7 +262,8 @@ static struct aws_profiles *profiles_new(void)
 	struct aws_profiles *profiles = calloc(1, sizeof *profiles);
 
 	for (size_t i = 0; profiles && i < FILES; i++)
-		profiles->files[i] = (struct file){ .text = { "", 0 }, .is_config = i == CONFIG };
+		profiles->files[i] =
+			(struct file){ .content.text = { "", 0 }, .is_config = i == CONFIG };
 	return profiles;
 }
 
@@ -330,12 +289,8 @@ static enum err take_text(struct file *file, const char *shown, struct text text
 	enum err e;
 
 	snprintf(file->path, sizeof file->path, "%s", shown);
-	if ((e = make_room(file, text.bytes)))
-		return e;
-	if (text.bytes > 0)
-		bytes_copy(file->room, text.at, text.bytes, BYTES_META);
-	file->text.bytes = text.bytes;
-	return check_file(file, &has_secret);
+	e = aws_file_of(shown, text, AWS_FILE_BYTES_MAX, &file->content);
+	return e ? e : check_file(file, &has_secret);
 }
 
 enum err aws_profiles_of(struct text config, struct text credentials, struct aws_profiles **out)
@@ -357,7 +312,7 @@ void aws_profiles_close(struct aws_profiles **profiles)
 	if (!*profiles)
 		return;
 	for (size_t i = 0; i < FILES; i++)
-		secret_room_close(&(*profiles)->files[i].room);
+		aws_file_close(&(*profiles)->files[i].content);
 	free(*profiles);
 	*profiles = NULL;
 }
