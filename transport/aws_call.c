@@ -1,14 +1,28 @@
 #include "transport/aws_call.h"
 
+#include <stdio.h>
+
 #include "crypto/secret.h"
 #include "engine/clock.h"
 
+enum { HTTPS_PORT = 443 };
 #define GOODBYE_TIME NSEC_SECOND
 
 void aws_answer_close(struct aws_answer *answer)
 {
 	secret_room_close(&answer->room);
 	*answer = (struct aws_answer){ .room = NULL };
+}
+
+void aws_host_field(const char *host, uint16_t port, char to[AWS_HOST_FIELD_BYTES])
+{
+	bool is_v6 = strchr(host, ':') != NULL;
+	int n = snprintf(to, AWS_HOST_FIELD_BYTES, "%s%s%s", is_v6 ? "[" : "", host,
+			 is_v6 ? "]" : "");
+
+	must(n > 0 && n < AWS_HOST_FIELD_BYTES - 6);
+	if (port && port != HTTPS_PORT)
+		snprintf(to + n, AWS_HOST_FIELD_BYTES - (size_t)n, ":%u", port);
 }
 
 bool aws_status_is_for_now(unsigned status)

@@ -22,6 +22,10 @@ void aws_answer_close(struct aws_answer *); /* wipes */
 enum err aws_call(const struct account *, const struct http_request *, nsec until,
 		  struct aws_answer *) MUST_CHECK;
 
+/* The value of Host as http.h sends it, for signing. */
+enum { AWS_HOST_FIELD_BYTES = HTTP_HOST_BYTES_MAX + 2 + 6 + 1 };
+void aws_host_field(const char *host, uint16_t port, char to[AWS_HOST_FIELD_BYTES]);
+
 /* How a status is to be taken that is not what was hoped for. */
 bool aws_status_is_for_now(unsigned status); /* 429 and 5xx: the same again later */
 
