@@ -2,8 +2,11 @@
  * assumed with them. STS and instance metadata are stand-ins on loopback. */
 #include "tests/unit/aws_server.h"
 
+#include <sys/stat.h>
+
 #include "crypto/secret.h"
 #include "engine/shard.h"
+#include "tools/secret_ref.h"
 #include "transport/aws_credentials.h"
 
 static struct stand sts, metadata;
@@ -154,6 +157,39 @@ TEST_FIBER(a_profile_has_keys_or_a_program)
 	chain.run = NULL;
 	check_none("run", ERR_INPUT_USAGE, "no program is run here");
 	check_none("half", ERR_INPUT_SECRET, "profile half gives a secret key without");
+	end();
+}
+
+static enum err run_for_real(void *context, const char *command, bool whole, nsec until,
+			     struct secret **out)
+{
+	(void)context;
+	return secret_ref_resolve(
+		&(struct secret_ref){ .kind = SECRET_REF_EXEC, .text = command, .whole = whole },
+		until, out);
+}
+
+/* As the program's secrets are got: no shell, a deadline, all that is printed. */
+TEST_FIBER(a_program_is_run_for_real)
+{
+	char path[200], config[600];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/keys", test_directory());
+	must((file = fopen(path, "w")) &&
+	     fputs("#!/bin/sh\n[ \"$1 $2\" = \"a;b c d\" ] || exit 3\ncat <<'E'\n{\n  \"Version\": "
+		   "1,"
+		   "\n  \"AccessKeyId\": \"REAL\",\n  \"SecretAccessKey\": \"s\"\n}\nE\n",
+		   file) >= 0 &&
+	     fclose(file) == 0 && chmod(path, 0700) == 0);
+	snprintf(config, sizeof config,
+		 "[profile p]\ncredential_process = %s 'a;b' \"c d\"\n"
+		 "[profile q]\ncredential_process = %s\n",
+		 path, path);
+	REQUIRE(begin(config, ""));
+	chain.run = run_for_real;
+	check_from("p", "REAL", "profile p");
+	check_none("q", ERR_INPUT_SECRET, "failed with exit code 3");
 	end();
 }
 
