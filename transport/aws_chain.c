@@ -14,6 +14,7 @@ enum { TOKEN_BYTES_MAX = 20000 }; /* WebIdentityToken, STS */
 
 struct walk {
 	const struct aws_chain *chain;
+	bool is_renewal;
 	nsec until;
 	struct aws_keys *keys;
 	char *from; /* AWS_FROM_BYTES */
@@ -454,7 +455,8 @@ static enum err nothing_found(const struct walk *walk)
 		     settings->profile);
 }
 
-/* Nobody said that this is a machine of AWS, so silence only means that it is none. */
+/* Nobody said that this is a machine of AWS, so silence only means that it is none; unless it was
+ * one before. */
 static enum err take_metadata_unasked(struct walk *walk)
 {
 	char said[ERR_NOTE_BYTES_MAX];
@@ -463,7 +465,8 @@ static enum err take_metadata_unasked(struct walk *walk)
 	if (aws_metadata_is_disabled())
 		return nothing_found(walk);
 	e = take_metadata(walk);
-	if (e != ERR_NET_TIMEOUT && e != ERR_NET_REFUSED && e != ERR_NET_UNREACHABLE)
+	if (walk->is_renewal ||
+	    (e != ERR_NET_TIMEOUT && e != ERR_NET_REFUSED && e != ERR_NET_UNREACHABLE))
 		return e;
 	snprintf(said, sizeof said, "%s", err_note()->text);
 	err_note_clear();
@@ -490,8 +493,8 @@ static enum err take_any(struct walk *walk)
 	return aws_container_is_named() ? take_container(walk) : take_metadata_unasked(walk);
 }
 
-enum err aws_chain_fetch(const struct aws_chain *chain, nsec until, struct aws_keys *keys,
-			 char from[AWS_FROM_BYTES])
+enum err aws_chain_fetch(const struct aws_chain *chain, bool renewal, nsec until,
+			 struct aws_keys *keys, char from[AWS_FROM_BYTES])
 {
 	struct walk *walk = calloc(1, sizeof *walk);
 	enum err e;
@@ -499,7 +502,9 @@ enum err aws_chain_fetch(const struct aws_chain *chain, nsec until, struct aws_k
 	from[0] = '\0';
 	if (!walk)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "getting AWS credentials");
-	*walk = (struct walk){ .chain = chain, .until = until, .keys = keys, .from = from };
+	*walk = (struct walk){
+		.chain = chain, .is_renewal = renewal, .until = until, .keys = keys, .from = from
+	};
 	if ((e = take_any(walk)) == OK && chain->role)
 		e = assume(walk, chain->role);
 	free(walk);

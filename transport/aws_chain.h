@@ -42,13 +42,14 @@ struct aws_chain {
 	void *context;
 };
 
-/* from        on OK, where the keys are from: "profile home, role arn:aws:iam::...". No secret
+/* renewal     there were keys before: what is silent now is away for a while, not absent
+ * from        on OK, where the keys are from: "profile home, role arn:aws:iam::...". No secret
  * returns     OK | ERR_AWS_ABSENT: nobody gives any | ERR_AWS_REFUSED | ERR_AWS_UNAVAILABLE |
  *             ERR_INPUT_FILE, ERR_INPUT_USAGE: what is said makes no sense (both halves of a key,
  *             a loop of profiles) | ERR_INPUT_SECRET | ERR_NET_* | ERR_TLS_* | ERR_HTTP_SYNTAX |
  *             ERR_XML_SYNTAX | ERR_STREAM_CUT | ERR_DISK_*
  * On a fiber with FIBER_STACK_LARGE. Suspends. */
-enum err aws_chain_fetch(const struct aws_chain *, nsec until, struct aws_keys *keys,
+enum err aws_chain_fetch(const struct aws_chain *, bool renewal, nsec until, struct aws_keys *keys,
 			 char from[AWS_FROM_BYTES]) MUST_CHECK;
 
 /* The programs it may run, for the helper's list of what is allowed: each is told, and borrowed

@@ -192,24 +192,24 @@ static enum err take_new(struct aws_credentials *set, struct aws_held **held, co
 	return OK;
 }
 
-/* Under the lock. Whether the run is to be told. */
+/* Under the lock. Whether the run is to be told: not before the keys' end is near, because a
+ * program that fails and a service that refuses may do better in a minute. */
 static bool take_failure(struct aws_credentials *set, enum err e)
 {
-	bool had_some = set->held || set->dropped, tell;
+	bool had_some = set->held || set->dropped;
+	bool is_near = !set->held || clock_now() >= set->must_at, tell;
 
-	set->failed = e;
+	set->failed = had_some && !may_pass(e) ? ERR_AWS_EXPIRED : e;
 	set->failed_until = clock_after(may_pass(e) ? FAILED_FOR : REFUSED_FOR);
-	if (had_some && !may_pass(e))
-		set->failed = ERR_AWS_EXPIRED;
 	snprintf(set->why, sizeof set->why, "%s", err_note()->text);
 	log_error(LOG_WARN, "aws.credentials", e);
 	err_note_clear();
-	tell = had_some && !may_pass(e) && !set->refused;
+	tell = set->failed == ERR_AWS_EXPIRED && had_some && is_near && !set->refused;
 	set->refused |= tell;
 	return tell;
 }
 
-static enum err renew(struct aws_credentials *set, nsec until)
+static enum err renew(struct aws_credentials *set, bool renewal, nsec until)
 {
 	struct aws_held *held = held_new();
 	char from[AWS_FROM_BYTES] = "";
@@ -217,8 +217,8 @@ static enum err renew(struct aws_credentials *set, nsec until)
 	enum err e;
 
 	if (held)
-		e = aws_chain_fetch(&set->config.chain, min_nsec(until, clock_after(REQUEST_TIME)),
-				    held->room, from);
+		e = aws_chain_fetch(&set->config.chain, renewal,
+				    min_nsec(until, clock_after(REQUEST_TIME)), held->room, from);
 	else
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "keeping AWS credentials");
 	lock(set);
@@ -262,9 +262,11 @@ static enum err wait_a_moment(nsec until)
 static enum err step(struct aws_credentials *set, nsec until, struct aws_held **out, bool *again)
 {
 	enum move move;
+	bool renewal;
 	enum err e = OK;
 
 	lock(set);
+	renewal = set->held || set->dropped;
 	move = choose(set, clock_now());
 	*again = move == MOVE_RENEW || move == MOVE_WAIT;
 	if (move == MOVE_TAKE)
@@ -275,7 +277,7 @@ static enum err step(struct aws_credentials *set, nsec until, struct aws_held **
 		set->busy = true;
 	unlock(set);
 	if (move == MOVE_RENEW)
-		e = renew(set, until);
+		e = renew(set, renewal, until);
 	else if (move == MOVE_WAIT)
 		e = wait_a_moment(until);
 	return e;

@@ -15,9 +15,10 @@ struct aws_credentials;
 
 struct aws_credentials_config {
 	struct aws_chain chain; /* what it points to is borrowed until the close */
-	/* Renewal is refused: the keys are good for some minutes more, and then no more. To be
-	 * taken as a request to drain the run: what is begun can be finished, nothing new should
-	 * be. Told once, by whichever thread; does not suspend. May be NULL. */
+	/* Renewal was refused (or a program that gives keys failed) until the others would wait for
+	 * it: the keys are good for some minutes more, and then no more. To be taken as a request
+	 * to drain the run: what is begun can be finished, nothing new should be. Told once, by
+	 * whichever thread; does not suspend. May be NULL. */
 	void (*refused)(void *context);
 	void *context;
 };
