@@ -14,6 +14,7 @@ enum { TOKEN_BYTES_MAX = 20000 }; /* WebIdentityToken, STS */
 
 struct walk {
 	const struct aws_chain *chain;
+	const struct aws_profiles *profiles_now; /* the chain's, or read again */
 	bool is_renewal;
 	nsec until;
 	struct aws_keys *keys;
@@ -52,15 +53,14 @@ PRINTF_LIKE(2, 3) static void add_from(struct walk *walk, const char *format, ..
 static enum err copy_of(const struct walk *walk, const char *profile, const char *key, char *to,
 			size_t room)
 {
-	return aws_profiles_copy(walk->chain->profiles, AWS_PROFILE, profile, NULL, key, to, room);
+	return aws_profiles_copy(walk->profiles_now, AWS_PROFILE, profile, NULL, key, to, room);
 }
 
 static enum err value_of(const struct walk *walk, const char *profile, const char *key,
 			 struct text *value)
 {
 	struct aws_value found;
-	enum err e =
-		aws_profiles_get(walk->chain->profiles, AWS_PROFILE, profile, NULL, key, &found);
+	enum err e = aws_profiles_get(walk->profiles_now, AWS_PROFILE, profile, NULL, key, &found);
 
 	*value = found.text;
 	return e;
@@ -328,7 +328,7 @@ static enum err push(struct walk *walk, const char *profile)
 	if (walk->profiles_count == AWS_CHAIN_PROFILES_MAX)
 		return RAISE(ERR_INPUT_FILE, "more than %d profiles in a row name a source_profile",
 			     AWS_CHAIN_PROFILES_MAX);
-	if (!aws_profiles_have(walk->chain->profiles, AWS_PROFILE, profile))
+	if (!aws_profiles_have(walk->profiles_now, AWS_PROFILE, profile))
 		return RAISE(ERR_INPUT_FILE,
 			     "the source_profile %s of profile %s is not in AWS's files", profile,
 			     walk->profiles[walk->profiles_count - 1]);
@@ -497,16 +497,24 @@ enum err aws_chain_fetch(const struct aws_chain *chain, bool renewal, nsec until
 			 struct aws_keys *keys, char from[AWS_FROM_BYTES])
 {
 	struct walk *walk = calloc(1, sizeof *walk);
+	struct aws_profiles *reread = NULL;
 	enum err e;
 
 	from[0] = '\0';
 	if (!walk)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "getting AWS credentials");
-	*walk = (struct walk){
-		.chain = chain, .is_renewal = renewal, .until = until, .keys = keys, .from = from
-	};
+	if (renewal && (e = aws_profiles_reread(chain->profiles, until, &reread)))
+		goto out;
+	*walk = (struct walk){ .chain = chain,
+			       .profiles_now = reread ? reread : chain->profiles,
+			       .is_renewal = renewal,
+			       .until = until,
+			       .keys = keys,
+			       .from = from };
 	if ((e = take_any(walk)) == OK && chain->role)
 		e = assume(walk, chain->role);
+out:
+	aws_profiles_close(&reread);
 	free(walk);
 	return e;
 }
@@ -521,7 +529,7 @@ enum err aws_chain_commands(const struct aws_chain *chain,
 	if (!walk || !command)
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "looking for programs that give credentials");
 	else
-		*walk = (struct walk){ .chain = chain };
+		*walk = (struct walk){ .chain = chain, .profiles_now = chain->profiles };
 	if (!e && (e = walk_down(walk)) == OK && !*walk->source)
 		e = copy_of(walk, walk->profiles[walk->profiles_count - 1], "credential_process",
 			    command, AWS_COMMAND_BYTES_MAX + 1);

@@ -42,7 +42,8 @@ struct aws_chain {
 	void *context;
 };
 
-/* renewal     there were keys before: what is silent now is away for a while, not absent
+/* renewal     there were keys before: what is silent now is away for a while, not absent; and the
+ *             profiles are read from their files again
  * from        on OK, where the keys are from: "profile home, role arn:aws:iam::...". No secret
  * returns     OK | ERR_AWS_ABSENT: nobody gives any | ERR_AWS_REFUSED | ERR_AWS_UNAVAILABLE |
  *             ERR_INPUT_FILE, ERR_INPUT_USAGE: what is said makes no sense (both halves of a key,

@@ -111,7 +111,7 @@ const struct aws_partition *aws_partition_named(struct text name)
 	return NULL;
 }
 
-bool aws_region_is_known(const char *region)
+bool aws_region_is_new(const char *region)
 {
 	const struct aws_partition *partition = find_by_region(region);
 	const char *list = partition ? partition->regions : "";
@@ -119,8 +119,8 @@ bool aws_region_is_known(const char *region)
 
 	while (next_word(&list, &known))
 		if (text_equal(known, text_of(region)))
-			return true;
-	return false;
+			return false;
+	return partition != NULL;
 }
 
 bool aws_region_is_sound(const char *region)

@@ -32,8 +32,8 @@ const char *aws_service_name(enum aws_service);
 enum err aws_partition_of_region(const char *region, const struct aws_partition **) MUST_CHECK;
 /* NULL: there is none of that name. */
 const struct aws_partition *aws_partition_named(struct text name);
-/* Whether the table has the region itself. One that only fits the form may be new, or mistyped. */
-bool aws_region_is_known(const char *region);
+/* It has the form of a region, but is none that the table knows: it may be new, or mistyped. */
+bool aws_region_is_new(const char *region);
 /* The characters of a region's name, for servers that are not AWS's and have names of their own. */
 bool aws_region_is_sound(const char *region);
 

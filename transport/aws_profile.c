@@ -12,11 +12,13 @@
 struct file {
 	char path[AWS_PATH_ROOM];
 	struct aws_file content; /* empty where the file is not there */
+	bool required;
 	bool is_config;
 };
 enum { CONFIG, CREDENTIALS, FILES };
 struct aws_profiles {
 	struct file files[FILES];
+	bool are_texts;
 };
 
 /* ---- lines ---- */
@@ -241,6 +243,7 @@ static enum err open_file(struct file *file, const struct aws_profile_file *from
 
 	if (!from->path)
 		return OK;
+	file->required = from->required;
 	if ((size_t)snprintf(file->path, sizeof file->path, "%s", from->path) >= sizeof file->path)
 		return RAISE(ERR_INPUT_FILE, "the path %.100s... is too long", from->path);
 	e = aws_file_read(file->path, AWS_FILE_BYTES_MAX, until, &file->content);
@@ -300,11 +303,28 @@ enum err aws_profiles_of(struct text config, struct text credentials, struct aws
 
 	if (!profiles)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading AWS's config files");
+	profiles->are_texts = true;
 	if ((e = take_text(&profiles->files[CONFIG], "config", config)) ||
 	    (e = take_text(&profiles->files[CREDENTIALS], "credentials", credentials)))
 		aws_profiles_close(&profiles);
 	*out = profiles;
 	return e;
+}
+
+enum err aws_profiles_reread(const struct aws_profiles *profiles, nsec until,
+			     struct aws_profiles **out)
+{
+	struct aws_profile_file files[FILES];
+
+	if (profiles->are_texts)
+		return aws_profiles_of(profiles->files[CONFIG].content.text,
+				       profiles->files[CREDENTIALS].content.text, out);
+	for (size_t i = 0; i < FILES; i++)
+		files[i] = (struct aws_profile_file){ *profiles->files[i].path
+							      ? profiles->files[i].path
+							      : NULL,
+						      profiles->files[i].required };
+	return aws_profiles_open(&files[CONFIG], &files[CREDENTIALS], until, out);
 }
 
 void aws_profiles_close(struct aws_profiles **profiles)

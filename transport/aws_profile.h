@@ -29,8 +29,8 @@ enum {
 	AWS_PROFILE_BYTES_MAX = 255, /* of its name */
 };
 
-/* Both files, checked to their ends, in guarded memory. Not changed after it was opened: threads
- * may share it. */
+/* Both files, checked to their ends, in guarded memory. Not changed after they were opened: threads
+ * may share them. */
 struct aws_profiles;
 
 struct aws_profile_file {
@@ -46,6 +46,10 @@ enum err aws_profiles_open(const struct aws_profile_file *config,
 /* The same from texts, which are copied; errors call them "config" and "credentials". */
 enum err aws_profiles_of(struct text config, struct text credentials,
 			 struct aws_profiles **) MUST_CHECK;
+/* The same files as they are now: people and programs put new keys there during a long run. As
+ * aws_profiles_open(); of texts a copy. Suspends. */
+enum err aws_profiles_reread(const struct aws_profiles *, nsec until,
+			     struct aws_profiles **) MUST_CHECK;
 void aws_profiles_close(struct aws_profiles **);
 
 enum aws_section { AWS_PROFILE, AWS_SERVICES_OF };

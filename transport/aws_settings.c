@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "engine/bytes.h"
+#include "engine/log.h"
 
 /* ---- the files ---- */
 
@@ -261,6 +262,8 @@ enum err aws_settings_make(const struct aws_profiles *profiles,
 			   &out->dual_stack)) ||
 	    (e = take_style(&from, wish, out)))
 		return e;
+	if (aws_region_is_new(out->region))
+		log_event(LOG_WARN, "aws.region", "region=%s known=no", out->region);
 	return take_urls(&from, wish, out);
 }
 

@@ -203,6 +203,40 @@ TEST_FIBER(a_profile_of_people_says_how_to_use_it)
 	end();
 }
 
+static void write_keys(const char *path, const char *id, mode_t mode)
+{
+	FILE *file = fopen(path, "w");
+
+	must(file &&
+	     fprintf(file, "[k]\naws_access_key_id=%s\naws_secret_access_key=x\n", id) > 0 &&
+	     fclose(file) == 0 && chmod(path, mode) == 0);
+}
+
+/* Whoever logs in with a browser once in a while writes the new keys there. */
+TEST_FIBER(a_renewal_reads_the_files_again)
+{
+	char path[200];
+
+	REQUIRE(begin("", ""));
+	snprintf(path, sizeof path, "%s/credentials", test_directory());
+	write_keys(path, "ONE", 0600);
+	aws_profiles_close(&profiles);
+	REQUIRE(CHECK_OK(aws_profiles_open(&(struct aws_profile_file){ "/nowhere/config", false },
+					   &(struct aws_profile_file){ path, true },
+					   clock_after(20 * NSEC_SECOND), &profiles)));
+	chain.profiles = profiles;
+	check_from("k", "ONE", "profile k");
+	write_keys(path, "TWO", 0600);
+	check_from("k", "ONE", "profile k");
+	is_renewal = true;
+	check_from("k", "TWO", "profile k");
+	write_keys(path, "THREE", 0644);
+	check_none("k", ERR_INPUT_SECRET, "is open to others");
+	must(unlink(path) == 0);
+	check_none("k", ERR_DISK_ABSENT, path);
+	end();
+}
+
 TEST_FIBER(without_keys_it_says_where_it_looked)
 {
 	REQUIRE(begin("[profile empty]\nregion=eu-west-1\n", ""));

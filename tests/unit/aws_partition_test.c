@@ -72,13 +72,13 @@ TEST(what_is_no_region_is_refused_and_not_guessed)
 	}
 }
 
-TEST(regions_of_the_table_are_known_and_others_only_fit)
+TEST(a_region_that_only_has_the_form_is_new)
 {
-	CHECK(aws_region_is_known("eusc-de-east-1"));
-	CHECK(aws_region_is_known("us-west-2"));
-	CHECK(!aws_region_is_known("us-west-3"));
-	CHECK(!aws_region_is_known("us-west"));
-	CHECK(!aws_region_is_known(""));
+	CHECK(!aws_region_is_new("eusc-de-east-1"));
+	CHECK(!aws_region_is_new("us-west-2"));
+	CHECK(aws_region_is_new("us-west-3"));
+	CHECK(!aws_region_is_new("us-west"));
+	CHECK(!aws_region_is_new(""));
 }
 
 /* Every region that is known is of the partition in whose row it stands. */
