@@ -7,7 +7,7 @@
 #include "engine/io.h"
 
 enum {
-	HTTP_PORT = 80,
+	HTTP_PORT = 80, /* show() has it as a text */
 	REQUEST_BYTES_MAX = 16 * 1024,
 	RAW_BYTES_MAX = AWS_LOCAL_HEAD_BYTES_MAX + AWS_LOCAL_BODY_BYTES_MAX + 4096,
 };
@@ -103,7 +103,7 @@ enum err aws_local_parse(const char *what, const char *url, struct aws_local_pla
 /* ---- asking ---- */
 
 struct asking {
-	char shown[RESOLVE_SHOWN_BYTES];
+	char shown[RESOLVE_SHOWN_BYTES]; /* the value of Host, too */
 	nsec until;
 	int fd;
 	struct io_receiver *receiver;
@@ -252,6 +252,16 @@ static enum err converse(struct asking *asking, const struct aws_local_place *pl
 	return e;
 }
 
+/* "169.254.169.254", "127.0.0.1:8080": the usual port is not said, as every client has it. */
+static void show(const union resolve_address *address, char to[RESOLVE_SHOWN_BYTES])
+{
+	static const char usual[] = ":80";
+	size_t bytes = strlen(resolve_show(address, to)), n = sizeof usual - 1;
+
+	if (bytes > n && strcmp(to + bytes - n, usual) == 0)
+		to[bytes - n] = '\0';
+}
+
 enum err aws_local_ask(const struct aws_local_place *place, const struct http_request *request,
 		       nsec until, struct aws_answer *answer)
 {
@@ -264,7 +274,7 @@ enum err aws_local_ask(const struct aws_local_place *place, const struct http_re
 	if (!answer->room)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "asking a service of AWS beside this machine");
 	asking.raw = answer->room;
-	resolve_show(&place->address, asking.shown);
+	show(&place->address, asking.shown);
 	e = converse(&asking, place, request, answer);
 	if (e)
 		aws_answer_close(answer);

@@ -125,7 +125,8 @@ bool aws_region_is_new(const char *region)
 
 bool aws_region_is_sound(const char *region)
 {
-	size_t n = strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	size_t n =
+		strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
 
 	return n > 0 && n <= AWS_REGION_BYTES_MAX && !region[n];
 }
