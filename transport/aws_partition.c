@@ -1,5 +1,6 @@
 #include "transport/aws_partition.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -159,6 +160,26 @@ static bool host_is_under(const char *host, const char *suffix)
 	       (h == s || host[h - s - 1] == '.');
 }
 
+/* Two partitions share a suffix; there the region in the host tells them apart. */
+static bool host_names_other_region(const char *host, const struct aws_partition *partition)
+{
+	char region[AWS_REGION_BYTES_MAX + 1];
+	const struct aws_partition *found;
+	size_t n;
+
+	for (; *host; host += n + (host[n] == '.')) {
+		n = strcspn(host, ".");
+		if (n >= sizeof region)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			region[i] = (char)tolower((unsigned char)host[i]);
+		region[n] = '\0';
+		if ((found = find_by_region(region)) && found != partition)
+			return true;
+	}
+	return false;
+}
+
 /* A host of AWS's own, and whether it is one of `partition` (which may be NULL). */
 static bool host_is_of_aws(const char *host, const struct aws_partition *partition, bool *fits)
 {
@@ -174,6 +195,7 @@ static bool host_is_of_aws(const char *host, const struct aws_partition *partiti
 		found = true;
 		*fits |= p == partition;
 	}
+	*fits = *fits && !host_names_other_region(host, partition);
 	return found;
 }
 
