@@ -14,6 +14,12 @@ void aws_answer_close(struct aws_answer *answer)
 	*answer = (struct aws_answer){ .room = NULL };
 }
 
+bool aws_answer_repeats(struct text shown, struct text hidden)
+{
+	return hidden.bytes > 0 && shown.bytes >= hidden.bytes &&
+	       memmem(shown.at, shown.bytes, hidden.at, hidden.bytes);
+}
+
 void aws_host_field(const char *host, uint16_t port, char to[AWS_HOST_FIELD_BYTES])
 {
 	bool is_v6 = strchr(host, ':') != NULL;

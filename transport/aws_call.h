@@ -22,6 +22,9 @@ void aws_answer_close(struct aws_answer *); /* wipes */
 enum err aws_call(const struct account *, const struct http_request *, nsec until,
 		  struct aws_answer *) MUST_CHECK;
 
+/* Whether what is to be shown of an answer holds a secret that was sent; false if it is empty. */
+bool aws_answer_repeats(struct text shown, struct text hidden);
+
 /* The value of Host as http.h sends it, for signing. */
 enum { AWS_HOST_FIELD_BYTES = HTTP_HOST_BYTES_MAX + 2 + 6 + 1 };
 void aws_host_field(const char *host, uint16_t port, char to[AWS_HOST_FIELD_BYTES]);

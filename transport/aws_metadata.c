@@ -281,7 +281,9 @@ static enum err judge_container(const struct aws_answer *answer, struct text tok
 	if (answer->status == 200)
 		return OK;
 	if (!json_read(answer->body, complaint_fields, ARRAY_COUNT(complaint_fields), &said) ||
-	    (token.bytes && memmem(answer->body.at, answer->body.bytes, token.at, token.bytes)))
+	    aws_answer_repeats(answer->body, token) ||
+	    aws_answer_repeats(text_of(said.code), token) ||
+	    aws_answer_repeats(text_of(said.message), token))
 		said = (struct complaint){ .code = "no reason that can be shown" };
 	return RAISE(e, CONTAINER " answers with status %u: %s: \"%s\"", answer->status,
 		     err_quote(code, sizeof code, text_of(said.code)),

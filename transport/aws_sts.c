@@ -176,10 +176,9 @@ static bool is_for_now(unsigned status, const char *code)
 /* As it came, or with its characters by number. */
 static bool repeats(struct text hidden, struct text body, const struct refusal *said)
 {
-	return hidden.bytes > 0 &&
-	       (memmem(body.at, body.bytes, hidden.at, hidden.bytes) ||
-		memmem(said->code, strlen(said->code), hidden.at, hidden.bytes) ||
-		memmem(said->message, strlen(said->message), hidden.at, hidden.bytes));
+	return aws_answer_repeats(body, hidden) ||
+	       aws_answer_repeats(text_of(said->code), hidden) ||
+	       aws_answer_repeats(text_of(said->message), hidden);
 }
 
 static enum err refused(const char *shown, unsigned status, struct text body, struct text hidden)

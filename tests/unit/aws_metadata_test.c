@@ -396,7 +396,11 @@ TEST_FIBER(a_container_endpoint_may_speak_tls)
 	check_container(OK, "");
 	CHECK_TEXT(keys.key_id, "ASIA1");
 	CHECK(was_asked(0, "Authorization: secret-of-mine\r\n"));
-	check_container(ERR_AWS_REFUSED, "status 403: no reason that can be shown");
+	stand.answers[2] = "403 {\"code\":\"secret\\u002dof\\u002dmine\"}";
+	stand.answers[3] = "403 {\"code\":\"No\",\"message\":\"secret-o\\u0066-mine is bad\"}";
+	for (unsigned i = 1; i < 4; i++)
+		check_container(ERR_AWS_REFUSED, "status 403: no reason that can be shown");
+	CHECK_EQ(stand.heard_count, 4);
 	stand_close(&stand);
 }
 
