@@ -48,6 +48,14 @@ static enum err check_tags(const struct aws_role *role)
 	return e;
 }
 
+static bool is_code(struct text code)
+{
+	for (size_t i = 0; i < code.bytes; i++)
+		if (code.at[i] < '0' || code.at[i] > '9')
+			return false;
+	return code.bytes == CODE_DIGITS;
+}
+
 /* A role lies in the partition of the STS that is asked for it: there is no way across. */
 static enum err check_partition(const struct aws_role *role, const struct aws_endpoint *sts)
 {
@@ -349,7 +357,7 @@ enum err aws_sts_assume(const struct aws_sts *from, const struct aws_role *role,
 	if ((e = begin(from, role, &asking)))
 		goto out;
 	must(!code.at == !role->mfa_serial);
-	if (code.at && (code.bytes != CODE_DIGITS || strspn(code.at, "0123456789") < CODE_DIGITS)) {
+	if (code.at && !is_code(code)) {
 		e = RAISE(ERR_INPUT_SECRET, "the code for the MFA device %.200s is not six digits",
 			  role->mfa_serial);
 		goto out;

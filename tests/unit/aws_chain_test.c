@@ -429,6 +429,25 @@ TEST_FIBER(a_code_of_the_mfa_device_comes_from_a_program)
 	end();
 }
 
+/* A secret ends where it ends, here at the edge of a page that nobody may read. */
+TEST_FIBER(no_more_of_a_code_is_read_than_there_is)
+{
+	static const struct aws_role role = { .arn = ARN, .mfa_serial = "GAHT12345678" };
+	const struct aws_sts where = { &settings, &way };
+	void *room = secret_room_open(16);
+
+	REQUIRE(room && begin("", ""));
+	CHECK_OK(aws_settings_make(profiles, &(struct aws_settings_wish){ 0 }, &settings));
+	keys = (struct aws_keys){ .key_id = "K", .secret = "x" };
+	memcpy((char *)room + 10, "012345", 6);
+	sts.answers[0] = ROLE("ASIA1");
+	CHECK_OK(aws_sts_assume(&where, &role, (struct text){ (char *)room + 10, 6 },
+				clock_after(20 * NSEC_SECOND), &keys));
+	CHECK_TEXT(keys.key_id, "ASIA1");
+	secret_room_close(&room);
+	end();
+}
+
 TEST_FIBER(a_job_has_a_role_of_its_own_with_policy_identity_and_tags)
 {
 	static const struct aws_tag tags[] = { { "team", "mail & more" }, { "empty", "" } };
