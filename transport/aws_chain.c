@@ -397,6 +397,17 @@ static enum err take_metadata(struct walk *walk)
 	return aws_metadata_fetch(walk->until, walk->keys);
 }
 
+static enum err take_metadata_named(struct walk *walk, const char *profile)
+{
+	if (!aws_metadata_is_disabled())
+		return take_metadata(walk);
+	return RAISE(
+		ERR_AWS_ABSENT,
+		"profile %s wants keys from instance metadata, which $AWS_EC2_METADATA_DISABLED "
+		"turns off",
+		profile);
+}
+
 /* "credential_source" of a role, AWS SDKs and Tools Reference Guide. */
 static enum err take_source(struct walk *walk, const char *profile)
 {
@@ -406,7 +417,7 @@ static enum err take_source(struct walk *walk, const char *profile)
 	if (strcmp(walk->source, "Environment") == 0)
 		e = take_environment(walk, &found);
 	else if (strcmp(walk->source, "Ec2InstanceMetadata") == 0)
-		return take_metadata(walk);
+		return take_metadata_named(walk, profile);
 	else if (strcmp(walk->source, "EcsContainer") != 0)
 		return RAISE(ERR_INPUT_FILE,
 			     "credential_source of profile %s is not Environment, "

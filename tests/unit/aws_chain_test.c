@@ -357,6 +357,9 @@ TEST_FIBER(a_role_may_have_its_keys_from_metadata)
 	REQUIRE(begin("[profile m]\nrole_arn = " ARN "\ncredential_source = Ec2InstanceMetadata\n"
 		      "[profile e]\nrole_arn = " ARN "\ncredential_source = EcsContainer\n",
 		      ""));
+	check_none("m", ERR_AWS_ABSENT, "which $AWS_EC2_METADATA_DISABLED turns off");
+	CHECK_EQ(metadata.heard_count, 0);
+	unsetenv("AWS_EC2_METADATA_DISABLED");
 	answer_metadata();
 	sts.answers[0] = ROLE("ASIA1");
 	check_from("m", "ASIA1", "instance metadata, role " ARN);
