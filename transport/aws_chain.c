@@ -183,6 +183,18 @@ static enum err assume_by_token(struct walk *walk, const struct aws_role *role, 
 
 /* ---- the environment ---- */
 
+static bool environment_has_keys(void)
+{
+	return said_by("AWS_ACCESS_KEY_ID") || said_by("AWS_SECRET_ACCESS_KEY");
+}
+
+/* What of it counts before a profile that is not wished for. */
+static bool environment_is_first(const struct aws_settings *settings)
+{
+	return !settings->profile_is_wished &&
+	       (environment_has_keys() || said_by("AWS_WEB_IDENTITY_TOKEN_FILE"));
+}
+
 static enum err take_environment(struct walk *walk, bool *found)
 {
 	const struct aws_keys_said said = {
@@ -192,7 +204,7 @@ static enum err take_environment(struct walk *walk, bool *found)
 		text_or_none(said_by("AWS_CREDENTIAL_EXPIRATION")),
 	};
 
-	*found = said.key_id.at || said.secret.at;
+	*found = environment_has_keys();
 	if (!*found)
 		return OK;
 	add_from(walk, "the environment");
@@ -200,15 +212,12 @@ static enum err take_environment(struct walk *walk, bool *found)
 			     walk->keys);
 }
 
-static enum err take_environment_token(struct walk *walk, bool *found)
+static enum err take_environment_token(struct walk *walk)
 {
 	const char *path = said_by("AWS_WEB_IDENTITY_TOKEN_FILE");
 	const struct aws_role role = { .arn = said_by("AWS_ROLE_ARN"),
 				       .session_name = said_by("AWS_ROLE_SESSION_NAME") };
 
-	*found = path != NULL;
-	if (!path)
-		return OK;
 	if (!role.arn)
 		return RAISE(ERR_INPUT_USAGE,
 			     "$AWS_WEB_IDENTITY_TOKEN_FILE is set, but no $AWS_ROLE_ARN");
@@ -493,9 +502,10 @@ static enum err take_any(struct walk *walk)
 	bool found = false;
 	enum err e = OK;
 
-	if (!settings->profile_is_wished && ((e = take_environment(walk, &found)) || found ||
-					     (e = take_environment_token(walk, &found)) || found))
-		return e;
+	if (environment_is_first(settings)) {
+		e = take_environment(walk, &found);
+		return e || found ? e : take_environment_token(walk);
+	}
 	if ((e = take_named(walk, &found)) || found)
 		return e;
 	if (settings->profile_is_named)
@@ -530,8 +540,8 @@ out:
 	return e;
 }
 
-enum err aws_chain_commands(const struct aws_chain *chain,
-			    void (*tell)(void *to, const char *command), void *to)
+static enum err tell_process(const struct aws_chain *chain,
+			     void (*tell)(void *to, const char *command), void *to)
 {
 	struct walk *walk = calloc(1, sizeof *walk);
 	char *command = calloc(1, AWS_COMMAND_BYTES_MAX + 1);
@@ -546,9 +556,19 @@ enum err aws_chain_commands(const struct aws_chain *chain,
 			    command, AWS_COMMAND_BYTES_MAX + 1);
 	if (!e && *command)
 		tell(to, command);
-	if (!e && chain->mfa_command)
-		tell(to, chain->mfa_command);
 	free(command);
 	free(walk);
+	return e;
+}
+
+enum err aws_chain_commands(const struct aws_chain *chain,
+			    void (*tell)(void *to, const char *command), void *to)
+{
+	enum err e = OK;
+
+	if (!environment_is_first(chain->settings))
+		e = tell_process(chain, tell, to);
+	if (!e && chain->mfa_command)
+		tell(to, chain->mfa_command);
 	return e;
 }

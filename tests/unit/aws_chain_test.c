@@ -597,7 +597,8 @@ static void check_commands(const char *profile, const char *expected)
 TEST_FIBER(the_programs_that_may_be_run_are_known_before)
 {
 	REQUIRE(begin("[profile p]\ncredential_process = /bin/keys x\n"
-		      "[profile r]\nrole_arn = " ARN "\nsource_profile = p\n",
+		      "[profile r]\nrole_arn = " ARN "\nsource_profile = p\n"
+		      "[profile broken]\nrole_arn = " ARN "\n",
 		      "[k]\naws_access_key_id=K\n"));
 	check_commands("p", "/bin/keys x;");
 	check_commands("r", "/bin/keys x;");
@@ -605,6 +606,17 @@ TEST_FIBER(the_programs_that_may_be_run_are_known_before)
 	check_commands(NULL, "");
 	chain.mfa_command = "/bin/code";
 	check_commands("r", "/bin/keys x;/bin/code;");
+	/* A profile that does not count may be broken. */
+	chain.mfa_command = NULL;
+	setenv("AWS_PROFILE", "broken", 1);
+	CHECK_OK(aws_settings_make(profiles, &(struct aws_settings_wish){ 0 }, &settings));
+	CHECK_ERR(aws_chain_commands(&chain, note_command, NULL), ERR_INPUT_FILE);
+	err_note_clear();
+	setenv("AWS_ACCESS_KEY_ID", "ENVIRONMENT", 1);
+	setenv("AWS_SECRET_ACCESS_KEY", "x", 1);
+	check_commands(NULL, "");
+	check_from(NULL, "ENVIRONMENT", "the environment");
+	check_commands("p", "/bin/keys x;");
 	end();
 }
 
