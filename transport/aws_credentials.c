@@ -12,7 +12,8 @@
 
 #define ADVISORY     (15 * 60 * NSEC_SECOND) /* before their end, as AWS's own tools do it */
 #define MANDATORY    (10 * 60 * NSEC_SECOND)
-#define MARGIN	     (5 * NSEC_SECOND) /* a request takes time to arrive */
+#define LATE	     (4 * 60 * NSEC_SECOND) /* metadata has new ones five minutes before it */
+#define MARGIN	     (5 * NSEC_SECOND)	    /* a request takes time to arrive */
 #define REFUSED_FOR  (60 * NSEC_SECOND)
 #define FAILED_FOR   (10 * NSEC_SECOND)
 #define REQUEST_TIME (60 * NSEC_SECOND)	  /* of a renewal: several requests, a program */
@@ -30,10 +31,10 @@ struct aws_credentials {
 	struct aws_held *held;
 	/* The ones that a service says are expired; reading them again is no renewal. */
 	struct aws_held *dropped;
-	nsec renew_at, must_at, ends_at; /* of `held` */
-	bool busy;			 /* somebody renews */
-	bool refused;			 /* and the run was told */
-	enum err failed;		 /* of the last renewal, until then; OK: it did not fail */
+	nsec renew_at, must_at, late_at, ends_at; /* of `held` */
+	bool busy;				  /* somebody renews */
+	bool refused;				  /* and the run was told */
+	enum err failed; /* of the last renewal, until then; OK: it did not fail */
 	nsec failed_until;
 	char why[ERR_NOTE_BYTES_MAX];
 };
@@ -163,13 +164,32 @@ static void keep(struct aws_credentials *set, struct aws_held *held, nsec life)
 	aws_held_put(&set->dropped);
 	set->held = held;
 	set->failed = OK;
-	set->renew_at = set->must_at = set->ends_at = DEADLINE_NEVER;
+	set->renew_at = set->must_at = set->late_at = set->ends_at = DEADLINE_NEVER;
 	if (life == DEADLINE_NEVER)
 		return;
 	set->ends_at = clock_after(life);
 	set->renew_at = set->ends_at - min_nsec(ADVISORY, life / 3);
 	set->must_at = set->ends_at - min_nsec(MANDATORY, life / 6);
+	set->late_at = set->ends_at - min_nsec(LATE, life / 6);
 	set->ends_at -= min_nsec(MARGIN, life / 12);
+}
+
+/* The environment never has others; metadata and programs have the same for a while. */
+static bool are_no_newer(const struct aws_credentials *set, const struct aws_keys *keys, nsec life)
+{
+	return set->held && aws_keys_equal(keys, keys_of(set->held)) &&
+	       life <= set->ends_at - clock_now() + 2 * MARGIN;
+}
+
+static enum err ask_again_later(struct aws_credentials *set, const char *from, nsec life)
+{
+	if (clock_now() >= set->late_at)
+		return RAISE(
+			ERR_AWS_EXPIRED,
+			"the AWS credentials of %.250s end in %lld s, and there are no newer ones",
+			from, (long long)(life / NSEC_SECOND));
+	set->renew_at = clock_after(REFUSED_FOR);
+	return OK;
 }
 
 /* Under the lock. */
@@ -185,6 +205,8 @@ static enum err take_new(struct aws_credentials *set, struct aws_held **held, co
 			     from);
 	if ((e = life_of(keys_of(*held), from, &life)))
 		return e;
+	if (are_no_newer(set, keys_of(*held), life))
+		return ask_again_later(set, from, life);
 	keep(set, *held, life);
 	*held = NULL;
 	log_event(LOG_INFO, "aws.credentials", "!from=\"%s\" seconds=%lld", from,

@@ -5,7 +5,9 @@
  * From a quarter of an hour before their end (a third of their life, if that is less) the first
  * fiber that asks renews them, while the others go on with the old ones; from ten minutes before it
  * (a sixth) the others wait for it. What cannot be renewed for now is asked for again after some
- * seconds, and the old ones are used until their end. */
+ * seconds, and the old ones are used until their end. Where the same ones are given again, that is
+ * no renewal: they are asked for every minute, and four minutes before their end (a sixth) it
+ * counts as refused. */
 #ifndef MAILHAUL_AWS_CREDENTIALS_H
 #define MAILHAUL_AWS_CREDENTIALS_H
 

@@ -17,6 +17,7 @@
 
 static struct {
 	int64_t life_s;	  /* of each set of keys; 0: without end */
+	int64_t ends_s;	  /* of all of them, by the wall clock; 0: by life_s */
 	nsec takes;	  /* so long does it run */
 	enum err fails;	  /* instead */
 	bool same;	  /* the same keys again and again */
@@ -46,7 +47,8 @@ static enum err give(void *context, const char *command, bool whole, nsec until,
 		return e;
 	if (giver.fails)
 		return RAISE(giver.fails, "the giver gives nothing");
-	write_time(expiration, clock_wall() / NSEC_SECOND + giver.life_s);
+	write_time(expiration,
+		   giver.ends_s ? giver.ends_s : clock_wall() / NSEC_SECOND + giver.life_s);
 	snprintf(json, sizeof json,
 		 "{\"Version\":1,\"AccessKeyId\":\"KEY%u\",\"SecretAccessKey\":\"s\"%s%s%s}", no,
 		 giver.life_s ? ",\"Expiration\":\"" : "", giver.life_s ? expiration : "",
@@ -343,6 +345,49 @@ TEST_FIBER(the_same_keys_again_are_no_renewal)
 	giver.same = false;
 	pass(2 * MINUTE);
 	CHECK(get(OK) > 1);
+	end();
+}
+
+static bool begin_with_the_same(void)
+{
+	if (!begin(3600))
+		return false;
+	giver.same = true;
+	giver.ends_s = clock_wall() / NSEC_SECOND + 3600;
+	return true;
+}
+
+/* Those of the environment: there is no time left to finish anything when they are over. */
+TEST_FIBER(keys_that_stay_the_same_have_the_run_drained_before_their_end)
+{
+	REQUIRE(begin_with_the_same());
+	for (unsigned minute = 0; minute < 59; minute++) {
+		CHECK_EQ(get(OK), 1);
+		if (minute != 56)
+			CHECK_EQ(giver.refused, minute > 56);
+		pass(MINUTE);
+	}
+	CHECK(giver.runs > 10 && giver.runs < 20);
+	pass(2 * MINUTE);
+	check_fails(ERR_AWS_EXPIRED, "of profile p");
+	CHECK_EQ(giver.refused, 1);
+	end();
+}
+
+/* "New credentials are available at least five minutes before the expiration of the old ones." */
+TEST_FIBER(keys_that_are_there_five_minutes_before_are_early_enough)
+{
+	REQUIRE(begin_with_the_same());
+	CHECK_EQ(get(OK), 1);
+	for (unsigned minute = 45; minute < 56; minute++) {
+		pass(minute == 45 ? 45 * MINUTE : MINUTE);
+		CHECK_EQ(get(OK), 1);
+	}
+	giver.same = false;
+	giver.ends_s = 0;
+	pass(MINUTE);
+	CHECK(get(OK) > 1);
+	CHECK_EQ(giver.refused, 0);
 	end();
 }
 
