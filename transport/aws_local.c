@@ -140,7 +140,8 @@ static enum err write_request(struct asking *asking, const struct aws_local_plac
 			  : OK;
 }
 
-/* What comes next, behind what is there. *ended: nothing does. */
+/* What comes next, behind what is there. *ended: nothing does. No copy stays in the ring's buffers,
+ * which are plain memory: without TLS the keys themselves arrive there. */
 static enum err receive(struct asking *asking, bool *ended)
 {
 	struct ring_bytes got;
@@ -158,6 +159,7 @@ static enum err receive(struct asking *asking, bool *ended)
 		e = RAISE(ERR_HTTP_SYNTAX, "%s answers with more than %d bytes", asking->shown,
 			  AWS_LOCAL_BODY_BYTES_MAX);
 	}
+	secret_wipe((void *)(uintptr_t)got.at, got.length);
 	io_release(asking->receiver, &got);
 	return e;
 }

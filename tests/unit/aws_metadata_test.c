@@ -2,7 +2,11 @@
  * container endpoints, and services that refuse, are silent, or say too much. */
 #include "tests/unit/aws_server.h"
 
+#include <sys/socket.h>
+
 #include "crypto/secret.h"
+#include "engine/io.h"
+#include "engine/limits.h"
 #include "transport/aws_local.h"
 #include "transport/aws_metadata.h"
 
@@ -206,6 +210,42 @@ TEST_FIBER(metadata_is_asked_with_a_token)
 	CHECK(was_asked(1, "X-aws-ec2-metadata-token: TOKEN==\r\n"));
 	CHECK(was_asked(2, "GET /latest/meta-data/iam/security-credentials/mail-mover HTTP"));
 	CHECK(was_asked(2, "X-aws-ec2-metadata-token: TOKEN==\r\n"));
+	stand_close(&stand);
+}
+
+/* Looks behind a byte in each buffer that the ring fills, at what was there before. */
+static unsigned count_buffers_with(const char *words)
+{
+	struct io_receiver *receiver;
+	struct ring_bytes got;
+	unsigned count = 0;
+	int ends[2];
+
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	must(io_receiver_open(ends[0], &receiver) == OK);
+	for (unsigned i = 0; i < 2 * RECV_BUFFERS_COUNT; i++) {
+		must(write(ends[1], "x", 1) == 1);
+		must(io_receive(receiver, clock_after(20 * NSEC_SECOND), &got) == OK);
+		count += memmem(got.at + got.length, RECV_BUFFER_BYTES - got.length, words,
+				strlen(words)) != NULL;
+		io_release(receiver, &got);
+	}
+	io_receiver_close(&receiver);
+	io_close(&ends[0]);
+	io_close(&ends[1]);
+	return count;
+}
+
+/* Over TLS only ciphertext is there. */
+TEST_FIBER(no_key_stays_where_the_ring_received_it)
+{
+	REQUIRE(begin());
+	stand.answers[0] = "200 TOKEN==";
+	stand.answers[1] = "200 role";
+	stand.answers[2] = "200 " KEYS;
+	REQUIRE(CHECK_OK(aws_metadata_fetch(clock_after(20 * NSEC_SECOND), &keys)));
+	CHECK_EQ(count_buffers_with("TOKEN=="), 0);
+	CHECK_EQ(count_buffers_with("hunter2"), 0);
 	stand_close(&stand);
 }
 
