@@ -32,6 +32,7 @@ struct aws_credentials {
 	/* The ones that a service says are expired; reading them again is no renewal. */
 	struct aws_held *dropped;
 	nsec renew_at, must_at, late_at, ends_at; /* of `held` */
+	char from[AWS_FROM_BYTES];		  /* "": there never were any */
 	bool busy;				  /* somebody renews */
 	bool refused;				  /* and the run was told */
 	enum err failed; /* of the last renewal, until then; OK: it did not fail */
@@ -192,12 +193,27 @@ static enum err ask_again_later(struct aws_credentials *set, const char *from, n
 	return OK;
 }
 
+/* A file that is just being written may seem empty, and the chain goes on to somebody else's keys.
+ */
+static enum err check_from(const struct aws_credentials *set, const char *from)
+{
+	if (!*set->from || strcmp(set->from, from) == 0)
+		return OK;
+	return RAISE(
+		ERR_AWS_REFUSED,
+		"the AWS credentials of this run were those of %.140s, and now there are those of "
+		"%.140s; if that is meant, start it again",
+		set->from, from);
+}
+
 /* Under the lock. */
 static enum err take_new(struct aws_credentials *set, struct aws_held **held, const char *from)
 {
 	nsec life;
 	enum err e;
 
+	if ((e = check_from(set, from)))
+		return e;
 	if (set->dropped && aws_keys_equal(keys_of(*held), keys_of(set->dropped)))
 		return RAISE(ERR_AWS_EXPIRED,
 			     "AWS says that the credentials of %.250s have expired, and there are "
@@ -208,6 +224,7 @@ static enum err take_new(struct aws_credentials *set, struct aws_held **held, co
 	if (are_no_newer(set, keys_of(*held), life))
 		return ask_again_later(set, from, life);
 	keep(set, *held, life);
+	snprintf(set->from, sizeof set->from, "%s", from);
 	*held = NULL;
 	log_event(LOG_INFO, "aws.credentials", "!from=\"%s\" seconds=%lld", from,
 		  life == DEADLINE_NEVER ? -1LL : (long long)(life / NSEC_SECOND));

@@ -7,7 +7,8 @@
  * (a sixth) the others wait for it. What cannot be renewed for now is asked for again after some
  * seconds, and the old ones are used until their end. Where the same ones are given again, that is
  * no renewal: they are asked for every minute, and four minutes before their end (a sixth) it
- * counts as refused. */
+ * counts as refused. So do keys from elsewhere than the first ones: a run does not change its
+ * identity. */
 #ifndef MAILHAUL_AWS_CREDENTIALS_H
 #define MAILHAUL_AWS_CREDENTIALS_H
 

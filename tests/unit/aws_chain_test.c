@@ -203,12 +203,13 @@ TEST_FIBER(a_profile_of_people_says_how_to_use_it)
 	end();
 }
 
-static void write_keys(const char *path, const char *id, mode_t mode)
+static void write_keys(const char *path, const char *profile, const char *id, mode_t mode)
 {
 	FILE *file = fopen(path, "w");
 
 	must(file &&
-	     fprintf(file, "[k]\naws_access_key_id=%s\naws_secret_access_key=x\n", id) > 0 &&
+	     fprintf(file, "[%s]\naws_access_key_id=%s\naws_secret_access_key=x\n", profile, id) >
+		     0 &&
 	     fclose(file) == 0 && chmod(path, mode) == 0);
 }
 
@@ -219,18 +220,18 @@ TEST_FIBER(a_renewal_reads_the_files_again)
 
 	REQUIRE(begin("", ""));
 	snprintf(path, sizeof path, "%s/credentials", test_directory());
-	write_keys(path, "ONE", 0600);
+	write_keys(path, "k", "ONE", 0600);
 	aws_profiles_close(&profiles);
 	REQUIRE(CHECK_OK(aws_profiles_open(&(struct aws_profile_file){ "/nowhere/config", false },
 					   &(struct aws_profile_file){ path, true },
 					   clock_after(20 * NSEC_SECOND), &profiles)));
 	chain.profiles = profiles;
 	check_from("k", "ONE", "profile k");
-	write_keys(path, "TWO", 0600);
+	write_keys(path, "k", "TWO", 0600);
 	check_from("k", "ONE", "profile k");
 	is_renewal = true;
 	check_from("k", "TWO", "profile k");
-	write_keys(path, "THREE", 0644);
+	write_keys(path, "k", "THREE", 0644);
 	check_none("k", ERR_INPUT_SECRET, "is open to others");
 	must(unlink(path) == 0);
 	check_none("k", ERR_DISK_ABSENT, path);
@@ -658,6 +659,42 @@ TEST_FIBER(two_sets_of_keys_do_not_see_each_other)
 		aws_held_put(&held[i]);
 		aws_credentials_close(&sets[i]);
 	}
+	end();
+}
+
+/* Whoever writes a file makes it empty first, and behind it in the chain are an instance's keys. */
+TEST_FIBER(a_run_does_not_go_on_as_somebody_else)
+{
+	struct aws_credentials_config config;
+	struct aws_credentials *set;
+	struct aws_held *held;
+	char path[200];
+
+	REQUIRE(begin("", ""));
+	unsetenv("AWS_EC2_METADATA_DISABLED");
+	answer_metadata();
+	snprintf(path, sizeof path, "%s/credentials", test_directory());
+	write_keys(path, "default", "ONE", 0600);
+	aws_profiles_close(&profiles);
+	REQUIRE(CHECK_OK(aws_profiles_open(&(struct aws_profile_file){ NULL, false },
+					   &(struct aws_profile_file){ path, true },
+					   clock_after(20 * NSEC_SECOND), &profiles)));
+	chain.profiles = profiles;
+	CHECK_OK(aws_settings_make(profiles, &(struct aws_settings_wish){ 0 }, &settings));
+	config = (struct aws_credentials_config){ .chain = chain };
+	REQUIRE(CHECK_OK(aws_credentials_open(&config, &set)));
+	REQUIRE(CHECK_OK(aws_credentials_get(set, clock_after(20 * NSEC_SECOND), &held)));
+	must(truncate(path, 0) == 0);
+	aws_credentials_drop(set, held);
+	aws_held_put(&held);
+	CHECK_ERR(aws_credentials_get(set, clock_after(20 * NSEC_SECOND), &held), ERR_AWS_EXPIRED);
+	CHECK_EQ(metadata.heard_count, 3);
+	CHECK(strstr(
+		err_note()->text,
+		"were those of profile default, and now there are those of instance metadata"));
+	err_note_clear();
+	aws_held_put(&held);
+	aws_credentials_close(&set);
 	end();
 }
 
