@@ -248,11 +248,28 @@ static bool take_failure(struct aws_credentials *set, enum err e)
 	return tell;
 }
 
+static bool is_usable(const struct aws_credentials *set)
+{
+	return set->held && clock_now() < set->ends_at;
+}
+
+/* What fails at a caller's own deadline says nothing of who gives the keys. */
+static enum err blame_deadline(enum err e, nsec until)
+{
+	char said[ERR_NOTE_BYTES_MAX];
+
+	if (!e || e == ERR_FIBER_CANCELED || clock_now() < until)
+		return e;
+	snprintf(said, sizeof said, "%s", err_note()->text);
+	err_note_clear();
+	return RAISE(ERR_NET_TIMEOUT, "%.300s (there was no more time for AWS credentials)", said);
+}
+
 static enum err renew(struct aws_credentials *set, bool renewal, nsec until)
 {
 	struct aws_held *held = held_new();
 	char from[AWS_FROM_BYTES] = "";
-	bool tell = false;
+	bool tell = false, is_over;
 	enum err e;
 
 	if (held)
@@ -260,17 +277,20 @@ static enum err renew(struct aws_credentials *set, bool renewal, nsec until)
 				    min_nsec(until, clock_after(REQUEST_TIME)), held->room, from);
 	else
 		e = RAISE(ERR_MEMORY_EXHAUSTED, "keeping AWS credentials");
+	e = blame_deadline(e, until);
 	lock(set);
 	if (!e)
 		e = take_new(set, &held, from);
-	if (e && e != ERR_FIBER_CANCELED)
+	/* Others may have more time, and need not hear of it. */
+	is_over = e == ERR_FIBER_CANCELED || (e && clock_now() >= until && !is_usable(set));
+	if (e && !is_over)
 		tell = take_failure(set, e);
 	set->busy = false;
 	unlock(set);
 	aws_held_put(&held);
 	if (tell && set->config.refused)
 		set->config.refused(set->config.context);
-	return e == ERR_FIBER_CANCELED ? e : OK;
+	return is_over ? e : OK;
 }
 
 /* ---- getting them ---- */
@@ -280,7 +300,7 @@ enum move { MOVE_TAKE, MOVE_RENEW, MOVE_WAIT, MOVE_FAIL };
 /* Under the lock. */
 static enum move choose(const struct aws_credentials *set, nsec now)
 {
-	bool usable = set->held && now < set->ends_at;
+	bool usable = is_usable(set);
 	bool rests = set->failed && now < set->failed_until;
 
 	if (usable && (now < set->renew_at || rests))

@@ -37,7 +37,7 @@ struct aws_held;
  * FIBER_STACK_LARGE. Suspends.
  * returns     OK | what aws_chain_fetch() returns, the same for some seconds without asking again
  *             (a refusal: a minute) | ERR_AWS_EXPIRED: there were keys, and nobody renews them |
- *             ERR_NET_TIMEOUT: another fiber asks, longer than `until` */
+ *             ERR_NET_TIMEOUT: asking takes longer than `until` */
 enum err aws_credentials_get(struct aws_credentials *, nsec until, struct aws_held **) MUST_CHECK;
 /* They lie in what is held. */
 struct sigv4_credentials aws_held_credentials(const struct aws_held *);

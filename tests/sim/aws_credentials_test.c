@@ -45,6 +45,8 @@ static enum err give(void *context, const char *command, bool whole, nsec until,
 	giver.runs++;
 	if (giver.takes && (e = fiber_sleep(min_nsec(until, clock_after(giver.takes)))))
 		return e;
+	if (clock_now() >= until)
+		return RAISE(ERR_INPUT_SECRET, "the giver was ended");
 	if (giver.fails)
 		return RAISE(giver.fails, "the giver gives nothing");
 	write_time(expiration,
@@ -436,6 +438,31 @@ TEST_FIBER(who_waits_for_another_has_a_deadline)
 	err_note_clear();
 	CHECK_OK(group_join(&group));
 	CHECK_EQ(asker.got, 1);
+	end();
+}
+
+TEST_FIBER(who_has_little_time_does_no_harm_to_others)
+{
+	struct asker asker = { 0 };
+	struct aws_held *held = NULL;
+	struct group *group = group_open();
+
+	REQUIRE(begin(3600));
+	giver.takes = 5 * NSEC_SECOND;
+	CHECK_OK(group_spawn(group, "ask", FIBER_STACK_LARGE, ask, &asker));
+	CHECK_ERR(aws_credentials_get(set, clock_after(NSEC_SECOND), &held), ERR_NET_TIMEOUT);
+	CHECK(strstr(err_note()->text, "the giver was ended (there was no more time"));
+	err_note_clear();
+	CHECK_OK(group_join(&group));
+	CHECK_EQ(asker.got, 2);
+	/* With keys that are still good it gets those. */
+	pass(51 * MINUTE);
+	CHECK_OK(aws_credentials_get(set, clock_after(NSEC_SECOND), &held));
+	aws_held_put(&held);
+	CHECK_EQ(giver.runs, 3);
+	CHECK_EQ(giver.refused, 0);
+	pass(MINUTE);
+	CHECK_EQ(get(OK), 4);
 	end();
 }
 
