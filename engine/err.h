@@ -45,7 +45,8 @@ enum exit_code {
 	EXIT_LOGIN = 161, /* 162 where it was the destination */
 };
 
-enum { ERR_NOTE_BYTES_MAX = 400 };
+/* AWS's refusals are long: whose keys, which action, which ARN, and two ids for its support. */
+enum { ERR_NOTE_BYTES_MAX = 640 };
 
 /* Whom an error of class BACKOFF or RECONNECT concerns: who is to be left alone for a while. */
 enum err_scope {

@@ -30,7 +30,7 @@ DOORS = {
     'hwloc': ['engine/topology.c', 'tools/version.c'],
     'seccomp': ['engine/confine.c', 'tools/version.c'],
     'sqlite3': ['engine/ledger_sqlite*', 'tools/version.c'],
-    'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'crypto/jwt.c', 'crypto/sigv4.c', 'tools/version.c'],
+    'openssl/': ['transport/tls.c', 'transport/tls_show.*', 'crypto/digest.c', 'crypto/aead.c', 'crypto/jwt.c', 'crypto/md5.c', 'crypto/sigv4.c', 'tools/version.c'],
     'sodium': ['crypto/base64.c', 'crypto/digest.c', 'crypto/secret.c', 'crypto/salted_id.c', 'tools/version.c'],
     'zstd': ['crypto/zstd_stage.c', 'tools/version.c'],
     'zlib': ['transport/deflate.c', 'tools/version.c'],

@@ -1,0 +1,250 @@
+/* Amazon S3 and servers that speak like it: one call for each operation (Amazon S3 API Reference,
+ * API version 2006-03-01). Each signs, sends, judges the answer and repeats what may be repeated.
+ * Over TLS only. Knows nothing of archives (store_s3.h), of regions and hosts (aws_partition.h) or
+ * of where keys come from (aws_chain.h).
+ *
+ * All calls suspend, until `until` at most, on a fiber with FIBER_STACK_LARGE, and beside what each
+ * says return
+ *
+ *	ERR_S3_DENIED     with the action and the ARN that it is to be allowed on
+ *	ERR_S3_KEYS, ERR_AWS_EXPIRED, ERR_S3_BUCKET
+ *	ERR_S3_REGION     with the right region; nothing follows a redirection
+ *	ERR_S3_THROTTLED, ERR_S3_UNAVAILABLE, ERR_NET_*, ERR_TLS_CUT, ERR_HTTP_SYNTAX,
+ *ERR_XML_SYNTAX: after S3_ATTEMPTS_MAX attempts, or when it would be too late for another
+ *	ERR_S3_LACKS, ERR_S3_REFUSED, ERR_TLS_*, ERR_PROXY_*, ERR_INPUT_*, ERR_FIBER_CANCELED
+ *
+ * What is repeated, in "Retry behavior" of the AWS SDKs and Tools Reference Guide's way: broken
+ * connections, 500 502 503 504 and what botocore's _retry.json lists, after anything from nothing
+ * to 1 s, 2 s, 4 s ... 20 s (full jitter) or what Retry-After asks for, as long as the client's
+ * quota lasts, from which repetitions take and to which what works gives back. At once and without
+ * counting: on another connection when a kept one turned out to be closed; once with other keys
+ * when those were refused as expired; once with the server's time when ours is off. Everything here
+ * can be repeated: writes are of the same bytes to the same place, or under a condition, and a
+ * second CreateMultipartUpload leaves an upload without parts, which the next run finds.
+ *
+ * Memory: some 20 KiB a call beside its connection; bodies are sent from and read to where the
+ * caller has them. Lists keep a page (S3_PAGE_BYTES_MAX). */
+#ifndef MAILHAUL_S3_H
+#define MAILHAUL_S3_H
+
+#include "crypto/crc.h"
+#include "crypto/sigv4.h"
+#include "transport/aws_partition.h"
+#include "transport/http_pool.h"
+#include "transport/s3_xml.h"
+
+enum {
+	S3_ATTEMPTS_MAX = 10,
+	S3_PAGE_BYTES_MAX = 4 * 1024 * 1024, /* 1,000 rows, each with a key of 1,024 bytes */
+	S3_PART_BYTES_MIN = 5 * 1024 * 1024, /* but of the last one; "multipart upload limits" */
+};
+
+/* ---- a bucket ---- */
+
+/* Who has the keys to sign with. */
+struct s3_key_loan {
+	struct sigv4_credentials credentials; /* must stay until give() */
+	void *held;			      /* the lender's */
+};
+struct s3_keys {
+	/* ERR_AWS_*: there are none. Suspends. */
+	enum err (*take)(void *context, nsec until, struct s3_key_loan *) MUST_CHECK;
+	/* refused: the service says that these have expired or are none; the next take() is to lend
+	 * others if there are others. Does not suspend. */
+	void (*give)(void *context, struct s3_key_loan *, bool refused);
+	void *context;
+};
+
+/* One request that was made, for the run's record; texts are borrowed until return. */
+struct s3_record {
+	const char *operation; /* "PutObject" */
+	const char *host;
+	const char *code;		  /* of S3's error; "" */
+	const char *request_id, *host_id; /* "" */
+	enum err error;			  /* OK: it worked */
+	unsigned status;		  /* 0: there was no answer */
+	unsigned attempt;		  /* from 1 */
+	nsec duration;
+	uint64_t bytes_sent, bytes_received; /* of bodies */
+};
+
+/* All is borrowed until s3_close(); texts may be NULL where nothing is said of NULL. */
+struct s3_config {
+	const char *bucket;	      /* not NULL */
+	struct aws_endpoint endpoint; /* of the bucket: aws_endpoint_make() with it */
+	/* Timeouts, CA file, route, and who is told; not user, host and port. Not NULL. */
+	const struct account *way;
+	struct http_pool *pool;	    /* not NULL */
+	const struct s3_keys *keys; /* not NULL */
+	const char *owner;	    /* the account the bucket must belong to, 12 digits */
+	enum crc_kind checksum;
+	/* Of what is stored; NULL: what the bucket does by itself. */
+	const char *storage_class; /* "STANDARD_IA" */
+	const char *encryption;	   /* "AES256", "aws:kms", "aws:kms:dsse" */
+	const char *kms_key;	   /* of the latter two: id or ARN */
+	const char *kms_context;   /* of the latter two: base64 of JSON */
+	bool bucket_key;	   /* of aws:kms */
+	const char *lock_mode;	   /* "GOVERNANCE", "COMPLIANCE" */
+	const char *retain_until;  /* with it: "2030-01-31T00:00:00Z" */
+	bool legal_hold;
+	void (*record)(void *context, const struct s3_record *); /* does not suspend */
+	void *record_context;
+};
+
+/* One bucket, for the fibers of one thread. */
+struct s3;
+/* Does not connect. ERR_INPUT_USAGE says what does not fit together. */
+enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
+void s3_close(struct s3 **); /* no call may be under way */
+
+/* ---- storing ---- */
+
+/* How sure it is that the service has the bytes that were meant. */
+enum s3_proof {
+	S3_PROOF_NONE, /* it said nothing of use: read it back */
+	S3_PROOF_ETAG, /* their MD5 */
+	S3_PROOF_CHECKSUM,
+};
+struct s3_stored {
+	char etag[S3_ETAG_BYTES_MAX + 1];	      /* as sent, with its quotes */
+	char version_id[S3_VERSION_ID_BYTES_MAX + 1]; /* "": the bucket has no versions */
+	enum s3_proof proof;
+	/* Also of an error: an earlier attempt of this call may have stored it, for its answer was
+	 * lost or said that the service failed. ERR_S3_EXISTS, or ERR_S3_ABSENT of an upload that
+	 * was to be completed, may then be our own success: s3_head() tells. */
+	bool maybe_ours;
+};
+
+struct s3_put {
+	const char *key;
+	const struct text *pieces; /* the body, borrowed until return */
+	size_t pieces_count;
+	uint64_t crc;	      /* crc_update() of all, as the config has it */
+	bool only_if_absent;  /* If-None-Match: * */
+	const char *if_match; /* only in place of the object with this ETag; NULL: not asked */
+	/* To be deleted soon: without Object Lock, and in the bucket's usual storage class. */
+	bool is_transient;
+};
+/* PutObject. `out` is always filled.
+ * returns     OK | ERR_S3_EXISTS: only_if_absent | ERR_S3_CHANGED: if_match |
+ *             ERR_S3_ABSENT: if_match, and there is none | ERR_S3_CHECKSUM | ERR_S3_FULL */
+enum err s3_put(struct s3 *, const struct s3_put *, nsec until, struct s3_stored *out) MUST_CHECK;
+
+/* CreateMultipartUpload, for checksums of the whole object (FULL_OBJECT). upload_id is terminated.
+ */
+enum err s3_upload_begin(struct s3 *, const char *key, nsec until,
+			 char upload_id[S3_UPLOAD_ID_BYTES_MAX + 1]) MUST_CHECK;
+
+struct s3_part_put {
+	const char *key, *upload_id;
+	unsigned number; /* 1 to S3_PARTS_MAX */
+	const struct text *pieces;
+	size_t pieces_count;
+	uint64_t crc;
+};
+/* UploadPart. ERR_S3_ABSENT: there is no such upload (any more). Else as s3_put(). */
+enum err s3_upload_part(struct s3 *, const struct s3_part_put *, nsec until,
+			struct s3_stored *out) MUST_CHECK;
+
+struct s3_part_sent {
+	unsigned number;
+	uint64_t crc;
+	char etag[S3_ETAG_BYTES_MAX + 1];
+};
+struct s3_complete {
+	const char *key, *upload_id;
+	const struct s3_part_sent *parts; /* in rising order of numbers, of which some may miss */
+	size_t parts_count;
+	uint64_t crc, bytes; /* of the object: crc_combine() of the parts' */
+	bool only_if_absent;
+};
+/* CompleteMultipartUpload. The proof is CHECKSUM or NONE. As s3_put() | ERR_S3_ABSENT: the upload
+ * is not there, see maybe_ours. */
+enum err s3_upload_complete(struct s3 *, const struct s3_complete *, nsec until,
+			    struct s3_stored *out) MUST_CHECK;
+/* AbortMultipartUpload. A part that is on its way may still arrive: s3_list_parts() until it says
+ * ERR_S3_ABSENT ("Aborting a multipart upload"). ERR_S3_ABSENT: it was completed or aborted. */
+enum err s3_upload_abort(struct s3 *, const char *key, const char *upload_id,
+			 nsec until) MUST_CHECK;
+
+/* DeleteObject: in a bucket with versions what was there stays below a marker. if_match: only the
+ * object with this ETag (NULL: any); ERR_S3_CHANGED, ERR_S3_ABSENT. */
+enum err s3_delete(struct s3 *, const char *key, const char *if_match, nsec until) MUST_CHECK;
+
+/* ---- reading ---- */
+
+struct s3_about {
+	uint64_t bytes;
+	char etag[S3_ETAG_BYTES_MAX + 1];
+	char version_id[S3_VERSION_ID_BYTES_MAX + 1];
+	/* crc_base64() of the object, as the config has it; "": it has none of its whole */
+	char checksum[S3_CHECKSUM_BYTES_MAX + 1];
+	char storage_class[S3_WORD_BYTES_MAX + 1]; /* "": STANDARD */
+	char encryption[S3_WORD_BYTES_MAX + 1];
+	char lock_mode[S3_WORD_BYTES_MAX + 1], retain_until[S3_WORD_BYTES_MAX + 1];
+	char legal_hold[S3_WORD_BYTES_MAX + 1]; /* "ON" */
+};
+/* HeadObject. ERR_S3_ABSENT: no such object, or no such bucket; without s3:ListBucket S3 says
+ * ERR_S3_DENIED of both. */
+enum err s3_head(struct s3 *, const char *key, nsec until, struct s3_about *) MUST_CHECK;
+
+struct s3_get {
+	const char *key;
+	uint64_t at;
+	void *to; /* written while it suspends */
+	size_t bytes;
+	const char *etag; /* If-Match; NULL: whatever is there */
+};
+/* GetObject of a range. What breaks off is asked for from there on, of the same object. *got is
+ * less than asked for only at the object's end, 0 at or behind it.
+ * returns     OK | ERR_S3_ABSENT | ERR_S3_CHANGED: there is another object under the key by now */
+enum err s3_get(struct s3 *, const struct s3_get *, nsec until, size_t *got) MUST_CHECK;
+
+/* ---- lists ---- */
+
+/* What a list has; texts are terminated, decoded, borrowed until return, and "" where nothing was
+ * said. */
+struct s3_entry {
+	bool is_prefix;	      /* stands for all keys that begin so, up to the delimiter */
+	const char *key;      /* or prefix; of a part "" */
+	const char *id;	      /* ETag; of an upload its id */
+	const char *checksum; /* of a part, as the config has it */
+	unsigned number;      /* of a part */
+	uint64_t bytes;	      /* not of an upload */
+	int64_t time_s;	      /* last modified; of an upload, when it was begun */
+};
+/* May suspend. Its error ends the list, and is the list's. */
+typedef enum err s3_take(void *context, const struct s3_entry *);
+
+struct s3_list {
+	const char *prefix; /* NULL: none; as are the others */
+	const char *start_after;
+	const char *delimiter;
+	s3_take *take;
+	void *context;
+};
+/* ListObjectsV2, page after page, each entry once. `until` is for all. */
+enum err s3_list(struct s3 *, const struct s3_list *, nsec until) MUST_CHECK;
+/* ListMultipartUploads: those that are under way below a prefix, whoever began them. */
+enum err s3_list_uploads(struct s3 *, const char *prefix, s3_take *, void *context,
+			 nsec until) MUST_CHECK;
+/* ListParts. ERR_S3_ABSENT: there is no such upload (any more). */
+enum err s3_list_parts(struct s3 *, const char *key, const char *upload_id, s3_take *,
+		       void *context, nsec until) MUST_CHECK;
+
+/* ---- how the bucket is set up ---- */
+
+/* By HeadBucket, or GetBucketLocation where that does not say. */
+enum err s3_bucket_region(struct s3 *, nsec until, char region[S3_REGION_BYTES_MAX + 1]) MUST_CHECK;
+/* Each is all "" and 0 where nothing was ever set. ERR_S3_LACKS: the server knows no such thing. */
+enum err s3_bucket_versioning(struct s3 *, nsec until, struct s3_versioning *) MUST_CHECK;
+enum err s3_bucket_object_lock(struct s3 *, nsec until, struct s3_object_lock *) MUST_CHECK;
+enum err s3_bucket_encryption(struct s3 *, nsec until, struct s3_encryption *) MUST_CHECK;
+enum err s3_bucket_public_access(struct s3 *, nsec until,
+				 struct s3_public_access_block *) MUST_CHECK;
+/* take: each rule, borrowed until return; does not suspend. */
+enum err s3_bucket_replication(struct s3 *, nsec until,
+			       void (*take)(void *context, const struct s3_replication_rule *),
+			       void *context) MUST_CHECK;
+
+#endif
