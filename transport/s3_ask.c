@@ -9,6 +9,7 @@
 enum {
 	ERROR_BYTES_MAX = 64 * 1024, /* of a body that says no */
 	STALE_MAX = 3,		     /* kept connections that are found closed by one call */
+	SYNTAX_ATTEMPTS_MAX = 3,     /* for who does not speak S3 will not learn it */
 	/* As the SDKs have it ("Standard retry mode"). */
 	QUOTA_MAX = 500,
 	QUOTA_RETRY = 5,
@@ -328,7 +329,10 @@ static nsec wait_of(const struct s3_call *call)
 
 static bool may_be_later(struct s3_call *call, enum err e, nsec until, nsec *at)
 {
-	if (call->attempt - call->stale_count >= S3_ATTEMPTS_MAX)
+	bool is_syntax = e == ERR_HTTP_SYNTAX || e == ERR_XML_SYNTAX;
+	unsigned attempts = call->attempt - call->stale_count;
+
+	if (attempts >= (is_syntax ? SYNTAX_ATTEMPTS_MAX : S3_ATTEMPTS_MAX))
 		return false;
 	*at = clock_after(wait_of(call));
 	return *at < until && pay(call, e);

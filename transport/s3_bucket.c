@@ -41,12 +41,19 @@ struct asking {
 	struct buffer rules;		  /* one after the other */
 };
 
+/* radosgw answers what it does not know as if it had been asked for a list. */
 static enum err take_setting(struct s3_call *call, struct http *http, const struct http_head *head)
 {
 	struct asking *asking = call->owner;
+	enum err e = s3_take_xml(call, http, asking->sheets, asking->count);
 
 	(void)head;
-	return s3_take_xml(call, http, asking->sheets, asking->count);
+	if (e != ERR_XML_SYNTAX)
+		return e;
+	if (!call->had_note)
+		err_note_clear();
+	return RAISE(ERR_S3_LACKS, "%s answers something else: it does not know the question",
+		     call->s3->host);
 }
 
 static enum err keep_rule(void *owner, void *rule)
