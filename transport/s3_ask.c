@@ -1,5 +1,6 @@
 /* One call, sent, heard, and repeated where it may help: the only place of S3's that does. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/clock.h"
 #include "engine/fiber.h"
@@ -284,8 +285,8 @@ static void record(struct s3_call *call, enum err e, nsec begun)
 	if (config->record)
 		config->record(config->record_context, &row);
 	log_event(LOG_DEBUG, "s3.request",
-		  "operation=%s host=%s !key=\"%s\" attempt=%u status=%u error=%s code=%s "
-		  "request_id=%s ms=%lld sent=%llu received=%llu",
+		  "operation=%s host=%s !key=\"%s\" attempt=%u status=%u error=%s code=\"%s\" "
+		  "request_id=\"%s\" ms=%lld sent=%llu received=%llu",
 		  row.operation, row.host, call->key ? call->key : "", row.attempt, row.status,
 		  err_name(e), row.code, row.request_id,
 		  (long long)(row.duration / NSEC_MILLISECOND), (unsigned long long)row.bytes_sent,
@@ -338,19 +339,21 @@ static bool may_be_later(struct s3_call *call, enum err e, nsec until, nsec *at)
 	return *at < until && pay(call, e);
 }
 
-/* The server's time is what it compares signatures with. */
+/* The server's time is what it compares signatures with. Told once, not by each call under way. */
 static bool correct_clock(struct s3_call *call)
 {
 	int64_t offset_s = call->server_s - clock_wall() / NSEC_SECOND;
+	int64_t change_s = offset_s - call->s3->clock_offset_s;
 
 	if (!call->server_s || call->had_new_time)
 		return false;
 	call->had_new_time = true;
-	log_event(LOG_WARN, "s3.clock",
-		  "host=%s off_s=%lld next=\"set this machine's clock; requests go on with the "
-		  "server's time\"",
-		  call->s3->host, (long long)-offset_s);
 	call->s3->clock_offset_s = offset_s;
+	if (llabs(change_s) >= 60)
+		log_event(LOG_WARN, "s3.clock",
+			  "host=%s off_s=%lld next=\"set this machine's clock; requests go on with "
+			  "the server's time\"",
+			  call->s3->host, (long long)-offset_s);
 	return true;
 }
 

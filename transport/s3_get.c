@@ -115,8 +115,7 @@ static enum err check_span(const struct getting *getting, const struct http_head
 	const struct s3_get *get = getting->get;
 	uint64_t at = get->at + getting->got, end = get->at + get->bytes;
 
-	if (!read_span(head, span) || span->at != at || span->end > end ||
-	    span->end != min_u64(end, span->bytes))
+	if (!read_span(head, span) || span->at != at || span->end != min_u64(end, span->bytes))
 		return RAISE(ERR_HTTP_SYNTAX,
 			     "bytes %llu to %llu were asked for, and other ones come (status %u)",
 			     (unsigned long long)at, (unsigned long long)end - 1, head->status);

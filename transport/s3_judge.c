@@ -216,8 +216,10 @@ static void advise(const struct s3_call *call, enum err e, struct buffer *to)
 		buffer_add_text(to, "check the access key id and its secret, and that the key is "
 				    "of this service and active");
 	else if (e == ERR_AWS_EXPIRED)
-		buffer_add_text(to, "the session token has expired and there is no newer one: log "
-				    "in anew and run again");
+		buffer_addf(to,
+			    "%sthe session token has expired and there is no newer one: log in "
+			    "anew and run again",
+			    *code ? "" : "it does not say why; most likely ");
 	else if (e == ERR_S3_BUCKET)
 		buffer_add_text(to, "check its name, or create it");
 	else if (e == ERR_S3_FULL)
