@@ -9,7 +9,6 @@
 
 enum {
 	ERROR_BYTES_MAX = 64 * 1024, /* of a body that says no */
-	STALE_MAX = 3,		     /* kept connections that are found closed by one call */
 	SYNTAX_ATTEMPTS_MAX = 3,     /* for who does not speak S3 will not learn it */
 	/* As the SDKs have it ("Standard retry mode"). */
 	QUOTA_MAX = 500,
@@ -145,7 +144,6 @@ static uint64_t body_bytes(const struct s3_call *call)
 static enum err sign(struct s3_call *call, const struct sigv4_credentials *credentials)
 {
 	struct s3 *s3 = call->s3;
-	char hash[SIGV4_HEX_BYTES];
 	struct sigv4_request request = {
 		.method = call->operation->method,
 		.host = text_of(s3->host),
@@ -154,8 +152,8 @@ static enum err sign(struct s3_call *call, const struct sigv4_credentials *crede
 		.fields_count = call->fields_count,
 	};
 
-	sigv4_hash(call->body.at, call->body.bytes, hash);
-	request.payload_hash = text_of(call->pieces_count ? SIGV4_UNSIGNED_PAYLOAD : hash);
+	sigv4_hash(call->body.at, call->body.bytes, call->hash);
+	request.payload_hash = text_of(call->pieces_count ? SIGV4_UNSIGNED_PAYLOAD : call->hash);
 	call->signed_s = request.time_s = clock_wall() / NSEC_SECOND + s3->clock_offset_s;
 	return sigv4_sign(s3->signer, &request, credentials, &call->signature);
 }
@@ -331,9 +329,8 @@ static nsec wait_of(const struct s3_call *call)
 static bool may_be_later(struct s3_call *call, enum err e, nsec until, nsec *at)
 {
 	bool is_syntax = e == ERR_HTTP_SYNTAX || e == ERR_XML_SYNTAX;
-	unsigned attempts = call->attempt - call->stale_count;
 
-	if (attempts >= (is_syntax ? SYNTAX_ATTEMPTS_MAX : S3_ATTEMPTS_MAX))
+	if (call->attempt >= (is_syntax ? SYNTAX_ATTEMPTS_MAX : S3_ATTEMPTS_MAX))
 		return false;
 	*at = clock_after(wait_of(call));
 	return *at < until && pay(call, e);
@@ -364,7 +361,7 @@ static bool may_ask_again(struct s3_call *call, enum err e, nsec until, nsec *at
 	case S3_NOT_AGAIN:
 		return false;
 	case S3_AT_ONCE:
-		return call->stale_count++ < STALE_MAX;
+		return call->attempt < S3_ATTEMPTS_MAX;
 	case S3_LATER:
 		return may_be_later(call, e, until, at);
 	case S3_WITH_NEW_KEYS:

@@ -67,13 +67,13 @@ struct s3_call {
 	uint64_t bytes_sent, bytes_received;
 	/* what its head says; "" */
 	char request_id[128], host_id[256], region[S3_REGION_BYTES_MAX + 1];
-	struct s3_error error; /* what its body says; "" */
+	struct s3_error error;	    /* what its body says; "" */
+	char hash[SIGV4_HEX_BYTES]; /* of the body */
 	struct sigv4_signed signature;
 	char read[S3_READ_BYTES];
 	/* of all */
 	bool is_unsure; /* an attempt may have done what it was to do */
 	bool had_note, had_new_keys, had_new_time;
-	unsigned stale_count;
 	unsigned paid; /* of the quota */
 };
 

@@ -155,6 +155,17 @@ TEST(a_checksum_that_comes_back_is_proof_and_else_the_md5_or_nothing)
 	check_proof(OK_PUT(""), OK, S3_PROOF_NONE);
 }
 
+TEST(an_answer_without_an_etag_is_not_of_s3)
+{
+	struct script script = { .client = put_hello,
+				 .exchanges = {
+					 { .says = S3_ANSWER("200 OK", "", ""), .times = 3 } } };
+
+	CHECK_ERR(script_run(&script), ERR_HTTP_SYNTAX);
+	check_played(&script, 3);
+	check_script_says("it may not be S3 that answers at 127.0.0.1");
+}
+
 /* ---- refusals ---- */
 
 static const struct refusal {
@@ -449,6 +460,17 @@ TEST(a_clock_that_is_off_is_corrected_by_the_servers)
 	CHECK_ERR(script_run(&always), ERR_S3_REFUSED);
 	check_played(&always, 2);
 	check_script_says("set this machine's clock");
+}
+
+TEST(a_server_that_does_not_say_its_time_cannot_correct_ours)
+{
+	struct script script = {
+		.client = put_hello,
+		.exchanges = { { .says = S3_ERROR("403 Forbidden", "RequestTimeTooSkewed", "") } }
+	};
+
+	CHECK_ERR(script_run(&script), ERR_S3_REFUSED);
+	check_played(&script, 1);
 }
 
 TEST(an_answer_to_head_shows_a_clock_that_is_off_by_its_date)
