@@ -121,8 +121,7 @@ struct s3_put {
 	size_t pieces_count;
 	uint64_t crc;	     /* crc_update() of all, as the config has it */
 	bool only_if_absent; /* If-None-Match: * */
-	/* Only in place of the object with this ETag, which must not lie in `out`; NULL: not asked.
-	 */
+	/* Only in place of the object with this ETag, which may lie in `out`; NULL: not asked. */
 	const char *if_match;
 	/* To be deleted soon: without Object Lock, and in the bucket's usual storage class. */
 	bool is_transient;

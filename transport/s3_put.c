@@ -37,6 +37,21 @@ void s3_call_storage(struct s3_call *call, bool is_transient)
 	s3_call_field(call, "x-amz-object-lock-legal-hold", config->legal_hold ? "ON" : NULL);
 }
 
+/* Without its quotes, against RFC 9110: AWS compares what is within them (versity/versitygw pull
+ * request 1715), and radosgw's writes know no ETag with quotes. */
+static const char *bare_etag(const char *etag, char to[S3_ETAG_BYTES_MAX + 1])
+{
+	size_t bytes;
+
+	if (!etag)
+		return NULL;
+	etag += *etag == '"';
+	bytes = min_u64(strcspn(etag, "\""), S3_ETAG_BYTES_MAX);
+	bytes_copy(to, etag, bytes, BYTES_META);
+	to[bytes] = '\0';
+	return to;
+}
+
 void s3_call_checksum(struct s3_call *call, uint64_t crc, char base64[CRC_BASE64_BYTES])
 {
 	crc_base64(call->s3->config.checksum, crc, base64);
@@ -139,15 +154,17 @@ static enum err store(struct s3_call *call, uint64_t crc, nsec until, struct s3_
 
 enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_stored *out)
 {
+	char bare[S3_ETAG_BYTES_MAX + 1];
+	const char *if_match = bare_etag(put->if_match, bare); /* may lie in `out` */
 	struct s3_call *call;
 	enum err e;
 
 	*out = (struct s3_stored){ .proof = S3_PROOF_NONE };
-	must(!put->only_if_absent || !put->if_match);
+	must(!put->only_if_absent || !if_match);
 	if ((e = s3_call_open(s3, &put_object, put->key, &call)))
 		return e;
 	s3_call_field(call, "if-none-match", put->only_if_absent ? "*" : NULL);
-	s3_call_field(call, "if-match", put->if_match);
+	s3_call_field(call, "if-match", if_match);
 	s3_call_storage(call, put->is_transient);
 	call->pieces = put->pieces;
 	call->pieces_count = put->pieces_count;
@@ -177,12 +194,13 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *part, nsec unti
 
 enum err s3_delete(struct s3 *s3, const char *key, const char *if_match, nsec until)
 {
+	char bare[S3_ETAG_BYTES_MAX + 1];
 	struct s3_call *call;
 	enum err e;
 
 	if ((e = s3_call_open(s3, &delete_object, key, &call)))
 		return e;
-	s3_call_field(call, "if-match", if_match);
+	s3_call_field(call, "if-match", bare_etag(if_match, bare));
 	e = s3_ask(call, until);
 	/* An earlier attempt did it. */
 	if (e == ERR_S3_ABSENT && call->is_unsure) {

@@ -195,7 +195,7 @@ TEST(a_deletion_that_was_lost_and_found_done_is_done)
 	static const char absent[] = S3_ERROR("404 Not Found", "NoSuchKey", "");
 	static struct script lost = {
 		.client = delete_it,
-		.exchanges = { { .hears = { "DELETE /bucket/key.lock ", "if-match: \"e\"\r\n" },
+		.exchanges = { { .hears = { "DELETE /bucket/key.lock ", "if-match: e\r\n" },
 				 .hangs_up = true },
 			       { .says = absent } }
 	};
@@ -247,6 +247,21 @@ TEST(a_range_is_read_and_what_breaks_off_is_read_on_of_the_same_object)
 	CHECK_OK(script_run(&script));
 	check_played(&script, 3);
 	CHECK_EQ(got, 20);
+	CHECK_TEXT(room, "abcdefghijklmnopqrst");
+}
+
+TEST(an_answer_that_has_less_than_it_says_is_read_on)
+{
+	struct script script = {
+		.client = get,
+		.exchanges = { { .says = RANGE("100-119/5000", "\"e\"", "abcde") },
+			       { .hears = { "range: bytes=105-119\r\n", "if-match: \"e\"\r\n" },
+				 .says = RANGE("105-119/5000", "\"e\"", "fghijklmnopqrst") } }
+	};
+
+	wanted_etag = NULL;
+	CHECK_OK(script_run(&script));
+	check_played(&script, 2);
 	CHECK_TEXT(room, "abcdefghijklmnopqrst");
 }
 

@@ -118,8 +118,8 @@ TEST(what_is_to_be_deleted_soon_is_neither_locked_nor_in_another_class)
 	struct script script = {
 		.client = put_transient,
 		.config = everything,
-		.exchanges = { { .hears = { "if-match: \"e\"\r\n", "x-amz-server-side-encryption: "
-								   "aws:kms\r\n" },
+		.exchanges = { { .hears = { "if-match: e\r\n", "x-amz-server-side-encryption: "
+							       "aws:kms\r\n" },
 				 .hears_not = "object-lock",
 				 .says = OK_PUT("") },
 			       { .hears_not = "storage-class", .says = OK_PUT("") } }
