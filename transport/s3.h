@@ -235,7 +235,8 @@ enum err s3_list_parts(struct s3 *, const char *key, const char *upload_id, s3_t
 
 /* ---- how the bucket is set up ---- */
 
-/* By HeadBucket, or GetBucketLocation where that does not say. */
+/* By HeadBucket, or GetBucketLocation where that does not say. ERR_S3_REGION: `region` has it, too.
+ */
 enum err s3_bucket_region(struct s3 *, nsec until, char region[S3_REGION_BYTES_MAX + 1]) MUST_CHECK;
 /* Each is all "" and 0 where nothing was ever set. ERR_S3_LACKS: the server knows no such thing. */
 enum err s3_bucket_versioning(struct s3 *, nsec until, struct s3_versioning *) MUST_CHECK;
