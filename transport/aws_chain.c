@@ -28,13 +28,6 @@ struct walk {
 
 /* ---- small things ---- */
 
-static const char *said_by(const char *variable)
-{
-	const char *value = getenv(variable);
-
-	return value && *value ? value : NULL;
-}
-
 static struct text text_or_none(const char *text)
 {
 	return text ? text_of(text) : (struct text){ NULL, 0 };
@@ -185,23 +178,23 @@ static enum err assume_by_token(struct walk *walk, const struct aws_role *role, 
 
 static bool environment_has_keys(void)
 {
-	return said_by("AWS_ACCESS_KEY_ID") || said_by("AWS_SECRET_ACCESS_KEY");
+	return aws_environment("AWS_ACCESS_KEY_ID") || aws_environment("AWS_SECRET_ACCESS_KEY");
 }
 
 /* What of it counts before a profile that is not wished for. */
 static bool environment_is_first(const struct aws_settings *settings)
 {
 	return !settings->profile_is_wished &&
-	       (environment_has_keys() || said_by("AWS_WEB_IDENTITY_TOKEN_FILE"));
+	       (environment_has_keys() || aws_environment("AWS_WEB_IDENTITY_TOKEN_FILE"));
 }
 
 static enum err take_environment(struct walk *walk, bool *found)
 {
 	const struct aws_keys_said said = {
-		text_or_none(said_by("AWS_ACCESS_KEY_ID")),
-		text_or_none(said_by("AWS_SECRET_ACCESS_KEY")),
-		text_or_none(said_by("AWS_SESSION_TOKEN")),
-		text_or_none(said_by("AWS_CREDENTIAL_EXPIRATION")),
+		text_or_none(aws_environment("AWS_ACCESS_KEY_ID")),
+		text_or_none(aws_environment("AWS_SECRET_ACCESS_KEY")),
+		text_or_none(aws_environment("AWS_SESSION_TOKEN")),
+		text_or_none(aws_environment("AWS_CREDENTIAL_EXPIRATION")),
 	};
 
 	*found = environment_has_keys();
@@ -214,9 +207,9 @@ static enum err take_environment(struct walk *walk, bool *found)
 
 static enum err take_environment_token(struct walk *walk)
 {
-	const char *path = said_by("AWS_WEB_IDENTITY_TOKEN_FILE");
-	const struct aws_role role = { .arn = said_by("AWS_ROLE_ARN"),
-				       .session_name = said_by("AWS_ROLE_SESSION_NAME") };
+	const char *path = aws_environment("AWS_WEB_IDENTITY_TOKEN_FILE");
+	const struct aws_role role = { .arn = aws_environment("AWS_ROLE_ARN"),
+				       .session_name = aws_environment("AWS_ROLE_SESSION_NAME") };
 
 	if (!role.arn)
 		return RAISE(ERR_INPUT_USAGE,

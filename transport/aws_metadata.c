@@ -1,12 +1,12 @@
 #include "transport/aws_metadata.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #include "engine/clock.h"
 #include "transport/aws_file.h"
 #include "transport/aws_local.h"
+#include "transport/aws_settings.h"
 #include "transport/json.h"
 
 #define METADATA_V4  "http://169.254.169.254"
@@ -25,26 +25,19 @@ enum {
 	TOKEN_FILE_BYTES_MAX = 12 * 1024,
 };
 
-static const char *said_by(const char *variable)
-{
-	const char *value = getenv(variable);
-
-	return value && *value ? value : NULL;
-}
-
 /* ---- instance metadata ---- */
 
 bool aws_metadata_is_disabled(void)
 {
-	const char *value = said_by("AWS_EC2_METADATA_DISABLED");
+	const char *value = aws_environment("AWS_EC2_METADATA_DISABLED");
 
 	return value && strcasecmp(value, "true") == 0;
 }
 
 static enum err find_metadata(struct aws_local_place *place)
 {
-	const char *mode = said_by("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
-	const char *url = said_by("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+	const char *mode = aws_environment("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
+	const char *url = aws_environment("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 	bool is_v6 = mode && strcasecmp(mode, "ipv6") == 0;
 
 	if (mode && !is_v6 && strcasecmp(mode, "ipv4") != 0)
@@ -195,15 +188,15 @@ enum err aws_metadata_fetch(nsec until, struct aws_keys *keys)
 
 bool aws_container_is_named(void)
 {
-	return said_by("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") ||
-	       said_by("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	return aws_environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") ||
+	       aws_environment("AWS_CONTAINER_CREDENTIALS_FULL_URI");
 }
 
 /* What is sent as Authorization; {"", 0}: nothing. */
 static enum err read_token(nsec until, struct aws_file *file)
 {
-	const char *path = said_by("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-	const char *token = said_by("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	const char *path = aws_environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+	const char *token = aws_environment("AWS_CONTAINER_AUTHORIZATION_TOKEN");
 	enum err e;
 
 	if (!path)
@@ -247,8 +240,8 @@ static enum err ask_over_tls(const char *what, const char *text, const struct ac
 static enum err ask_container(const struct account *way, struct http_request *request, nsec until,
 			      struct aws_answer *answer)
 {
-	const char *relative = said_by("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-	const char *full = said_by("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	const char *relative = aws_environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+	const char *full = aws_environment("AWS_CONTAINER_CREDENTIALS_FULL_URI");
 	char url[AWS_LOCAL_TARGET_BYTES_MAX + sizeof CONTAINER_V4];
 
 	if (!relative && strncmp(full, "https://", 8) == 0)

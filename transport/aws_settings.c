@@ -13,18 +13,17 @@
 static bool name_file(const char *variable, const char *usual, char path[AWS_PATH_ROOM],
 		      struct aws_profile_file *out)
 {
-	const char *said = getenv(variable), *home = getenv("HOME");
-	bool is_said = said && *said;
-	const char *rest = is_said ? said : usual;
+	const char *said = aws_environment(variable), *home = aws_environment("HOME");
+	const char *rest = said ? said : usual;
 	int n;
 
 	if (strncmp(rest, "~/", 2) != 0)
 		n = snprintf(path, AWS_PATH_ROOM, "%s", rest);
-	else if (home && *home)
+	else if (home)
 		n = snprintf(path, AWS_PATH_ROOM, "%s%s", home, rest + 1);
 	else
-		return !is_said; /* a service without a home has no such files */
-	*out = (struct aws_profile_file){ path, is_said };
+		return !said; /* a service without a home has no such files */
+	*out = (struct aws_profile_file){ path, said != NULL };
 	return n < AWS_PATH_ROOM;
 }
 
@@ -56,7 +55,7 @@ struct sources {
 	const struct aws_settings *settings;
 };
 
-static const char *said_by(const char *variable)
+const char *aws_environment(const char *variable)
 {
 	const char *value = getenv(variable);
 
@@ -65,7 +64,7 @@ static const char *said_by(const char *variable)
 
 static enum err take_environment(const char *variable, char *to, size_t room)
 {
-	const char *value = said_by(variable);
+	const char *value = aws_environment(variable);
 
 	if (*to || !value)
 		return OK;

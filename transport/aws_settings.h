@@ -35,6 +35,9 @@ struct aws_settings {
  * else ~/.aws/config and ~/.aws/credentials. As aws_profiles_open(). Suspends. */
 enum err aws_settings_open_profiles(nsec until, struct aws_profiles **) MUST_CHECK;
 
+/* What a variable of the environment says; NULL: nothing, or an empty text. */
+const char *aws_environment(const char *variable);
+
 /* Read, besides the profile: AWS_PROFILE (AWS_DEFAULT_PROFILE), AWS_REGION, AWS_DEFAULT_REGION,
  * AWS_CA_BUNDLE, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT; AWS_ENDPOINT_URL_S3, _KMS,
  * _STS, then AWS_ENDPOINT_URL, unless AWS_IGNORE_CONFIGURED_ENDPOINT_URLS is true. The profile's
