@@ -13,7 +13,7 @@ enum { STAND_ANSWERS_MAX = 10 };
 struct stand {
 	struct server server;
 	/* "STATUS BODY", or all of it where it begins with "HTTP"; NULL: it hears and is silent. */
-	const char *answers[STAND_ANSWERS_MAX];
+	const char *_Atomic answers[STAND_ANSWERS_MAX];
 	char heard[STAND_ANSWERS_MAX][24 * 1024];
 	_Atomic unsigned heard_count;
 };
