@@ -152,11 +152,13 @@ static bool bucket_fits_host(const char *bucket)
 
 /* ---- endpoints ---- */
 
+/* A last dot is the root's and changes nothing. */
 static bool host_is_under(const char *host, const char *suffix)
 {
 	size_t h = strlen(host), s = strlen(suffix);
 
-	return h >= s && strcasecmp(host + h - s, suffix) == 0 &&
+	h -= h > 0 && host[h - 1] == '.';
+	return h >= s && strncasecmp(host + h - s, suffix, s) == 0 &&
 	       (h == s || host[h - s - 1] == '.');
 }
 

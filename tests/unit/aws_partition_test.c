@@ -258,6 +258,7 @@ TEST(an_endpoint_in_another_partition_is_refused)
 	check_refused("us-gov-west-1", "https://kms.eusc-de-east-1.api.amazonwebservices.eu",
 		      "partition");
 	check_refused("default", "https://kms.eu-central-1.amazonaws.com", "partition");
+	check_refused("eusc-de-east-1", "https://kms.eu-central-1.amazonaws.com./", "partition");
 	/* These two share a suffix. */
 	check_refused("us-gov-west-1", "https://kms.us-east-1.amazonaws.com", "partition");
 	check_refused("us-east-1", "https://KMS.US-GOV-WEST-1.amazonaws.com", "partition");
