@@ -9,7 +9,7 @@
 
 /* "PRAGMA application_id" of our files, "mhlg"; PRAGMA user_version counts schemas: those from 1 on
  * are read, and upgraded when they are opened for writing. */
-enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 5 };
+enum { LEDGER_APPLICATION = 0x6d686c67, LEDGER_SCHEMA = 6 };
 /* The first version with settled.form and settled.found. */
 enum { LEDGER_SCHEMA_FORM = 5 };
 /* From version i to i + 1; what makes version i look like i + 1 to who only reads. */

@@ -128,9 +128,12 @@ static const char schema_5[] =
 	"DROP VIEW exception; DROP VIEW message;"
 	VIEWS(MESSAGE_5);
 
+/* Which mailboxes go to one target is asked for each folder that is looked into. */
+static const char schema_6[] = "CREATE INDEX mailbox_by_target ON mailbox(target);";
+
 /* A new file takes all steps, an older one those it lacks: they have the same tables. */
 const char *const ledger_sqlite_schema_steps[LEDGER_SCHEMA] = { schema_1, schema_2, schema_3,
-								schema_4, schema_5 };
+								schema_4, schema_5, schema_6 };
 
 /* What `status` asks for and an older version has not; a temporary view hides the table of its
  * name. */
@@ -143,4 +146,4 @@ static const char schema_1_views[] =
 static const char schema_2_views[] =
 	"CREATE TEMP VIEW box AS SELECT *, 0 AS former, 0 AS vanished FROM main.box;";
 const char *const ledger_sqlite_schema_views[LEDGER_SCHEMA] = { "", schema_1_views, schema_2_views,
-								"", "" };
+								"", "", "" };

@@ -65,8 +65,11 @@ TEST_FIBER(an_older_ledger_is_upgraded_in_place_and_loses_nothing)
 	CHECK(totals.messages[LEDGER_MOVED] == 3 && totals.messages[LEDGER_SKIPPED] == 1);
 	CHECK(totals.ranges_open == 1 && totals.seals_open == 1);
 	CHECK_OK(world_finish(&w));
-	CHECK_TEXT(ask_file(test_directory(), "PRAGMA user_version"), "5");
+	CHECK_TEXT(ask_file(test_directory(), "PRAGMA user_version"), "6");
 	CHECK_TEXT(ask_file(test_directory(), "PRAGMA integrity_check"), "ok");
+	CHECK_TEXT(ask_file(test_directory(), "SELECT tbl_name FROM sqlite_schema"
+					      " WHERE name = 'mailbox_by_target'"),
+		   "mailbox");
 	CHECK_TEXT(ask_file(test_directory(), "SELECT count(*) || ' ' || max(pid) FROM run"),
 		   "1 4711");
 
