@@ -22,6 +22,7 @@ static enum err tell(const struct copies *copies, const struct ledger_stored *st
 		.target_no = stored->target_no,
 		.digest = stored->digest,
 		.is_unlike = stored->doubtful || stored->found == LEDGER_FOUND_ALIKE,
+		.is_guess = stored->doubtful && !stored->altered,
 		.is_own = copies->is_own,
 		.box_no = copies->box.box_no,
 		.no = stored->no,

@@ -208,6 +208,7 @@ struct ledger_stored {
 	struct digest digest;
 	int64_t date_s;
 	bool dated, doubtful;
+	bool altered; /* doubtful, because it has other bytes there: ERR_SINK_ALTERED */
 	enum mail_form form;
 	enum ledger_found found; /* as of struct ledger_row */
 	struct digest fingerprint;

@@ -96,8 +96,9 @@ static const char *const texts[SQL_COUNT] = {
 			     " FROM settled"
 			     " WHERE box_no = ?1 AND no >= ?2 AND no <= ?3 ORDER BY no LIMIT ?4",
 	[SQL_SETTLED_STORED] = "SELECT no, size_bytes, mark, target_no, fate & 7 = 3, digest,"
-			       " date_s, date_s NOT NULL, form, found, found NOT NULL"
-			       " FROM settled WHERE box_no = ?1 AND no > ?2 AND fate & 7 IN (1, 3)"
+			       " date_s, date_s NOT NULL, form, found, found NOT NULL,"
+			       " fate >> 3 FROM settled"
+			       " WHERE box_no = ?1 AND no > ?2 AND fate & 7 IN (1, 3)"
 			       " ORDER BY no LIMIT ?3",
 	[SQL_SETTLED_DOUBT] = "UPDATE settled SET fate = ?3 WHERE box_no = ?1 AND no = ?2"
 			      " AND fate & 7 = 1",

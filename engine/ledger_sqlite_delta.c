@@ -166,6 +166,7 @@ static void read_found(sqlite3_stmt *row, struct ledger_stored *stored)
 enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *call)
 {
 	sqlite3_stmt *row;
+	int altered = store->reason_codes[ERR_SINK_ALTERED];
 	bool found = true;
 	enum err e = ledger_sqlite_bind(store, SQL_SETTLED_STORED,
 					NUMBERS(call->box_no, call->first, call->max), &row);
@@ -185,6 +186,7 @@ enum err ledger_sqlite_stored(struct ledger_store *store, struct ledger_call *ca
 			.dated = sqlite3_column_int(row, 7),
 			.form = (enum mail_form)sqlite3_column_int(row, 8),
 		};
+		stored->altered = stored->doubtful && sqlite3_column_int(row, 11) == altered;
 		read_found(row, stored);
 		if (sqlite3_column_bytes(row, 5) == DIGEST_BYTES)
 			bytes_copy(stored->digest.bytes, sqlite3_column_blob(row, 5), DIGEST_BYTES,

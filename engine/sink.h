@@ -92,6 +92,7 @@ struct sink_copy {
 	uint64_t target_no;   /* its number there; 0: nobody knows */
 	struct digest digest; /* of the message; what lies there has it, as it is or wrapped, */
 	bool is_unlike;	      /* or may be otherwise: it is in doubt, or was found alike */
+	bool is_guess;	      /* in doubt is whether it has that number at all: nobody read it */
 	bool is_own;	      /* of the mailbox that asks, */
 	uint64_t box_no, no;  /* and of this message */
 };

@@ -16,7 +16,7 @@ struct claim {
 	uint32_t uid;
 	uint32_t key; /* the first of the message; NO_KEY: of another mailbox */
 	struct digest digest;
-	bool is_unlike;
+	bool is_unlike, is_guess;
 };
 #define NO_KEY UINT32_MAX
 
@@ -119,7 +119,8 @@ enum err parcel_claims_add(void *context, const struct sink_copy *copy)
 	claims_of(claims)[claims->count++] = (struct claim){ .uid = (uint32_t)copy->target_no,
 							     .key = key,
 							     .digest = copy->digest,
-							     .is_unlike = copy->is_unlike };
+							     .is_unlike = copy->is_unlike,
+							     .is_guess = copy->is_guess };
 	return OK;
 }
 
@@ -157,6 +158,13 @@ static size_t first_of(const struct parcel_claims *claims, uint32_t uid)
 	return low;
 }
 
+/* What another mailbox took for its own without having read it may as well be ours: where its bytes
+ * do not say that it is the other's, it would be sent twice. */
+static bool is_others_guess(const struct claim *claim)
+{
+	return claim->key == NO_KEY && claim->is_guess;
+}
+
 /* What became doubtful because it could not be read may be another's, as its bytes say later. */
 static bool is_likely(const struct parcel_claims *claims, const struct claim *claim,
 		      const struct parcel_found *found)
@@ -168,7 +176,7 @@ static bool is_likely(const struct parcel_claims *claims, const struct claim *cl
 	    (found->wrapped && memcmp(&claim->digest, &found->inside, DIGEST_BYTES) == 0))
 		return true;
 	if (!claim->is_unlike || claim->key == NO_KEY)
-		return claim->is_unlike;
+		return claim->is_unlike && !is_others_guess(claim);
 	parcel_record_get(claims->records, claims->keys[claim->key].record, &record);
 	return memcmp(&record.normal, &found->normal, DIGEST_BYTES) == 0 ||
 	       (memcmp(record.id, found->id, sizeof none) == 0 &&
@@ -182,7 +190,7 @@ static const struct claim *find(const struct parcel_claims *claims, uint32_t uid
 	const struct claim *all = claims_of(claims);
 
 	for (size_t i = first_of(claims, uid); i < claims->count && all[i].uid == uid; i++)
-		if (!found || is_likely(claims, &all[i], found))
+		if (found ? is_likely(claims, &all[i], found) : !is_others_guess(&all[i]))
 			return &all[i];
 	return NULL;
 }

@@ -358,6 +358,11 @@ TEST_FIBER(what_should_be_at_the_target_is_told_in_pages)
 	CHECK(stored[1].doubtful);
 	CHECK_OK(ledger_stored(w.ledger, w.box_no, 5, stored, 2, &count));
 	CHECK_EQ(count, 0);
+	CHECK_OK(ledger_doubt(w.ledger, w.box_no, 1, ERR_SINK_ALTERED));
+	CHECK_OK(ledger_doubt(w.ledger, w.box_no, 2, ERR_SINK_MISSING));
+	CHECK_OK(ledger_stored(w.ledger, w.box_no, 0, stored, 2, &count));
+	CHECK(stored[0].doubtful && stored[0].altered);
+	CHECK(stored[1].doubtful && !stored[1].altered);
 	CHECK_OK(world_finish(&w));
 }
 
