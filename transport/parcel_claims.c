@@ -158,14 +158,8 @@ static size_t first_of(const struct parcel_claims *claims, uint32_t uid)
 	return low;
 }
 
-/* What another mailbox took for its own without having read it may as well be ours: where its bytes
- * do not say that it is the other's, it would be sent twice. */
-static bool is_others_guess(const struct claim *claim)
-{
-	return claim->key == NO_KEY && claim->is_guess;
-}
-
-/* What became doubtful because it could not be read may be another's, as its bytes say later. */
+/* What became doubtful because it could not be read may be another's, as its bytes say later; that
+ * one would be sent twice. */
 static bool is_likely(const struct parcel_claims *claims, const struct claim *claim,
 		      const struct parcel_found *found)
 {
@@ -175,22 +169,26 @@ static bool is_likely(const struct parcel_claims *claims, const struct claim *cl
 	if (memcmp(&claim->digest, &found->digest, DIGEST_BYTES) == 0 ||
 	    (found->wrapped && memcmp(&claim->digest, &found->inside, DIGEST_BYTES) == 0))
 		return true;
-	if (!claim->is_unlike || claim->key == NO_KEY)
-		return claim->is_unlike && !is_others_guess(claim);
+	if (!claim->is_unlike || claim->is_guess)
+		return false;
+	if (claim->key == NO_KEY)
+		return true;
 	parcel_record_get(claims->records, claims->keys[claim->key].record, &record);
 	return memcmp(&record.normal, &found->normal, DIGEST_BYTES) == 0 ||
 	       (memcmp(record.id, found->id, sizeof none) == 0 &&
 		memcmp(record.id, none, sizeof none) != 0);
 }
 
-/* `found` NULL: its bytes are not known. NULL: there is none. */
+/* `found` NULL: its bytes are not known, and what another mailbox took for its own without them may
+ * as well be ours. NULL: there is none. */
 static const struct claim *find(const struct parcel_claims *claims, uint32_t uid,
 				const struct parcel_found *found)
 {
 	const struct claim *all = claims_of(claims);
 
 	for (size_t i = first_of(claims, uid); i < claims->count && all[i].uid == uid; i++)
-		if (found ? is_likely(claims, &all[i], found) : !is_others_guess(&all[i]))
+		if (found ? is_likely(claims, &all[i], found)
+			  : !all[i].is_guess || all[i].key != NO_KEY)
 			return &all[i];
 	return NULL;
 }

@@ -43,17 +43,20 @@ static void look_close(struct look *look)
 	buffer_free(&look->blob);
 }
 
-/* Of another mailbox, which never read it. */
-static void guess(struct look *look, uint64_t uid, char kind)
+/* Nobody read it. `no` 0: of another mailbox. */
+static void guess(struct look *look, uint64_t no, uint64_t uid, char kind)
 {
 	const struct sink_copy copy = { .target_no = uid,
 					.digest = named(kind),
 					.is_unlike = true,
 					.is_guess = true,
-					.box_no = 2,
-					.no = 1 };
+					.is_own = no > 0,
+					.box_no = no ? 1 : 2,
+					.no = no ? no : 1 };
 
 	CHECK_OK(parcel_claims_add(look->claims, &copy));
+	if (no)
+		look->known[no - 1] = SINK_KNOWN_STORED;
 }
 
 /* `no` 0: of another mailbox. */
@@ -252,20 +255,27 @@ TEST(what_this_mailbox_sent_later_is_counted_as_before)
 }
 
 /* Else what is there would be sent again. */
-TEST(a_guess_of_another_mailbox_claims_only_the_bytes_it_has)
+TEST(a_guess_claims_only_the_bytes_it_has)
 {
 	struct parcel_unread unread[] = { { .uid = 10 } };
 	size_t unread_count = ARRAY_COUNT(unread);
 	struct look look;
 
 	look_open(&look, "ab");
-	guess(&look, 10, 'x');
-	guess(&look, 11, 'b');
+	guess(&look, 0, 10, 'x');
+	guess(&look, 0, 11, 'b');
 	match(&look, "ab");
 	CHECK(look.outcomes[0].fate == PARCEL_STORED && look.outcomes[0].uid == 10);
 	CHECK_EQ(look.outcomes[1].fate, PARCEL_ABSENT);
 	CHECK_EQ(parcel_claims_settle(look.claims, NULL, 0, unread, &unread_count, look.known), 0);
 	CHECK_EQ(unread_count, 1);
+	look_close(&look);
+
+	look_open(&look, "a");
+	guess(&look, 1, 10, 'x'); /* as if "a" had the Message-ID of other bytes */
+	match(&look, "a");
+	CHECK_EQ(look.settled, 0);
+	CHECK_EQ(parcel_claims_settle(look.claims, NULL, 0, unread, &unread_count, look.known), 1);
 	look_close(&look);
 }
 
