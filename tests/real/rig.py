@@ -133,14 +133,20 @@ class Dump:
                 self.folders[name].subscribed = True
         for name, folder in self.folders.items():
             if '\\noselect' not in folder.attributes and '\\nonexistent' not in folder.attributes:
-                self.read(imap, name, folder)
+                # What a killed run sent may still be stored, so that more is fetched than SELECT said.
+                for _ in range(10):
+                    count = self.read(imap, name, folder)
+                    if len(folder.messages) <= count:
+                        break
+                check(len(folder.messages) == count, '%s: %d messages fetched of %d' % (name, len(folder.messages), count))
         imap.logout()
 
     def read(self, imap, name, folder):
+        """How many messages there were before they were fetched."""
         # SELECT, because only that tells which flags can be kept; nothing is asked that changes any.
         count = int(must(imap.select(quoted(name)))[0])
         told = lambda what: imap.untagged_responses.get(what, [b''])[-1].decode()
-        folder.uidvalidity, folder.uidnext = int(told('UIDVALIDITY') or 0), int(told('UIDNEXT') or 0)
+        folder.uidvalidity, folder.uidnext, folder.messages = int(told('UIDVALIDITY') or 0), int(told('UIDNEXT') or 0), []
         permanent = told('PERMANENTFLAGS').strip('()').split()
         folder.keywords = None if '\\*' in permanent else {f.lower() for f in permanent if f[0] != '\\'}
         for item in must(imap.uid('FETCH', '1:*', '(UID FLAGS INTERNALDATE BODY.PEEK[])')) if count else []:
@@ -152,7 +158,7 @@ class Dump:
             data = hashlib.sha256(item[1]).hexdigest()
             self.bytes[data] = item[1]
             folder.messages.append(Message(data, flags, date_of(found(rb'INTERNALDATE "([^"]*)"')), int(found(rb'UID (\d+)'))))
-        check(len(folder.messages) == count, '%s: %d messages fetched of %d' % (name, len(folder.messages), count))
+        return count
 
     def count(self):
         return sum(len(f.messages) for f in self.folders.values())
