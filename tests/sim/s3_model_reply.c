@@ -8,7 +8,8 @@
 
 enum { TEXT_BYTES_MAX = 8192, CHUNK_BYTES_MAX = 700 };
 
-static char *format_text(const char *format, va_list arguments)
+__attribute__((format(printf, 1, 0))) static char *format_text(const char *format,
+							       va_list arguments)
 {
 	char *text = malloc(TEXT_BYTES_MAX);
 
