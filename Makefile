@@ -56,6 +56,8 @@ SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c %_main.c,$(wildca
 SIM := $(patsubst tests/sim/%.c,$(OUT)/tests/sim/%,$(wildcard tests/sim/*_test.c))
 WIRE_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(wildcard tests/wire/*.c)))
 WIRE := $(patsubst tests/wire/%.c,$(OUT)/tests/wire/%,$(wildcard tests/wire/*_test.c))
+# The stand-in for S3 without the simulated network: behind real sockets (tests/real/s3_standin.c).
+S3_MODEL_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c %_net.c,$(wildcard tests/sim/s3_model*.c)))
 MODEL_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/model/*.c))
 TORTURE := $(patsubst tests/torture/%.c,$(OUT)/tests/torture/%,$(wildcard tests/torture/*_probe.c))
 # Fuzz targets are one program, with the simulated ring, clock and network, and with libetpan built
@@ -71,7 +73,7 @@ FUZZ := $(MAKE) --no-print-directory CC=clang SAN=fuzzer,address,undefined OPT=-
 BENCH := $(patsubst bench/%.c,$(OUT)/bench/%,$(wildcard bench/*_bench.c))
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_bench.c,$(wildcard bench/*.c)))
 
-.PHONY: all deps check test test-syntax sim lint unit-binaries sim-binaries wire-binaries model-server \
+.PHONY: all deps check test test-syntax sim lint unit-binaries sim-binaries wire-binaries model-server s3-standin \
   bench-binaries bench torture demo fuzz fuzz-binary fuzz-links clean
 .SECONDARY:
 # build/mailhaul is gcc's without sanitizers; other variants stay in their own folder.
@@ -114,6 +116,8 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(BENCH_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpthread -lm
 $(OUT)/tests/model/model_server: $(MODEL_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/real/s3_standin: $(OUT)/tests/real/s3_standin.o $(S3_MODEL_OBJECTS) $(LIBRARY)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/fuzz/fuzz: $(FUZZ_OBJECTS) $(ETPAN_OBJECTS) $(LIBRARY)
 	@$(CC) $(LDFLAGS) -o $@.new $^ $(if $(ETPAN_OBJECTS),$(filter-out -letpan,$(LDLIBS)),$(LDLIBS)) && mv -f $@.new $@
 ifneq ($(findstring fuzzer,$(SAN)),)
@@ -133,6 +137,7 @@ fuzz-binary:
 fuzz-links: $(OUT)/tests/fuzz/fuzz
 	@for t in $$($<); do ln -sf fuzz $(OUT)/tests/fuzz/$$t; done
 model-server: $(OUT)/tests/model/model_server
+s3-standin: $(OUT)/tests/real/s3_standin
 unit-binaries: $(UNIT)
 sim-binaries: $(SIM)
 wire-binaries: $(WIRE)
