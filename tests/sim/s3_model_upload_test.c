@@ -43,6 +43,14 @@ static bool complete_with(const char *xml, const char *fields, unsigned status, 
 		       .fields = fields);
 }
 
+static void abort_upload(void)
+{
+	char query[100];
+
+	snprintf(query, sizeof query, "uploadId=%s", upload);
+	S3_TALK(&talk, 204, "", "DELETE", "/box/k", .query = query);
+}
+
 /* MD5 of "12345" and of "6789". */
 #define PART_1                                                                                     \
 	"<Part><PartNumber>1</PartNumber><ETag>\"827ccb0eea8a706c4c34a16891f84e7b\"</ETag>%s</"    \
@@ -162,6 +170,8 @@ TEST(parts_are_numbered_big_enough_and_of_an_upload)
 	complete_with(BOTH, "if-none-match: *\n", 412, "PreconditionFailed");
 	CHECK_EQ(s3_model_uploads(box, "k"), 1);
 	CHECK_EQ(s3_model_object_of(box, "k")->length, 5);
+	complete_with(BOTH, NULL, 200, ""); /* the first part is as long as it must be */
+	create_with_parts();
 	snprintf(upload + 3, sizeof upload - 3, "nonsense");
 	send_part(1, "12345", NULL, 404, "NoSuchUpload");
 	complete_with(BOTH, NULL, 404, "NoSuchUpload");
@@ -191,8 +201,8 @@ TEST(uploads_and_parts_are_listed_in_pages_and_aborted)
 	S3_TALK(&talk, 200, "", "GET", "/box", .query = query);
 	CHECK(s3_talk_element(&talk, "Key", text, sizeof text));
 	CHECK_TEXT(text, "others/two");
+	abort_upload();
 	snprintf(query, sizeof query, "uploadId=%s", upload);
-	S3_TALK(&talk, 204, "", "DELETE", "/box/k", .query = query);
 	S3_TALK(&talk, 404, "NoSuchUpload", "DELETE", "/box/k", .query = query);
 	CHECK_EQ(s3_model_uploads(box, ""), 2);
 	CHECK_EQ(talk.model->counts.stored_bytes, 0);
@@ -293,15 +303,16 @@ TEST(a_late_complete_comes_after_what_was_asked_since)
 	create_with_parts();
 	FAULT(.op = S3_MODEL_COMPLETE, .accident = S3_MODEL_LATE, .requests = 5);
 	complete_with(BOTH, "if-none-match: *\n", 0, "");
-	{
-		char query[100];
-
-		snprintf(query, sizeof query, "uploadId=%s", upload);
-		S3_TALK(&talk, 204, "", "DELETE", "/box/k", .query = query);
-	}
-	s3_model_settle(talk.model, talk.now_s + 24 * 3600);
-	CHECK_EQ(talk.model->counts.late, 2);
+	abort_upload();
+	s3_model_settle(talk.model, talk.now_s);
 	CHECK_EQ(s3_model_objects(box, ""), 0);
+	/* Its signature counts from when it was sent. */
+	create_with_parts();
+	FAULT(.op = S3_MODEL_COMPLETE, .accident = S3_MODEL_LATE, .requests = 5);
+	complete_with(BOTH, "if-none-match: *\n", 0, "");
+	s3_model_settle(talk.model, talk.now_s + 24 * 3600);
+	CHECK_EQ(talk.model->counts.late, 3);
+	CHECK_EQ(s3_model_objects(box, ""), 1);
 	s3_talk_close(&talk);
 }
 
