@@ -466,6 +466,12 @@ static int next_wait(void)
 	return wait < 0 ? 0 : (int)wait;
 }
 
+/* Nothing more is heard while bytes of the model are on their way out: hearing may move them. */
+static short events_of(const struct connection *c)
+{
+	return c->step.length ? POLLOUT : (short)(POLLIN | (c->wants_out ? POLLOUT : 0));
+}
+
 static void serve(int listener, SSL_CTX *tls)
 {
 	struct pollfd fds[CONNECTIONS_MAX + 2];
@@ -474,10 +480,8 @@ static void serve(int listener, SSL_CTX *tls)
 		fds[0] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
 		fds[1] = (struct pollfd){ .fd = listener, .events = POLLIN };
 		for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
-			fds[i + 2] = (struct pollfd){
-				.fd = connections[i].fd,
-				.events = (short)(POLLIN | (connections[i].wants_out ? POLLOUT : 0))
-			};
+			fds[i + 2] = (struct pollfd){ .fd = connections[i].fd,
+						      .events = events_of(&connections[i]) };
 		must(poll(fds, ARRAY_COUNT(fds), next_wait()) >= 0 || errno == EINTR);
 		if (fds[0].revents && !listen_to_input())
 			return;
@@ -487,7 +491,7 @@ static void serve(int listener, SSL_CTX *tls)
 			if (c->fd < 0)
 				continue;
 			c->wants_out = false;
-			if (fds[i + 2].revents && !hear(c))
+			if (fds[i + 2].revents && !c->step.length && !hear(c))
 				hang_up(c, false);
 			else
 				act(c);

@@ -8,12 +8,13 @@ BINARY = os.environ.get('S3_STANDIN', TOP + '/build/gcc/tests/real/s3_standin')
 
 class Standin:
     def __init__(self):
+        assert os.access(BINARY, os.X_OK), '%s is not there: make s3-standin' % BINARY
         self.dir = tempfile.mkdtemp(prefix='s3-standin-')
-        atexit.register(self.stop)
         subprocess.run(['bash', '-c', '. "$0"/common.bash; certificates "$1"', HERE, self.dir], check=True)
         self.ca = self.dir + '/tls/ca.pem'
         self.process = subprocess.Popen([BINARY, self.dir + '/tls/server.pem', self.dir + '/tls/server.key'], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        atexit.register(self.stop)
         self.port = int(self.process.stdout.readline())
         self.url = 'https://localhost:%d' % self.port
 

@@ -10,16 +10,15 @@
 enum {
 	SESSION_MAGIC = 0x53e5510,
 	HEAD_BYTES_MAX = 32 * 1024,
-	STEPS_MAX = 256,
 	PIECES_MAX = 200,
-	BREATH_MS = 20, /* what was said arrives before the reset */
+	STEPS_MAX = 4 * PIECES_MAX, /* each piece has a wait before it */
+	BREATH_MS = 20,		    /* what was said arrives before the reset */
 };
 
 /* A request that is done later than its connection lived. */
 struct s3_model_late {
 	struct s3_model_late *next;
 	unsigned requests_left;
-	int64_t now_s;
 	const uint8_t *head, *raw;
 	size_t head_bytes, raw_bytes;
 };
@@ -138,7 +137,6 @@ static void remember(struct s3_model_session *s)
 			     *late = s3_model_allocate(s->model, sizeof *late);
 
 	late->requests_left = s->fault.requests;
-	late->now_s = s->request->now_s;
 	late->head = s3_model_copy_bytes(s->model, s->head.at, late->head_bytes = s->head.bytes);
 	late->raw = s3_model_copy_bytes(s->model, s->raw.at, late->raw_bytes = s->raw.bytes);
 	while (*at)

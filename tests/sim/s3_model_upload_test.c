@@ -342,6 +342,9 @@ TEST(answers_are_slow_cut_or_wrong)
 	S3_TALK(&talk, 200, "", "GET", "/box/k");
 	CHECK_TEXT(talk.body.at, "0123456789");
 	CHECK(talk.waited_ms >= 500);
+	FAULT(.accident = S3_MODEL_SLOW, .bytes = 1, .wait_ms = 1);
+	S3_TALK(&talk, 200, "", "GET", "/box/k");
+	CHECK_TEXT(talk.body.at, "0123456789");
 	FAULT(.accident = S3_MODEL_TRUNCATES, .bytes = 4);
 	S3_TALK(&talk, 200, "", "GET", "/box/k");
 	CHECK_TEXT(talk.body.at, "0123");
