@@ -18,7 +18,7 @@ enum { PORT = 443, SAID_MAX = 1200, WORLD_BEGINS_S = 1700001000 };
 
 struct visit {
 	struct s3_talk *talk;
-	struct s3_ask ask;
+	struct s3_talk_request ask;
 	char said[SAID_MAX]; /* the answer to its end */
 	size_t bytes;
 	nsec took;

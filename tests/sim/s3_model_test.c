@@ -348,12 +348,12 @@ TEST(hash_length_and_framing_are_checked)
 
 TEST(trailers_without_signature_are_checked_at_every_split)
 {
-	struct s3_ask ask = { .method = "PUT",
-			      .path = "/box/k",
-			      .payload = UNSIGNED_STREAM,
-			      .fields = TRAILER_FIELDS,
-			      .body = "9\r\n123456789\r\n0\r\n"
-				      "x-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n" };
+	struct s3_talk_request ask = { .method = "PUT",
+				       .path = "/box/k",
+				       .payload = UNSIGNED_STREAM,
+				       .fields = TRAILER_FIELDS,
+				       .body = "9\r\n123456789\r\n0\r\n"
+					       "x-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n" };
 
 	(void)begin();
 	for (talk.piece = 1; talk.piece < 70; talk.piece++)

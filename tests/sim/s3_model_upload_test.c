@@ -234,7 +234,7 @@ static void add_fault(const struct s3_model_fault *fault)
 
 static unsigned put_one(void)
 {
-	return s3_talk_ask(&talk, &(struct s3_ask){ PUT_ONE });
+	return s3_talk_ask(&talk, &(struct s3_talk_request){ PUT_ONE });
 }
 
 TEST(errors_are_answered_and_not_done_or_done)
@@ -429,9 +429,9 @@ TEST(the_same_seed_gives_the_same_accidents)
 									 .count = 1000,
 									 .one_in = 2 });
 		for (unsigned i = 0, n = 0; i < 40; i++) {
-			(void)s3_talk_ask(
-				&talk,
-				&(struct s3_ask){ .method = "PUT", .path = "/box/k", .body = "x" });
+			(void)s3_talk_ask(&talk, &(struct s3_talk_request){ .method = "PUT",
+									    .path = "/box/k",
+									    .body = "x" });
 			n += (unsigned)snprintf(story[run] + n, sizeof story[run] - n, "%u,",
 						talk.status);
 		}

@@ -78,7 +78,7 @@ static void canonical(char *lines, struct buffer *headers, struct buffer *names)
 	}
 }
 
-static void sign(const struct s3_talk *talk, const struct s3_ask *ask, const char *date,
+static void sign(const struct s3_talk *talk, const struct s3_talk_request *ask, const char *date,
 		 const char *payload, const char *lines, struct buffer *to)
 {
 	struct buffer request = { 0 }, headers = { 0 }, names = { 0 }, what = { 0 };
@@ -117,7 +117,7 @@ static void short_time(char to[20], int64_t seconds)
 	memcpy(to + 9, iso + 11, 2);
 }
 
-void s3_talk_write(const struct s3_talk *talk, const struct s3_ask *ask, struct buffer *to)
+void s3_talk_write(const struct s3_talk *talk, const struct s3_talk_request *ask, struct buffer *to)
 {
 	const char *body = ask->body ? ask->body : "", *payload = ask->payload;
 	size_t n = ask->length ? ask->length : strlen(body);
@@ -215,7 +215,7 @@ void s3_talk_say(struct s3_talk *talk, const void *bytes, size_t n)
 	split_answer(talk);
 }
 
-unsigned s3_talk_ask(struct s3_talk *talk, const struct s3_ask *ask)
+unsigned s3_talk_ask(struct s3_talk *talk, const struct s3_talk_request *ask)
 {
 	struct buffer request = { 0 };
 
@@ -251,7 +251,7 @@ bool s3_talk_element(const struct s3_talk *talk, const char *tag, char *to, size
 }
 
 bool s3_talk_check(const char *file, int line, struct s3_talk *talk, unsigned status,
-		   const char *code, const struct s3_ask *ask)
+		   const char *code, const struct s3_talk_request *ask)
 {
 	unsigned got = s3_talk_ask(talk, ask);
 	char got_code[80] = "";

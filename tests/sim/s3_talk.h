@@ -21,7 +21,7 @@ struct s3_talk {
 	enum s3_model_act ended; /* IDLE: the connection goes on */
 };
 
-struct s3_ask {
+struct s3_talk_request {
 	const char *method;
 	const char *path;   /* encoded: "/bucket/key" */
 	const char *query;  /* encoded, in order: "a=1&b="; NULL: none */
@@ -37,19 +37,20 @@ struct s3_ask {
 void s3_talk_open(struct s3_talk *);
 void s3_talk_close(struct s3_talk *);
 /* The bytes of a request, added to `to`. */
-void s3_talk_write(const struct s3_talk *, const struct s3_ask *, struct buffer *to);
+void s3_talk_write(const struct s3_talk *, const struct s3_talk_request *, struct buffer *to);
 /* Says these bytes and takes the answer. */
 void s3_talk_say(struct s3_talk *, const void *, size_t);
 /* Says a request and takes the answer; returns its status, 0: none came. */
-unsigned s3_talk_ask(struct s3_talk *, const struct s3_ask *);
+unsigned s3_talk_ask(struct s3_talk *, const struct s3_talk_request *);
 /* The value of a field or element of the last answer, in `to`; false: it is not there. */
 bool s3_talk_field(const struct s3_talk *, const char *name, char *to, size_t max);
 bool s3_talk_element(const struct s3_talk *, const char *tag, char *to, size_t max);
 /* The request must be answered like that; code "": no error, NULL: no answer but the end. */
 #define S3_TALK(talk, wanted_status, wanted_code, method_, path_, ...)                             \
-	s3_talk_check(__FILE__, __LINE__, talk, wanted_status, wanted_code,                        \
-		      &(struct s3_ask){ .method = (method_), .path = (path_), ##__VA_ARGS__ })
+	s3_talk_check(                                                                             \
+		__FILE__, __LINE__, talk, wanted_status, wanted_code,                              \
+		&(struct s3_talk_request){ .method = (method_), .path = (path_), ##__VA_ARGS__ })
 bool s3_talk_check(const char *file, int line, struct s3_talk *, unsigned status, const char *code,
-		   const struct s3_ask *);
+		   const struct s3_talk_request *);
 
 #endif
