@@ -7,11 +7,17 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "engine/io.h"
 #include "transport/store_dir_put.h"
 #include "transport/store_lock.h"
 
-enum { READERS_COUNT = 2 }; /* a pack and its index in turn */
+enum {
+	READERS_COUNT = 2, /* a pack and its index in turn */
+	/* A store that was just closed lets the kernel close its file a moment later. */
+	LOCK_TRIES = 4,
+};
+#define LOCK_AGAIN_NS (20 * NSEC_MILLISECOND)
 
 struct reader {
 	char key[STORE_KEY_BYTES_MAX + 1];
@@ -80,6 +86,15 @@ static enum err root_check(struct store_dir *dir, bool create, nsec until)
 	return e;
 }
 
+/* A store in the same process shares it, and the kernel's lock belongs to the process. */
+static void lock_release(struct store_dir *dir)
+{
+	union store_lock_held held;
+
+	if (store_lock_leave(&dir->lock, &held))
+		io_close(&held.fd);
+}
+
 static void dir_close(struct store **store_at)
 {
 	struct store_dir *dir;
@@ -89,7 +104,7 @@ static void dir_close(struct store **store_at)
 	dir = dir_of(*store_at);
 	for (unsigned i = 0; i < READERS_COUNT; i++)
 		io_close(&dir->readers[i].fd);
-	store_lock_release(&dir->lock);
+	lock_release(dir);
 	store_dir_buffers_close(&dir->place.spare);
 	free(dir);
 	*store_at = NULL;
@@ -197,6 +212,29 @@ static enum err root_make_durable(struct store_dir *dir)
 	return e ? e : io_sync_directory(dir->place.root, store_dir_patience());
 }
 
+/* Against other processes. */
+static enum err lock_take(struct store_dir *dir, int *fd)
+{
+	char path[STORE_DIR_PATH_BYTES_MAX];
+	nsec until = store_dir_patience();
+	bool held = false;
+	enum err e;
+
+	*fd = -1;
+	if ((e = io_open(store_dir_path(path, &dir->place, ".lock"), O_RDWR | O_CREAT, 0600, until,
+			 fd)))
+		return e;
+	for (int i = 0; i < LOCK_TRIES && !held; i++) {
+		if (i > 0 && (e = fiber_sleep(clock_after(LOCK_AGAIN_NS))))
+			return e;
+		if ((e = io_lock(*fd, until, &held)))
+			return e;
+	}
+	return held ? OK
+		    : RAISE(ERR_SINK_BUSY, "another process is writing to %s; let it end first",
+			    dir->place.root);
+}
+
 static enum err dir_lock(struct store *store)
 {
 	struct store_dir *dir = dir_of(store);
@@ -205,10 +243,11 @@ static enum err dir_lock(struct store *store)
 
 	if (dir->lock)
 		return OK;
-	if ((e = store_lock_take(dir->place.root, store_dir_patience(), &dir->lock, &first)))
+	if ((e = store_lock_enter(dir->place.root, store_dir_patience(), &dir->lock, &first)))
 		return e;
-	if (first && ((e = temporary_clear(dir)) || (e = root_make_durable(dir)))) {
-		store_lock_release(&dir->lock);
+	if (first && ((e = lock_take(dir, &store_lock_held(dir->lock)->fd)) ||
+		      (e = temporary_clear(dir)) || (e = root_make_durable(dir)))) {
+		lock_release(dir);
 		return e;
 	}
 	store_lock_ready(dir->lock);

@@ -1,18 +1,37 @@
-/* One writing process per directory, any number of stores inside it: the kernel's lock belongs to
- * the process, so the stores of one process share it and count. */
+/* The process's table of places it writes to: one writing process each, any number of stores inside
+ * it, on any thread. Only the first one of them keeps other processes out, in its store's way (a
+ * file that the kernel locks, an object); the others share that and count. Not for: that way. */
 #ifndef MAILHAUL_STORE_LOCK_H
 #define MAILHAUL_STORE_LOCK_H
 
 #include "engine/err.h"
 
+enum {
+	STORE_LOCK_PLACE_BYTES_MAX = 1100,
+	STORE_LOCK_TAG_BYTES = 128,
+};
+
 struct store_lock;
 
-/* Take the lock `root`/.lock, or share the one this process holds. *first: nobody here held it, so
- * what lies under temporary names is nobody's. After that store_lock_ready() must follow: until
- * then others of this process wait. ERR_SINK_BUSY, ERR_DISK_*. Suspends. */
-enum err store_lock_take(const char *root, nsec until, struct store_lock **,
-			 bool *first) MUST_CHECK;
+/* What its first holder has of the lock; the others do not touch it. */
+union store_lock_held {
+	int fd;
+	char tag[STORE_LOCK_TAG_BYTES];
+};
+
+/* The entry of `place`. *first: nobody here had it, so its lock is still to be taken, into
+ * store_lock_held(), and what lies under temporary names is nobody's; after that store_lock_ready()
+ * must follow, or store_lock_leave(): until then others of this process wait. ERR_SINK_BUSY:
+ * somebody here is at it for too long. Suspends. */
+enum err store_lock_enter(const char *place, nsec until, struct store_lock **,
+			  bool *first) MUST_CHECK;
+union store_lock_held *store_lock_held(struct store_lock *);
 void store_lock_ready(struct store_lock *);
-void store_lock_release(struct store_lock **);
+/* Whether nobody else holds it: then others wait from here on, until store_lock_leave(), so that
+ * the lock can be given back with calls that suspend. */
+bool store_lock_end(struct store_lock *);
+/* Accepts NULL inside. True: that was the last, and *held is to be given back, if there is
+ * anything. */
+bool store_lock_leave(struct store_lock **, union store_lock_held *held);
 
 #endif
