@@ -5,9 +5,10 @@
 
 #include "engine/mail.h"
 
-struct secret;	      /* crypto/secret.h */
-struct oauth2_source; /* transport/oauth2.h */
-struct route;	      /* transport/route.h */
+struct secret;		/* crypto/secret.h */
+struct oauth2_source;	/* transport/oauth2.h */
+struct route;		/* transport/route.h */
+struct store_s3_config; /* transport/store_s3.h */
 struct opt_values;
 struct filter; /* engine/filter.h */
 struct govern; /* engine/govern.h */
@@ -48,6 +49,9 @@ struct account {
 	const struct secret *password; /* NULL: none given */
 	/* NULL: the password logs in. Else access tokens from here do, and nothing else. */
 	const struct oauth2_source *oauth2;
+	/* Of an archive in a bucket, whose name is `host`: how to speak with it. Outlives all that
+	 * is opened with it. */
+	const struct store_s3_config *s3;
 	const char *ca_file; /* NULL: the system's */
 	nsec io_timeout;     /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;

@@ -45,6 +45,8 @@ enum err store_put_whole(struct store *store, const char *key, const void *from,
 	struct store_put *put;
 	enum err e;
 
+	if (store->type->put_whole)
+		return store->type->put_whole(store, key, from, n);
 	if ((e = store->type->put_open(store, key, &put)))
 		return e;
 	e = store->type->put_write(put, from, n);

@@ -1,4 +1,4 @@
-/* Where an archive's files lie: a directory now (store_dir.c), a bucket later (store_s3.c). Keys
+/* Where an archive's files lie: a directory (store_dir.c) or a bucket (store_s3.c). Keys
  * are relative, '/'-separated, of [A-Za-z0-9._-] and '/', no component starting with '.'. Objects
  * are never overwritten. Everything suspends but close and what says otherwise. */
 #ifndef MAILHAUL_STORE_H
@@ -39,6 +39,10 @@ struct store_driver {
 	enum err (*put_publish)(struct store_put **);
 	/* Never suspends; what lies under the temporary name is removed soon. */
 	void (*put_abort)(struct store_put **);
+	/* A whole small object, durable and visible on return; one that is there already with the
+	 * same bytes may be taken for it. ERR_DISK_EXISTS. Needs the lock. NULL: store_put_whole()
+	 * makes do with the calls above. */
+	enum err (*put_whole)(struct store *, const char *key, const void *, size_t);
 	/* Ranged read of at most `length` bytes; *got less only at the end. ERR_DISK_ABSENT. */
 	enum err (*get)(struct store *, const char *key, uint64_t offset, void *to, size_t length,
 			size_t *got);
@@ -51,19 +55,27 @@ struct store_driver {
 	 * names, and makes the names directly below the root durable. What this costs does not grow
 	 * with the number of objects. */
 	enum err (*lock)(struct store *);
-	/* What a killed writer had made visible may not outlive a power cut yet: the names of a key
-	 * prefix, its own with them, are durable on return. Needs the lock; before anything found
-	 * below the prefix is relied on. Nothing there: OK. */
+	/* What a killed writer had made visible may not outlive a power cut yet, and what it asked
+	 * for last may be carried out late: on return the names of a key prefix, its own with them,
+	 * are durable, and none that anybody has begun to put there before appears any more. Needs
+	 * the lock; before anything found below the prefix is relied on. Nothing there: OK. */
 	enum err (*settle)(struct store *, const char *prefix);
 	/* How many such leftovers there are now. */
 	enum err (*leftovers)(struct store *, uint64_t *count);
+	/* For a fiber of its own, with FIBER_STACK_LARGE: while it is in here it does what puts
+	 * would else wait for. Returns when it is cancelled. NULL: there is nothing to be done. */
+	enum err (*serve)(struct store *);
+	/* The orderly end: gives back the lock, and what close() cannot. What goes wrong is logged,
+	 * for the next run gets over it. NULL: close() does. */
+	void (*finish)(struct store *, nsec until);
+	/* Nobody may be in serve(). */
 	void (*close)(struct store **);
 };
 struct store {
 	const struct store_driver *type;
 };
 
-extern const struct store_driver store_dir;
+extern const struct store_driver store_dir, store_s3;
 
 /* ---- for every store (store.c) ---- */
 
@@ -71,7 +83,7 @@ extern const struct store_driver store_dir;
 bool store_key_is_valid(struct text key);
 bool store_name_is_valid(struct text name);
 
-/* A whole small object, durable and visible on return. */
+/* A whole small object, durable and visible on return. ERR_DISK_EXISTS. */
 enum err store_put_whole(struct store *, const char *key, const void *, size_t) MUST_CHECK;
 /* All of a small object, at most bytes_max bytes (ERR_ARCHIVE_DAMAGED). The caller frees `to`. */
 enum err store_get_whole(struct store *, const char *key, size_t bytes_max,

@@ -1,0 +1,36 @@
+/* A store in a bucket (store.h): docs/FORMAT.md section 11. An account for it has the scheme "s3",
+ * the bucket's name in `host`, the archive's place in `path` and, in `s3`, the rest:
+ *
+ *	s3://BUCKET/PREFIX/
+ *
+ * Its open() asks nobody, so that ERR_S3_BUCKET and its like come with the first call, and makes
+ * nothing: a prefix needs no making. Beside store.h's errors all calls return those of s3.h, and
+ * suspend on a fiber with FIBER_STACK_LARGE; each has a deadline of its own. */
+#ifndef MAILHAUL_STORE_S3_H
+#define MAILHAUL_STORE_S3_H
+
+#include "transport/s3.h"
+#include "transport/store.h"
+
+enum {
+	STORE_S3_PART_BYTES = 8 * 1024 * 1024,
+	STORE_S3_LEDGER_BYTES = 16,
+	/* A put has at most so many parts' memory: one is filled while another is on its way, and
+	 * of a third what lies before the mark is kept. A store has one beside them. */
+	STORE_S3_PUT_PARTS = 3,
+};
+
+/* All is borrowed until the store is closed. */
+struct store_s3_config {
+	/* All but `bucket` and `way`: these are the account's. Where endpoint.partition is NULL the
+	 * server is none of AWS's and may ignore If-None-Match: FORMAT.md section 11.4. */
+	struct s3_config s3;
+	const uint8_t *ledger_id; /* of the lock; NULL: it will not be locked */
+	const char *machine;	  /* this one's name, for the lock */
+	/* A multiple of the second at most; 0: STORE_S3_PART_BYTES. It doubles in objects that
+	 * would need more than S3_PARTS_MAX. */
+	size_t part_bytes;
+	size_t part_bytes_least; /* that the server takes but for the last; 0: S3_PART_BYTES_MIN */
+};
+
+#endif

@@ -1,0 +1,65 @@
+/* What the files of a store in a bucket share. Nobody else's. */
+#ifndef MAILHAUL_STORE_S3_STATE_H
+#define MAILHAUL_STORE_S3_STATE_H
+
+#include "engine/fiber.h"
+#include "transport/store_lock.h"
+#include "transport/store_s3.h"
+
+enum {
+	STORE_S3_PREFIX_BYTES_MAX = S3_KEY_BYTES_MAX - STORE_KEY_BYTES_MAX - 8,
+	STORE_S3_PLACE_BYTES = S3_BUCKET_BYTES_MAX + STORE_S3_PREFIX_BYTES_MAX + sizeof "s3:///",
+};
+
+/* What all objects of one store have in common. */
+struct store_s3_place {
+	struct s3 *s3;
+	struct account way;
+	const struct store_s3_config *config;
+	char prefix[STORE_S3_PREFIX_BYTES_MAX + 1]; /* "" or with '/' at its end */
+	char name[STORE_S3_PLACE_BYTES];	    /* "s3://BUCKET/PREFIX", for people */
+	struct store_lock *lock;
+	bool is_careful; /* the server may ignore conditions */
+	/* ---- store_s3_put.c ---- */
+	bool is_served;
+	struct wait_queue work; /* for who serves */
+	struct store_put *waiting, *given_up;
+	void *spare; /* memory of a part, of the usual size */
+};
+
+/* The object's key in the bucket; "" is the prefix itself. */
+char *store_s3_key(char to[S3_KEY_BYTES_MAX + 1], const struct store_s3_place *, const char *key);
+/* The deadline of one call. */
+nsec store_s3_patience(void);
+/* ERR_S3_ABSENT and ERR_S3_EXISTS as store.h has them, with the same words. */
+enum err store_s3_error(enum err);
+/* The other error instead, which says `text` in front of those words. */
+enum err store_s3_instead(enum err, const char *key, const char *text);
+
+/* ---- store_s3_whole.c ---- */
+
+/* What lies under a key, beside what is to lie there. */
+enum store_s3_there { STORE_S3_ABSENT, STORE_S3_SAME, STORE_S3_OTHER };
+/* By length and checksum; where the service has none of the whole, by reading it. */
+enum err store_s3_compare(struct store_s3_place *, const char *key, uint64_t bytes, uint64_t crc,
+			  enum store_s3_there *) MUST_CHECK;
+/* It was stored just now, and nothing has proved what: ERR_SINK_DAMAGED. */
+enum err store_s3_prove(struct store_s3_place *, const char *key, uint64_t bytes,
+			uint64_t crc) MUST_CHECK;
+enum err store_s3_put_whole(struct store_s3_place *, const char *key, const void *,
+			    size_t) MUST_CHECK;
+
+/* ---- store_s3_lock.c ---- */
+
+enum err store_s3_lock(struct store_s3_place *) MUST_CHECK;
+/* Deletes the lock object, unless other stores of the process share it. */
+void store_s3_unlock(struct store_s3_place *, nsec until);
+/* End all uploads of ours below a key prefix, "" or with '/' at its end. */
+enum err store_s3_uploads_end(struct store_s3_place *, const char *below) MUST_CHECK;
+enum err store_s3_uploads_count(struct store_s3_place *, uint64_t *count) MUST_CHECK;
+/* This one, until the service knows it no more; so it does not if it was completed. The key is that
+ * in the bucket. */
+enum err store_s3_upload_end(struct store_s3_place *, const char *key, const char *upload_id,
+			     nsec until) MUST_CHECK;
+
+#endif
