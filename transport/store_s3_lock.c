@@ -223,10 +223,10 @@ void store_s3_unlock(struct store_s3_place *place, nsec until)
 	tag = store_lock_held(place->lock)->tag;
 	if (store_lock_end(place->lock) && tag[0])
 		e = s3_delete(place->s3, store_s3_key(full, place, lock_key), tag, until);
-	if (e) {
-		log_error(LOG_WARN, "store.lock_left", e); /* the next run takes it over */
+	if (e && e != ERR_S3_ABSENT) /* the next run takes it over */
+		log_error(LOG_WARN, "store.lock_left", e);
+	if (e)
 		err_note_clear();
-	}
 	(void)store_lock_leave(&place->lock, &held);
 }
 

@@ -1,0 +1,773 @@
+/* The store in a bucket, over one in memory: what is visible when, taking back without reading, one
+ * writer, and above all that a run which is cut, refused or answered late at any request leaves
+ * nothing that is doubled, lost or another's. */
+#include "tests/unit/s3_fake.h"
+
+#include "engine/budget.h"
+#include "transport/store_s3.h"
+
+enum {
+	PART = 8 * 1024,
+	LEAST = 5 * 1024,
+	ITEMS = 5,
+	BYTES_MAX = 16 * PART,
+};
+
+static const struct aws_partition aws = { .name = "aws" };
+static const uint8_t ledger[STORE_S3_LEDGER_BYTES] = { 1, 2, 3 };
+static const uint8_t other_ledger[STORE_S3_LEDGER_BYTES] = { 9 };
+
+struct place {
+	struct store_s3_config config;
+	struct account account;
+	struct store *store;
+};
+
+static void place_begin(struct place *place)
+{
+	*place = (struct place){
+		.config = { .s3 = { .endpoint.partition = fake.ignores_conditions ? NULL : &aws },
+			    .ledger_id = ledger,
+			    .machine = "mover-1",
+			    .part_bytes = PART,
+			    .part_bytes_least = LEAST },
+		.account = { .scheme = "s3", .host = "bucket", .path = "/a/b/", .shown = "s3" },
+	};
+	place->account.s3 = &place->config;
+}
+
+static enum err place_open(struct place *place)
+{
+	return store_s3.open(&place->store, &place->account, true, clock_after(NSEC_SECOND));
+}
+
+static bool place_open_locked(struct place *place)
+{
+	place_begin(place);
+	return CHECK_OK(place_open(place)) && CHECK_OK(store_s3.lock(place->store));
+}
+
+static void place_close(struct place *place)
+{
+	store_s3.finish(place->store, clock_after(NSEC_SECOND));
+	CHECK_EQ(err_note()->error, OK);
+	store_s3.close(&place->store);
+	CHECK(place->store == NULL);
+}
+
+static void fill(uint8_t *to, size_t n, unsigned seed)
+{
+	uint32_t x = 2463534242u + seed * 7919;
+
+	for (size_t i = 0; i < n; i++) {
+		x ^= x << 13, x ^= x >> 17, x ^= x << 5;
+		to[i] = (uint8_t)(x >> 24);
+	}
+}
+
+static bool lies_there(const char *key, const void *bytes, size_t n)
+{
+	struct fake_object *there = fake_find(key);
+
+	return there && there->bytes == n && (n == 0 || memcmp(there->at, bytes, n) == 0);
+}
+
+static unsigned uploads_there(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FAKE_UPLOADS; i++)
+		count += fake.uploads[i].key[0] != '\0';
+	return count;
+}
+
+/* ---- one object ---- */
+
+static void write_and_publish(struct place *place, const char *key, const uint8_t *bytes, size_t n,
+			      size_t piece)
+{
+	struct store_put *put = NULL;
+	char full[200];
+	uint64_t size;
+
+	snprintf(full, sizeof full, "a/b/%s", key);
+	REQUIRE(CHECK_OK(store_s3.put_open(place->store, key, &put)));
+	for (size_t at = 0; at < n; at += piece)
+		CHECK_OK(store_s3.put_write(put, bytes + at, min_u64(piece, n - at)));
+	CHECK_OK(store_s3.put_seal(put));
+	CHECK_ERR(store_s3.size(place->store, key, &size), ERR_DISK_ABSENT);
+	err_note_clear();
+	CHECK_OK(store_s3.put_publish(&put));
+	CHECK(put == NULL);
+	CHECK(lies_there(full, bytes, n));
+	CHECK_OK(store_s3.size(place->store, key, &size));
+	CHECK_EQ(size, n);
+}
+
+TEST_FIBER(objects_appear_whole_and_only_when_published)
+{
+	static const size_t sizes[] = { 0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 5 };
+	static uint8_t bytes[3 * PART + 5];
+	struct place place;
+	char key[80];
+
+	fake_reset(LEAST);
+	fill(bytes, sizeof bytes, 1);
+	REQUIRE(place_open_locked(&place));
+	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+		snprintf(key, sizeof key, "box/packs/%012zu.tar", sizes[i]);
+		write_and_publish(&place, key, bytes, sizes[i], 701);
+	}
+	CHECK_EQ(uploads_there(), 0);
+	place_close(&place);
+}
+
+/* Write `before`, mark, write `more`, take it back, twice; write `after`. */
+static void check_rewind(struct place *place, size_t before, size_t more, size_t after)
+{
+	static uint8_t first[4 * PART], second[4 * PART], expected[8 * PART];
+	struct store_put *put = NULL;
+	char key[120], full[200];
+	uint64_t mark, gets = fake.gets;
+
+	fill(first, sizeof first, 2);
+	fill(second, sizeof second, 3);
+	snprintf(key, sizeof key, "r/packs/%012zu.%zu-%zu", before, more, after);
+	snprintf(full, sizeof full, "a/b/%s", key);
+	REQUIRE(CHECK_OK(store_s3.put_open(place->store, key, &put)));
+	CHECK_OK(store_s3.put_write(put, first, before));
+	CHECK_OK(store_s3.put_mark(put, &mark));
+	CHECK_EQ(mark, before);
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(store_s3.put_write(put, second, more));
+		CHECK_OK(store_s3.put_rewind(put, mark));
+	}
+	CHECK_OK(store_s3.put_write(put, second + 7, after));
+	CHECK_OK(store_s3.put_seal(put));
+	CHECK_OK(store_s3.put_publish(&put));
+	memcpy(expected, first, before);
+	memcpy(expected + before, second + 7, after);
+	CHECK(lies_there(full, expected, before + after));
+	CHECK_EQ(fake.gets, gets);
+	store_s3.put_abort(&put);
+}
+
+TEST_FIBER(what_is_taken_back_leaves_no_trace_and_is_not_read)
+{
+	static const size_t before[] = { 0,	   1,	 LEAST - 1, LEAST,	     LEAST + 1,
+					 PART - 1, PART, PART + 1,  2 * PART + LEAST };
+	static const size_t more[] = { 0, 10, LEAST, PART, 3 * PART + 9 };
+	static const size_t after[] = { 0, 1, LEAST, PART + 1, 3 * PART };
+	struct place place;
+
+	for (size_t i = 0; i < ARRAY_COUNT(before); i++)
+		for (size_t j = 0; j < ARRAY_COUNT(more) * ARRAY_COUNT(after); j++) {
+			fake_reset(LEAST);
+			REQUIRE(place_open_locked(&place));
+			check_rewind(&place, before[i], more[j % ARRAY_COUNT(more)],
+				     after[j / ARRAY_COUNT(more)]);
+			place_close(&place);
+		}
+}
+
+TEST_FIBER(parts_grow_before_their_numbers_run_out)
+{
+	static uint8_t bytes[4096];
+	struct place place;
+	struct store_put *put = NULL;
+	uint64_t written = 0;
+	enum err e = OK;
+
+	fake_reset(64);
+	place_begin(&place);
+	place.config.part_bytes = place.config.part_bytes_least = 64;
+	REQUIRE(CHECK_OK(place_open(&place)) && CHECK_OK(store_s3.lock(place.store)));
+	REQUIRE(CHECK_OK(store_s3.put_open(place.store, "box/packs/000000000001.tar", &put)));
+	for (; written < UINT64_C(64) * S3_PARTS_MAX * 8 && !e; written += sizeof bytes)
+		e = store_s3.put_write(put, bytes, sizeof bytes);
+	CHECK_ERR(e, ERR_SINK_TOOBIG);
+	err_note_clear();
+	/* A quarter each of 1, 2, 4 and 8 times 64 bytes. */
+	CHECK(written > UINT64_C(64) * S3_PARTS_MAX * 15 / 4 - 8192);
+	CHECK(fake.parts_count >= S3_PARTS_MAX - 1);
+	store_s3.put_abort(&put);
+	place_close(&place);
+	CHECK_EQ(uploads_there(), 0);
+}
+
+TEST_FIBER(an_object_is_never_overwritten)
+{
+	struct place place;
+	struct store_put *put = NULL;
+	const char *key = "box/packs/000000000001.tar", *full = "a/b/box/packs/000000000001.tar";
+
+	for (int ignores = 0; ignores < 2; ignores++) {
+		fake_reset(LEAST);
+		fake.ignores_conditions = ignores;
+		REQUIRE(place_open_locked(&place));
+		fake_store(full, fake_copy("first", 5), 5);
+		fake_store("a/b/x", fake_copy("first", 5), 5);
+		REQUIRE(CHECK_OK(store_s3.put_open(place.store, key, &put)));
+		CHECK_OK(store_s3.put_write(put, "first", 5)); /* the same bytes are no excuse */
+		CHECK_OK(store_s3.put_seal(put));
+		CHECK_ERR(store_s3.put_publish(&put), ERR_DISK_EXISTS);
+		err_note_clear();
+		store_s3.put_abort(&put);
+		CHECK_ERR(store_put_whole(place.store, "x", "secon", 5), ERR_DISK_EXISTS);
+		CHECK(strstr(err_note()->text, "a/b/x") != NULL);
+		err_note_clear();
+		CHECK_OK(store_put_whole(place.store, "x", "first", 5)); /* an earlier run's */
+		CHECK(lies_there(full, "first", 5));
+		CHECK(lies_there("a/b/x", "first", 5));
+		place_close(&place);
+		CHECK_EQ(uploads_there(), 0);
+	}
+}
+
+/* ---- reading ---- */
+
+TEST_FIBER(ranges_stop_at_the_end)
+{
+	struct place place;
+	char got[10] = "";
+	size_t n;
+
+	fake_reset(LEAST);
+	REQUIRE(place_open_locked(&place));
+	CHECK_OK(store_put_whole(place.store, "a", "0123456789", 10));
+	CHECK_OK(store_s3.get(place.store, "a", 4, got, 3, &n));
+	CHECK(n == 3 && memcmp(got, "456", 3) == 0);
+	CHECK_OK(store_s3.get(place.store, "a", 8, got, 10, &n));
+	CHECK(n == 2 && memcmp(got, "89", 2) == 0);
+	CHECK_OK(store_s3.get(place.store, "a", 10, got, 10, &n));
+	CHECK_EQ(n, 0);
+	CHECK_OK(store_s3.get(place.store, "a", 1u << 30, got, 10, &n));
+	CHECK_EQ(n, 0);
+	CHECK_EQ(fake.heads, 2); /* of the lock, and of it */
+	CHECK_ERR(store_s3.get(place.store, "b", 0, got, 10, &n), ERR_DISK_ABSENT);
+	err_note_clear();
+	place_close(&place);
+}
+
+TEST_FIBER(an_object_that_changes_under_the_reader_is_an_error)
+{
+	struct place place;
+	uint64_t bytes;
+	char got[10];
+	size_t n;
+
+	fake_reset(LEAST);
+	place_begin(&place);
+	REQUIRE(CHECK_OK(place_open(&place)));
+	fake_store("a/b/x", fake_copy("first", 5), 5);
+	CHECK_OK(store_s3.get(place.store, "x", 0, got, 2, &n));
+	fake_store("a/b/x", fake_copy("secon", 5), 5);
+	CHECK_ERR(store_s3.get(place.store, "x", 2, got, 2, &n), ERR_S3_CHANGED);
+	err_note_clear();
+	CHECK_ERR(store_s3.size(place.store, "x", &bytes), ERR_S3_CHANGED);
+	err_note_clear();
+	place_close(&place);
+}
+
+TEST_FIBER(lists_are_sorted_and_without_what_is_the_stores_own)
+{
+	static const char *const keys[] = { "a/b/b/2", "a/b/b/10", "a/b/a",  "a/b/a/1",	 "a/b/",
+					    "a/b/b/",  "a/c",	   "a/b2/x", "a/b/b 2/x" };
+	static const char *const root[] = { "a", "b", "b 2" }, *const below[] = { "10", "2" };
+	struct place place;
+	struct buffer names = { 0 };
+	const char *name = NULL;
+
+	fake_reset(LEAST);
+	REQUIRE(place_open_locked(&place));
+	for (size_t i = 0; i < ARRAY_COUNT(keys); i++)
+		fake_store(keys[i], fake_copy("", 0), 0);
+	CHECK_OK(store_s3.list(place.store, "", &names));
+	for (size_t i = 0; i < ARRAY_COUNT(root); i++)
+		CHECK(store_names_next(&names, &name) && CHECK_TEXT(name, root[i]));
+	CHECK(!store_names_next(&names, &name));
+	name = NULL;
+	CHECK_OK(store_s3.list(place.store, "b", &names));
+	for (size_t i = 0; i < ARRAY_COUNT(below); i++)
+		CHECK(store_names_next(&names, &name) && CHECK_TEXT(name, below[i]));
+	CHECK(!store_names_next(&names, &name));
+	name = NULL;
+	CHECK_OK(store_s3.list(place.store, "none", &names));
+	CHECK(!store_names_next(&names, &name));
+	buffer_free(&names);
+	place_close(&place);
+}
+
+TEST_FIBER(prefixes_are_as_they_were_said_and_sound)
+{
+	static const char *const good[] = { "", "/", "/x", "x/y", "/x/y.z/", "/..x" };
+	static const char *const shown[] = { "", "", "x/", "x/y/", "x/y.z/", "..x/" };
+	static const char *const bad[] = { "/a//b", "/.", "/./a", "/..", "/a/../b", "/a/." };
+	struct place place;
+	char path[1000], key[200];
+
+	fake_reset(LEAST);
+	place_begin(&place);
+	for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+		place.account.path = good[i];
+		REQUIRE(CHECK_OK(place_open(&place)) && CHECK_OK(store_s3.lock(place.store)));
+		snprintf(key, sizeof key, "%s.lock", shown[i]);
+		CHECK(fake_find(key) != NULL);
+		place_close(&place);
+		CHECK(fake_find(key) == NULL);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		place.account.path = bad[i];
+		CHECK_ERR(place_open(&place), ERR_INPUT_USAGE);
+		err_note_clear();
+	}
+	memset(path, 'x', sizeof path - 1);
+	path[sizeof path - 1] = '\0';
+	place.account.path = path;
+	CHECK_ERR(place_open(&place), ERR_INPUT_USAGE);
+	CHECK(place.store == NULL);
+}
+
+/* ---- one writer ---- */
+
+TEST_FIBER(stores_of_one_process_share_the_lock_and_the_last_gives_it_back)
+{
+	struct place one, two;
+	struct store_put *put = NULL;
+
+	fake_reset(LEAST);
+	REQUIRE(place_open_locked(&one));
+	REQUIRE(CHECK_OK(store_s3.put_open(one.store, "box/packs/000000000001.tar", &put)));
+	REQUIRE(place_open_locked(&two));
+	CHECK_OK(store_s3.settle(two.store, "bux"));
+	CHECK_OK(store_s3.put_seal(put)); /* was not taken for somebody's leftover */
+	CHECK_OK(store_s3.put_publish(&put));
+	place_close(&one);
+	CHECK(fake_find("a/b/.lock") != NULL);
+	CHECK_OK(store_put_whole(two.store, "still", "locked", 6));
+	place_close(&two);
+	CHECK(fake_find("a/b/.lock") == NULL);
+}
+
+TEST_FIBER(the_lock_of_another_is_respected_and_our_own_dead_ones_is_taken_over)
+{
+	struct place place;
+	struct store *dead;
+
+	for (int ignores = 0; ignores < 2; ignores++) {
+		fake_reset(LEAST);
+		fake.ignores_conditions = ignores;
+		REQUIRE(place_open_locked(&place));
+		dead = place.store;
+		store_s3.close(&dead); /* without finish(): as if killed */
+		CHECK(fake_find("a/b/.lock") != NULL);
+		place.config.ledger_id = other_ledger;
+		REQUIRE(CHECK_OK(place_open(&place)));
+		CHECK_ERR(store_s3.lock(place.store), ERR_SINK_BUSY);
+		CHECK(strstr(err_note()->text, "mover-1") != NULL);
+		CHECK(strstr(err_note()->text, "a/b/.lock") != NULL);
+		err_note_clear();
+		place_close(&place);
+		place.config.ledger_id = ledger;
+		place.config.machine = "mover-2";
+		REQUIRE(CHECK_OK(place_open(&place)));
+		CHECK_ERR(store_s3.lock(place.store), ERR_SINK_BUSY);
+		err_note_clear();
+		place_close(&place);
+		CHECK(fake_find("a/b/.lock") != NULL);
+		REQUIRE(place_open_locked(&place));
+		place_close(&place);
+		CHECK(fake_find("a/b/.lock") == NULL);
+	}
+}
+
+TEST_FIBER(what_is_no_lock_of_ours_is_left_alone)
+{
+	struct place place;
+
+	fake_reset(LEAST);
+	fake_store("a/b/.lock", fake_copy("hands off", 9), 9);
+	place_begin(&place);
+	REQUIRE(CHECK_OK(place_open(&place)));
+	CHECK_ERR(store_s3.lock(place.store), ERR_SINK_FOREIGN);
+	err_note_clear();
+	place_close(&place);
+	CHECK(lies_there("a/b/.lock", "hands off", 9));
+}
+
+static void leave_upload(const char *key, unsigned aborts)
+{
+	struct fake_late begin = fake_request(LATE_BEGIN, key, NULL, NULL);
+
+	CHECK_OK(fake_do(&begin));
+	for (unsigned i = 0; i < FAKE_UPLOADS; i++)
+		if (strcmp(fake.uploads[i].id, begin.id) == 0)
+			fake.uploads[i].aborts = aborts;
+}
+
+static const char *const foreign[] = { "a/b/photo.jpg", "a/b/box/packs/1.tar",
+				       "a/b/x/y/000000000001/tar", "a/c/box/packs/000000000001.tar",
+				       "a/b/box/000000000001.tar" };
+
+static void foreign_begin(void)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(foreign); i++)
+		leave_upload(foreign[i], 0);
+}
+
+static void foreign_check(void)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(foreign); i++)
+		CHECK(fake_upload_find(foreign[i], NULL) != NULL);
+}
+
+TEST_FIBER(uploads_of_ours_end_with_the_lock_and_those_of_others_stay)
+{
+	struct place place;
+	uint64_t count = 0;
+
+	fake_reset(LEAST);
+	foreign_begin();
+	leave_upload("a/b/box/packs/000000000001.tar.zst", 0);
+	leave_upload("a/b/box/changes/000000000001.ndjson.zst", 3); /* parts still arrive */
+	place_begin(&place);
+	REQUIRE(CHECK_OK(place_open(&place)));
+	CHECK_OK(store_s3.leftovers(place.store, &count));
+	CHECK_EQ(count, 2);
+	CHECK_OK(store_s3.lock(place.store));
+	CHECK_OK(store_s3.leftovers(place.store, &count));
+	CHECK_EQ(count, 0);
+	foreign_check();
+	place_close(&place);
+}
+
+/* ---- what is stored is what was meant ---- */
+
+TEST_FIBER(what_no_answer_proves_is_read_back)
+{
+	static uint8_t bytes[3 * PART];
+	struct place place;
+	struct store_put *put = NULL;
+
+	fake_reset(LEAST);
+	fake.tells_nothing = true;
+	fill(bytes, sizeof bytes, 4);
+	REQUIRE(place_open_locked(&place));
+	write_and_publish(&place, "box/packs/000000000001.tar", bytes, sizeof bytes, 999);
+	CHECK_OK(store_put_whole(place.store, "x", "bytes", 5));
+	CHECK(fake.gets >= 2);
+	REQUIRE(CHECK_OK(store_s3.put_open(place.store, "box/packs/000000000002.tar", &put)));
+	CHECK_OK(store_s3.put_write(put, bytes, sizeof bytes));
+	CHECK_OK(store_s3.put_seal(put));
+	fake.damages = true;
+	CHECK_ERR(store_s3.put_publish(&put), ERR_SINK_DAMAGED);
+	err_note_clear();
+	store_s3.put_abort(&put);
+	CHECK_ERR(store_put_whole(place.store, "y", "bytes", 5), ERR_SINK_DAMAGED);
+	err_note_clear();
+	place_close(&place);
+}
+
+/* ---- a run, cut at every request ---- */
+
+struct setting {
+	bool served;	 /* a fiber of its own sends */
+	bool as_radosgw; /* conditions are ignored, checksums not told */
+	bool held;	 /* another store of the process has the lock all the time */
+};
+
+/* What a ledger would know of what is to be stored. */
+struct world {
+	struct place place;
+	uint64_t next;
+	struct {
+		char key[80];
+		bool sealed, settled;
+	} items[ITEMS];
+	bool finish_always;
+	const struct setting *setting;
+};
+
+static const size_t item_bytes[ITEMS] = { 3 * PART + 100, 10, 0, 2 * PART, PART + LEAST };
+
+static size_t item_fill(uint8_t *to, unsigned i)
+{
+	fill(to, item_bytes[i], 100 + i);
+	return item_bytes[i];
+}
+
+/* With a mark somewhere, and something that is taken back. */
+static enum err item_write(struct store_put *put, unsigned i)
+{
+	static const size_t mark_at[] = { PART + LEAST + 7, 3, 0, PART, 100 };
+	static uint8_t bytes[BYTES_MAX], wrong[BYTES_MAX];
+	uint8_t copy[64];
+	size_t n = item_fill(bytes, i), first = min_u64(mark_at[i], n);
+	uint64_t mark;
+	enum err e;
+
+	memset(copy, 0, sizeof copy);
+	if ((e = store_s3.put_write(put, bytes, first)) || (e = store_s3.put_mark(put, &mark)) ||
+	    (e = store_s3.put_write(put, wrong, 2 * PART + 9)) ||
+	    (e = store_s3.put_rewind(put, mark)))
+		return e;
+	item_fill(bytes, i); /* another fiber may have used it meanwhile */
+	return store_s3.put_write(put, bytes + first, n - first);
+}
+
+static enum err index_write(struct world *world, unsigned i)
+{
+	char key[120], text[40];
+
+	snprintf(key, sizeof key, "box/index/%s", strrchr(world->items[i].key, '/') + 1);
+	snprintf(text, sizeof text, "index of %u", i);
+	return store_put_whole(world->place.store, key, text, strlen(text));
+}
+
+static enum err item_store(struct world *world, unsigned i)
+{
+	struct store *store = world->place.store;
+	struct store_put *put = NULL;
+	enum err e;
+
+	snprintf(world->items[i].key, sizeof world->items[i].key, "box/packs/%012llu.tar",
+		 (unsigned long long)++world->next);
+	if (!(e = store_s3.put_open(store, world->items[i].key, &put)) &&
+	    !(e = item_write(put, i)) && !(e = store_s3.put_seal(put))) {
+		world->items[i].sealed = true;
+		e = store_s3.put_publish(&put);
+	}
+	store_s3.put_abort(&put);
+	return e;
+}
+
+/* After a cut: what is there is ours and whole, or it is stored anew. */
+static enum err item_recover(struct world *world, unsigned i)
+{
+	static uint8_t bytes[BYTES_MAX];
+	char full[120];
+	uint64_t size;
+	enum err e = store_s3.size(world->place.store, world->items[i].key, &size);
+
+	if (e == ERR_DISK_ABSENT) {
+		err_note_clear();
+		world->items[i].sealed = false;
+		return OK;
+	}
+	snprintf(full, sizeof full, "a/b/%s", world->items[i].key);
+	CHECK(e || lies_there(full, bytes, item_fill(bytes, i)));
+	return e;
+}
+
+static enum err item_run(struct world *world, unsigned i)
+{
+	enum err e;
+
+	if (world->items[i].settled)
+		return OK;
+	if (world->items[i].sealed && (e = item_recover(world, i)))
+		return e;
+	if (!world->items[i].sealed && (e = item_store(world, i)))
+		return e;
+	if ((e = index_write(world, i)))
+		return e;
+	world->items[i].settled = true;
+	return OK;
+}
+
+static unsigned ours_there(void)
+{
+	return uploads_there() - (unsigned)ARRAY_COUNT(foreign);
+}
+
+static enum err script(void *argument)
+{
+	struct world *world = argument;
+	struct store *store = world->place.store;
+	bool recovers = fake.fail_at == 0;
+	enum err e;
+
+	if ((e = store_s3.lock(store)))
+		return e;
+	if (recovers && !world->setting->held)
+		CHECK_EQ(ours_there(), 0);
+	if ((e = store_s3.settle(store, "box")))
+		return e;
+	if (recovers) {
+		CHECK_EQ(ours_there(), 0);
+		foreign_check();
+		fake_catch_up(); /* at the worst moment: from now on we believe what we see */
+	}
+	e = store_put_whole(store, "mailhaul-archive.json", "ours", 4);
+	for (unsigned i = 0; i < ITEMS && !e; i++)
+		e = item_run(world, i);
+	return e;
+}
+
+static enum err serve(void *argument)
+{
+	return store_s3.serve(argument);
+}
+
+static enum err script_served(struct world *world)
+{
+	struct group *serving = group_open();
+	enum err e;
+
+	CHECK_OK(group_spawn(serving, "serve", FIBER_STACK_LARGE, serve, world->place.store));
+	(void)fiber_yield();
+	e = script(world);
+	group_cancel(serving);
+	(void)!group_join(&serving);
+	return e;
+}
+
+static enum err run(struct world *world)
+{
+	enum err e;
+
+	fake.is_cut = false;
+	place_begin(&world->place);
+	if ((e = place_open(&world->place)))
+		return e;
+	e = world->setting->served ? script_served(world) : script(world);
+	err_note_clear();
+	if (!e || world->finish_always)
+		store_s3.finish(world->place.store, clock_after(NSEC_SECOND));
+	err_note_clear();
+	store_s3.close(&world->place.store);
+	return e;
+}
+
+static void check_end(void)
+{
+	static uint8_t bytes[BYTES_MAX];
+	unsigned packs = 0, indexes = 0, copies;
+
+	for (unsigned o = 0; o < FAKE_OBJECTS; o++) {
+		packs += fake.objects[o].at && strstr(fake.objects[o].key, "/packs/") != NULL;
+		indexes += fake.objects[o].at && strstr(fake.objects[o].key, "/index/") != NULL;
+	}
+	CHECK_EQ(packs, ITEMS);
+	CHECK_EQ(indexes, ITEMS);
+	for (unsigned i = 0; i < ITEMS; i++) {
+		copies = 0;
+		item_fill(bytes, i);
+		for (unsigned o = 0; o < FAKE_OBJECTS; o++)
+			copies += fake.objects[o].at &&
+				  strstr(fake.objects[o].key, "/packs/") != NULL &&
+				  lies_there(fake.objects[o].key, bytes, item_bytes[i]);
+		CHECK_EQ(copies, 1);
+	}
+	CHECK_EQ(ours_there(), 0);
+	foreign_check();
+}
+
+/* False: the run ends before that request. */
+static bool check_fault(enum fake_fault fault, unsigned at, const struct setting *setting)
+{
+	struct world world = { .setting = setting, .finish_always = at % 2 };
+	struct place hold = { .store = NULL };
+	bool reached;
+
+	fake_reset(LEAST);
+	fake.ignores_conditions = fake.tells_nothing = setting->as_radosgw;
+	foreign_begin();
+	if (setting->held && !place_open_locked(&hold))
+		return false;
+	fake.fault = fault;
+	fake.calls = 0;
+	fake.fail_at = at;
+	(void)!run(&world);
+	reached = fake.calls >= at;
+	fake.fail_at = 0;
+	if (at % 3 == 0)
+		fake_catch_up();
+	CHECK_OK(run(&world));
+	fake_catch_up();
+	CHECK_OK(run(&world));
+	if (hold.store)
+		place_close(&hold);
+	check_end();
+	CHECK(fault == FAKE_LATE || !fake_find("a/b/.lock"));
+	return reached;
+}
+
+static void sweep(const struct setting *setting)
+{
+	unsigned at, fewest = UINT32_MAX;
+
+	for (enum fake_fault fault = FAKE_REFUSED; fault < FAKE_FAULTS; fault++) {
+		for (at = 1; check_fault(fault, at, setting); at++)
+			;
+		fewest = (unsigned)min_u64(at - 1, fewest);
+	}
+	CHECK(fewest >= 35);
+	printf("DONE %u requests of a run, each failed in %d ways\n", fewest, FAKE_FAULTS - 1);
+}
+
+TEST_FIBER(a_run_cut_at_any_request_is_made_whole_by_the_next)
+{
+	sweep(&(struct setting){ 0 });
+}
+
+TEST_FIBER(so_it_is_where_a_fiber_of_its_own_sends)
+{
+	sweep(&(struct setting){ .served = true });
+}
+
+TEST_FIBER(so_it_is_where_others_of_the_process_go_on)
+{
+	sweep(&(struct setting){ .held = true });
+	sweep(&(struct setting){ .held = true, .served = true });
+}
+
+TEST_FIBER(so_it_is_on_a_server_that_ignores_conditions)
+{
+	sweep(&(struct setting){ .as_radosgw = true });
+}
+
+/* ---- side by side, and memory ---- */
+
+TEST_FIBER(a_part_is_filled_while_another_is_on_its_way)
+{
+	static uint8_t bytes[BYTES_MAX];
+	struct place place;
+	struct group *serving = group_open();
+	struct store_put *put = NULL;
+	size_t room;
+
+	fake_reset(LEAST);
+	REQUIRE(place_open_locked(&place));
+	CHECK_OK(group_spawn(serving, "serve", FIBER_STACK_LARGE, serve, place.store));
+	(void)fiber_yield();
+	REQUIRE(CHECK_OK(store_s3.put_open(place.store, "box/packs/000000000001.tar", &put)));
+	CHECK_OK(store_s3.put_write(put, bytes, PART));
+	CHECK_EQ(fake.parts_count, 0); /* not by this fiber */
+	store_s3.put_room(put, &room);
+	CHECK_EQ(room, PART);
+	CHECK_OK(store_s3.put_write(put, bytes, PART - 1));
+	store_s3.put_abort(&put); /* with one on its way */
+	CHECK(put == NULL);
+	for (int i = 0; i < 1000 && uploads_there() > 0; i++)
+		(void)fiber_yield();
+	CHECK_EQ(uploads_there(), 0); /* ended by who serves */
+	group_cancel(serving);
+	CHECK_ERR(group_join(&serving), ERR_FIBER_CANCELED);
+	err_note_clear();
+	place_close(&place);
+}
+
+/* In all tests of this program together: none has more than one object in the making. */
+TEST_FIBER(memory_is_bounded_by_parts)
+{
+	const struct setting setting = { .served = true };
+	struct world world = { .setting = &setting };
+
+	fake_reset(LEAST);
+	foreign_begin();
+	CHECK_OK(run(&world));
+	check_end();
+	CHECK(budget_high(BUDGET_WRITES) >= 2 * PART);
+	CHECK(budget_high(BUDGET_WRITES) <= (STORE_S3_PUT_PARTS + 1) * PART);
+}
