@@ -333,7 +333,7 @@ static inline enum err fake_ask(void)
 	enum err e = fake_pause();
 
 	fake.is_cut |= now && fake.fault == FAKE_CUT;
-	if (e || !now)
+	if (e || !now || fake.fault == FAKE_REPEATED)
 		return e;
 	return RAISE(fake.is_cut ? ERR_FIBER_CANCELED : ERR_S3_UNAVAILABLE, "lost");
 }

@@ -669,6 +669,7 @@ static bool check_fault(enum fake_fault fault, unsigned at, const struct setting
 	struct world world = { .setting = setting, .finish_always = at % 2 };
 	struct place hold = { .store = NULL };
 	bool reached;
+	enum err first;
 
 	fake_reset(LEAST);
 	fake.ignores_conditions = fake.tells_nothing = setting->as_radosgw;
@@ -678,8 +679,9 @@ static bool check_fault(enum fake_fault fault, unsigned at, const struct setting
 	fake.fault = fault;
 	fake.calls = 0;
 	fake.fail_at = at;
-	(void)!run(&world);
+	first = run(&world);
 	reached = fake.calls >= at;
+	CHECK(!first || (reached && fault != FAKE_REPEATED));
 	fake.fail_at = 0;
 	if (at % 3 == 0)
 		fake_catch_up();
