@@ -3,7 +3,11 @@
 
 #include <stdlib.h>
 
+#include "engine/clock.h"
+#include "engine/fiber.h"
 #include "transport/archive_mark.h"
+
+#define RELEASE_NS (60 * NSEC_SECOND)
 
 struct archive_hold {
 	struct store *store;
@@ -33,6 +37,12 @@ void archive_release(struct archive_hold **hold_at)
 	*hold_at = NULL;
 	if (!hold)
 		return;
-	store_dir.close(&hold->store);
+	if (hold->store && hold->store->type->finish) {
+		fiber_shield();
+		hold->store->type->finish(hold->store, clock_after(RELEASE_NS));
+		fiber_unshield();
+	}
+	if (hold->store)
+		hold->store->type->close(&hold->store);
 	free(hold);
 }

@@ -15,8 +15,8 @@ struct archive_hold;
  * suspends   */
 enum err archive_hold(const struct account *, const uint8_t *ledger_id, nsec until,
 		      struct archive_hold **) MUST_CHECK;
-/* In a fiber, of any thread. Where sinks are still open, the last one of them frees the lock. Does
- * not suspend. */
+/* In a fiber, of any thread. Where sinks are still open, the last one of them frees the lock.
+ * Suspends, for a minute at most and cancelled or not, where the store's finish() does. */
 void archive_release(struct archive_hold **);
 
 #endif

@@ -43,6 +43,7 @@ struct archive_sink {
 	struct sink_config config;
 	char mailbox_name[512], mailbox_key[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1];
 	struct store *store;
+	struct group *serving; /* of who serves the store, while receipts are asked for */
 	struct pack *pack;
 	uint64_t seal_no; /* of the pack being filled, or the next one */
 	nsec pack_opened;
@@ -426,6 +427,33 @@ static void give_receipt(struct archive_sink *sink, struct sealed *sealed, struc
 		record.kind < MAIL_KIND_COUNT ? (enum mail_kind)record.kind : MAIL_PLAIN;
 }
 
+static enum err serve(void *argument)
+{
+	struct store *store = argument;
+
+	return store->type->serve(store);
+}
+
+/* By the fiber that asks for receipts, because it outlives the one that fills packs. */
+static enum err begin_serving(struct archive_sink *sink)
+{
+	if (sink->serving || !sink->store || !sink->store->type->serve)
+		return OK;
+	sink->serving = group_open();
+	return group_spawn(sink->serving, "store", FIBER_STACK_LARGE, serve, sink->store);
+}
+
+static void archive_sink_end_receipts(struct sink *base)
+{
+	struct archive_sink *sink = sink_of(base);
+
+	if (!sink->serving)
+		return;
+	group_cancel(sink->serving);
+	if (group_join(&sink->serving))
+		err_note_clear(); /* it was called off */
+}
+
 static enum err archive_sink_receipt(struct sink *base, struct receipt *receipt)
 {
 	struct archive_sink *sink = sink_of(base);
@@ -433,6 +461,8 @@ static enum err archive_sink_receipt(struct sink *base, struct receipt *receipt)
 
 	sealed_free(sink, &sink->answered);
 	*receipt = (struct receipt){ 0 };
+	if ((e = begin_serving(sink)))
+		return breaks(sink, e);
 	for (;;) {
 		if ((e = is_broken(sink)))
 			return e;
@@ -587,13 +617,14 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 		.digest = sink->config.digest,
 		.boxes = &sink->manifest,
 	};
-	enum err e;
+	enum err e = archive_sink_amend_flush(base);
 
-	(void)until; /* the store has its own patience with a disk */
-	if ((e = archive_sink_amend_flush(base)) || sink->config.dry_run || !sink->entered)
-		return e;
 	/* After a run that failed something may be unanswered; what is visible counts. */
-	return manifest_write(sink->store, &next);
+	if (!e && !sink->config.dry_run && sink->entered)
+		e = manifest_write(sink->store, &next);
+	if (sink->store && sink->store->type->finish)
+		sink->store->type->finish(sink->store, until);
+	return e;
 }
 
 const struct sink_driver archive_sink = {
@@ -606,6 +637,7 @@ const struct sink_driver archive_sink = {
 	.amend_flush = archive_sink_amend_flush,
 	.flush = archive_sink_flush,
 	.receipt = archive_sink_receipt,
+	.end_receipts = archive_sink_end_receipts,
 	.publish = archive_sink_publish,
 	.drain = archive_sink_drain,
 	.finish = archive_sink_finish,

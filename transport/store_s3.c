@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
-#include "engine/log.h"
 #include "transport/store_s3_put.h"
 
 enum {
@@ -145,14 +144,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 
 static void s3_store_finish(struct store *base, nsec until)
 {
-	struct store_s3_place *place = &s3_of(base)->place;
-	enum err e = store_s3_put_end_given_up(place, until);
-
-	if (e) {
-		log_error(LOG_WARN, "store.upload_left", e);
-		err_note_clear();
-	}
-	store_s3_unlock(place, until);
+	store_s3_unlock(&s3_of(base)->place, until);
 }
 
 /* ---- reading ---- */

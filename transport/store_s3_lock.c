@@ -6,7 +6,7 @@
 #include "engine/log.h"
 #include "engine/mail.h"
 #include "transport/json.h"
-#include "transport/store_s3_state.h"
+#include "transport/store_s3_put.h"
 
 enum {
 	LOCK_VERSION = 1,
@@ -211,23 +211,32 @@ enum err store_s3_lock(struct store_s3_place *place)
 	return OK;
 }
 
+/* The next run gets over it. */
+static void left(const char *event, enum err e)
+{
+	if (e && e != ERR_S3_ABSENT)
+		log_error(LOG_WARN, event, e);
+	err_note_clear();
+}
+
 void store_s3_unlock(struct store_s3_place *place, nsec until)
 {
+	const struct err_note before =
+		*err_note(); /* why the run failed, not what goes wrong now */
 	char full[S3_KEY_BYTES_MAX + 1];
 	union store_lock_held held;
 	const char *tag;
-	enum err e = OK;
 
 	if (!place->lock)
 		return;
+	err_note_clear();
+	left("store.upload_left", store_s3_put_end_given_up(place, until));
 	tag = store_lock_held(place->lock)->tag;
 	if (store_lock_end(place->lock) && tag[0])
-		e = s3_delete(place->s3, store_s3_key(full, place, lock_key), tag, until);
-	if (e && e != ERR_S3_ABSENT) /* the next run takes it over */
-		log_error(LOG_WARN, "store.lock_left", e);
-	if (e)
-		err_note_clear();
+		left("store.lock_left",
+		     s3_delete(place->s3, store_s3_key(full, place, lock_key), tag, until));
 	(void)store_lock_leave(&place->lock, &held);
+	*err_note() = before;
 }
 
 /* ---- uploads ---- */

@@ -52,7 +52,8 @@ enum err store_s3_put_whole(struct store_s3_place *, const char *key, const void
 /* ---- store_s3_lock.c ---- */
 
 enum err store_s3_lock(struct store_s3_place *) MUST_CHECK;
-/* Deletes the lock object, unless other stores of the process share it. */
+/* Ends the uploads that were given up, and deletes the lock object, unless other stores of the
+ * process share it. What goes wrong is logged, and the note stays as it was. */
 void store_s3_unlock(struct store_s3_place *, nsec until);
 /* End all uploads of ours below a key prefix, "" or with '/' at its end. */
 enum err store_s3_uploads_end(struct store_s3_place *, const char *below) MUST_CHECK;

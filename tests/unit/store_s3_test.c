@@ -631,9 +631,9 @@ static enum err run(struct world *world)
 	if ((e = place_open(&world->place)))
 		return e;
 	e = world->setting->served ? script_served(world) : script(world);
-	err_note_clear();
 	if (!e || world->finish_always)
 		store_s3.finish(world->place.store, clock_after(NSEC_SECOND));
+	CHECK_EQ(err_note()->error, e); /* and what went wrong then is not told */
 	err_note_clear();
 	store_s3.close(&world->place.store);
 	return e;
