@@ -74,8 +74,8 @@ bool drivers_is_server(const char *target)
 	return sink && sink->reopens;
 }
 
-/* One store so far. A second one turns this into rows of drivers.def like the others. */
+/* Those that url_account() says all of; a bucket needs an account filled by others. */
 const struct store_driver *drivers_store(const char *scheme)
 {
-	return strcmp(scheme, "file") == 0 ? &store_dir : NULL;
+	return strcmp(scheme, "file") == 0 ? store_driver_of(scheme) : NULL;
 }

@@ -23,7 +23,7 @@ enum err archive_hold(const struct account *account, const uint8_t *ledger_id, n
 	*out = hold;
 	if (!hold)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
-	if ((e = store_dir.open(&hold->store, account, true, until)) ||
+	if ((e = store_open(&hold->store, account, true, until)) ||
 	    (e = archive_mark_check(hold->store, account->shown, ledger_id, &found)) ||
 	    (e = archive_mark_claim(hold->store, account->shown, ledger_id)))
 		archive_release(out);

@@ -25,7 +25,8 @@ static enum err find_root(const struct account *account, nsec until, struct arch
 			  struct store **store)
 {
 	struct account at = *account;
-	size_t bytes = strlen(account->path);
+	/* Nobody's archive lies in a file system's root; a bucket may be one. */
+	size_t bytes = strlen(account->path), least = account->s3 ? 0 : 1;
 	uint64_t marker_bytes;
 	enum err e;
 
@@ -36,19 +37,19 @@ static enum err find_root(const struct account *account, nsec until, struct arch
 			return RAISE(ERR_SOURCE_FOREIGN, "%s: its path is too long",
 				     account->shown);
 		snprintf(place->root, sizeof place->root, "%.*s", (int)bytes, account->path);
-		e = store_dir.open(store, &at, false, until);
+		e = store_open(store, &at, false, until);
 		if (!e)
-			e = store_dir.size(*store, "mailhaul-archive.json", &marker_bytes);
+			e = (*store)->type->size(*store, "mailhaul-archive.json", &marker_bytes);
 		if (!e)
 			return OK;
 		if (*store)
-			store_dir.close(store);
+			(*store)->type->close(store);
 		if (e != ERR_DISK_ABSENT && e != ERR_SINK_FOREIGN)
 			return archive_place_error(e, account->shown);
 		err_note_clear();
 		while (bytes > 0 && account->path[bytes - 1] != '/')
 			bytes--;
-		if (bytes <= 1)
+		if (bytes <= least)
 			return RAISE(ERR_SOURCE_FOREIGN,
 				     "%s: there is no mailhaul-archive.json in this directory or "
 				     "above it, so this is no archive",
@@ -78,7 +79,7 @@ static enum err read_mailbox(struct store *store, const char *key, struct archiv
 		return e;
 	err_note_clear();
 	snprintf(packs, sizeof packs, "%.100s/packs", key);
-	e = store_dir.list(store, packs, &names);
+	e = store->type->list(store, packs, &names);
 	*found = names.bytes > 0;
 	buffer_free(&names);
 	return e;
@@ -93,7 +94,7 @@ static enum err only_mailbox(struct store *store, const char *shown, struct arch
 	unsigned count = 0;
 	bool found;
 	char quoted[160];
-	enum err e = store_dir.list(store, "", &names);
+	enum err e = store->type->list(store, "", &names);
 
 	while (!e && store_names_next(&names, &name)) {
 		if (!may_be_mailbox(name) || (e = read_mailbox(store, name, &other, &found)) ||
@@ -159,6 +160,6 @@ enum err archive_place_find(const struct account *account, nsec until, struct ar
 		e = rest.bytes ? named_mailbox(store, account->shown, name.at, place)
 			       : only_mailbox(store, account->shown, place);
 	buffer_free(&name);
-	store_dir.close(&store);
+	store->type->close(&store);
 	return archive_place_error(e, account->shown);
 }

@@ -1,7 +1,7 @@
 /* The sink that fills an archive. The write fiber fills packs; the receipt fiber forces them to
  * disk, hands out their seals, makes them visible and receipts their messages, while the next pack
  * fills. docs/FORMAT.md section 6 has the order. Not for: what a pack looks like (pack.c), where
- * files lie (store_dir.c). */
+ * files lie (store.h). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -191,10 +191,10 @@ static enum err take_over(struct archive_sink *sink, const char *shown)
 	return e ? e : sink->store->type->settle(sink->store, sink->mailbox_key);
 }
 
-static enum err store_open(struct archive_sink *sink, const struct account *account, nsec until)
+static enum err place_open(struct archive_sink *sink, const struct account *account, nsec until)
 {
 	bool dry_run = sink->config.dry_run;
-	enum err e = store_dir.open(&sink->store, account, !dry_run, until);
+	enum err e = store_open(&sink->store, account, !dry_run, until);
 
 	if (e == ERR_DISK_ABSENT && dry_run) {
 		err_note_clear();
@@ -232,7 +232,7 @@ static enum err archive_sink_open(struct sink **out, const struct account *accou
 	snprintf(sink->mailbox_name, sizeof sink->mailbox_name, "%s", config->mailbox_name);
 	*out = &sink->base;
 	if ((e = archive_mailbox_key(sink->mailbox_key, sink->mailbox_name)) ||
-	    (e = store_open(sink, account, until)) || (e = packs_open(sink)))
+	    (e = place_open(sink, account, until)) || (e = packs_open(sink)))
 		archive_sink_close(out);
 	return e;
 }

@@ -101,7 +101,7 @@ static enum err open_mailbox(struct archive_source *source, const struct account
 
 	if (!e) {
 		at.path = place->root;
-		e = archive_open(&store_dir, &at, until, &source->archive);
+		e = archive_open(store_driver_of(at.scheme), &at, until, &source->archive);
 	}
 	if (!e && account->as_of) {
 		must(archive_moment_read(account->as_of, &moment));

@@ -5,6 +5,24 @@
 
 enum { READ_BYTES = 1024 * 1024 };
 
+const struct store_driver *store_driver_of(const char *scheme)
+{
+	static const struct store_driver *const drivers[] = { &store_dir, &store_s3 };
+
+	for (size_t i = 0; i < ARRAY_COUNT(drivers); i++)
+		if (strcmp(drivers[i]->scheme, scheme) == 0)
+			return drivers[i];
+	return NULL;
+}
+
+enum err store_open(struct store **out, const struct account *account, bool create, nsec until)
+{
+	const struct store_driver *driver = store_driver_of(account->scheme);
+
+	must(driver != NULL);
+	return driver->open(out, account, create, until);
+}
+
 static bool is_key_byte(char byte)
 {
 	return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
