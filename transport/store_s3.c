@@ -73,11 +73,36 @@ enum err store_s3_error(enum err e)
 
 /* ---- opening, the end ---- */
 
-/* Proxies and consoles change such paths, and a file system could not hold the copy of one. */
-static bool is_sound(const char *prefix)
+/* What keys have, too: the rest is sent, listed and shown in other ways by one server or another
+ * (radosgw 16 lists uploads below "a b/" as if below "a%20b/", and says nothing of that). */
+static bool is_sound(struct text prefix)
 {
-	return !strstr(prefix, "//") && strncmp(prefix, "./", 2) != 0 &&
-	       strncmp(prefix, "../", 3) != 0 && !strstr(prefix, "/./") && !strstr(prefix, "/../");
+	const char *slash;
+	size_t bytes;
+
+	for (; prefix.bytes > 0; prefix.at += bytes + 1, prefix.bytes -= bytes + 1) {
+		slash = memchr(prefix.at, '/', prefix.bytes);
+		bytes = slash - prefix.at;
+		if (!store_name_is_valid((struct text){ prefix.at, bytes }))
+			return false;
+	}
+	return true;
+}
+
+static bool is_below(const char *host, const char *suffix)
+{
+	size_t host_bytes = strlen(host), bytes = strlen(suffix);
+
+	return host_bytes > bytes && host[host_bytes - bytes - 1] == '.' &&
+	       strcmp(host + host_bytes - bytes, suffix) == 0;
+}
+
+static bool is_of_aws(const struct aws_endpoint *endpoint)
+{
+	const struct aws_partition *partition = endpoint->partition;
+
+	return partition && (is_below(endpoint->host, partition->dns_suffix) ||
+			     is_below(endpoint->host, partition->dual_stack_suffix));
 }
 
 static enum err place_name(struct store_s3_place *place, const struct account *account)
@@ -93,10 +118,11 @@ static enum err place_name(struct store_s3_place *place, const struct account *a
 	snprintf(place->prefix, sizeof place->prefix, "%.*s%s", (int)bytes, path,
 		 bytes > 0 ? "/" : "");
 	snprintf(place->name, sizeof place->name, "s3://%s/%s", account->host, place->prefix);
-	return is_sound(place->prefix)
+	return is_sound(text_of(place->prefix))
 		       ? OK
 		       : RAISE(ERR_INPUT_USAGE,
-			       "the prefix in %s has a component that is \"\", \".\" or \"..\"",
+			       "the prefix in %s is not of letters, digits and . _ - / alone, or a "
+			       "component of it is empty, too long or begins with a dot",
 			       account->shown);
 }
 
@@ -132,7 +158,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	store->base.type = &store_s3;
 	store->place.config = account->s3;
 	store->place.way = *account;
-	store->place.is_careful = !account->s3->s3.endpoint.partition;
+	store->place.is_careful = !is_of_aws(&account->s3->s3.endpoint);
 	config = account->s3->s3;
 	config.bucket = account->host;
 	config.way = &store->place.way;

@@ -3,6 +3,8 @@
  *
  *	s3://BUCKET/PREFIX/
  *
+ * with a prefix of the characters that keys have; ERR_INPUT_USAGE.
+ *
  * Its open() asks nobody, so that ERR_S3_BUCKET and its like come with the first call, and makes
  * nothing: a prefix needs no making. Beside store.h's errors all calls return those of s3.h, and
  * suspend on a fiber with FIBER_STACK_LARGE; each has a deadline of its own. */
@@ -22,8 +24,8 @@ enum {
 
 /* All is borrowed until the store is closed. */
 struct store_s3_config {
-	/* All but `bucket` and `way`: these are the account's. Where endpoint.partition is NULL the
-	 * server is none of AWS's and may ignore If-None-Match: FORMAT.md section 11.4. */
+	/* All but `bucket` and `way`: these are the account's. A host that is none of AWS's may
+	 * ignore If-None-Match, and more: FORMAT.md section 11.4. */
 	struct s3_config s3;
 	const uint8_t *ledger_id; /* of the lock; NULL: it will not be locked */
 	const char *machine;	  /* this one's name, for the lock */

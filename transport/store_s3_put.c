@@ -34,9 +34,9 @@ struct store_put {
 	struct part flying; /* memory while it is on its way */
 	bool flies, keep;   /* it is on its way; what lies before the mark is wanted after that */
 	bool sealed, given_up;
-	struct part kept; /* sent, and holds what lies before the mark; or no memory */
-	unsigned numbers; /* given to parts so far; none twice, so that no late one replaces another
-			   */
+	unsigned sent_highest; /* number of a part */
+	struct part kept;      /* sent, and holds what lies before the mark; or no memory */
+	unsigned numbers;      /* given to parts so far */
 	/* Parts that count, in order, and where in the object each ends. */
 	struct s3_part_sent *sent;
 	uint64_t *ends;
@@ -260,6 +260,7 @@ static enum err part_send(struct store_put *put)
 	struct s3_stored stored;
 	enum err e;
 
+	put->sent_highest = (unsigned)max_u64(put->sent_highest, part->number);
 	if ((e = sent_provide(put)) ||
 	    (e = s3_upload_part(place->s3, &sending, store_s3_patience(), &stored)))
 		return e == ERR_S3_ABSENT
@@ -412,7 +413,18 @@ enum err store_s3_put_mark(struct store_put *put, uint64_t *bytes)
 	return OK;
 }
 
-/* Parts behind the mark are forgotten: their numbers will not be among those of the object. */
+/* The number for what is filled from here on. One that was used is not used again, so that no late
+ * request replaces a part; but radosgw completes no upload of which it has parts that do not count
+ * (16 to 20: RadosMultipartUpload::complete()), so there the later part is to replace the earlier.
+ * Complete names ETags, so a late one could not go unnoticed. */
+static enum err number_again(struct store_put *put)
+{
+	if (put->place->is_careful)
+		put->numbers = put->sent_count > 0 ? put->sent[put->sent_count - 1].number : 0;
+	return part_number(put, &put->filling);
+}
+
+/* Parts behind the mark are forgotten. */
 enum err store_s3_put_rewind(struct store_put *put, uint64_t bytes)
 {
 	uint64_t start;
@@ -434,12 +446,10 @@ enum err store_s3_put_rewind(struct store_put *put, uint64_t bytes)
 		part_free(put->place, &put->filling);
 		put->filling = put->kept;
 		put->kept = (struct part){ 0 };
-		if ((e = part_number(put, &put->filling)))
-			return e;
 	}
 	put->filling.base = start;
 	put->filling.fill = bytes - start;
-	return OK;
+	return number_again(put);
 }
 
 /* ---- the end ---- */
@@ -454,6 +464,11 @@ enum err store_s3_put_seal(struct store_put *put)
 		return e;
 	if ((put->filling.fill > 0 || put->sent_count == 0) && (e = part_start(put, false)))
 		return e;
+	if (put->place->is_careful && put->sent_highest > put->sent[put->sent_count - 1].number)
+		return RAISE(ERR_S3_UNAVAILABLE,
+			     "%s%s is shorter than what was begun of it and taken back, which this "
+			     "server cannot leave out; run again",
+			     put->place->name, put->key);
 	put->sealed = true;
 	parts_free(put);
 	return OK;

@@ -19,7 +19,7 @@ struct store_s3_place {
 	char prefix[STORE_S3_PREFIX_BYTES_MAX + 1]; /* "" or with '/' at its end */
 	char name[STORE_S3_PLACE_BYTES];	    /* "s3://BUCKET/PREFIX", for people */
 	struct store_lock *lock;
-	bool is_careful; /* the server may ignore conditions */
+	bool is_careful; /* the server is none of AWS's: FORMAT.md section 11.4 */
 	/* ---- store_s3_put.c ---- */
 	bool is_served;
 	struct wait_queue work; /* for who serves */
