@@ -12,8 +12,8 @@
 	.chunks = LANE_CHUNKS_RESERVED - LANE_CHUNKS_PER_READER,                                   \
 	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
 	.recv_held = RECV_BUFFERS_HELD_MAX, .frames = FRAMES_MAX, .frame_bytes = FRAME_BYTES,      \
-	.put_bytes = WRITE_BYTES_ALONE, .lines_bytes = PACK_LINES_BYTES_MAX,                       \
-	.filled = PACKS_FILLED_MAX
+	.put_bytes = WRITE_BYTES_ALONE, .part_bytes = UPLOAD_PART_BYTES,                           \
+	.lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
 
 static struct budget present = {
 	.shape = { .workers = 1,
@@ -100,6 +100,7 @@ static void plan_sharing(struct budget *plan)
 	plan->frames = FRAMES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
+	plan->part_bytes = UPLOAD_PART_BYTES_LEAST;
 	plan->lines_bytes = PACK_LINES_BYTES_OF_MANY;
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
@@ -272,6 +273,15 @@ static uint64_t packs_bound(void)
 	return lines + 2 * sums + (present.filled + 2) * (sums / 2 + lines / 4);
 }
 
+/* Of the object being filled and those that wait to be sealed, and one that is left for the next.
+ */
+static uint64_t uploads_bound(void)
+{
+	return present.shape.to_buckets
+		       ? ((present.filled + 1) * UPLOAD_PARTS + 1) * (uint64_t)present.part_bytes
+		       : 0;
+}
+
 static uint64_t lane_bound(enum budget_part part)
 {
 	switch (part) {
@@ -280,7 +290,8 @@ static uint64_t lane_bound(enum budget_part part)
 	case BUDGET_WRITES:
 		return max_u64((present.filled + 2) * WRITE_BUFFERS,
 			       present.shape.to_servers ? PARCELS_WRITES : 0) *
-		       present.put_bytes;
+			       present.put_bytes +
+		       uploads_bound();
 	case BUDGET_PACKS:
 		return packs_bound();
 	default:
@@ -346,5 +357,5 @@ uint64_t budget_promise(void)
 	const struct budget_shape *shape = &present.shape;
 
 	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES +
-	       compression_bound();
+	       compression_bound() + shape->lanes * uploads_bound();
 }

@@ -16,6 +16,7 @@ struct budget_shape {
 	uint64_t waiting;     /* mailboxes of the list */
 	unsigned offload_threads;
 	bool to_servers; /* some targets are servers, where it is looked at what was stored */
+	bool to_buckets; /* some targets are archives in buckets */
 	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
 	size_t compressor_bytes, compressor_bytes_of_many;
 	/* Conversations of a pair that are to be compressed: 0, 1 or both. */
@@ -32,6 +33,7 @@ struct budget {
 	unsigned frames;		    /* on their way through the compressor */
 	size_t frame_bytes;		    /* the longest zstd frame */
 	size_t put_bytes;		    /* a write buffer: each object being written has two */
+	size_t part_bytes;		    /* of an object that goes to a bucket */
 	size_t lines_bytes;		    /* index lines of a pack before it is closed */
 	unsigned filled;		    /* complete packs that wait to be sealed */
 };
@@ -89,7 +91,8 @@ uint64_t budget_high(enum budget_part);
 uint64_t budget_bound(enum budget_part);
 uint64_t budget_bound_sum(void);
 /* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox, and
- * what was asked for beyond that: COMPRESSED_CONVERSATION_BYTES a compressed conversation. */
+ * what was asked for beyond that: COMPRESSED_CONVERSATION_BYTES a compressed conversation, and for
+ * targets in buckets the parts of a mailbox's objects. */
 uint64_t budget_promise(void);
 
 #endif

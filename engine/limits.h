@@ -85,6 +85,14 @@ enum {
 	/* What a lane towards a server has of such buffers for messages on their way. */
 	PARCELS_WRITES = 8,
 
+	/* Parts of an object on its way to a bucket. S3 takes none below 5 MiB but the last, so
+	 * what a mailbox takes that goes there comes on top of what is promised. An object has one
+	 * being filled, one that is sent, and one with what lies before its mark; memory is touched
+	 * only as far as they are filled. */
+	UPLOAD_PART_BYTES = 8 * 1024 * 1024,
+	UPLOAD_PART_BYTES_LEAST = 5 * 1024 * 1024,
+	UPLOAD_PARTS = 3,
+
 	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it
 	 * until it is settled stays bounded, and one seal is one row of the ledger. Each pack costs
 	 * two objects and some ten syncs, so one of many has the least (some 300 messages) doubled

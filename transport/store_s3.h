@@ -15,11 +15,7 @@
 #include "transport/store.h"
 
 enum {
-	STORE_S3_PART_BYTES = 8 * 1024 * 1024,
 	STORE_S3_LEDGER_BYTES = 16,
-	/* A put has at most so many parts' memory: one is filled while another is on its way, and
-	 * of a third what lies before the mark is kept. A store has one beside them. */
-	STORE_S3_PUT_PARTS = 3,
 };
 
 /* All is borrowed until the store is closed. */
@@ -29,8 +25,8 @@ struct store_s3_config {
 	struct s3_config s3;
 	const uint8_t *ledger_id; /* of the lock; NULL: it will not be locked */
 	const char *machine;	  /* this one's name, for the lock */
-	/* A multiple of the second at most; 0: STORE_S3_PART_BYTES. It doubles in objects that
-	 * would need more than S3_PARTS_MAX. */
+	/* 0: as the budget has it. It doubles in objects that would need more than S3_PARTS_MAX. An
+	 * object being written takes UPLOAD_PARTS of them, a store one more. */
 	size_t part_bytes;
 	size_t part_bytes_least; /* that the server takes but for the last; 0: S3_PART_BYTES_MIN */
 };

@@ -9,6 +9,7 @@
 
 #include "engine/budget.h"
 #include "engine/clock.h"
+#include "engine/limits.h"
 
 enum {
 	/* Of each so many parts the next are twice as long: 300 GB with parts of 8 MiB. */
@@ -18,6 +19,8 @@ enum {
 /* Each send has its own deadline; this only makes waiting for one of another fiber a bounded wait.
  */
 #define WAIT_NS (3600 * NSEC_SECOND)
+
+_Static_assert((int)UPLOAD_PART_BYTES_LEAST >= (int)S3_PART_BYTES_MIN, "S3 takes them");
 
 struct part {
 	uint8_t *at;
@@ -52,7 +55,7 @@ struct store_put {
 
 static size_t part_bytes_usual(const struct store_s3_place *place)
 {
-	return place->config->part_bytes ? place->config->part_bytes : STORE_S3_PART_BYTES;
+	return place->config->part_bytes ? place->config->part_bytes : budget()->part_bytes;
 }
 
 static size_t part_bytes_least(const struct store_s3_place *place)

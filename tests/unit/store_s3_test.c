@@ -4,6 +4,7 @@
 #include "tests/unit/s3_fake.h"
 
 #include "engine/budget.h"
+#include "engine/limits.h"
 #include "transport/store_s3.h"
 
 enum {
@@ -799,5 +800,5 @@ TEST_FIBER(memory_is_bounded_by_parts)
 	CHECK_OK(run(&world));
 	check_end();
 	CHECK(budget_high(BUDGET_WRITES) >= 2 * PART);
-	CHECK(budget_high(BUDGET_WRITES) <= (STORE_S3_PUT_PARTS + 1) * PART);
+	CHECK(budget_high(BUDGET_WRITES) <= (UPLOAD_PARTS + 1) * PART);
 }
