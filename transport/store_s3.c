@@ -105,7 +105,7 @@ static bool is_of_aws(const struct aws_endpoint *endpoint)
 			     is_below(endpoint->host, partition->dual_stack_suffix));
 }
 
-static enum err place_name(struct store_s3_place *place, const struct account *account)
+static enum err place_name(struct store_s3_place *place, const struct account *account, bool create)
 {
 	const char *path = account->path + strspn(account->path, "/");
 	size_t bytes = strlen(path);
@@ -113,14 +113,15 @@ static enum err place_name(struct store_s3_place *place, const struct account *a
 	while (bytes > 0 && path[bytes - 1] == '/')
 		bytes--;
 	if (bytes >= STORE_S3_PREFIX_BYTES_MAX)
-		return RAISE(ERR_INPUT_USAGE, "the prefix in %s is too long: at most %d bytes",
-			     account->shown, STORE_S3_PREFIX_BYTES_MAX - 1);
+		return RAISE(create ? ERR_INPUT_USAGE : ERR_DISK_ABSENT,
+			     "the prefix in %s is too long: at most %d bytes", account->shown,
+			     STORE_S3_PREFIX_BYTES_MAX - 1);
 	snprintf(place->prefix, sizeof place->prefix, "%.*s%s", (int)bytes, path,
 		 bytes > 0 ? "/" : "");
 	snprintf(place->name, sizeof place->name, "s3://%s/%s", account->host, place->prefix);
 	return is_sound(text_of(place->prefix))
 		       ? OK
-		       : RAISE(ERR_INPUT_USAGE,
+		       : RAISE(create ? ERR_INPUT_USAGE : ERR_DISK_ABSENT,
 			       "the prefix in %s is not of letters, digits and . _ - / alone, or a "
 			       "component of it is empty, too long or begins with a dot",
 			       account->shown);
@@ -150,7 +151,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	struct s3_config config;
 	enum err e;
 
-	(void)create, (void)until;
+	(void)until;
 	*out = NULL;
 	must(account->s3 != NULL);
 	if (!store)
@@ -163,7 +164,8 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	config.bucket = account->host;
 	config.way = &store->place.way;
 	*out = &store->base;
-	if ((e = place_name(&store->place, account)) || (e = s3_open(&config, &store->place.s3)))
+	if ((e = place_name(&store->place, account, create)) ||
+	    (e = s3_open(&config, &store->place.s3)))
 		s3_store_close(out);
 	return e;
 }

@@ -3,7 +3,8 @@
  *
  *	s3://BUCKET/PREFIX/
  *
- * with a prefix of the characters that keys have; ERR_INPUT_USAGE.
+ * with a prefix of the characters that keys have. Below another there is nothing, and nothing can
+ * be made: ERR_DISK_ABSENT, ERR_INPUT_USAGE.
  *
  * Its open() asks nobody, so that ERR_S3_BUCKET and its like come with the first call, and makes
  * nothing: a prefix needs no making. Beside store.h's errors all calls return those of s3.h, and

@@ -260,8 +260,8 @@ HELP enum err collect(void *context, const void *from, size_t n)
 HELP enum err archive_at(struct world *world, struct archive **archive,
 			 struct archive_mailbox *mailbox)
 {
-	enum err e =
-		archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), archive);
+	enum err e = archive_open(store_driver_of(world->account.scheme), &world->account,
+				  clock_after(60 * NSEC_SECOND), archive);
 
 	return e ? e : archive_mailbox_next(*archive, mailbox);
 }
@@ -284,8 +284,8 @@ HELP void fault_seen(void *context, const char *key, const char *what)
 HELP enum err world_verify(struct world *world, struct faults *faults, struct archive_check *check)
 {
 	struct archive *archive = NULL;
-	enum err e =
-		archive_open(&store_dir, &world->account, clock_after(60 * NSEC_SECOND), &archive);
+	enum err e = archive_open(store_driver_of(world->account.scheme), &world->account,
+				  clock_after(60 * NSEC_SECOND), &archive);
 
 	*faults = (struct faults){ 0 };
 	if (!e)

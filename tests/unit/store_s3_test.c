@@ -350,6 +350,8 @@ TEST_FIBER(prefixes_are_as_they_were_said_and_sound)
 		place.account.path = bad[i];
 		CHECK_ERR(place_open(&place), ERR_INPUT_USAGE);
 		err_note_clear();
+		CHECK_ERR(store_s3.open(&place.store, &place.account, false, 0), ERR_DISK_ABSENT);
+		err_note_clear();
 	}
 	memset(path, 'x', sizeof path - 1);
 	path[sizeof path - 1] = '\0';
