@@ -63,7 +63,8 @@ static struct {
 	bool is_cut;
 	bool ignores_conditions, tells_nothing; /* as radosgw 16 does */
 	bool damages;
-	size_t least; /* of parts but the last */
+	const char *intruder; /* what another writes over a lock right behind us; NULL: nobody */
+	size_t least;	      /* of parts but the last */
 	uint64_t heads, gets, parts_count;
 } fake;
 
@@ -387,6 +388,9 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 	there = fake_find(put->key);
 	must(there);
 	snprintf(out->etag, sizeof out->etag, "%s", there->etag);
+	if (fake.intruder && put->is_transient)
+		fake_store(put->key, fake_copy(fake.intruder, strlen(fake.intruder)),
+			   strlen(fake.intruder));
 	return OK;
 }
 

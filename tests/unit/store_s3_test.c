@@ -413,6 +413,25 @@ TEST_FIBER(the_lock_of_another_is_respected_and_our_own_dead_ones_is_taken_over)
 	}
 }
 
+TEST_FIBER(where_conditions_are_ignored_the_last_of_two_writers_has_the_lock)
+{
+	struct place place;
+
+	fake_reset(LEAST);
+	fake.ignores_conditions = true;
+	fake.intruder = "{\"format\":\"mailhaul-lock\",\"version\":1,\"ledger\":"
+			"\"00112233445566778899aabbccddeeff\",\"writer\":\"8f3a01c2d4e5b697\","
+			"\"host\":\"mover-9\",\"since\":\"2026-11-23T06:00:00+00:00\"}\n";
+	place_begin(&place);
+	REQUIRE(CHECK_OK(place_open(&place)));
+	CHECK_ERR(store_s3.lock(place.store), ERR_SINK_BUSY);
+	CHECK(strstr(err_note()->text, "mover-9") != NULL);
+	CHECK(strstr(err_note()->text, "2026-11-23T06:00:00+00:00") != NULL);
+	err_note_clear();
+	place_close(&place);
+	CHECK(lies_there("a/b/.lock", fake.intruder, strlen(fake.intruder)));
+}
+
 TEST_FIBER(what_is_no_lock_of_ours_is_left_alone)
 {
 	struct place place;
