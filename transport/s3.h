@@ -110,8 +110,9 @@ struct s3_stored {
 	char version_id[S3_VERSION_ID_BYTES_MAX + 1]; /* "": the bucket has no versions */
 	enum s3_proof proof;
 	/* Also of an error: an earlier attempt of this call may have stored it, for its answer was
-	 * lost or said that the service failed. ERR_S3_EXISTS, or ERR_S3_ABSENT of an upload that
-	 * was to be completed, may then be our own success: s3_head() tells. */
+	 * lost or said that the service failed, or that another request is under way.
+	 * ERR_S3_EXISTS, or ERR_S3_ABSENT of an upload that was to be completed, may then be our
+	 * own success: s3_head() tells. */
 	bool maybe_ours;
 };
 

@@ -390,9 +390,10 @@ enum err s3_ask(struct s3_call *call, nsec until)
 			refund(call);
 		if (!e || e == ERR_FIBER_CANCELED || !may_ask_again(call, e, until, &at))
 			return e;
-		/* No answer, or one of a service that lost its way. */
-		call->is_unsure |=
-			call->status == 0 || call->status >= 500 || call->status / 100 == 2;
+		/* No answer, one of a service that lost its way, or another request for the key is
+		 * under way (409), which may be an earlier one of ours. */
+		call->is_unsure |= call->status == 0 || call->status >= 500 ||
+				   call->status / 100 == 2 || call->status == 409;
 		if (!call->had_note)
 			err_note_clear();
 		if ((e = fiber_sleep(at)))

@@ -192,6 +192,27 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *part, nsec unti
 	return e;
 }
 
+/* An earlier attempt may have done it: then there is nothing, or, in a bucket with versions, a
+ * marker that no ETag is that of (412, as of an object of somebody else's). */
+static enum err was_deleted(struct s3_call *call, nsec until, enum err e)
+{
+	struct s3_about about;
+	struct err_note said;
+
+	if (!call->is_unsure || (e != ERR_S3_ABSENT && e != ERR_S3_CHANGED))
+		return e;
+	said = *err_note();
+	if (!call->had_note)
+		err_note_clear();
+	if (e == ERR_S3_CHANGED && s3_head(call->s3, call->key, until, &about) != ERR_S3_ABSENT) {
+		*err_note() = said;
+		return e;
+	}
+	if (!call->had_note)
+		err_note_clear();
+	return OK;
+}
+
 enum err s3_delete(struct s3 *s3, const char *key, const char *if_match, nsec until)
 {
 	char bare[S3_ETAG_BYTES_MAX + 1];
@@ -201,13 +222,7 @@ enum err s3_delete(struct s3 *s3, const char *key, const char *if_match, nsec un
 	if ((e = s3_call_open(s3, &delete_object, key, &call)))
 		return e;
 	s3_call_field(call, "if-match", bare_etag(if_match, bare));
-	e = s3_ask(call, until);
-	/* An earlier attempt did it. */
-	if (e == ERR_S3_ABSENT && call->is_unsure) {
-		if (!call->had_note)
-			err_note_clear();
-		e = OK;
-	}
+	e = was_deleted(call, until, s3_ask(call, until));
 	s3_call_close(&call);
 	return e;
 }

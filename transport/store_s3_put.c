@@ -490,7 +490,8 @@ static uint64_t whole_crc(const struct store_put *put)
 }
 
 /* The service says that it cannot be completed. It was if the answer to that was lost, and the
- * object is what it was to be. */
+ * object is what it was to be. An upload that is gone after the service failed, or answered 409, is
+ * to be begun anew ("CompleteMultipartUpload", ConditionalRequestConflict). */
 static enum err was_completed(const struct store_put *put, const struct s3_complete *complete,
 			      enum err e, bool maybe_ours)
 {
@@ -503,8 +504,13 @@ static enum err was_completed(const struct store_put *put, const struct s3_compl
 					&there);
 	if (look || there == STORE_S3_SAME)
 		return look;
-	if (e == ERR_S3_EXISTS)
+	if (e == ERR_S3_EXISTS || there == STORE_S3_OTHER)
 		return RAISE(ERR_DISK_EXISTS, "%s%s is there already", put->place->name, put->key);
+	if (maybe_ours)
+		return RAISE(ERR_S3_UNAVAILABLE,
+			     "%s%s was not stored, for the service has failed and lost its upload; "
+			     "run again",
+			     put->place->name, put->key);
 	return RAISE(ERR_SINK_DAMAGED,
 		     "%s%s was not stored, for somebody has aborted its upload; run again",
 		     put->place->name, put->key);

@@ -206,6 +206,34 @@ TEST(a_deletion_that_was_lost_and_found_done_is_done)
 	CHECK_ERR(script_run(&never), ERR_S3_ABSENT);
 }
 
+/* In a bucket with versions the marker of the first attempt is what the second one meets. */
+TEST(a_deletion_that_was_lost_and_meets_its_marker_is_done)
+{
+	static const char changed[] = S3_ERROR("412 Precondition Failed", "PreconditionFailed", "");
+	static struct script lost = {
+		.client = delete_it,
+		.exchanges = { { .hangs_up = true },
+			       { .says = changed },
+			       { .hears = { "HEAD /bucket/key.lock " },
+				 .says = S3_ANSWER("404 Not Found", "x-amz-delete-marker: true\r\n",
+						   "") } }
+	};
+	static struct script others = {
+		.client = delete_it,
+		.exchanges = { { .hangs_up = true },
+			       { .says = changed },
+			       { .says = S3_ANSWER("200 OK", "ETag: \"other\"\r\n", "hello") } }
+	};
+	static struct script never = { .client = delete_it, .exchanges = { { .says = changed } } };
+
+	CHECK_OK(script_run(&lost));
+	check_played(&lost, 3);
+	CHECK_ERR(script_run(&others), ERR_S3_CHANGED);
+	check_script_says("DeleteObject of key.lock");
+	CHECK_ERR(script_run(&never), ERR_S3_CHANGED);
+	check_played(&never, 1);
+}
+
 /* ---- reading ---- */
 
 static char room[64];
