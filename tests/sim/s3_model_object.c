@@ -439,7 +439,8 @@ static bool lock_lets_go(struct s3_model_request *r, const struct s3_model_objec
 	return true;
 }
 
-/* If-Match of a DELETE is of the current version alone (User Guide, "Conditional deletes"). */
+/* If-Match of a DELETE is of the current version alone, and takes s3:GetObject, too (User Guide,
+ * "Conditional deletes"). */
 static bool delete_condition(struct s3_model_request *r, const struct s3_model_object *object)
 {
 	char value[80];
@@ -462,6 +463,7 @@ void s3_model_delete(struct s3_model_request *r)
 	r->status = 204;
 	r->empty = true;
 	if (!s3_model_may(r, version ? "s3:DeleteObjectVersion" : "s3:DeleteObject") ||
+	    (s3_model_header(r, "if-match") && !s3_model_may(r, "s3:GetObject")) ||
 	    !delete_condition(r, object))
 		return;
 	if (version) {

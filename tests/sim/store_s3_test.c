@@ -521,6 +521,12 @@ static const struct accident accidents[] = {
 		     .code = "ConditionalRequestConflict",
 		     .loses_upload = true },
 	  .ends_with = { ERR_S3_UNAVAILABLE } },
+	{ .fault = { .accident = S3_MODEL_ANSWERS,
+		     .op = S3_MODEL_COMPLETE,
+		     .status = 409,
+		     .code = "ConditionalRequestConflict",
+		     .count = FOR_EVER },
+	  .ends_with = { ERR_S3_UNAVAILABLE } },
 	{ .fault = { .accident = S3_MODEL_ERROR_IN_200, .op = S3_MODEL_COMPLETE } },
 	{ .fault = { .accident = S3_MODEL_ERROR_IN_200,
 		     .op = S3_MODEL_COMPLETE,
@@ -555,7 +561,7 @@ static void add_faults(struct world *world, const struct accident *accident, uns
 
 	world->model->seed = at; /* of the dice */
 	fault.skip = end.skip = at;
-	fault.count = 1;
+	fault.count = fault.count ? fault.count : 1;
 	end.op = fault.op;
 	s3_model_add_fault(world->model, &fault);
 	if (ends)
@@ -720,6 +726,45 @@ TEST(a_bucket_that_is_full_or_read_only_is_gone_on_with_when_it_is_not)
 		judge(&world);
 		world_close(&world);
 	}
+}
+
+/* The leftover is there to be ended. */
+static void check_denied(const char *action)
+{
+	const bool only_the_lock_stays = strcmp(action, "s3:DeleteObject") == 0;
+	struct world world;
+
+	world_open(&world, &with_all);
+	snprintf(world.what, sizeof world.what, "%s denied", action);
+	(void)s3_model_plant_upload(world.model, world.bucket, "a/b/box/packs/000000000009.tar",
+				    1699999000);
+	world.model->users[0].denied[0] = action;
+	CHECK_ERR(run(&world), only_the_lock_stays ? OK : ERR_S3_DENIED);
+	if (!only_the_lock_stays)
+		JUDGE(&world, strstr(world.note.text, action) &&
+				      strstr(world.note.text, " on arn:aws:s3:::bucket"));
+	world.model->users[0].denied[0] = NULL;
+	run_again(&world, true, 0);
+	judge(&world);
+	world_close(&world);
+}
+
+TEST(a_permission_that_is_missing_is_named)
+{
+	static const char *const actions[] = {
+		"s3:PutObject",
+		"s3:PutObjectRetention",
+		"s3:PutObjectLegalHold",
+		"s3:GetObject",
+		"s3:DeleteObject",
+		"s3:ListBucket",
+		"s3:ListBucketMultipartUploads",
+		"s3:AbortMultipartUpload",
+		"s3:ListMultipartUploadParts",
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(actions); i++)
+		check_denied(actions[i]);
 }
 
 /* ---- long bodies, which are asked for first ---- */
