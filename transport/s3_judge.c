@@ -30,6 +30,8 @@ static const struct verdict by_code[] = {
 	{ "IncompleteBody", ERR_S3_UNAVAILABLE, S3_LATER },
 	{ "OperationAborted", ERR_S3_UNAVAILABLE, S3_LATER },
 	{ "ConditionalRequestConflict", ERR_S3_UNAVAILABLE, S3_LATER },
+	/* Of an upload, which is to be begun anew. */
+	{ "InvalidPart", ERR_S3_UNAVAILABLE, S3_NOT_AGAIN },
 	{ "BadDigest", ERR_S3_CHECKSUM, S3_LATER },
 	{ "XAmzContentChecksumMismatch", ERR_S3_CHECKSUM, S3_LATER },
 	{ "XAmzContentSHA256Mismatch", ERR_S3_CHECKSUM, S3_LATER },

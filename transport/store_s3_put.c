@@ -419,7 +419,7 @@ enum err store_s3_put_mark(struct store_put *put, uint64_t *bytes)
 /* The number for what is filled from here on. One that was used is not used again, so that no late
  * request replaces a part; but radosgw (16.2, seen) completes no upload of which it has parts that
  * do not count, so there the later part is to replace the earlier. Complete names ETags, so a late
- * one could not go unnoticed. */
+ * one does not go unnoticed: InvalidPart, and all of it anew. */
 static enum err number_again(struct store_put *put)
 {
 	if (put->place->is_careful)

@@ -144,7 +144,7 @@ TEST(what_a_completed_upload_proves)
 	check_completed(COMPLETED(""), OK, S3_PROOF_NONE);
 	check_completed(COMPLETED(SUM("jSnVw/bqjr4=-2")), OK, S3_PROOF_NONE);
 	check_completed(COMPLETED(SUM("AAAAAAAAAAA=")), ERR_S3_CHECKSUM, S3_PROOF_NONE);
-	check_completed(FAILED_LATE("InvalidPart"), ERR_S3_REFUSED, S3_PROOF_NONE);
+	check_completed(FAILED_LATE("InvalidPart"), ERR_S3_UNAVAILABLE, S3_PROOF_NONE);
 	check_completed(FAILED_LATE("AccessDenied"), ERR_S3_DENIED, S3_PROOF_NONE);
 }
 

@@ -220,6 +220,7 @@ static const struct refusal {
 	  ERR_S3_DENIED,
 	  1,
 	  { "answers 403 (no request id: it may not be S3 that answers at 127.0.0.1)" } },
+	{ S3_ERROR("400 Bad Request", "InvalidPart", ""), ERR_S3_UNAVAILABLE, 1, { "run again" } },
 	{ S3_ERROR("400 Bad Request", "BadDigest", ""), ERR_S3_CHECKSUM, 10, { "altered" } },
 	{ S3_ERROR("503 Slow Down", "SlowDown", ""), ERR_S3_THROTTLED, 10, { "(attempt 10)" } },
 	{ S3_ERROR("400 Bad Request", "KMS.ThrottlingException", ""),
