@@ -425,6 +425,9 @@ static void judge_items(const struct world *world)
 	JUDGE(world, count_of(world, "/packs/") == ITEMS); /* of all versions */
 	JUDGE(world, count_of(world, "/index/") == ITEMS);
 	for (unsigned i = 0; i < ITEMS; i++) {
+		JUDGE(world, world->items[i].settled);
+		if (!world->items[i].settled)
+			return;
 		snprintf(full, sizeof full, "a/b/%s", world->items[i].key);
 		JUDGE(world, lies_there(world, full, bytes, item_fill(bytes, i)));
 		JUDGE(world, s3_model_versions(world->bucket, full) == 1);
