@@ -161,7 +161,8 @@ struct s3_complete {
 	bool only_if_absent;
 };
 /* CompleteMultipartUpload. The proof is CHECKSUM or NONE. As s3_put() | ERR_S3_ABSENT: the upload
- * is not there, see maybe_ours. */
+ * is not there, see maybe_ours | ERR_S3_UNAVAILABLE, also at once: a part is not the one that was
+ * sent (InvalidPart); begin anew. */
 enum err s3_upload_complete(struct s3 *, const struct s3_complete *, nsec until,
 			    struct s3_stored *out) MUST_CHECK;
 /* AbortMultipartUpload. A part that is on its way may still arrive: s3_list_parts() until it says
