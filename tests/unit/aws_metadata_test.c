@@ -13,16 +13,6 @@
 static struct stand stand;
 static struct aws_keys keys;
 
-static void check_said(const char *words)
-{
-	if (!strstr(err_note()->text, words))
-		test_failed(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", err_note()->text,
-			    words);
-	if (strstr(err_note()->text, "hunter2"))
-		test_failed(__FILE__, __LINE__, "\"%s\" tells a secret", err_note()->text);
-	err_note_clear();
-}
-
 /* ---- JSON ---- */
 
 static enum err read_keys(enum aws_keys_form form, const char *json)
@@ -91,7 +81,7 @@ TEST(json_without_keys_says_why)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		CHECK_ERR(read_keys(rows[i].form, rows[i].json), rows[i].e);
-		check_said(rows[i].words);
+		stand_check_said(rows[i].words);
 	}
 }
 
@@ -161,7 +151,7 @@ TEST(plaintext_goes_to_the_link_and_to_this_machine_and_nowhere_else)
 	for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
 		if (!CHECK_ERR(aws_local_parse("the URL", others[i], &place), ERR_INPUT_USAGE))
 			test_failed(__FILE__, __LINE__, "%s", others[i]);
-		check_said("the URL");
+		stand_check_said("the URL");
 	}
 }
 
@@ -185,7 +175,7 @@ static bool begin(void)
 static void check_metadata(enum err expected, const char *words)
 {
 	CHECK_ERR(aws_metadata_fetch(clock_after(20 * NSEC_SECOND), &keys), expected);
-	check_said(words);
+	stand_check_said(words);
 }
 
 static bool was_asked(unsigned i, const char *words)
@@ -272,7 +262,7 @@ TEST_FIBER(a_token_that_does_not_arrive_tells_of_hops)
 {
 	REQUIRE(begin());
 	CHECK_ERR(aws_metadata_fetch(clock_after(50 * NSEC_MILLISECOND), &keys), ERR_NET_TIMEOUT);
-	check_said("--http-put-response-hop-limit 2");
+	stand_check_said("--http-put-response-hop-limit 2");
 	stand_close(&stand);
 }
 
@@ -388,7 +378,7 @@ static bool begin_container(bool with_tls, const char *path)
 static void check_container(enum err expected, const char *words)
 {
 	CHECK_ERR(aws_container_fetch(tls_way(), clock_after(20 * NSEC_SECOND), &keys), expected);
-	check_said(words);
+	stand_check_said(words);
 }
 
 static void write_token(const char *content)

@@ -103,6 +103,17 @@ static inline void stand_into(const struct stand *stand, const char *variable, c
 	setenv(variable, url, 1);
 }
 
+/* What the last error says; no secret of the stand-ins'. It is forgotten. */
+static inline void stand_check_said(const char *words)
+{
+	if (!strstr(err_note()->text, words))
+		test_failed(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", err_note()->text,
+			    words);
+	if (strstr(err_note()->text, "hunter2"))
+		test_failed(__FILE__, __LINE__, "\"%s\" tells a secret", err_note()->text);
+	err_note_clear();
+}
+
 /* None of what a developer's own environment says. */
 static inline void stand_clear_environment(void)
 {

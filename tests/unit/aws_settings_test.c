@@ -6,32 +6,10 @@
 #include <sys/stat.h>
 
 #include "tests/test.h"
+#include "tests/unit/aws_server.h"
 
 static struct aws_profiles *profiles;
 static struct aws_settings settings;
-
-static void forget_environment(void)
-{
-	static const char *const names[] = {
-		"AWS_PROFILE",
-		"AWS_DEFAULT_PROFILE",
-		"AWS_REGION",
-		"AWS_DEFAULT_REGION",
-		"AWS_CA_BUNDLE",
-		"AWS_USE_FIPS_ENDPOINT",
-		"AWS_USE_DUALSTACK_ENDPOINT",
-		"AWS_ENDPOINT_URL",
-		"AWS_ENDPOINT_URL_S3",
-		"AWS_ENDPOINT_URL_KMS",
-		"AWS_ENDPOINT_URL_STS",
-		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-		"AWS_CONFIG_FILE",
-		"AWS_SHARED_CREDENTIALS_FILE",
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		unsetenv(names[i]);
-}
 
 static const char config[] =
 	"[default]\nregion = eu-central-1\n"
@@ -48,7 +26,7 @@ static const char config[] =
 
 static bool begin(void)
 {
-	forget_environment();
+	stand_clear_environment();
 	return CHECK_OK(aws_profiles_of(text_of(config), text_of(""), &profiles));
 }
 
@@ -158,7 +136,7 @@ TEST(endpoints_of_a_service_count_before_those_of_all)
 		.endpoint_url = { [AWS_KMS] = "https://mine.example/" } }));
 	CHECK_TEXT(settings.endpoint_url[AWS_STS], "");
 	CHECK_TEXT(settings.endpoint_url[AWS_KMS], "https://mine.example/");
-	forget_environment();
+	stand_clear_environment();
 	REQUIRE(make(&(struct aws_settings_wish){ .profile = "quiet" }));
 	CHECK_TEXT(settings.endpoint_url[AWS_S3], "");
 	aws_profiles_close(&profiles);
@@ -231,7 +209,7 @@ TEST_FIBER(the_files_are_those_of_the_home_or_of_the_environment)
 {
 	char path[200];
 
-	forget_environment();
+	stand_clear_environment();
 	setenv("HOME", test_directory(), 1);
 	snprintf(path, sizeof path, "%s/.aws", test_directory());
 	must(mkdir(path, 0700) == 0);
@@ -256,7 +234,7 @@ TEST_FIBER(the_files_are_those_of_the_home_or_of_the_environment)
 	CHECK_ERR(aws_settings_open_profiles(clock_after(20 * NSEC_SECOND), &profiles),
 		  ERR_INPUT_USAGE);
 	err_note_clear();
-	forget_environment();
+	stand_clear_environment();
 	CHECK_OK(aws_settings_open_profiles(clock_after(20 * NSEC_SECOND), &profiles));
 	aws_profiles_close(&profiles);
 }
