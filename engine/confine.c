@@ -90,6 +90,11 @@ struct rule {
 	struct scmp_arg_cmp conditions[CONDITIONS_MAX];
 };
 
+static unsigned mask_of(enum confine_role role)
+{
+	return role == CONFINE_FETCHER ? WORKER | EXTRACTOR : 1u << role;
+}
+
 static int rule_add(scmp_filter_ctx filter, const struct rule *rule, enum confine_role role,
 		    enum confine_mode mode)
 {
@@ -97,7 +102,7 @@ static int rule_add(scmp_filter_ctx filter, const struct rule *rule, enum confin
 		return mode == CONFINE_ON
 			       ? seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, rule->call, 0)
 			       : 0;
-	if (role != CONFINE_MAIN && !(rule->roles & 1u << role))
+	if (role != CONFINE_MAIN && !(rule->roles & mask_of(role)))
 		return 0;
 	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rule->call, rule->conditions_count,
 				      rule->conditions);

@@ -20,7 +20,8 @@ enum confine_role {
 	CONFINE_OFFLOAD,   /* files, SQLite, computing; asks the helper */
 	CONFINE_WORKER,	   /* turns a ring; makes connections through it */
 	CONFINE_EXTRACTOR, /* reads an archive, writes files through its ring; no sockets */
-	CONFINE_READER, /* reads an archive; opens nothing to write, writes to stdout and stderr */
+	CONFINE_READER,	 /* reads an archive; opens nothing to write, writes to stdout and stderr */
+	CONFINE_FETCHER, /* a worker, and an extractor: of an archive in a bucket */
 	CONFINE_ROLES
 };
 

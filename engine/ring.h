@@ -79,9 +79,10 @@ struct ring_facts {
  * ERR_RING_FAILED and a note that says what to change (the kernel, kernel.io_uring_disabled, the
  * container's seccomp profile, the limit of locked memory). */
 enum err ring_open(struct ring **) MUST_CHECK;
-/* The same, restricted to what is needed to read files; or to write some, too. A ring to read opens
- * them by system calls, whose flags a seccomp filter sees, and so may block. */
-enum ring_use { RING_TO_COPY, RING_TO_EXTRACT, RING_TO_READ };
+/* The same, restricted to what is needed to read files; or to write some, too; or to read some and
+ * speak with servers. A ring to read or to fetch opens them by system calls, whose flags a seccomp
+ * filter sees, and so may block. */
+enum ring_use { RING_TO_COPY, RING_TO_EXTRACT, RING_TO_READ, RING_TO_FETCH };
 enum err ring_open_for(enum ring_use, struct ring **) MUST_CHECK;
 /* No operation may be in flight, every receiver must have stopped. */
 void ring_close(struct ring **);

@@ -87,15 +87,17 @@ enum {
 	COPIES = 1 << RING_TO_COPY,
 	EXTRACTS = 1 << RING_TO_EXTRACT,
 	READS = 1 << RING_TO_READ,
+	FETCHES = 1 << RING_TO_FETCH,
+	ALL = COPIES | EXTRACTS | READS | FETCHES,
 };
 static const struct {
 	uint8_t operation, uses;
 } allowed_operations[] = {
-	{ IORING_OP_NOP, COPIES | EXTRACTS | READS },
-	{ IORING_OP_CLOSE, COPIES | EXTRACTS | READS },
-	{ IORING_OP_READ, COPIES | EXTRACTS | READS },
-	{ IORING_OP_STATX, COPIES | EXTRACTS | READS },
-	{ IORING_OP_ASYNC_CANCEL, COPIES | EXTRACTS | READS },
+	{ IORING_OP_NOP, ALL },
+	{ IORING_OP_CLOSE, ALL },
+	{ IORING_OP_READ, ALL },
+	{ IORING_OP_STATX, ALL },
+	{ IORING_OP_ASYNC_CANCEL, ALL },
 	{ IORING_OP_OPENAT, COPIES | EXTRACTS },
 	{ IORING_OP_WRITE, COPIES | EXTRACTS },
 	{ IORING_OP_FSYNC, COPIES | EXTRACTS },
@@ -103,10 +105,10 @@ static const struct {
 	{ IORING_OP_UNLINKAT, COPIES | EXTRACTS },
 	{ IORING_OP_MKDIRAT, COPIES | EXTRACTS },
 	{ IORING_OP_FALLOCATE, COPIES },
-	{ IORING_OP_CONNECT, COPIES },
-	{ IORING_OP_SEND, COPIES },
-	{ IORING_OP_SHUTDOWN, COPIES },
-	{ IORING_OP_RECV, COPIES },
+	{ IORING_OP_CONNECT, COPIES | FETCHES },
+	{ IORING_OP_SEND, COPIES | FETCHES },
+	{ IORING_OP_SHUTDOWN, COPIES | FETCHES },
+	{ IORING_OP_RECV, COPIES | FETCHES },
 };
 
 static enum err uring_restrict(struct ring *ring)
@@ -356,7 +358,8 @@ static void prepare(struct io_uring_sqe *sqe, struct ring_op *op)
 
 static bool opens_directly(const struct ring *ring, const struct ring_op *op)
 {
-	return ring->use == RING_TO_READ && (op->verb == RING_OPENAT || op->verb == RING_LIST);
+	return (ring->use == RING_TO_READ || ring->use == RING_TO_FETCH) &&
+	       (op->verb == RING_OPENAT || op->verb == RING_LIST);
 }
 
 void ring_submit(struct ring *ring, struct ring_op *op)

@@ -5,13 +5,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "engine/clock.h"
-#include "engine/shard.h"
-#include "tools/confinement.h"
-#include "tools/drivers.h"
 #include "tools/hints.h"
 #include "tools/url.h"
-#include "transport/archive.h"
 
 bool command_parse(const struct opt_command *usage, int count, char *const *words, void *values,
 		   struct opt_words *out, int *exit_code)
@@ -40,57 +35,6 @@ enum sink_wrap command_sink_wrap(const char *choice)
 		i++;
 	must(i <= SINK_WRAP_ODD);
 	return (enum sink_wrap)i;
-}
-
-/* ---- reading an archive ---- */
-
-enum { READ_TIMEOUT_S = 60 };
-
-struct reading {
-	struct url url;
-	const struct command_reading *command;
-};
-
-static enum err read_in_fiber(void *argument)
-{
-	struct reading *reading = argument;
-	const struct command_reading *command = reading->command;
-	struct account account = url_account(&reading->url);
-	struct archive *archive = NULL;
-	nsec until = clock_after(READ_TIMEOUT_S * NSEC_SECOND);
-	enum err e;
-
-	confine_thread(command->extracts ? CONFINE_EXTRACTOR : CONFINE_READER);
-	account.io_timeout = account.connect_timeout = READ_TIMEOUT_S * NSEC_SECOND;
-	e = archive_open(drivers_store(account.scheme), &account, until, &archive);
-	if (e == OK)
-		e = command->work(command->context, archive);
-	archive_close(&archive);
-	return e;
-}
-
-enum err command_read_archive(const struct command_reading *command)
-{
-	const struct shard_config config = {
-		.ring_use = command->extracts ? RING_TO_EXTRACT : RING_TO_READ,
-	};
-	struct reading *reading = calloc(1, sizeof *reading);
-	enum err e;
-
-	if (!reading)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "opening the archive");
-	reading->command = command;
-	e = url_parse("ARCHIVE", command->archive, "source-password-file", &reading->url);
-	if (e == OK && !drivers_store(reading->url.scheme))
-		e = RAISE(ERR_INPUT_USAGE,
-			  "ARCHIVE is %s://, and archives are read from file:///path",
-			  reading->url.scheme);
-	if (e == OK)
-		e = confinement_begin_offline(command->confine);
-	if (e == OK)
-		e = shard_run(&config, read_in_fiber, reading);
-	free(reading);
-	return e;
 }
 
 /* ---- surroundings ---- */

@@ -26,18 +26,6 @@ bool command_parse(const struct opt_command *, int count, char *const *words, vo
 extern const char *const wrap_choices[];
 enum sink_wrap command_sink_wrap(const char *choice);
 
-/* What list, extract and verify have in common: confine the process to reading, open an archive, in
- * a shard of its own, and let `work` read it. Suspends inside `work` only. */
-struct archive;
-struct command_reading {
-	const char *archive; /* as given */
-	const char *confine; /* the value of --confine */
-	bool extracts;	     /* files are written, too */
-	enum err (*work)(void *context, struct archive *);
-	void *context;
-};
-enum err command_read_archive(const struct command_reading *) MUST_CHECK;
-
 /* Where the ledger lies when --state is not given: $XDG_STATE_HOME/mailhaul,
  * ~/.local/state/mailhaul. */
 enum err command_state_directory(const char *given, char *to, size_t to_bytes) MUST_CHECK;

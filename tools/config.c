@@ -268,15 +268,64 @@ static void show_login(struct writer *to, const struct login *login)
 	end(to);
 }
 
+static void show_texts(struct writer *to, const char *key, const char *const *texts, size_t count)
+{
+	if (!count)
+		return;
+	if (to->yaml)
+		yaml_key(to, key);
+	else
+		json_array_begin(&to->json, key);
+	for (size_t i = 0; i < count; i++) {
+		struct json_out alone = { .file = to->json.file };
+
+		if (to->yaml)
+			fputs("\n    - ", to->json.file);
+		json_text(to->yaml ? &alone : &to->json, NULL, texts[i]);
+	}
+	if (to->yaml)
+		fputc('\n', to->json.file);
+	else
+		json_array_end(&to->json);
+}
+
+static void show_bucket(struct writer *to, const struct bucket_options *bucket)
+{
+	begin(to, "s3");
+	put_text(to, "profile", bucket->profile);
+	put_text(to, "region", bucket->region);
+	put_text(to, "endpoint", bucket->endpoint);
+	put_text(to, "addressing", bucket->addressing);
+	put_text(to, "role", bucket->role);
+	put_text(to, "external_id", bucket->external_id);
+	put_text(to, "mfa_serial", bucket->mfa_serial);
+	put_text(to, "mfa_command", bucket->mfa_command);
+	put_text(to, "session_policy", bucket->session_policy);
+	put_text(to, "source_identity", bucket->source_identity);
+	show_texts(to, "session_tags", bucket->session_tags.at, bucket->session_tags.count);
+	put_text(to, "ca_file", bucket->ca_file);
+	put_text(to, "owner", bucket->owner);
+	put_text(to, "encryption", bucket->encryption);
+	put_text(to, "kms_key", bucket->kms_key);
+	put_text(to, "kms_context", bucket->kms_context);
+	put_bool(to, "bucket_key", bucket->bucket_key);
+	put_text(to, "storage_class", bucket->storage_class);
+	put_text(to, "object_lock", bucket->lock_mode);
+	put_text(to, "retain_until", bucket->retain_until);
+	put_bool(to, "legal_hold", bucket->legal_hold);
+	put_text(to, "checksum", bucket->checksum);
+	end(to);
+}
+
 /* What holds for one side; what the mailboxes themselves say is with them. */
 static void show_side(struct writer *to, const char *side, const struct job_route *route,
 		      const struct login *login, const struct job_pace *pace, const char *daily,
-		      const struct gmail_options *gmail)
+		      const struct gmail_options *gmail, const struct bucket_options *bucket)
 {
 	bool labels = gmail && (gmail->keywords || strcmp(gmail->labels, gmail_rules[0]) != 0);
 
 	if (!*route->bind_address && !*route->proxy && !route->compress && !login &&
-	    !pace->messages_per_second && !pace->bytes_a_day && !labels)
+	    !pace->messages_per_second && !pace->bytes_a_day && !labels && !bucket)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
@@ -294,28 +343,9 @@ static void show_side(struct writer *to, const char *side, const struct job_rout
 	}
 	if (login)
 		show_login(to, login);
+	if (bucket)
+		show_bucket(to, bucket);
 	end(to);
-}
-
-static void show_texts(struct writer *to, const char *key, const struct job_texts *texts)
-{
-	if (!texts->count)
-		return;
-	if (to->yaml)
-		yaml_key(to, key);
-	else
-		json_array_begin(&to->json, key);
-	for (size_t i = 0; i < texts->count; i++) {
-		struct json_out alone = { .file = to->json.file };
-
-		if (to->yaml)
-			fputs("\n    - ", to->json.file);
-		json_text(to->yaml ? &alone : &to->json, NULL, texts->at[i]);
-	}
-	if (to->yaml)
-		fputc('\n', to->json.file);
-	else
-		json_array_end(&to->json);
 }
 
 static void show_filter(struct writer *to, const struct job_filter *filter)
@@ -323,9 +353,9 @@ static void show_filter(struct writer *to, const struct job_filter *filter)
 	if (!filter->filter)
 		return;
 	begin(to, "filter");
-	show_texts(to, "include_folders", &filter->include);
-	show_texts(to, "exclude_folders", &filter->exclude);
-	show_texts(to, "rename_folders", &filter->rename);
+	show_texts(to, "include_folders", filter->include.at, filter->include.count);
+	show_texts(to, "exclude_folders", filter->exclude.at, filter->exclude.count);
+	show_texts(to, "rename_folders", filter->rename.at, filter->rename.count);
 	put_text(to, "since", filter->since);
 	put_text(to, "before", filter->before);
 	if (filter->min_bytes)
@@ -368,9 +398,9 @@ static void show_job(const struct job *job, bool json)
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
 	show_side(&to, "source", &job->source_route, job->source_login, &job->limits.source,
-		  "daily_down", &job->options.gmail);
+		  "daily_down", &job->options.gmail, NULL);
 	show_side(&to, "target", &job->target_route, job->target_login, &job->limits.target,
-		  "daily_up", NULL);
+		  "daily_up", NULL, *job->bucket ? &job->target_bucket : NULL);
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);

@@ -23,7 +23,7 @@ enum err confinement_prepare(const char *name)
 
 /* ---- what the helper may run ---- */
 
-enum { OF_COMMAND_LINE_MAX = 4 };
+enum { OF_COMMAND_LINE_MAX = 16 }; /* tokens, and keys of two buckets */
 static const char *of_command_line[OF_COMMAND_LINE_MAX];
 static size_t of_command_line_count;
 

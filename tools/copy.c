@@ -16,6 +16,7 @@
 #include "engine/offload.h"
 #include "engine/pace.h"
 #include "engine/shard.h"
+#include "tools/bucket.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/copy_options.h"
@@ -32,6 +33,7 @@
 #include "tools/url.h"
 #include "transport/archive.h"
 #include "transport/archive_place.h"
+#include "transport/http_pool.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
@@ -49,6 +51,10 @@ struct copy {
 	struct account source_account, target_account;
 	struct copy_login source_login, target_login;
 	struct job *logins; /* of --oauth2; NULL: none */
+	/* Of a side in a bucket. */
+	struct bucket *source_bucket, *target_bucket;
+	struct store_s3_config source_s3, target_s3;
+	struct http_pool *pool;
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
@@ -89,7 +95,7 @@ static enum err check_server(const char *which, const struct url *url)
 
 static bool is_archive(const struct url *url)
 {
-	return strcmp(url->scheme, "file") == 0;
+	return store_driver_of(url->scheme) != NULL;
 }
 
 /* What only an archive has as a source, or only an account. */
@@ -109,7 +115,8 @@ static enum err check_source(struct copy *copy)
 				       options->as_of);
 	}
 	if (options->as_of || options->vanished)
-		return RAISE(ERR_INPUT_USAGE, "%s is for an archive as SOURCE (file:///path)",
+		return RAISE(ERR_INPUT_USAGE,
+			     "%s is for an archive as SOURCE (file:///path, s3://...)",
 			     options->as_of ? "--as-of" : "--vanished");
 	return check_server("SOURCE", source);
 }
@@ -184,11 +191,33 @@ static enum err plan_compression(const struct copy *copy, bool *source, bool *ta
 	return OK;
 }
 
-static struct account account(const struct copy *copy, const struct url *url)
+static enum err plan_bucket(const char *side, const struct url *url,
+			    const struct bucket_options *options, const struct account *way,
+			    struct bucket **bucket)
+{
+	return bucket_is_meant(url->scheme) ? bucket_open(side, url->host, options, way, bucket)
+					    : bucket_refuse(side, url->shown, options);
+}
+
+static enum err plan_buckets(struct copy *copy)
+{
+	enum err e = plan_bucket("--source-", &copy->source_url, &copy->options.source_bucket,
+				 &copy->source_account, &copy->source_bucket);
+
+	return e ? e
+		 : plan_bucket("--destination-", &copy->target_url,
+			       &copy->options.destination_bucket, &copy->target_account,
+			       &copy->target_bucket);
+}
+
+static struct account account(const struct copy *copy, const struct url *url,
+			      const struct bucket *bucket)
 {
 	struct account made = url_account(url);
 
-	made.ca_file = copy->options.ca_file;
+	made.ca_file = copy->options.ca_file ? copy->options.ca_file
+		       : bucket		     ? bucket_ca_file(bucket)
+					     : NULL;
 	made.io_timeout = copy->options.io_timeout;
 	made.connect_timeout = copy->options.connect_timeout;
 	return made;
@@ -246,15 +275,16 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
 				   copy->retry_skipped)) ||
-	    (e = open_log(&copy->options)) || (e = confinement_begin(copy->logins)) ||
+	    (e = open_log(&copy->options)) || (e = plan_buckets(copy)) ||
+	    (e = confinement_begin(copy->logins)) ||
 	    (e = copy_login_open(&copy->options.source_login, &copy->source_login)) ||
 	    (e = copy_login_open(&copy->options.destination_login, &copy->target_login)) ||
 	    (e = routes_open(&copy->options.routes, &copy->routes)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
 		return e;
-	copy->source_account = account(copy, &copy->source_url);
-	copy->target_account = account(copy, &copy->target_url);
+	copy->source_account = account(copy, &copy->source_url, copy->source_bucket);
+	copy->target_account = account(copy, &copy->target_url, copy->target_bucket);
 	copy->source_account.filter = copy->filter;
 	copy->source_account.labels = copy->labels;
 	copy->source_account.as_of = copy->options.as_of;
@@ -324,20 +354,34 @@ static enum err save_lessons(struct copy *copy)
 	return e ? e : governing_save(copy->governor, copy->ledger);
 }
 
+/* Whether the archive at this path, which is the source's, is that of the target, too. */
+static bool is_target(const struct copy *copy, const char *root)
+{
+	const struct url *source = &copy->source_url, *target = &copy->target_url;
+	struct stat from, to;
+
+	if (strcmp(source->scheme, target->scheme) != 0)
+		return false;
+	if (bucket_is_meant(source->scheme))
+		return strcmp(source->host, target->host) == 0 &&
+		       strcmp(copy->source_s3.s3.endpoint.host, copy->target_s3.s3.endpoint.host) ==
+			       0 &&
+		       strcmp(*root ? root : "/", target->path) == 0;
+	return stat(root, &from) == 0 && stat(target->path, &to) == 0 && from.st_dev == to.st_dev &&
+	       from.st_ino == to.st_ino;
+}
+
 /* One mailbox of an archive has one name for the ledger, however it was written, and goes by its
  * own name in the target. */
 static enum err find_archive(struct copy *copy)
 {
 	struct archive_place *place = calloc(1, sizeof *place);
 	struct url *source = &copy->source_url;
-	struct stat from, to;
 	enum err e =
 		place ? archive_place_find(&copy->source_account, clock_after(STORE_TIMEOUT), place)
 		      : RAISE(ERR_MEMORY_EXHAUSTED, "starting");
 
-	if (!e && is_archive(&copy->target_url) && stat(place->root, &from) == 0 &&
-	    stat(copy->target_url.path, &to) == 0 && from.st_dev == to.st_dev &&
-	    from.st_ino == to.st_ino)
+	if (!e && is_target(copy, place->root))
 		e = RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same archive");
 	if (!e)
 		e = url_set_archive(source, place->root, place->mailbox);
@@ -494,6 +538,34 @@ static enum err conclude(struct copy *copy)
 	return e ? e : ledger_finish(copy->ledger, clock_after(LEDGER_TIMEOUT));
 }
 
+/* What a side in a bucket is spoken with. */
+static enum err open_bucket(struct copy *copy, const struct bucket *bucket, struct account *account,
+			    struct store_s3_config *s3)
+{
+	if (!bucket)
+		return OK;
+	account->s3 = s3;
+	return bucket_store(bucket, account->host, copy->pool, s3);
+}
+
+static enum err open_buckets(struct copy *copy)
+{
+	enum err e;
+
+	if ((e = http_pool_open(BUCKET_CONNECTIONS, &copy->pool)) ||
+	    (e = open_bucket(copy, copy->source_bucket, &copy->source_account, &copy->source_s3)))
+		return e;
+	return open_bucket(copy, copy->target_bucket, &copy->target_account, &copy->target_s3);
+}
+
+static void close_buckets(struct copy *copy)
+{
+	if (!copy->pool)
+		return;
+	http_pool_finish(copy->pool, clock_after(FINISH_TIMEOUT));
+	http_pool_close(&copy->pool);
+}
+
 static enum err copy_fiber(void *argument)
 {
 	struct copy *copy = argument;
@@ -502,14 +574,18 @@ static enum err copy_fiber(void *argument)
 
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
-	e = is_archive(&copy->source_url) ? find_archive(copy) : OK;
+	e = open_buckets(copy);
+	if (e == OK && is_archive(&copy->source_url))
+		e = find_archive(copy);
 	if (e == OK && (e = open_ledger(copy)) == OK) {
+		copy->target_s3.ledger_id = copy->ledger ? ledger_id(copy->ledger) : NULL;
 		confine_thread(CONFINE_WORKER);
 		configure_lane(copy);
 		e = run_lane(copy);
 	}
 	copy->report.duration = clock_now() - started;
 	take_error(&copy->report, e);
+	close_buckets(copy);
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
 	ledger_close(&copy->scratch);
@@ -534,6 +610,8 @@ static void copy_close(struct copy **taken)
 	copy_login_close(&copy->source_login);
 	copy_login_close(&copy->target_login);
 	job_close(&copy->logins);
+	bucket_close(&copy->source_bucket);
+	bucket_close(&copy->target_bucket);
 	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
@@ -569,6 +647,7 @@ static void set_budget(const struct copy *copy)
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
 		.to_servers = drivers_is_server(copy->target_url.shown),
+		.to_buckets = copy->target_bucket != NULL,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 		.compressed = copy->source_account.compress + copy->target_account.compress,

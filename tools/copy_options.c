@@ -224,6 +224,10 @@ static const struct opt options[] = {
 		  "skipping it; odd: also what it is known to alter (8-bit headers at Cyrus), "
 		  "instead of storing it altered." },
 	ROUTES_OPTIONS(struct copy_options, routes),
+	BUCKET_ACCESS_OPTIONS("source-", "the source's bucket", struct copy_options, source_bucket),
+	BUCKET_ACCESS_OPTIONS("destination-", "the target's bucket", struct copy_options,
+			      destination_bucket),
+	BUCKET_STORING_OPTIONS("destination-", struct copy_options, destination_bucket),
 	{ .name = "log",
 	  OPT_STORES_FILE(struct copy_options, log),
 	  .value = "FILE",
@@ -265,8 +269,10 @@ const struct opt_command copy_usage = {
 		 "in the ledger; run the same command again to go on after an interruption, or to "
 		 "take over what is new.\n"
 		 "\n"
-		 "An archive as SOURCE is file:///path where it holds one mailbox, otherwise "
-		 "file:///path/MAILBOX, named as mailhaul list shows it or as its directory is. "
+		 "An archive is file:///path, or s3://BUCKET/PREFIX/ in a bucket. As SOURCE that "
+		 "is enough where it holds one mailbox; otherwise it is file:///path/MAILBOX or "
+		 "s3://BUCKET/PREFIX/MAILBOX, named as mailhaul list shows it or as its directory "
+		 "is. "
 		 "Messages come as they are now, with their latest flags in their latest folders; "
 		 "the archive itself is only read.\n"
 		 "\n"

@@ -5,6 +5,7 @@
 
 #include "engine/log.h"
 #include "engine/sink.h"
+#include "tools/bucket.h"
 #include "tools/copy_login.h"
 #include "tools/filters.h"
 #include "tools/gmail.h"
@@ -22,6 +23,7 @@ struct copy_options {
 	struct route_options routes;
 	struct filter_options filter;
 	struct gmail_options gmail;
+	struct bucket_options source_bucket, destination_bucket;
 };
 
 extern const struct opt_command copy_usage; /* its values are a struct copy_options */

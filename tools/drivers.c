@@ -73,9 +73,3 @@ bool drivers_is_server(const char *target)
 	sink = drivers_sink(scheme);
 	return sink && sink->reopens;
 }
-
-/* Those that url_account() says all of; a bucket needs an account filled by others. */
-const struct store_driver *drivers_store(const char *scheme)
-{
-	return strcmp(scheme, "file") == 0 ? store_driver_of(scheme) : NULL;
-}

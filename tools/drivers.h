@@ -3,14 +3,12 @@
 #define MAILHAUL_TOOLS_DRIVERS_H
 
 #include "engine/sink.h"
-#include "transport/store.h"
 
 /* NULL where there is none. */
 const struct source_driver *drivers_source(const char *scheme);
 const struct sink_driver *drivers_sink(const char *scheme);
 /* Whether this target's URL means a mailbox on a server, with somebody to log in as. */
 bool drivers_is_server(const char *target);
-const struct store_driver *drivers_store(const char *scheme);
 
 /* For help texts: a line per driver. */
 extern const char drivers_sources_text[], drivers_sinks_text[];

@@ -15,6 +15,7 @@
 #include "tools/json_out.h"
 #include "tools/maildir.h"
 #include "tools/safe_path.h"
+#include "tools/reading.h"
 #include "tools/selection.h"
 #include "tools/units.h"
 #include "transport/archive.h"
@@ -29,6 +30,7 @@ struct extract {
 		struct selection selection;
 		const char *to;
 		const char *maildir_names, *confine;
+		struct reading_options reading;
 		bool overwrite, maildir, json;
 	} options;
 	struct json_out json;
@@ -328,9 +330,10 @@ static int extract_run(struct extract *extract, const char *archive)
 		.command = "extract",
 		.json = extract->options.json ? &extract->json : NULL,
 	};
-	e = command_read_archive(&(struct command_reading){
+	e = reading_run(&(struct reading){
 		.archive = archive,
 		.confine = extract->options.confine,
+		.options = &extract->options.reading,
 		.extracts = true,
 		.work = extract_archive,
 		.context = extract,
@@ -391,6 +394,7 @@ static const struct opt options[] = {
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct extract_options, json),
 	  .help = "Print the totals as a JSON object, and one before it for each fault." },
+	READING_OPTIONS(struct extract_options, reading),
 	CONFINEMENT_OFFLINE_OPTION(struct extract_options, confine),
 };
 

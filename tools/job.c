@@ -331,6 +331,7 @@ static enum err make_job(struct job_make *make)
 				   job_file_line(make->file, JOB_KEY_SOURCE_CA_FILE),
 				   job_keys[JOB_KEY_SOURCE_CA_FILE].path);
 	job_make_mailboxes(make);
+	job_bucket_make(make);
 	job->waves_count = make->waves_count;
 	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
 }

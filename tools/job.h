@@ -7,6 +7,7 @@
 
 #include "engine/filter.h"
 #include "engine/window.h"
+#include "tools/bucket.h"
 #include "tools/routes.h"
 #include "tools/gmail.h"
 #include "tools/login.h"
@@ -87,9 +88,11 @@ struct job {
 	struct job_filter filter;
 	struct job_outputs outputs;
 	struct job_route source_route, target_route;
-	struct window *window;	     /* NULL: always open */
-	const char *window_texts[3]; /* as window_open() took them; "": none */
-	const char *const *waves;    /* in their order; mailboxes of no wave come last */
+	struct bucket_options target_bucket; /* where some targets are in buckets */
+	const char *bucket;		     /* of the first of those; "": there are none */
+	struct window *window;		     /* NULL: always open */
+	const char *window_texts[3];	     /* as window_open() took them; "": none */
+	const char *const *waves;	     /* in their order; mailboxes of no wave come last */
 	size_t waves_count;
 };
 

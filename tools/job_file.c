@@ -127,21 +127,30 @@ static const char *name_section(struct schema *schema, size_t *names, struct tex
 	return to;
 }
 
-/* Whether the next section of the table is inside this one. */
-static bool has_inner(struct text section, size_t next)
+/* How many sections are inside this one, of which the first stands at `next` of the table. */
+static size_t count_inner(struct text section, size_t next)
 {
-	struct text inner =
-		next < JOB_KEYS ? job_key_section(&job_keys[next]) : (struct text){ NULL, 0 };
+	struct text last = section;
+	size_t count = 0;
 
-	return inner.bytes > section.bytes && memcmp(inner.at, section.at, section.bytes) == 0;
+	for (; next < JOB_KEYS; next++) {
+		struct text inner = job_key_section(&job_keys[next]);
+
+		if (inner.bytes <= section.bytes ||
+		    memcmp(inner.at, section.at, section.bytes) != 0)
+			break;
+		count += !text_equal(inner, last);
+		last = inner;
+	}
+	return count;
 }
 
 /* libcyaml's schema from the table. The keys of a section stand beside each other there, and a
- * section inside another right behind it. */
+ * sections inside another right behind it. */
 static void make_schema(struct schema *schema)
 {
 	cyaml_schema_field_t *top = schema->top_fields, *next = schema->fields, *inner = NULL, *at;
-	size_t i = 0, names = 0;
+	size_t i = 0, names = 0, inners = 0;
 
 	schema->text = (cyaml_schema_value_t){ CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0,
 								  JOB_TEXT_BYTES_MAX) };
@@ -155,8 +164,13 @@ static void make_schema(struct schema *schema)
 		}
 		for (; i < JOB_KEYS && text_equal(job_key_section(&job_keys[i]), section); i++)
 			*next++ = field_of(schema, (enum job_key_id)i);
-		at = inner;
-		inner = has_inner(section, i) ? next++ : NULL;
+		at = inners > 0 ? inner++ : NULL;
+		if (at) {
+			inners--;
+		} else {
+			inner = next;
+			next += inners = count_inner(section, i);
+		}
 		next++; /* stays zero: the end */
 		must(next <= schema->fields + ARRAY_COUNT(schema->fields));
 		if (section.at == job_keys[JOB_ROW_FIRST].path) {

@@ -4,6 +4,7 @@
 
 #include "tools/drivers.h"
 #include "tools/job_make.h"
+#include "transport/store.h"
 
 static struct job_spot spot_of_row(const struct job_make *make, size_t row, enum job_key_id id,
 				   char key[JOB_KEY_PATH_BYTES_MAX])
@@ -42,7 +43,7 @@ static bool read_url(struct job_make *make, const struct job_spot *spot, const c
 {
 	enum err e = url_parse("the URL", text, "source-password-file", &make->url);
 
-	if (e == OK && *user && !*make->url.user && *make->url.host) {
+	if (e == OK && *user && !*make->url.user && !store_driver_of(make->url.scheme)) {
 		write_url(make, user);
 		make->memory_lost |= make->scratch.failed;
 		e = url_parse("the URL with its user", make->scratch.at, "source-password-file",
@@ -66,7 +67,7 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 {
 	const char *text = NULL;
 
-	if (strcmp(make->url.scheme, "file") == 0)
+	if (store_driver_of(make->url.scheme))
 		text = "the URL is of an archive, which mailhaul copy reads, one mailbox at a time";
 	else if (!drivers_source(make->url.scheme))
 		text = "the URL's scheme is none of the sources; imaps://host/ is one";
@@ -182,7 +183,7 @@ static void make_target(struct job_make *make, const struct job_spot *spot, cons
 {
 	const struct job_mailbox *before = mailbox_before(make);
 
-	if (strncmp(target, "file:", 5) == 0 && before && strcmp(before->target, target) == 0)
+	if (!drivers_is_server(target) && before && strcmp(before->target, target) == 0)
 		mailbox->target = before->target;
 	else if (read_url(make, spot, target, user) && check_target(make, spot))
 		mailbox->target = job_keep(make, text_of(make->url.shown));

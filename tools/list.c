@@ -7,6 +7,7 @@
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/list_changes.h"
+#include "tools/reading.h"
 #include "tools/selection.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
@@ -26,6 +27,7 @@ struct list {
 		struct selection selection;
 		bool messages, changes, json;
 		const char *confine;
+		struct reading_options reading;
 	} options;
 	struct json_out json;
 	struct damage damage;
@@ -335,9 +337,10 @@ static int list_main(int count, char *const *words)
 			.command = "list",
 			.json = list->options.json ? &list->json : NULL,
 		};
-		e = command_read_archive(&(struct command_reading){
+		e = reading_run(&(struct reading){
 			.archive = arguments.at[0],
 			.confine = list->options.confine,
+			.options = &list->options.reading,
 			.work = list_archive,
 			.context = list,
 		});
@@ -367,6 +370,7 @@ static const struct opt options[] = {
 	  OPT_STORES_FLAG(struct list_options, json),
 	  .help = "One JSON object per line, its \"kind\" being mailbox, folder, message, "
 		  "generation, change or fault." },
+	READING_OPTIONS(struct list_options, reading),
 	CONFINEMENT_OFFLINE_OPTION(struct list_options, confine),
 };
 

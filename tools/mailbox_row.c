@@ -5,6 +5,7 @@
 
 #include "engine/limits.h"
 #include "tools/drivers.h"
+#include "transport/store.h"
 
 enum {
 	TEXT_BYTES_MAX = 1000, /* ticket, tags, wave: they are kept for every waiting mailbox */
@@ -335,7 +336,7 @@ static void make_source(struct mailbox_maker *maker)
 
 	if (!ok)
 		return;
-	if (strcmp(maker->url.scheme, "file") == 0)
+	if (store_driver_of(maker->url.scheme))
 		FAULT(maker, SIDE_SOURCE, ROLE_URL,
 		      "is an archive, which mailhaul copy reads, one mailbox at a time");
 	else if (!drivers_source(maker->url.scheme))

@@ -23,10 +23,12 @@
 #include "tools/terminal.h"
 #include "tools/url.h"
 #include "transport/archive_hold.h"
+#include "transport/http_pool.h"
 
-#define LEDGER_TIMEOUT (120 * NSEC_SECOND)
-#define HOLD_TIMEOUT   (60 * NSEC_SECOND)
-#define WORKERS_LOOK   (20 * NSEC_MILLISECOND)
+#define LEDGER_TIMEOUT	(120 * NSEC_SECOND)
+#define HOLD_TIMEOUT	(60 * NSEC_SECOND)
+#define GOODBYE_TIMEOUT (5 * NSEC_SECOND)
+#define WORKERS_LOOK	(20 * NSEC_MILLISECOND)
 
 enum {
 	/* Chosen where the job does not say: enough to hide a server's latency, few enough that
@@ -194,6 +196,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
 		.to_servers = has_servers(run->job),
+		.to_buckets = *run->job->bucket,
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
@@ -295,6 +298,36 @@ static enum err look_at_hosts(struct run *run)
 	return e;
 }
 
+static enum err plan_bucket(struct run *run)
+{
+	const struct job *job = run->job;
+
+	if (!*job->bucket)
+		return OK;
+	run->bucket_way = (struct account){
+		.route = &run->routes.destination,
+		.io_timeout = job->options.io_timeout,
+		.connect_timeout = job->options.connect_timeout,
+	};
+	return bucket_open("target.s3.", job->bucket, &job->target_bucket, &run->bucket_way,
+			   &run->bucket);
+}
+
+enum err run_account_bucket(const struct run *run, struct http_pool *pool, struct account *account,
+			    struct store_s3_config *s3)
+{
+	enum err e;
+
+	if (!bucket_is_meant(account->scheme))
+		return OK;
+	if ((e = bucket_store(run->bucket, account->host, pool, s3)))
+		return e;
+	s3->ledger_id = run->ledger ? ledger_id(run->ledger) : NULL;
+	account->s3 = s3;
+	account->ca_file = bucket_ca_file(run->bucket);
+	return OK;
+}
+
 /* Everything that can be refused before the first connection. One thread only. */
 static enum err prepare(struct run *run, const char *path)
 {
@@ -323,7 +356,7 @@ static enum err prepare(struct run *run, const char *path)
 							? run->window.changes_at_s
 							: INT64_MAX);
 	offload_limit(OFFLOAD_THREADS + run->workers_count);
-	if ((e = confinement_begin(run->job)))
+	if ((e = plan_bucket(run)) || (e = confinement_begin(run->job)))
 		return e;
 	return routes_open_job(&run->job->source_route, &run->job->target_route, &run->routes);
 }
@@ -333,45 +366,61 @@ static enum err prepare(struct run *run, const char *path)
 /* Tenants have one target or a few. */
 static bool is_held(const struct run *run, const char *target)
 {
-	for (size_t i = run->holds_count; i > 0; i--)
-		if (strcmp(run->holds[i - 1].target, target) == 0)
+	for (const struct run_hold *hold = run->holds; hold; hold = hold->next)
+		if (strcmp(hold->target, target) == 0)
 			return true;
 	return false;
 }
 
+static enum err hold_target(struct run *run, const char *target)
+{
+	struct run_hold *hold = calloc(1, sizeof *hold);
+	enum err e;
+
+	if (!hold)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
+	hold->target = target;
+	hold->next = run->holds;
+	run->holds = hold;
+	if ((e = url_parse("target", target, "password", &hold->url)))
+		return e;
+	hold->account = url_account(&hold->url);
+	hold->account.route = &run->routes.destination;
+	hold->account.io_timeout = run->job->options.io_timeout;
+	hold->account.connect_timeout = run->job->options.connect_timeout;
+	if ((e = run_account_bucket(run, run->pool, &hold->account, &hold->s3)))
+		return e;
+	return archive_hold(&hold->account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
+			    &hold->hold);
+}
+
 /* One lock per target for the whole run: a second process is refused, and no lane has to clear up
- * behind another. */
+ * behind another. A server's mailbox is everybody's who may log in. */
 static enum err hold_targets(struct run *run)
 {
-	struct url *url = calloc(1, sizeof *url);
-	enum err e = url ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
+	enum err e = run->bucket ? http_pool_open(BUCKET_CONNECTIONS, &run->pool) : OK;
 
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
 		const char *target = run->job->mailboxes[i].target;
-		struct account account;
-		struct archive_hold *hold;
 
-		if (drivers_is_server(target) || is_held(run, target) ||
-		    (e = url_parse("target", target, "password", url)))
-			continue; /* a server's mailbox is everybody's who may log in */
-		account = url_account(url);
-		if ((e = archive_hold(&account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
-				      &hold)))
-			break;
-		run->holds = realloc(run->holds, (run->holds_count + 1) * sizeof *run->holds);
-		must(run->holds);
-		run->holds[run->holds_count++] = (struct run_hold){ target, hold };
+		if (!drivers_is_server(target) && !is_held(run, target))
+			e = hold_target(run, target);
 	}
-	free(url);
 	return e;
 }
 
 static void release_targets(struct run *run)
 {
-	while (run->holds_count > 0)
-		archive_release(&run->holds[--run->holds_count].hold);
-	free(run->holds);
-	run->holds = NULL;
+	struct run_hold *hold;
+
+	while ((hold = run->holds)) {
+		run->holds = hold->next;
+		archive_release(&hold->hold);
+		free(hold);
+	}
+	if (run->pool)
+		http_pool_finish(run->pool, clock_after(GOODBYE_TIMEOUT));
+	http_pool_close(&run->pool);
 }
 
 static enum err start_workers(struct run *run)
@@ -495,6 +544,7 @@ static void run_close(struct run **run_at)
 	batch_close(&run->batch);
 	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
 	confinement_end();
+	bucket_close(&run->bucket);
 	routes_close(&run->routes);
 	job_close(&run->job);
 	topology_close(&run->topology);

@@ -13,6 +13,7 @@
 #include "engine/pace.h"
 #include "engine/topology.h"
 #include "tools/batch_view.h"
+#include "tools/bucket.h"
 #include "tools/counters.h"
 #include "tools/job.h"
 #include "tools/log_ids.h"
@@ -21,6 +22,7 @@
 #include "tools/routes.h"
 #include "tools/series.h"
 #include "tools/skip_reason.h"
+#include "tools/url.h"
 
 struct run_options {
 	const char *confine;
@@ -45,6 +47,17 @@ struct run_worker {
 	nsec cpu;
 	struct counters counters; /* of its shard, at its end */
 	struct paths paths;	  /* of its connections */
+	struct http_pool *pool;	  /* of those with a bucket's server */
+};
+
+/* An archive that mailboxes go to. */
+struct run_hold {
+	const char *target; /* the job's */
+	struct url url;
+	struct account account;
+	struct store_s3_config s3; /* where it is in a bucket */
+	struct archive_hold *hold;
+	struct run_hold *next;
 };
 
 struct run {
@@ -58,18 +71,17 @@ struct run {
 	struct log_ids ids;
 	struct notify *notify;
 	struct metrics *metrics;
-	struct run_hold {
-		const char *target; /* the job's */
-		struct archive_hold *hold;
-	} * holds; /* targets, locked for the whole run */
-	size_t holds_count;
+	struct run_hold *holds;			      /* targets, locked for the whole run */
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* the ledger's name of it */
 	/* By mailbox, of which only the worker that has it looks: once in a run is enough. NULL:
 	 * nothing is asked for again. */
 	bool *retried;
 	struct series series;
 	struct routes routes;
-	struct paths paths; /* of all workers, at their end */
+	struct bucket *bucket;	   /* of targets in buckets; NULL: there are none */
+	struct account bucket_way; /* to whoever gives its keys */
+	struct http_pool *pool;	   /* of this thread */
+	struct paths paths;	   /* of all workers, at their end */
 	struct batch_view view;
 	struct run_worker *workers;
 	unsigned workers_count, mailboxes_per_worker, connections_most;
@@ -100,6 +112,11 @@ bool run_is_stopped_by(enum err);
 
 /* A worker's thread main. */
 void *run_worker_main(void *worker);
+
+/* What a target is opened with by the fibers of one thread: `account` has its URL; if it is in a
+ * bucket, `s3` is filled in and put into it. ERR_INPUT_USAGE. */
+enum err run_account_bucket(const struct run *, struct http_pool *, struct account *,
+			    struct store_s3_config *) MUST_CHECK;
 
 /* Begin a mailbox in a fiber of `group`, counted in worker->mailboxes_count. Does not suspend. */
 enum err run_mailbox_begin(struct run_worker *, struct group *, size_t no,

@@ -28,6 +28,7 @@ struct run_mailbox {
 	const struct job_mailbox *asked;
 	struct url source_url, target_url;
 	struct account source, target;
+	struct store_s3_config target_s3;
 	struct secret *source_secret, *target_secret;
 	struct login_source source_login, target_login;
 	struct tap *digest, *store_digest;
@@ -116,6 +117,9 @@ static enum err prepare(struct run_mailbox *mailbox)
 	mailbox->source = account(mailbox, &mailbox->source_url, mailbox->source_secret);
 	mailbox->target = account(mailbox, &mailbox->target_url, mailbox->target_secret);
 	mailbox->source.filter = mailbox->worker->run->job->filter.filter;
+	if ((e = run_account_bucket(mailbox->worker->run, mailbox->worker->pool, &mailbox->target,
+				    &mailbox->target_s3)))
+		return e;
 	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
 	mailbox->source.route = &mailbox->worker->run->routes.source;
 	mailbox->target.route = &mailbox->worker->run->routes.destination;

@@ -7,12 +7,15 @@
 #include "engine/shard.h"
 #include "tools/run.h"
 #include "transport/conn.h"
+#include "transport/http_pool.h"
 #include "transport/oauth2.h"
 
 /* How often the batch is told how far the mailboxes are, and asked whether one that could not begin
  * may begin now. */
 #define LOOK_EVERY   (100 * NSEC_MILLISECOND)
 #define COMMIT_EVERY NSEC_SECOND
+/* To idle connections with a bucket's server. */
+#define GOODBYE_NS (5 * NSEC_SECOND)
 
 static bool has_room(const struct run_worker *worker)
 {
@@ -79,7 +82,9 @@ static enum err worker_fiber(void *argument)
 
 	confine_thread(CONFINE_WORKER);
 	group_cancel_on_error(group, false);
-	if (worker->run->ledger)
+	if (worker->run->bucket)
+		e = http_pool_open(BUCKET_CONNECTIONS, &worker->pool);
+	if (e == OK && worker->run->ledger)
 		e = ledger_join(worker->run->ledger, &worker->ledger);
 	if (e == OK)
 		e = work(worker, group);
@@ -87,6 +92,9 @@ static enum err worker_fiber(void *argument)
 		run_stop(worker->run, e);
 	ended = group_join(&group);
 	e = e ? e : ended;
+	if (worker->pool)
+		http_pool_finish(worker->pool, clock_after(GOODBYE_NS));
+	http_pool_close(&worker->pool);
 	if (worker->ledger) {
 		ended = ledger_finish(worker->ledger, clock_after(60 * NSEC_SECOND));
 		if (ended && e == OK)

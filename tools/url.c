@@ -224,7 +224,8 @@ static enum err take_parts(const char *what, const struct parts *parts, struct u
 			     "%s has a host that is no name or address (IPv6 is written in "
 			     "brackets, international names in their xn-- form)",
 			     what);
-	for (char *c = out->host; *c; c++)
+	/* Old buckets, and those of other servers than AWS's, may have capitals in their names. */
+	for (char *c = out->host; *c && strcmp(out->scheme, "s3") != 0; c++)
 		*c = lower(*c);
 	if (parts->port_given && !parse_port(parts->port, &out->port))
 		return RAISE(ERR_INPUT_USAGE, "%s has a port that is no number from 1 to 65535",
@@ -251,6 +252,37 @@ static enum err check_file(const char *what, struct url *url)
 	return OK;
 }
 
+static bool is_plain(struct text component)
+{
+	return component.bytes > 0 && !text_equal(component, text_of(".")) &&
+	       !text_equal(component, text_of(".."));
+}
+
+/* A key's components are not a path's: "a//b" is another place than "a/b", so nothing is put right
+ * but the '/' at the end, which a prefix may have or not. */
+static enum err check_bucket(const char *what, struct url *url)
+{
+	size_t bytes = strlen(url->path), n;
+
+	if (*url->user || url->port || !*url->host)
+		return RAISE(
+			ERR_INPUT_USAGE,
+			"%s is s3://BUCKET/PREFIX/ without user and port; who asks, and where, "
+			"is said by options (docs/AWS.md)",
+			what);
+	if (bytes > 1 && url->path[bytes - 1] == '/' && url->path[bytes - 2] != '/')
+		url->path[--bytes] = '\0';
+	for (const char *at = url->path + 1; bytes > 1 && at <= url->path + bytes; at += n + 1) {
+		n = strcspn(at, "/");
+		if (!is_plain((struct text){ at, n }))
+			return RAISE(ERR_INPUT_USAGE,
+				     "%s has a component in its prefix that is empty, \".\" or "
+				     "\"..\"",
+				     what);
+	}
+	return OK;
+}
+
 enum err url_parse(const char *what, const char *text, const char *password_option, struct url *out)
 {
 	struct parts parts;
@@ -269,6 +301,9 @@ enum err url_parse(const char *what, const char *text, const char *password_opti
 		return e;
 	if (strcmp(out->scheme, "file") == 0) {
 		if ((e = check_file(what, out)))
+			return e;
+	} else if (strcmp(out->scheme, "s3") == 0) {
+		if ((e = check_bucket(what, out)))
 			return e;
 	} else if (!*out->host) {
 		return RAISE(ERR_INPUT_USAGE, "%s names no host", what);

@@ -5,6 +5,7 @@
 #include "tools/damage.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
+#include "tools/reading.h"
 #include "tools/terminal.h"
 #include "tools/units.h"
 #include "tools/verify_destination.h"
@@ -13,6 +14,7 @@
 struct verify {
 	struct verify_options {
 		struct verify_destination_options of_server;
+		struct bucket_options bucket;
 		const char *confine;
 	} options;
 	struct json_out json;
@@ -89,10 +91,27 @@ static const char *too_much(const struct verify_destination_options *options)
 							  : NULL;
 }
 
+/* What a server and a bucket have in common. */
+static struct reading_options reading_options(const struct verify_options *options)
+{
+	const struct destination_options *way = &options->of_server.destination;
+
+	return (struct reading_options){
+		.bucket = options->bucket,
+		.ca_file = way->ca_file,
+		.bind_address = way->bind_address,
+		.proxy = way->proxy,
+		.proxy_password_file = way->proxy_password_file,
+		.io_timeout = way->io_timeout,
+		.connect_timeout = way->connect_timeout,
+	};
+}
+
 static int verify_main(int count, char *const *words)
 {
 	struct verify verify = { .json.file = stdout };
 	struct opt_words arguments;
+	struct reading_options options;
 	int exit_code = EXIT_ALL_MOVED;
 	enum err e;
 
@@ -100,16 +119,20 @@ static int verify_main(int count, char *const *words)
 			   &exit_code))
 		return exit_code;
 	if (destination_is_meant(arguments.at[0]))
-		return verify_destination(&verify.options.of_server, arguments.at[0],
-					  verify.options.confine);
+		return (e = bucket_refuse("--", arguments.at[0], &verify.options.bucket))
+			       ? hint_fail("verify", e)
+			       : verify_destination(&verify.options.of_server, arguments.at[0],
+						    verify.options.confine);
 	if (too_much(&verify.options.of_server))
 		return hint_fail("verify", RAISE(ERR_INPUT_USAGE,
 						 "%s is of no use for an archive, which is "
 						 "always read from end to end",
 						 too_much(&verify.options.of_server)));
-	if ((e = command_read_archive(&(struct command_reading){
+	options = reading_options(&verify.options);
+	if ((e = reading_run(&(struct reading){
 		     .archive = arguments.at[0],
 		     .confine = verify.options.confine,
+		     .options = &options,
 		     .work = verify_archive,
 		     .context = &verify,
 	     })))
@@ -134,6 +157,7 @@ static const struct opt options[] = {
 	  .help = "Which sample: the same number takes the same messages, another one others. "
 		  "Without it a number of the ledger's own." },
 	DESTINATION_OPTIONS(struct verify_options, of_server.destination),
+	BUCKET_ACCESS_OPTIONS("", "the bucket", struct verify_options, bucket),
 	CONFINEMENT_OFFLINE_OPTION(struct verify_options, confine),
 };
 

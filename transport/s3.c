@@ -82,11 +82,10 @@ static enum err check_lock(const struct s3_config *config)
 	return OK;
 }
 
-static enum err check(const struct s3_config *config)
+enum err s3_check(const struct s3_config *config)
 {
 	enum err e;
 
-	must(config->bucket && config->way && config->pool && config->keys);
 	must(config->checksum == CRC64NVME || config->checksum == CRC32C);
 	if ((e = check_owner(config)) || (e = check_encryption(config)))
 		return e;
@@ -114,7 +113,8 @@ enum err s3_open(const struct s3_config *config, struct s3 **out)
 	enum err e;
 
 	*out = NULL;
-	if ((e = check(config)))
+	must(config->bucket && config->way && config->pool && config->keys);
+	if ((e = s3_check(config)))
 		return e;
 	if (!(s3 = calloc(1, sizeof *s3)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "bucket %s", config->bucket);

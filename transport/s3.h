@@ -91,9 +91,13 @@ struct s3_config {
 	void *record_context;
 };
 
+/* What of it does not fit together, before anything is opened: of who speaks with the bucket
+ * nothing has to be there but its name. ERR_INPUT_USAGE. */
+enum err s3_check(const struct s3_config *) MUST_CHECK;
+
 /* One bucket, for the fibers of one thread. */
 struct s3;
-/* Does not connect. ERR_INPUT_USAGE says what does not fit together. */
+/* Does not connect. ERR_INPUT_USAGE: s3_check(). */
 enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
 void s3_close(struct s3 **); /* no call may be under way */
 

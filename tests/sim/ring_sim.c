@@ -71,7 +71,7 @@ enum err ring_open_for(enum ring_use use, struct ring **out)
 {
 	struct ring *ring = calloc(1, sizeof *ring);
 
-	must(ring && use <= RING_TO_READ);
+	must(ring && use <= RING_TO_FETCH);
 	ring->magic = RING_MAGIC;
 	ring->pool = calloc(RECV_BUFFERS_COUNT, sizeof ring->pool[0]);
 	must(ring->pool);

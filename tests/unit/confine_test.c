@@ -218,7 +218,7 @@ static enum err write_a_file(const char *path)
 static enum err read_in_role(void *argument)
 {
 	const enum confine_role role = *(const enum confine_role *)argument;
-	const bool writes = role == CONFINE_EXTRACTOR;
+	const bool writes = role == CONFINE_EXTRACTOR || role == CONFINE_FETCHER;
 	char path[200];
 	struct buffer names = { 0 };
 	int fd = -1;
@@ -233,7 +233,7 @@ static enum err read_in_role(void *argument)
 		return e;
 	io_close(&fd);
 	buffer_free(&names);
-	snprintf(path, sizeof path, "%s/file", test_directory());
+	snprintf(path, sizeof path, "%s/file-of-%d", test_directory(), (int)role);
 	if ((write_a_file(path) == OK) != writes || (io_unlink(path, soon()) == OK) != writes ||
 	    (io_mkdir(path, 0700, soon()) == OK) != writes)
 		return ERR_RING_FAILED;
@@ -244,11 +244,40 @@ static enum err read_in_role(void *argument)
 static int offline_shard(int which)
 {
 	enum confine_role role = (enum confine_role)which;
+	const bool online = role == CONFINE_WORKER || role == CONFINE_FETCHER;
 	const struct shard_config config = {
-		.ring_use = role == CONFINE_READER ? RING_TO_READ : RING_TO_EXTRACT,
+		.ring_use = role == CONFINE_READER	? RING_TO_READ
+			    : role == CONFINE_EXTRACTOR ? RING_TO_EXTRACT
+			    : role == CONFINE_WORKER	? RING_TO_FETCH
+							: RING_TO_COPY,
 	};
 
+	if (online && offload_prestart()) /* none can be started later */
+		return FAILED;
 	return shard_run(&config, read_in_role, &role) == OK ? DONE : FAILED;
+}
+
+/* Of an archive in a bucket: connections, dates of files, and all of one file system to the disk.
+ */
+static int fetcher_is_able(int unused)
+{
+	const struct timespec now[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_NOW } };
+	int fd;
+
+	(void)unused;
+	confine_thread(CONFINE_FETCHER);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && !is_refused(futimens(-1, now)) && !is_refused(syncfs(-1)) &&
+			       is_refused(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
+			       is_refused(fork()) && writes_are_refused()
+		       ? DONE
+		       : FAILED;
+}
+
+TEST(who_extracts_from_a_bucket_connects_and_does_no_more_than_both_parts_need)
+{
+	NEED_FILTERS();
+	CHECK_EQ(in_child(fetcher_is_able, CONFINE_ON, 0), DONE);
 }
 
 TEST(a_reader_reads_through_its_ring_and_only_an_extractor_writes)
@@ -257,6 +286,8 @@ TEST(a_reader_reads_through_its_ring_and_only_an_extractor_writes)
 	NEED_FILTERS();
 	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_READER), DONE);
 	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_EXTRACTOR), DONE);
+	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_WORKER), DONE);
+	CHECK_EQ(in_child(offline_shard, CONFINE_ON, CONFINE_FETCHER), DONE);
 }
 
 /* ---- what ends the process, in every role ---- */

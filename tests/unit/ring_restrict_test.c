@@ -31,11 +31,11 @@ static bool is_allowed(enum ring_use use, unsigned operation)
 TEST(a_ring_refuses_every_operation_that_it_does_not_use)
 {
 	static const unsigned allowed[] = {
-		[RING_TO_COPY] = 16, [RING_TO_EXTRACT] = 11, [RING_TO_READ] = 5
+		[RING_TO_COPY] = 16, [RING_TO_EXTRACT] = 11, [RING_TO_READ] = 5, [RING_TO_FETCH] = 9
 	};
 	struct ring *ring;
 
-	for (enum ring_use use = RING_TO_COPY; use <= RING_TO_READ; use++) {
+	for (enum ring_use use = RING_TO_COPY; use <= RING_TO_FETCH; use++) {
 		unsigned refused = 0;
 
 		REQUIRE(CHECK_OK(ring_open_for(use, &ring)));
@@ -51,7 +51,7 @@ TEST(a_ring_refuses_every_operation_that_it_does_not_use)
 }
 
 /* By number, so that a row moved to the wrong use does not go unnoticed. */
-TEST(a_ring_to_read_opens_no_file_by_itself_and_writes_none)
+TEST(a_ring_to_read_or_fetch_opens_no_file_by_itself_and_writes_none)
 {
 	static const uint8_t refused[] = { IORING_OP_OPENAT,   IORING_OP_OPENAT2,
 					   IORING_OP_WRITE,    IORING_OP_WRITEV,
@@ -64,6 +64,12 @@ TEST(a_ring_to_read_opens_no_file_by_itself_and_writes_none)
 	for (size_t i = 0; i < ARRAY_COUNT(refused); i++)
 		CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = refused[i], .fd = -1 }),
 			 -EACCES);
+	ring_close(&ring);
+	REQUIRE(CHECK_OK(ring_open_for(RING_TO_FETCH, &ring)));
+	for (size_t i = 0; i < ARRAY_COUNT(refused); i++)
+		CHECK_EQ(answer_to(ring, (struct io_uring_sqe){ .opcode = refused[i], .fd = -1 }) ==
+				 -EACCES,
+			 refused[i] != IORING_OP_CONNECT);
 	ring_close(&ring);
 }
 

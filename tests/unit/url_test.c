@@ -51,6 +51,25 @@ TEST(one_mailbox_has_one_spelling)
 	same("file:///a%40b:c@d", "file:///a@b:c@d");
 }
 
+TEST(a_bucket_and_a_prefix_have_one_spelling_and_nothing_put_right)
+{
+	same("s3://bucket", "s3://bucket/");
+	same("S3://my-bucket.2/a/b/", "s3://my-bucket.2/a/b");
+	CHECK_TEXT(url.host, "my-bucket.2");
+	CHECK_TEXT(url.path, "/a/b");
+	same("s3://Old_Bucket/a", "s3://Old_Bucket/a");
+	same("s3://bucket/archive/alice%40mail.example.com",
+	     "s3://bucket/archive/alice%40mail.example.com");
+	refused("s3://bucket/a//b", "component in its prefix");
+	refused("s3://bucket//", "component in its prefix");
+	refused("s3://bucket/./a", "component in its prefix");
+	refused("s3://bucket/a/..", "component in its prefix");
+	refused("s3://key@bucket/a", "without user and port");
+	refused("s3://bucket:443/a", "without user and port");
+	refused("s3:///a", "without user and port");
+	refused("s3://AKIA:secret@bucket/", "password in it");
+}
+
 TEST(an_ipv6_address_stands_in_brackets)
 {
 	same("imaps://bob@[2001:DB8::1]:994/", "imaps://bob@[2001:db8::1]:994/");
