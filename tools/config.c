@@ -289,7 +289,7 @@ static void show_texts(struct writer *to, const char *key, const char *const *te
 		json_array_end(&to->json);
 }
 
-static void show_bucket(struct writer *to, const struct bucket_options *bucket)
+static void show_bucket(struct writer *to, const struct bucket_options *bucket, bool stores)
 {
 	begin(to, "s3");
 	put_text(to, "profile", bucket->profile);
@@ -305,27 +305,29 @@ static void show_bucket(struct writer *to, const struct bucket_options *bucket)
 	show_texts(to, "session_tags", bucket->session_tags.at, bucket->session_tags.count);
 	put_text(to, "ca_file", bucket->ca_file);
 	put_text(to, "owner", bucket->owner);
-	put_text(to, "encryption", bucket->encryption);
-	put_text(to, "kms_key", bucket->kms_key);
-	put_text(to, "kms_context", bucket->kms_context);
-	put_bool(to, "bucket_key", bucket->bucket_key);
-	put_text(to, "storage_class", bucket->storage_class);
-	put_text(to, "object_lock", bucket->lock_mode);
-	put_text(to, "retain_until", bucket->retain_until);
-	put_bool(to, "legal_hold", bucket->legal_hold);
-	put_text(to, "checksum", bucket->checksum);
+	if (stores) {
+		put_text(to, "encryption", bucket->encryption);
+		put_text(to, "kms_key", bucket->kms_key);
+		put_text(to, "kms_context", bucket->kms_context);
+		put_bool(to, "bucket_key", bucket->bucket_key);
+		put_text(to, "storage_class", bucket->storage_class);
+		put_text(to, "object_lock", bucket->lock_mode);
+		put_text(to, "retain_until", bucket->retain_until);
+		put_bool(to, "legal_hold", bucket->legal_hold);
+		put_text(to, "checksum", bucket->checksum);
+	}
 	end(to);
 }
 
 /* What holds for one side; what the mailboxes themselves say is with them. */
 static void show_side(struct writer *to, const char *side, const struct job_route *route,
 		      const struct login *login, const struct job_pace *pace, const char *daily,
-		      const struct gmail_options *gmail, const struct bucket_options *bucket)
+		      const struct gmail_options *gmail, const struct job_bucket *bucket)
 {
 	bool labels = gmail && (gmail->keywords || strcmp(gmail->labels, gmail_rules[0]) != 0);
 
 	if (!*route->bind_address && !*route->proxy && !route->compress && !login &&
-	    !pace->messages_per_second && !pace->bytes_a_day && !labels && !bucket)
+	    !pace->messages_per_second && !pace->bytes_a_day && !labels && !*bucket->name)
 		return;
 	begin(to, side);
 	put_text(to, "bind_address", route->bind_address);
@@ -343,8 +345,8 @@ static void show_side(struct writer *to, const char *side, const struct job_rout
 	}
 	if (login)
 		show_login(to, login);
-	if (bucket)
-		show_bucket(to, bucket);
+	if (*bucket->name)
+		show_bucket(to, &bucket->options, !gmail);
 	end(to);
 }
 
@@ -398,9 +400,9 @@ static void show_job(const struct job *job, bool json)
 	put_text(&to, "name", job->name);
 	show_outputs(&to, &job->outputs);
 	show_side(&to, "source", &job->source_route, job->source_login, &job->limits.source,
-		  "daily_down", &job->options.gmail, NULL);
+		  "daily_down", &job->options.gmail, &job->source_bucket);
 	show_side(&to, "target", &job->target_route, job->target_login, &job->limits.target,
-		  "daily_up", NULL, *job->bucket ? &job->target_bucket : NULL);
+		  "daily_up", NULL, &job->target_bucket);
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crypto/digest.h"
@@ -16,6 +15,7 @@
 #include "engine/offload.h"
 #include "engine/pace.h"
 #include "engine/shard.h"
+#include "tools/archived.h"
 #include "tools/bucket.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
@@ -32,16 +32,13 @@
 #include "tools/skip_reason.h"
 #include "tools/url.h"
 #include "transport/archive.h"
-#include "transport/archive_place.h"
 #include "transport/http_pool.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
 /* Opening and closing the ledger: a large one is checkpointed. */
 #define LEDGER_TIMEOUT (120 * NSEC_SECOND)
-/* Looking for the mailbox in an archive. */
-#define STORE_TIMEOUT (60 * NSEC_SECOND)
-#define NOTE_EVERY    NSEC_SECOND
+#define NOTE_EVERY     NSEC_SECOND
 /* What is kept of limits: at the end, and in between for a process that is killed. */
 enum { LEARN_EVERY_NOTES = 5 };
 
@@ -57,7 +54,7 @@ struct copy {
 	struct http_pool *pool;
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
-	char mailbox_name[URL_PART_BYTES_MAX * 2 + 16];
+	char mailbox_name[ARCHIVED_NAME_BYTES + 16];
 	struct filter *filter; /* NULL: everything is wanted */
 	struct labels *labels;
 	struct ledger *ledger;	/* NULL in a dry run */
@@ -354,43 +351,6 @@ static enum err save_lessons(struct copy *copy)
 	return e ? e : governing_save(copy->governor, copy->ledger);
 }
 
-/* Whether the archive at this path, which is the source's, is that of the target, too. */
-static bool is_target(const struct copy *copy, const char *root)
-{
-	const struct url *source = &copy->source_url, *target = &copy->target_url;
-	struct stat from, to;
-
-	if (strcmp(source->scheme, target->scheme) != 0)
-		return false;
-	if (bucket_is_meant(source->scheme))
-		return strcmp(source->host, target->host) == 0 &&
-		       strcmp(copy->source_s3.s3.endpoint.host, copy->target_s3.s3.endpoint.host) ==
-			       0 &&
-		       strcmp(*root ? root : "/", target->path) == 0;
-	return stat(root, &from) == 0 && stat(target->path, &to) == 0 && from.st_dev == to.st_dev &&
-	       from.st_ino == to.st_ino;
-}
-
-/* One mailbox of an archive has one name for the ledger, however it was written, and goes by its
- * own name in the target. */
-static enum err find_archive(struct copy *copy)
-{
-	struct archive_place *place = calloc(1, sizeof *place);
-	struct url *source = &copy->source_url;
-	enum err e =
-		place ? archive_place_find(&copy->source_account, clock_after(STORE_TIMEOUT), place)
-		      : RAISE(ERR_MEMORY_EXHAUSTED, "starting");
-
-	if (!e && is_target(copy, place->root))
-		e = RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same archive");
-	if (!e)
-		e = url_set_archive(source, place->root, place->mailbox);
-	if (!e)
-		snprintf(copy->mailbox_name, sizeof copy->mailbox_name, "%s", place->mailbox);
-	free(place);
-	return e;
-}
-
 static enum err open_ledger(struct copy *copy)
 {
 	enum err e = OK;
@@ -576,7 +536,8 @@ static enum err copy_fiber(void *argument)
 	copy->run.pid = getpid();
 	e = open_buckets(copy);
 	if (e == OK && is_archive(&copy->source_url))
-		e = find_archive(copy);
+		e = archived_find(&copy->source_account, &copy->target_account, &copy->source_url,
+				  copy->mailbox_name);
 	if (e == OK && (e = open_ledger(copy)) == OK) {
 		copy->target_s3.ledger_id = copy->ledger ? ledger_id(copy->ledger) : NULL;
 		confine_thread(CONFINE_WORKER);

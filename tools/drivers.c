@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "tools/url.h"
+#include "transport/store.h"
 
 #define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
 #define SINK(symbol, scheme, what)   extern const struct sink_driver symbol##_sink;
@@ -64,12 +65,26 @@ const struct sink_driver *drivers_sink(const char *scheme)
 	return NULL;
 }
 
+/* "" where the text is no URL. */
+static const char *scheme_of(const char *url, char to[URL_SCHEME_BYTES_MAX + 1])
+{
+	size_t bytes = strcspn(url, ":");
+
+	snprintf(to, URL_SCHEME_BYTES_MAX + 1, "%.*s", (int)(url[bytes] ? bytes : 0), url);
+	return to;
+}
+
 bool drivers_is_server(const char *target)
 {
 	char scheme[URL_SCHEME_BYTES_MAX + 1];
-	const struct sink_driver *sink;
+	const struct sink_driver *sink = drivers_sink(scheme_of(target, scheme));
 
-	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(target, ":"), target);
-	sink = drivers_sink(scheme);
 	return sink && sink->reopens;
+}
+
+bool drivers_is_archive(const char *url)
+{
+	char scheme[URL_SCHEME_BYTES_MAX + 1];
+
+	return store_driver_of(scheme_of(url, scheme)) != NULL;
 }

@@ -10,6 +10,9 @@ const struct sink_driver *drivers_sink(const char *scheme);
 /* Whether this target's URL means a mailbox on a server, with somebody to log in as. */
 bool drivers_is_server(const char *target);
 
+/* Whether this URL means an archive. */
+bool drivers_is_archive(const char *url);
+
 /* For help texts: a line per driver. */
 extern const char drivers_sources_text[], drivers_sinks_text[];
 

@@ -88,8 +88,11 @@ struct job {
 	struct job_filter filter;
 	struct job_outputs outputs;
 	struct job_route source_route, target_route;
-	struct bucket_options target_bucket; /* where some targets are in buckets */
-	const char *bucket;		     /* of the first of those; "": there are none */
+	/* Where some sources, or targets, are in buckets. */
+	struct job_bucket {
+		struct bucket_options options;
+		const char *name; /* of the first of them; "": there are none */
+	} source_bucket, target_bucket;
 	struct window *window;		     /* NULL: always open */
 	const char *window_texts[3];	     /* as window_open() took them; "": none */
 	const char *const *waves;	     /* in their order; mailboxes of no wave come last */

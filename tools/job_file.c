@@ -28,7 +28,8 @@ struct schema {
 	cyaml_schema_value_t top, text, row;
 	char names[SECTIONS_MAX][16];
 	cyaml_schema_field_t top_fields[JOB_KEYS];
-	cyaml_schema_field_t fields[JOB_KEYS + SECTIONS_MAX]; /* of sections, each ended by NULL */
+	cyaml_schema_field_t
+		fields[JOB_KEYS + 2 * SECTIONS_MAX]; /* of sections, each ended by NULL */
 };
 struct job_file {
 	struct raw *raw;

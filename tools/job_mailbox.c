@@ -67,11 +67,9 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 {
 	const char *text = NULL;
 
-	if (store_driver_of(make->url.scheme))
-		text = "the URL is of an archive, which mailhaul copy reads, one mailbox at a time";
-	else if (!drivers_source(make->url.scheme))
+	if (!drivers_source(make->url.scheme))
 		text = "the URL's scheme is none of the sources; imaps://host/ is one";
-	else if (strcmp(make->url.path, "/") != 0)
+	else if (!store_driver_of(make->url.scheme) && strcmp(make->url.path, "/") != 0)
 		text = "the URL names a folder; only whole mailboxes are copied: end it after the "
 		       "host with a slash";
 	if (text)
@@ -220,6 +218,7 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 			     "perhaps others below) a target");
 	}
 	if (!has_password && mailbox->source_secret.kind == SECRET_REF_NONE &&
+	    !drivers_is_archive(mailbox->source) &&
 	    !job_file_line(make->file, make->source_secret_key))
 		job_fault_at(make, &spot,
 			     "no password: give the job file a source.password or source.oauth2, "
@@ -231,10 +230,12 @@ static void check_complete(struct job_make *make, const struct job_mailbox *mail
 			     "target.oauth2, or the mailbox a target_password");
 }
 
-/* The job's own way to log in is for mailboxes that say nothing. */
+/* The job's own way to log in is for mailboxes that say nothing; an archive has none. */
 static void default_source_secret(struct job_make *make, struct job_mailbox *mailbox,
 				  const char *user)
 {
+	if (drivers_is_archive(mailbox->source))
+		return;
 	job_secret_default(make, mailbox, make->source_secret_key, user, &mailbox->source_secret);
 	mailbox->source_login = make->owner->job.source_login;
 }
@@ -259,6 +260,24 @@ static void row_account(struct job_make *make, struct job_mailbox *mailbox)
 	mailbox->source = job_keep(make, text_of(make->url.shown));
 }
 
+/* A mailbox of the archive make->url, or (`name` is NULL) the one that it names at its end. */
+static bool archived_account(struct job_make *make, const struct job_spot *spot, const char *name,
+			     struct job_mailbox *mailbox)
+{
+	const struct url *url = &make->url;
+	enum err e = name ? url_add_mailbox(&make->url, name) : OK;
+
+	if (e) {
+		job_fault_at_raised(make, spot, e);
+		return false;
+	}
+	url_archived_account(url, &make->scratch);
+	make->memory_lost |= make->scratch.failed;
+	mailbox->account = make->scratch.failed ? "" : job_keep(make, text_of(make->scratch.at));
+	mailbox->source = job_keep(make, text_of(url->shown));
+	return true;
+}
+
 /* False: told. */
 static bool row_source(struct job_make *make, size_t row, struct job_mailbox *mailbox)
 {
@@ -278,6 +297,8 @@ static bool row_source(struct job_make *make, size_t row, struct job_mailbox *ma
 	}
 	if (!read_url(make, &spot, source, user ? user : "") || !check_source(make, &spot))
 		return false;
+	if (store_driver_of(make->url.scheme) && (user || source != make->source))
+		return archived_account(make, &spot, user, mailbox);
 	if (*make->url.user) {
 		row_account(make, mailbox);
 		return true;

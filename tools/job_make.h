@@ -81,7 +81,7 @@ void job_login_make_alone(struct job_make *, const char *source_user, const char
 /* What of them is wanted. */
 enum err job_make_filter(struct job_make *) MUST_CHECK;
 
-/* target.s3, when all mailboxes are known. */
+/* source.s3 and target.s3, when all mailboxes are known. */
 void job_bucket_make(struct job_make *);
 
 /* All mailboxes, of the job file and of its lists. */

@@ -266,7 +266,7 @@ static bool take_whole_url(struct mailbox_maker *maker, enum mailbox_side side, 
 
 	if (!take_url(maker, side, ROLE_URL, scratch(maker, bare ? "imaps://" : "", url)))
 		return false;
-	if (!*maker->url.host) /* a directory has no user */
+	if (store_driver_of(maker->url.scheme)) /* an archive has no user */
 		return true;
 	maker->given = maker->url;
 	endpoint = endpoint_of(&maker->given, port, ROLE_URL);
@@ -304,6 +304,10 @@ static bool take_job_source(struct mailbox_maker *maker)
 		maker->source_missed = true;
 		return false;
 	}
+	if (store_driver_of(maker->source->scheme)) {
+		maker->url = *maker->source;
+		return true;
+	}
 	endpoint = endpoint_of(maker->source, port, ROLE_USER);
 	if (!take_user(maker, SIDE_SOURCE, "", &endpoint.user))
 		return false;
@@ -326,6 +330,30 @@ static const char *account_of(struct mailbox_maker *maker)
 	return keep(maker, NULL, text_of(name));
 }
 
+/* A mailbox of the archive maker->url, by its name there. */
+static void make_archived(struct mailbox_maker *maker)
+{
+	struct text name;
+
+	if (!take_user(maker, SIDE_SOURCE, "", &name))
+		return;
+	if (!name.bytes) {
+		FAULT(maker, SIDE_SOURCE, ROLE_USER, "is empty: which mailbox of the archive?");
+		return;
+	}
+	maker->row->source_user = keep(maker, NULL, name);
+	if (url_add_mailbox(&maker->url, maker->row->source_user)) {
+		FAULT(maker, SIDE_SOURCE, ROLE_USER, "%s", err_note()->text);
+		err_note_clear();
+		return;
+	}
+	url_archived_account(&maker->url, &maker->text);
+	maker->memory_lost |= maker->text.failed;
+	if (!maker->text.failed)
+		maker->row->account = keep(maker, NULL, text_of(maker->text.at));
+	maker->row->source = keep(maker, NULL, text_of(maker->url.shown));
+}
+
 static void make_source(struct mailbox_maker *maker)
 {
 	struct text url = text_at(maker, SIDE_SOURCE, ROLE_URL);
@@ -336,10 +364,11 @@ static void make_source(struct mailbox_maker *maker)
 
 	if (!ok)
 		return;
-	if (store_driver_of(maker->url.scheme))
-		FAULT(maker, SIDE_SOURCE, ROLE_URL,
-		      "is an archive, which mailhaul copy reads, one mailbox at a time");
-	else if (!drivers_source(maker->url.scheme))
+	if (store_driver_of(maker->url.scheme)) {
+		make_archived(maker);
+		return;
+	}
+	if (!drivers_source(maker->url.scheme))
 		FAULT(maker, SIDE_SOURCE, ROLE_URL,
 		      "mailhaul cannot read from a URL of this kind; imaps://HOST/ and "
 		      "imap://HOST/ (STARTTLS) are what it knows");

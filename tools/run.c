@@ -143,7 +143,9 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 		.connections = (unsigned)min_u64(min_u64(mailbox->connections, LANE_READERS_MAX),
 						 run->job->limits.connections_per_account),
 	};
-	entry->connections = governing_connections_at(entry->host, entry->connections);
+	entry->connections = drivers_is_archive(mailbox->source)
+				     ? 1 /* it is read faster than anything is written */
+				     : governing_connections_at(entry->host, entry->connections);
 }
 
 /* Files: a night of 20,000 connections on a machine that allows 1,024. */
@@ -196,7 +198,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.pairs = limits->connections,
 		.waiting = run->job->mailboxes_count,
 		.to_servers = has_servers(run->job),
-		.to_buckets = *run->job->bucket,
+		.to_buckets = *run->job->target_bucket.name,
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
@@ -298,33 +300,41 @@ static enum err look_at_hosts(struct run *run)
 	return e;
 }
 
-static enum err plan_bucket(struct run *run)
+static enum err plan_side(const struct run *run, const char *keys, const struct job_bucket *asked,
+			  const struct route *route, struct run_buckets *side)
 {
-	const struct job *job = run->job;
-
-	if (!*job->bucket)
+	if (!*asked->name)
 		return OK;
-	run->bucket_way = (struct account){
-		.route = &run->routes.destination,
-		.io_timeout = job->options.io_timeout,
-		.connect_timeout = job->options.connect_timeout,
+	side->way = (struct account){
+		.route = route,
+		.io_timeout = run->job->options.io_timeout,
+		.connect_timeout = run->job->options.connect_timeout,
 	};
-	return bucket_open("target.s3.", job->bucket, &job->target_bucket, &run->bucket_way,
-			   &run->bucket);
+	return bucket_open(keys, asked->name, &asked->options, &side->way, &side->bucket);
 }
 
-enum err run_account_bucket(const struct run *run, struct http_pool *pool, struct account *account,
-			    struct store_s3_config *s3)
+static enum err plan_buckets(struct run *run)
+{
+	enum err e = plan_side(run, "source.s3.", &run->job->source_bucket, &run->routes.source,
+			       &run->source_buckets);
+
+	return e ? e
+		 : plan_side(run, "target.s3.", &run->job->target_bucket, &run->routes.destination,
+			     &run->target_buckets);
+}
+
+enum err run_use_bucket(const struct run *run, const struct run_buckets *side,
+			struct http_pool *pool, struct account *account, struct store_s3_config *s3)
 {
 	enum err e;
 
 	if (!bucket_is_meant(account->scheme))
 		return OK;
-	if ((e = bucket_store(run->bucket, account->host, pool, s3)))
+	if ((e = bucket_store(side->bucket, account->host, pool, s3)))
 		return e;
 	s3->ledger_id = run->ledger ? ledger_id(run->ledger) : NULL;
 	account->s3 = s3;
-	account->ca_file = bucket_ca_file(run->bucket);
+	account->ca_file = bucket_ca_file(side->bucket);
 	return OK;
 }
 
@@ -356,7 +366,7 @@ static enum err prepare(struct run *run, const char *path)
 							? run->window.changes_at_s
 							: INT64_MAX);
 	offload_limit(OFFLOAD_THREADS + run->workers_count);
-	if ((e = plan_bucket(run)) || (e = confinement_begin(run->job)))
+	if ((e = plan_buckets(run)) || (e = confinement_begin(run->job)))
 		return e;
 	return routes_open_job(&run->job->source_route, &run->job->target_route, &run->routes);
 }
@@ -388,7 +398,7 @@ static enum err hold_target(struct run *run, const char *target)
 	hold->account.route = &run->routes.destination;
 	hold->account.io_timeout = run->job->options.io_timeout;
 	hold->account.connect_timeout = run->job->options.connect_timeout;
-	if ((e = run_account_bucket(run, run->pool, &hold->account, &hold->s3)))
+	if ((e = run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3)))
 		return e;
 	return archive_hold(&hold->account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
 			    &hold->hold);
@@ -398,7 +408,7 @@ static enum err hold_target(struct run *run, const char *target)
  * behind another. A server's mailbox is everybody's who may log in. */
 static enum err hold_targets(struct run *run)
 {
-	enum err e = run->bucket ? http_pool_open(BUCKET_CONNECTIONS, &run->pool) : OK;
+	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
 
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
 		const char *target = run->job->mailboxes[i].target;
@@ -544,7 +554,8 @@ static void run_close(struct run **run_at)
 	batch_close(&run->batch);
 	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
 	confinement_end();
-	bucket_close(&run->bucket);
+	bucket_close(&run->source_buckets.bucket);
+	bucket_close(&run->target_buckets.bucket);
 	routes_close(&run->routes);
 	job_close(&run->job);
 	topology_close(&run->topology);

@@ -78,10 +78,12 @@ struct run {
 	bool *retried;
 	struct series series;
 	struct routes routes;
-	struct bucket *bucket;	   /* of targets in buckets; NULL: there are none */
-	struct account bucket_way; /* to whoever gives its keys */
-	struct http_pool *pool;	   /* of this thread */
-	struct paths paths;	   /* of all workers, at their end */
+	struct run_buckets {
+		struct bucket *bucket; /* NULL: nothing of this side is in one */
+		struct account way;    /* to whoever gives its keys */
+	} source_buckets, target_buckets;
+	struct http_pool *pool; /* of this thread */
+	struct paths paths;	/* of all workers, at their end */
 	struct batch_view view;
 	struct run_worker *workers;
 	unsigned workers_count, mailboxes_per_worker, connections_most;
@@ -113,10 +115,10 @@ bool run_is_stopped_by(enum err);
 /* A worker's thread main. */
 void *run_worker_main(void *worker);
 
-/* What a target is opened with by the fibers of one thread: `account` has its URL; if it is in a
- * bucket, `s3` is filled in and put into it. ERR_INPUT_USAGE. */
-enum err run_account_bucket(const struct run *, struct http_pool *, struct account *,
-			    struct store_s3_config *) MUST_CHECK;
+/* `account` has its URL; if it is in a bucket, `s3` is filled in for the fibers of one thread, and
+ * put into it. ERR_INPUT_USAGE. */
+enum err run_use_bucket(const struct run *, const struct run_buckets *, struct http_pool *,
+			struct account *, struct store_s3_config *s3) MUST_CHECK;
 
 /* Begin a mailbox in a fiber of `group`, counted in worker->mailboxes_count. Does not suspend. */
 enum err run_mailbox_begin(struct run_worker *, struct group *, size_t no,

@@ -8,6 +8,7 @@
 #include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/shard.h"
+#include "tools/archived.h"
 #include "tools/commands.h"
 #include "tools/drivers.h"
 #include "tools/gmail.h"
@@ -28,11 +29,11 @@ struct run_mailbox {
 	const struct job_mailbox *asked;
 	struct url source_url, target_url;
 	struct account source, target;
-	struct store_s3_config target_s3;
+	struct store_s3_config source_s3, target_s3;
 	struct secret *source_secret, *target_secret;
 	struct login_source source_login, target_login;
 	struct tap *digest, *store_digest;
-	char name[URL_PART_BYTES_MAX * 2 + 16], id[SALTED_ID_TEXT_BYTES];
+	char name[ARCHIVED_NAME_BYTES + 16], id[SALTED_ID_TEXT_BYTES];
 	struct lane_progress done;
 	struct report report;
 	struct run_mailbox *next;
@@ -98,6 +99,18 @@ static enum err govern_both(struct run_mailbox *mailbox)
 	return e ? e : governing_open(run->governor, &target, &mailbox->target.govern);
 }
 
+static enum err use_buckets(struct run_mailbox *mailbox)
+{
+	const struct run_worker *worker = mailbox->worker;
+	const struct run *run = worker->run;
+	enum err e = run_use_bucket(run, &run->source_buckets, worker->pool, &mailbox->source,
+				    &mailbox->source_s3);
+
+	return e ? e
+		 : run_use_bucket(run, &run->target_buckets, worker->pool, &mailbox->target,
+				  &mailbox->target_s3);
+}
+
 static enum err prepare(struct run_mailbox *mailbox)
 {
 	const struct job_mailbox *asked = mailbox->asked;
@@ -117,8 +130,7 @@ static enum err prepare(struct run_mailbox *mailbox)
 	mailbox->source = account(mailbox, &mailbox->source_url, mailbox->source_secret);
 	mailbox->target = account(mailbox, &mailbox->target_url, mailbox->target_secret);
 	mailbox->source.filter = mailbox->worker->run->job->filter.filter;
-	if ((e = run_account_bucket(mailbox->worker->run, mailbox->worker->pool, &mailbox->target,
-				    &mailbox->target_s3)))
+	if ((e = use_buckets(mailbox)))
 		return e;
 	url_mailbox_name(&mailbox->source_url, mailbox->name, sizeof mailbox->name);
 	mailbox->source.route = &mailbox->worker->run->routes.source;
@@ -133,9 +145,13 @@ static enum err prepare(struct run_mailbox *mailbox)
 	if (asked->target_login)
 		login_use(asked->target_login, &asked->target_secret, &mailbox->target_login,
 			  &mailbox->target);
-	if ((e = gmail_open(&mailbox->worker->run->job->options.gmail, &mailbox->source.labels)))
+	if ((e = gmail_open(&mailbox->worker->run->job->options.gmail, &mailbox->source.labels)) ||
+	    (e = govern_both(mailbox)))
 		return e;
-	return govern_both(mailbox);
+	return drivers_is_archive(asked->source)
+		       ? archived_find(&mailbox->source, &mailbox->target, &mailbox->source_url,
+				       mailbox->name)
+		       : OK;
 }
 
 static enum err haul(struct run_mailbox *mailbox)

@@ -78,12 +78,11 @@ static enum err worker_fiber(void *argument)
 {
 	struct run_worker *worker = argument;
 	struct group *group = group_open();
-	enum err e = OK, ended;
+	enum err e, ended;
 
 	confine_thread(CONFINE_WORKER);
 	group_cancel_on_error(group, false);
-	if (worker->run->bucket)
-		e = http_pool_open(BUCKET_CONNECTIONS, &worker->pool);
+	e = http_pool_open(BUCKET_CONNECTIONS, &worker->pool);
 	if (e == OK && worker->run->ledger)
 		e = ledger_join(worker->run->ledger, &worker->ledger);
 	if (e == OK)

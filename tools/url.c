@@ -322,6 +322,26 @@ enum err url_set_archive(struct url *url, const char *root, const char *mailbox)
 		       : RAISE(ERR_INPUT_USAGE, "the path of SOURCE is too long");
 }
 
+enum err url_add_mailbox(struct url *url, const char *mailbox)
+{
+	size_t used = strcmp(url->path, "/") == 0 ? 0 : strlen(url->path);
+	int n = snprintf(url->path + used, sizeof url->path - used, "/%s", mailbox);
+
+	return n > 0 && used + (size_t)n < sizeof url->path
+		       ? write_shown(url)
+		       : RAISE(ERR_INPUT_USAGE, "the path of a mailbox in %s is too long",
+			       url->shown);
+}
+
+void url_archived_account(const struct url *url, struct buffer *to)
+{
+	const char *archive_end = strrchr(url->shown, '/');
+
+	buffer_reset(to);
+	buffer_addf(to, "%s@%.*s", strrchr(url->path, '/') + 1, (int)(archive_end - url->shown),
+		    url->shown);
+}
+
 void url_mailbox_name(const struct url *url, char *to, size_t to_bytes)
 {
 	bool bracketed = strchr(url->host, ':') != NULL;

@@ -27,6 +27,14 @@ enum err url_parse(const char *what, const char *text, const char *password_opti
 /* Make the URL of an archive that of a mailbox in it. ERR_INPUT_USAGE: it is too long. */
 enum err url_set_archive(struct url *, const char *root, const char *mailbox) MUST_CHECK;
 
+/* The same of a mailbox of the archive that it names: its name goes behind the path. */
+enum err url_add_mailbox(struct url *, const char *mailbox) MUST_CHECK;
+
+/* What identifies that mailbox in a batch: its name and, behind the last '@', the archive's URL in
+ * the place of a host. */
+struct buffer;
+void url_archived_account(const struct url *, struct buffer *to);
+
 /* "alice@mail.example.com", with ":port" where one was given: what a mailbox is called in archives.
  */
 void url_mailbox_name(const struct url *, char *to, size_t to_bytes);
