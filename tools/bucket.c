@@ -1,5 +1,6 @@
 #include "tools/bucket.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -302,16 +303,25 @@ static void allow(void *context, const char *command)
 	confinement_allow(copy);
 }
 
+static atomic_bool keys_were_refused;
+
 /* The keys are good for some minutes yet: enough to end what has begun. */
 static void refused(void *context)
 {
 	const struct bucket *bucket = context;
 
-	log_event(LOG_ERROR, "aws.keys",
-		  "side=%s note=\"nobody renews the keys: what has begun is "
-		  "finished, and the run ends with 75\"",
+	atomic_store(&keys_were_refused, true);
+	log_event(LOG_ERROR, "aws.keys", "side=%s note=\"nobody renews the keys: the run drains\"",
 		  bucket->side);
 	shard_request(SHARD_DRAIN);
+}
+
+const char *bucket_stop_words(void)
+{
+	return atomic_load(&keys_were_refused) ? "stopped because AWS renews the keys for a bucket "
+						 "no more (see the log, and "
+						 "give it new ones: docs/AWS.md)"
+					       : "stopped on request";
 }
 
 static enum err take_keys(void *context, nsec until, struct s3_key_loan *loan)

@@ -54,6 +54,10 @@ enum err bucket_open(const char *side, const char *name, const struct bucket_opt
 /* No store of its may be open. */
 void bucket_close(struct bucket **);
 
+/* Nobody renews the keys of a bucket, so the run was asked to drain while they are still good:
+ * words for why it stopped; else "stopped on request". Any thread. */
+const char *bucket_stop_words(void);
+
 /* What a store in the bucket `name` is opened with by the fibers of one thread, whose connections
  * `pool` has. The caller adds ledger_id where it will be locked. Borrows from the bucket.
  * ERR_INPUT_USAGE: there is no such place. */

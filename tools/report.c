@@ -1,6 +1,7 @@
 #include "tools/report.h"
 
 #include "tools/commands.h"
+#include "tools/bucket.h"
 #include "tools/confinement.h"
 #include "tools/counters.h"
 #include "tools/hints.h"
@@ -80,8 +81,9 @@ char *report_reason(const struct report *report, char *to, size_t to_bytes)
 			 doubtful(report) == 1 ? " is" : "s are");
 	else if (report->drained)
 		snprintf(to, to_bytes,
-			 "stopped on request with everything in flight finished. Run the same "
-			 "command again: it goes on where it stopped.");
+			 "%s, with everything in flight finished. Run the same command again: it "
+			 "goes on where it stopped.",
+			 bucket_stop_words());
 	else if (report->error)
 		snprintf(to, to_bytes, "%s.",
 			 hint_sentence(report->error, &report->note, sentence, sizeof sentence));

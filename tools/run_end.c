@@ -73,10 +73,9 @@ static void say_why(const struct run *run, const struct batch_counts *counts, in
 			window_describe(run->job->window, closed_at, opens));
 	else if (exit_code == EXIT_LATER)
 		fprintf(stderr,
-			"mailhaul: run: stopped on request with everything in flight finished, "
-			"%llu mailboxes are left. Run the same command again: it goes on where it "
-			"stopped.\n",
-			(unsigned long long)left);
+			"mailhaul: run: %s, with everything in flight finished; %llu mailboxes are "
+			"left. Run the same command again: it goes on where it stopped.\n",
+			bucket_stop_words(), (unsigned long long)left);
 	else if (exit_code)
 		fprintf(stderr,
 			"mailhaul: run: %llu mailboxes failed, %llu are incomplete, %llu doubtful. "
