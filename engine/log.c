@@ -30,7 +30,7 @@ static struct {
 	bool is_ours; /* the file behind `path`, closed here */
 	bool is_terminal;
 	enum log_level level;
-	bool json, names;
+	bool json, names, traces;
 	char path[PATH_MAX];
 	const char *(*mailbox)(void);
 	pthread_t opener;
@@ -47,7 +47,7 @@ static struct {
 	bool torn; /* the disk took the first part of a line only */
 } output;
 
-static const char *const level_names[] = { "debug", "info", "warn", "error" };
+static const char *const level_names[] = { "debug", "info", "warn", "error", "trace" };
 
 /* ---- where lines go ---- */
 
@@ -143,6 +143,21 @@ void log_set_around(void (*before)(void), void (*after)(void))
 void log_set_mailbox(const char *(*mailbox)(void))
 {
 	settings.mailbox = mailbox;
+}
+
+void log_set_trace(bool wanted)
+{
+	settings.traces = wanted;
+}
+
+bool log_traces(void)
+{
+	return settings.traces;
+}
+
+static bool is_wanted(enum log_level level)
+{
+	return level == LOG_TRACE ? settings.traces : level >= settings.level;
 }
 
 /* ---- the line being built ---- */
@@ -398,8 +413,8 @@ void log_event(enum log_level level, const char *event, const char *keys, ...)
 	static _Thread_local struct line line;
 	va_list arguments;
 
-	must(level <= LOG_ERROR);
-	if (level < settings.level)
+	must(level <= LOG_TRACE);
+	if (!is_wanted(level))
 		return;
 	log_attend();
 	va_start(arguments, keys);

@@ -7,7 +7,15 @@
 
 #include "engine/err.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_level {
+	LOG_DEBUG,
+	LOG_INFO,
+	LOG_WARN,
+	LOG_ERROR,
+	/* Conversations with servers, secrets left out: by itself, whatever the level, or not at
+	 * all. */
+	LOG_TRACE,
+};
 
 /* The functions that set something are for start-up, before other threads log, unless they say
  * otherwise. Default: stderr, LOG_WARN, text, names allowed. */
@@ -31,6 +39,10 @@ enum err log_open(const struct log_config *) MUST_CHECK;
 void log_reopen(void);
 /* To be called now and then by the thread that opened the log. */
 void log_attend(void);
+/* Whether events of LOG_TRACE are wanted (--trace). Default: no. */
+void log_set_trace(bool wanted);
+/* Any thread: whether they are, before something is made for one. */
+bool log_traces(void);
 /* Called around each line that goes to a terminal, so that a live view can take itself off the
  * screen and come back; `before` may take a lock that `after` gives back. Neither may log. NULL,
  * NULL: none. Any thread; when it returns the former ones are not running. */

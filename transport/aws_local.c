@@ -5,6 +5,7 @@
 
 #include "crypto/secret.h"
 #include "engine/io.h"
+#include "transport/http_trace.h"
 
 enum {
 	HTTP_PORT = 80, /* show() has it as a text */
@@ -109,6 +110,7 @@ struct asking {
 	struct io_receiver *receiver;
 	char *raw; /* RAW_BYTES_MAX of the answer */
 	size_t bytes;
+	uint64_t exchange; /* in traces */
 };
 
 /* In `raw`, which is guarded: a field may hold a token. The answer comes into the same place. */
@@ -225,6 +227,8 @@ static enum err receive_answer(struct asking *asking, struct aws_answer *answer)
 	secret_wipe(asking->raw, RAW_BYTES_MAX);
 	if ((e = receive_head(asking, &head_bytes, &head)))
 		return e;
+	http_trace_answer(asking->shown, asking->exchange, head.status,
+			  (struct text){ asking->raw, head_bytes });
 	if (head.status < 200)
 		return RAISE(ERR_HTTP_SYNTAX, "%s says that it will answer, and nothing more",
 			     asking->shown);
@@ -243,8 +247,11 @@ static enum err converse(struct asking *asking, const struct aws_local_place *pl
 	struct buffer text;
 	enum err e;
 
-	if ((e = write_request(asking, place, request, &text)) ||
-	    (e = io_connect(&place->address.any, bytes, asking->until, &asking->fd)))
+	if ((e = write_request(asking, place, request, &text)))
+		return e;
+	asking->exchange = http_trace_request(asking->shown, (struct text){ text.at, text.bytes },
+					      request->hides_target);
+	if ((e = io_connect(&place->address.any, bytes, asking->until, &asking->fd)))
 		return e;
 	if ((e = io_receiver_open(asking->fd, &asking->receiver)) == OK &&
 	    (e = io_send(asking->fd, text.at, text.bytes, asking->until)) == OK)

@@ -28,7 +28,7 @@ bool aws_local_is_allowed(const union resolve_address *);
  * errors. ERR_INPUT_USAGE: not such a URL, or at another address. */
 enum err aws_local_parse(const char *what, const char *url, struct aws_local_place *) MUST_CHECK;
 
-/* Of the request, method and fields count. Suspends.
+/* Of the request, method, fields and hides_target count. Suspends.
  * returns     OK, whatever the status | ERR_NET_* | ERR_STREAM_CUT | ERR_HTTP_SYNTAX: no HTTP, or
  *             past the limits | ERR_INPUT_SECRET: a field would hold a control character */
 enum err aws_local_ask(const struct aws_local_place *, const struct http_request *, nsec until,

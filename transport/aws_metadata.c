@@ -286,7 +286,10 @@ static enum err judge_container(const struct aws_answer *answer, struct text tok
 enum err aws_container_fetch(const struct account *way, nsec until, struct aws_keys *keys)
 {
 	struct http_field fields[2] = { { "Accept", text_of("application/json") } };
-	struct http_request request = { .method = "GET", .fields = fields, .fields_count = 1 };
+	/* The path names whose keys are given, and is all that some agents ask for. */
+	struct http_request request = {
+		.method = "GET", .fields = fields, .fields_count = 1, .hides_target = true
+	};
 	struct aws_answer answer = { 0 };
 	struct aws_file token = { 0 };
 	enum err e;

@@ -57,6 +57,7 @@ struct http_request {
 	/* Ask before the body is sent whether it shall be (Expect: 100-continue, RFC 9110 section
 	 * 10.1.1), and send it after so long a silence all the same. 0: do not ask. */
 	nsec continue_wait;
+	bool hides_target; /* it is a secret itself: not to be shown in traces */
 };
 
 struct http;

@@ -1,6 +1,7 @@
 /* The head of an answer, whenever and in whatever pieces it comes: see http_state.h. */
 #include "engine/clock.h"
 #include "transport/http_state.h"
+#include "transport/http_trace.h"
 
 enum { INTERIM_MAX = 16 /* 1xx before an answer */ };
 
@@ -68,6 +69,7 @@ static enum err judge_head(struct http *http)
 
 	if ((e = http_parse_head(text, http->to_head, answer)))
 		return e;
+	http_trace_answer(http->account->host, http->exchange, answer->status, text);
 	http->answered = answer->status >= 200;
 	http->continued |= answer->status == 100;
 	if (http->answered)

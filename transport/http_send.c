@@ -11,6 +11,7 @@
 #include "engine/fiber.h"
 #include "engine/limits.h"
 #include "transport/http_state.h"
+#include "transport/http_trace.h"
 
 enum {
 	REQUEST_HEAD_BYTES_MAX = 64 * 1024,
@@ -193,6 +194,9 @@ static enum err send_head(struct sending *sending)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "the head of an HTTP request");
 	head.bytes_max = head.room - 1;
 	if ((e = fill_head(sending, &head)) == OK) {
+		sending->http->exchange = http_trace_request(sending->http->account->host,
+							     (struct text){ head.at, head.bytes },
+							     sending->request->hides_target);
 		if (joins)
 			join_body(sending, &head);
 		must(!head.failed);

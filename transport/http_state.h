@@ -32,6 +32,7 @@ struct http {
 	bool continued;		  /* 100 did */
 	bool answered;		  /* *answer is filled */
 	bool sent;		  /* all of the request was */
+	uint64_t exchange;	  /* in traces */
 	unsigned interims;
 	char read[HTTP_READ_BYTES];
 };

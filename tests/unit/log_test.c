@@ -69,6 +69,23 @@ TEST(what_is_below_the_level_is_dropped)
 	end();
 }
 
+TEST(a_trace_is_asked_for_by_itself)
+{
+	begin(LOG_DEBUG, false);
+	CHECK(!log_traces());
+	log_event(LOG_TRACE, "heard", "n=%d", 1);
+	CHECK_TEXT(read_line(), "");
+	log_setup(ends[1], LOG_ERROR, false);
+	log_set_trace(true);
+	CHECK(log_traces());
+	log_event(LOG_TRACE, "heard", "n=%d", 2);
+	CHECK_TEXT(read_tail(), "level=trace event=heard n=2\n");
+	log_event(LOG_WARN, "quiet", "n=%d", 3);
+	CHECK_TEXT(read_line(), "");
+	log_set_trace(false);
+	end();
+}
+
 TEST(a_value_cannot_break_out_of_its_place)
 {
 	begin(LOG_INFO, false);
