@@ -62,6 +62,8 @@ static enum err ask(struct http *http, const struct account *account,
 	if (e || (e = read_body(http, account->host, answer)))
 		return e;
 	answer->status = head.status;
+	http_parse_copy_field(head.fields, "x-amzn-RequestId", answer->request_id,
+			      sizeof answer->request_id);
 	if (http_finish(http, min_nsec(until, clock_after(GOODBYE_TIME))))
 		err_note_clear();
 	return OK;

@@ -3,6 +3,7 @@
 #ifndef MAILHAUL_AWS_CALL_H
 #define MAILHAUL_AWS_CALL_H
 
+#include "transport/aws_request.h"
 #include "transport/http.h"
 
 enum { AWS_ANSWER_BYTES_MAX = 64 * 1024 };
@@ -11,7 +12,8 @@ enum { AWS_ANSWER_BYTES_MAX = 64 * 1024 };
 struct aws_answer {
 	void *room;
 	unsigned status;
-	struct text body; /* in the room */
+	struct text body;		       /* in the room */
+	char request_id[AWS_REQUEST_ID_BYTES]; /* "": it said none */
 };
 void aws_answer_close(struct aws_answer *); /* wipes */
 

@@ -124,7 +124,8 @@ static enum err read_code(const struct walk *walk, const struct aws_role *role,
 /* With the keys that are there, which become the role's. */
 static enum err assume(struct walk *walk, const struct aws_role *role)
 {
-	const struct aws_sts sts = { walk->chain->settings, walk->chain->way };
+	const struct aws_sts sts = { walk->chain->settings, walk->chain->way,
+				     walk->chain->listener };
 	struct secret *code = NULL;
 	enum err e;
 
@@ -154,7 +155,8 @@ static enum err assume_of(struct walk *walk, const char *profile)
 /* The file is written anew by whoever put it there, so it is read each time. */
 static enum err assume_by_token(struct walk *walk, const struct aws_role *role, const char *path)
 {
-	const struct aws_sts sts = { walk->chain->settings, walk->chain->way };
+	const struct aws_sts sts = { walk->chain->settings, walk->chain->way,
+				     walk->chain->listener };
 	struct aws_file file;
 	enum err e = aws_file_read(path, TOKEN_BYTES_MAX + 1, walk->until, &file);
 

@@ -30,6 +30,7 @@ struct aws_chain {
 	const struct aws_profiles *profiles;
 	const struct aws_settings *settings;
 	const struct account *way; /* timeouts, CA file, route to STS and to endpoints with TLS */
+	const struct aws_listener *listener; /* is told of each request to STS; NULL: nobody */
 	/* Assumed in the end with what the chain gives; NULL: none. */
 	const struct aws_role *role;
 	/* A program that prints the six digits of the MFA device, for roles with an mfa_serial;

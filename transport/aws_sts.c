@@ -16,7 +16,6 @@ enum {
 	POLICY_BYTES_MAX = 2048, /* what STS lets through, after packing it */
 	CODE_DIGITS = 6,
 	NAME_BYTES_MAX = 64,
-	WORDS_SHOWN = 240,
 };
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@-"
 
@@ -158,15 +157,12 @@ static const struct xml_form by_token_form =
 	XML_FORM("AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials",
 		 struct credentials, credentials_fields);
 
-struct refusal {
-	char code[80], message[WORDS_SHOWN];
-};
 static const struct xml_field refusal_fields[] = {
-	XML_FIELD("Code", XML_CHARS_CUT, struct refusal, code),
-	XML_FIELD("Message", XML_CHARS_CUT, struct refusal, message),
+	XML_FIELD("Code", XML_CHARS_CUT, struct aws_sts_refusal, code),
+	XML_FIELD("Message", XML_CHARS_CUT, struct aws_sts_refusal, message),
 };
 static const struct xml_form refusal_form =
-	XML_FORM("ErrorResponse/Error", struct refusal, refusal_fields);
+	XML_FORM("ErrorResponse/Error", struct aws_sts_refusal, refusal_fields);
 
 /* "Common Error Types" and "Errors" of both actions: what passes by itself. */
 static bool is_for_now(unsigned status, const char *code)
@@ -182,33 +178,36 @@ static bool is_for_now(unsigned status, const char *code)
 }
 
 /* As it came, or with its characters by number. */
-static bool repeats(struct text hidden, struct text body, const struct refusal *said)
+static bool repeats(struct text hidden, struct text body, const struct aws_sts_refusal *said)
 {
 	return aws_answer_repeats(body, hidden) ||
 	       aws_answer_repeats(text_of(said->code), hidden) ||
 	       aws_answer_repeats(text_of(said->message), hidden);
 }
 
-static enum err refused(const char *shown, unsigned status, struct text body, struct text hidden)
+static enum err refused(const char *shown, unsigned status, struct text body, struct text hidden,
+			struct aws_sts_refusal *said)
 {
-	struct refusal said = { .code = "" };
-	struct xml_sheet sheet = XML_SHEET(&refusal_form, &said);
-	char code[100], message[WORDS_SHOWN + 60];
+	struct xml_sheet sheet = XML_SHEET(&refusal_form, said);
+	char code[100], message[sizeof said->message + 60];
 	enum err e;
 
-	if (xml_form_read(shown, body, &sheet, 1) || !*said.code) {
+	if (xml_form_read(shown, body, &sheet, 1) || !*said->code) {
 		err_note_clear();
+		*said = (struct aws_sts_refusal){ .code = "" };
 		return RAISE(is_for_now(status, "") ? ERR_AWS_UNAVAILABLE : ERR_AWS_REFUSED,
 			     "%s answers with status %u and no reason that can be read", shown,
 			     status);
 	}
-	e = is_for_now(status, said.code) ? ERR_AWS_UNAVAILABLE : ERR_AWS_REFUSED;
-	if (repeats(hidden, body, &said))
+	e = is_for_now(status, said->code) ? ERR_AWS_UNAVAILABLE : ERR_AWS_REFUSED;
+	if (repeats(hidden, body, said)) {
+		*said = (struct aws_sts_refusal){ .code = "" };
 		return RAISE(e, "%s refuses the role (status %u) in words that repeat the token",
 			     shown, status);
+	}
 	return RAISE(e, "%s refuses the role (status %u): %s: \"%s\"", shown, status,
-		     err_quote(code, sizeof code, text_of(said.code)),
-		     err_quote(message, sizeof message, text_of(said.message)));
+		     err_quote(code, sizeof code, text_of(said->code)),
+		     err_quote(message, sizeof message, text_of(said->message)));
 }
 
 static enum err read_keys(const char *shown, struct text body, struct credentials rooms[2],
@@ -232,13 +231,14 @@ static enum err read_keys(const char *shown, struct text body, struct credential
 }
 
 enum err aws_sts_read(const char *shown, unsigned status, struct text body, struct text hidden,
-		      struct aws_keys *out)
+		      struct aws_keys *out, struct aws_sts_refusal *said)
 {
 	void *room;
 	enum err e;
 
+	*said = (struct aws_sts_refusal){ .code = "" };
 	if (status != 200)
-		return refused(shown, status, body, hidden);
+		return refused(shown, status, body, hidden, said);
 	if (!(room = secret_room_open(2 * sizeof(struct credentials))))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "reading the answer of STS");
 	e = read_keys(shown, body, room, out);
@@ -249,6 +249,8 @@ enum err aws_sts_read(const char *shown, unsigned status, struct text body, stru
 /* ---- asking ---- */
 
 struct asking {
+	const char *action;
+	const struct aws_listener *listener;
 	struct aws_endpoint sts;
 	struct account account;
 	char shown[AWS_HOST_BYTES_MAX + 16];
@@ -266,7 +268,8 @@ static void close_asking(struct asking **asking)
 	*asking = NULL;
 }
 
-static enum err begin(const struct aws_sts *from, const struct aws_role *role, struct asking **out)
+static enum err begin(const struct aws_sts *from, const char *action, const struct aws_role *role,
+		      struct asking **out)
 {
 	struct asking *asking = calloc(1, sizeof *asking);
 	enum err e;
@@ -280,6 +283,8 @@ static enum err begin(const struct aws_sts *from, const struct aws_role *role, s
 	if ((e = aws_settings_endpoint(from->settings, AWS_STS, NULL, &asking->sts)) ||
 	    (e = check_role(role, &asking->sts)))
 		return e;
+	asking->action = action;
+	asking->listener = from->listener;
 	asking->account = *from->way;
 	asking->account.host = asking->sts.host;
 	asking->account.port = asking->sts.port;
@@ -291,6 +296,30 @@ static enum err begin(const struct aws_sts *from, const struct aws_role *role, s
 	return OK;
 }
 
+static void tell(const struct asking *asking, enum err e, const struct aws_answer *answer,
+		 const struct aws_sts_refusal *said, nsec begun)
+{
+	const struct aws_request request = {
+		.service = "sts",
+		.operation = asking->action,
+		.host = asking->host_field,
+		.region = asking->sts.region,
+		.bucket = "",
+		.key = "",
+		.code = said->code,
+		.message = said->message,
+		.request_id = answer->request_id,
+		.host_id = "",
+		.error = e,
+		.status = answer->status,
+		.duration = clock_now() - begun,
+		.bytes_sent = answer->status ? asking->form.bytes : 0,
+		.bytes_received = answer->body.bytes,
+	};
+
+	aws_request_tell(asking->listener, &request);
+}
+
 static enum err post(struct asking *asking, const struct http_field *fields, size_t fields_count,
 		     nsec until, struct text hidden, struct aws_keys *keys)
 {
@@ -300,12 +329,14 @@ static enum err post(struct asking *asking, const struct http_field *fields, siz
 					      .fields_count = fields_count,
 					      .body = { asking->form.at, asking->form.bytes },
 					      .first_byte = asking->account.io_timeout };
+	struct aws_sts_refusal said = { .code = "" };
 	struct aws_answer answer;
+	nsec begun = clock_now();
 	enum err e = aws_call(&asking->account, &request, until, &answer);
 
-	if (e)
-		return e;
-	e = aws_sts_read(asking->shown, answer.status, answer.body, hidden, keys);
+	if (e == OK)
+		e = aws_sts_read(asking->shown, answer.status, answer.body, hidden, keys, &said);
+	tell(asking, e, &answer, &said, begun);
 	aws_answer_close(&answer);
 	return e;
 }
@@ -354,7 +385,7 @@ enum err aws_sts_assume(const struct aws_sts *from, const struct aws_role *role,
 	struct sigv4 *sigv4 = NULL;
 	enum err e;
 
-	if ((e = begin(from, role, &asking)))
+	if ((e = begin(from, "AssumeRole", role, &asking)))
 		goto out;
 	must(!code.at == !role->mfa_serial);
 	if (code.at && !is_code(code)) {
@@ -362,7 +393,7 @@ enum err aws_sts_assume(const struct aws_sts *from, const struct aws_role *role,
 			  role->mfa_serial);
 		goto out;
 	}
-	add_session(&asking->form, "AssumeRole", role);
+	add_session(&asking->form, asking->action, role);
 	add_text(&asking->form, "ExternalId", role->external_id);
 	add_text(&asking->form, "SerialNumber", role->mfa_serial);
 	if (code.at)
@@ -383,10 +414,10 @@ enum err aws_sts_assume_by_token(const struct aws_sts *from, const struct aws_ro
 				 struct text token, nsec until, struct aws_keys *out)
 {
 	struct asking *asking = NULL;
-	enum err e = begin(from, role, &asking);
+	enum err e = begin(from, "AssumeRoleWithWebIdentity", role, &asking);
 
 	if (e == OK) {
-		add_session(&asking->form, "AssumeRoleWithWebIdentity", role);
+		add_session(&asking->form, asking->action, role);
 		add(&asking->form, "WebIdentityToken", token);
 		e = asking->form.failed ? too_long()
 					: post(asking, &content_type, 1, until, token, out);

@@ -32,6 +32,7 @@ struct aws_role {
 struct aws_sts {
 	const struct aws_settings *settings;
 	const struct account *way;
+	const struct aws_listener *listener; /* is told of each request; NULL: nobody */
 };
 
 /* Both on a fiber with FIBER_STACK_LARGE. Suspend.
@@ -48,8 +49,13 @@ enum err aws_sts_assume(const struct aws_sts *, const struct aws_role *, struct 
 enum err aws_sts_assume_by_token(const struct aws_sts *, const struct aws_role *, struct text token,
 				 nsec until, struct aws_keys *out) MUST_CHECK;
 
-/* What STS answers, for tests and fuzzing. `hidden` must not appear in error texts. */
+/* Why STS says no: "" where it does not say. */
+struct aws_sts_refusal {
+	char code[80], message[240];
+};
+/* What STS answers, for tests and fuzzing. `hidden` must not appear in error texts, nor in what is
+ * told of the refusal. */
 enum err aws_sts_read(const char *shown, unsigned status, struct text body, struct text hidden,
-		      struct aws_keys *out) MUST_CHECK;
+		      struct aws_keys *out, struct aws_sts_refusal *) MUST_CHECK;
 
 #endif

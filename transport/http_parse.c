@@ -117,6 +117,16 @@ bool http_parse_field(struct text fields, const char *name, struct text *value)
 	return false;
 }
 
+void http_parse_copy_field(struct text fields, const char *name, char *to, size_t room)
+{
+	struct text value;
+
+	if (http_parse_field(fields, name, &value))
+		value.bytes = min_u64(value.bytes, room - 1);
+	bytes_copy(to, value.at, value.bytes, BYTES_META);
+	to[value.bytes] = '\0';
+}
+
 /* What of the fields says where the body ends, and whether the connection goes on. */
 struct framing_fields {
 	unsigned lengths, codings;

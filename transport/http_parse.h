@@ -40,6 +40,8 @@ enum err http_parse_head(struct text head, bool to_head, struct http_head *out) 
 /* The value of the first field of that name (any case), without the spaces around it; false: there
  * is none. `fields` is of a head, or trailers. */
 bool http_parse_field(struct text fields, const char *name, struct text *value);
+/* The same, terminated and cut to fit; "" where there is none. */
+void http_parse_copy_field(struct text fields, const char *name, char *to, size_t room);
 /* A number of decimal digits, at most `max`; false: it is none. */
 bool http_parse_number(struct text, uint64_t max, uint64_t *out);
 /* A token, RFC 9110 section 5.6.2. */

@@ -215,13 +215,3 @@ void s3_call_number(struct s3_call *call, const char *parameter, uint64_t value)
 	snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
 	sigv4_add_parameter(&call->target, parameter, text_of(digits));
 }
-
-void s3_copy_field(struct text fields, const char *name, char *to, size_t room)
-{
-	struct text value = { NULL, 0 };
-
-	if (http_parse_field(fields, name, &value))
-		value.bytes = min_u64(value.bytes, room - 1);
-	bytes_copy(to, value.at, value.bytes, BYTES_META);
-	to[value.bytes] = '\0';
-}

@@ -30,6 +30,7 @@
 #include "crypto/crc.h"
 #include "crypto/sigv4.h"
 #include "transport/aws_partition.h"
+#include "transport/aws_request.h"
 #include "transport/http_pool.h"
 #include "transport/s3_xml.h"
 
@@ -55,19 +56,6 @@ struct s3_keys {
 	void *context;
 };
 
-/* One request that was made, for the run's record; texts are borrowed until return. */
-struct s3_record {
-	const char *operation; /* "PutObject" */
-	const char *host;
-	const char *code;		  /* of S3's error; "" */
-	const char *request_id, *host_id; /* "" */
-	enum err error;			  /* OK: it worked */
-	unsigned status;		  /* 0: there was no answer */
-	unsigned attempt;		  /* from 1 */
-	nsec duration;
-	uint64_t bytes_sent, bytes_received; /* of bodies */
-};
-
 /* All is borrowed until s3_close(); texts may be NULL where nothing is said of NULL. */
 struct s3_config {
 	const char *bucket;	      /* not NULL */
@@ -87,8 +75,7 @@ struct s3_config {
 	const char *lock_mode;	   /* "GOVERNANCE", "COMPLIANCE" */
 	const char *retain_until;  /* with it: "2030-01-31T00:00:00Z" */
 	bool legal_hold;
-	void (*record)(void *context, const struct s3_record *); /* does not suspend */
-	void *record_context;
+	const struct aws_listener *listener; /* is told of each attempt */
 };
 
 /* What of it does not fit together, before anything is opened: of who speaks with the bucket

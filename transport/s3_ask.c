@@ -119,9 +119,10 @@ static enum err hear(struct s3_call *call, struct http *http, const struct http_
 	call->status = head->status;
 	call->retry_after = retry_after(fields);
 	note_server_time(call, fields);
-	s3_copy_field(fields, "x-amz-request-id", call->request_id, sizeof call->request_id);
-	s3_copy_field(fields, "x-amz-id-2", call->host_id, sizeof call->host_id);
-	s3_copy_field(fields, "x-amz-bucket-region", call->region, sizeof call->region);
+	http_parse_copy_field(fields, "x-amz-request-id", call->request_id,
+			      sizeof call->request_id);
+	http_parse_copy_field(fields, "x-amz-id-2", call->host_id, sizeof call->host_id);
+	http_parse_copy_field(fields, "x-amz-bucket-region", call->region, sizeof call->region);
 	if (head->status / 100 == 2)
 		return call->take ? call->take(call, http, head) : s3_take_nothing(call, http);
 	if (head->framing != HTTP_NO_BODY)
@@ -199,7 +200,9 @@ static enum err ask_over(struct s3_call *call, struct http *http, nsec until)
 
 	if ((e = keys->take(keys->context, until, &loan)))
 		return e;
+	call->token = loan.credentials.session_token;
 	e = ask_with(call, http, &loan.credentials, until);
+	call->token = (struct text){ NULL, 0 };
 	keys->give(keys->context, &loan, call->was_refused);
 	return e;
 }
@@ -261,15 +264,20 @@ static enum err attempt(struct s3_call *call, nsec until)
 	return e;
 }
 
-/* ---- records ---- */
+/* ---- the record ---- */
 
 static void record(struct s3_call *call, enum err e, nsec begun)
 {
 	const struct s3_config *config = &call->s3->config;
-	const struct s3_record row = {
+	const struct aws_request request = {
+		.service = "s3",
 		.operation = call->operation->name,
 		.host = call->s3->host,
+		.region = config->endpoint.region,
+		.bucket = config->bucket,
+		.key = call->key ? call->key : "",
 		.code = call->error.code,
+		.message = call->error.message,
 		.request_id = call->request_id,
 		.host_id = call->host_id,
 		.error = e,
@@ -280,15 +288,7 @@ static void record(struct s3_call *call, enum err e, nsec begun)
 		.bytes_received = call->bytes_received,
 	};
 
-	if (config->record)
-		config->record(config->record_context, &row);
-	log_event(LOG_DEBUG, "s3.request",
-		  "operation=%s host=%s !key=\"%s\" attempt=%u status=%u error=%s code=\"%s\" "
-		  "request_id=\"%s\" ms=%lld sent=%llu received=%llu",
-		  row.operation, row.host, call->key ? call->key : "", row.attempt, row.status,
-		  err_name(e), row.code, row.request_id,
-		  (long long)(row.duration / NSEC_MILLISECOND), (unsigned long long)row.bytes_sent,
-		  (unsigned long long)row.bytes_received);
+	aws_request_tell(config->listener, &request);
 }
 
 /* ---- repetitions ---- */

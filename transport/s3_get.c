@@ -30,7 +30,7 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 	struct text length;
 
 	for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
-		s3_copy_field(head->fields, texts[i].name, texts[i].to, texts[i].room);
+		http_parse_copy_field(head->fields, texts[i].name, texts[i].to, texts[i].room);
 	/* One of parts' checksums ("-3" behind it) says nothing of the whole by itself. */
 	if (strchr(about->checksum, '-'))
 		about->checksum[0] = '\0';
@@ -127,7 +127,7 @@ static enum err check_etag(struct getting *getting, const struct http_head *head
 {
 	char etag[sizeof getting->etag];
 
-	s3_copy_field(head->fields, "ETag", etag, sizeof etag);
+	http_parse_copy_field(head->fields, "ETag", etag, sizeof etag);
 	if (*getting->etag && strcmp(etag, getting->etag) != 0)
 		return RAISE(
 			ERR_S3_CHANGED,

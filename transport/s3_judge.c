@@ -5,10 +5,14 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "transport/aws_call.h"
 #include "transport/s3_state.h"
 
-/* Of the server's clock and ours; AWS bears 15 minutes. */
-enum { SKEW_S_MIN = 5 * 60 };
+enum {
+	SKEW_S_MIN = 5 * 60, /* of the server's clock and ours; AWS bears 15 minutes */
+	/* All of AWS's tokens begin alike, but nothing else does. */
+	TOKEN_TOLD_BY = 16,
+};
 
 struct verdict {
 	const char *code;
@@ -247,8 +251,7 @@ static void advise(const struct s3_call *call, enum err e, struct buffer *to)
 /* Both ids are what AWS's support asks for. */
 static void add_ids(const struct s3_call *call, struct buffer *to)
 {
-	const char *request = *call->request_id ? call->request_id : call->error.request_id;
-	const char *host = *call->host_id ? call->host_id : call->error.host_id;
+	const char *request = call->request_id, *host = call->host_id;
 	char shown[100];
 
 	if (!*request && !*host) {
@@ -288,10 +291,35 @@ static enum err say(const struct s3_call *call, enum err e)
 	return e;
 }
 
+/* They stand in the head, too, but where somebody else made it. */
+static void take_ids(struct s3_call *call)
+{
+	if (!*call->request_id)
+		snprintf(call->request_id, sizeof call->request_id, "%s", call->error.request_id);
+	if (!*call->host_id)
+		snprintf(call->host_id, sizeof call->host_id, "%s", call->error.host_id);
+}
+
+/* Words that repeat the token of the session, of which they may be too short to hold all, are not
+ * kept: they come into texts of errors and into the log. */
+static void hide_token(struct s3_call *call)
+{
+	struct text hidden = { call->token.at, min_u64(call->token.bytes, TOKEN_TOLD_BY) };
+
+	if (aws_answer_repeats(text_of(call->error.code), hidden))
+		*call->error.code = '\0';
+	if (aws_answer_repeats(text_of(call->error.message), hidden))
+		snprintf(call->error.message, sizeof call->error.message,
+			 "words that repeat the token");
+}
+
 enum err s3_judge(struct s3_call *call)
 {
-	struct verdict verdict = look_up(call);
+	struct verdict verdict;
 
+	take_ids(call);
+	hide_token(call);
+	verdict = look_up(call);
 	if (verdict.error == ERR_S3_CHANGED && asked_for_absence(call))
 		verdict.error = ERR_S3_EXISTS;
 	call->is_judged = true;

@@ -124,9 +124,10 @@ static enum err take_stored(struct s3_call *call, struct http *http, const struc
 	char said[S3_CHECKSUM_BYTES_MAX + 1];
 	enum err e;
 
-	s3_copy_field(head->fields, "ETag", out->etag, sizeof out->etag);
-	s3_copy_field(head->fields, "x-amz-version-id", out->version_id, sizeof out->version_id);
-	s3_copy_field(head->fields, s3_checksum_field(call->s3), said, sizeof said);
+	http_parse_copy_field(head->fields, "ETag", out->etag, sizeof out->etag);
+	http_parse_copy_field(head->fields, "x-amz-version-id", out->version_id,
+			      sizeof out->version_id);
+	http_parse_copy_field(head->fields, s3_checksum_field(call->s3), said, sizeof said);
 	if ((e = s3_take_nothing(call, http)))
 		return e;
 	if (!*out->etag)

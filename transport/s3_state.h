@@ -68,6 +68,7 @@ struct s3_call {
 	/* what its head says; "" */
 	char request_id[128], host_id[256], region[S3_REGION_BYTES_MAX + 1];
 	struct s3_error error;	    /* what its body says; "" */
+	struct text token;	    /* of the session, while its keys are lent; else empty */
 	char hash[SIGV4_HEX_BYTES]; /* of the body */
 	struct sigv4_signed signature;
 	char read[S3_READ_BYTES];
@@ -92,8 +93,6 @@ const char *s3_checksum_algorithm(const struct s3 *);
 const char *s3_checksum_field(const struct s3 *);
 const char *s3_checksum_element(const struct s3 *); /* "ChecksumCRC64NVME" */
 const char *s3_checksum_of(const struct s3 *, const struct s3_checksums *);
-/* The value of a field of the answer, cut to fit and terminated; "" where there is none. */
-void s3_copy_field(struct text fields, const char *name, char *to, size_t room);
 
 /* ---- s3_ask.c ---- */
 

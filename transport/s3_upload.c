@@ -120,7 +120,8 @@ static enum err take_completed(struct s3_call *call, struct http *http,
 	struct s3_stored *out = completing->out;
 	enum err e;
 
-	s3_copy_field(head->fields, "x-amz-version-id", out->version_id, sizeof out->version_id);
+	http_parse_copy_field(head->fields, "x-amz-version-id", out->version_id,
+			      sizeof out->version_id);
 	if ((e = s3_take_xml(call, http, sheets, 1)))
 		return e;
 	snprintf(out->etag, sizeof out->etag, "%s", completed->etag);

@@ -46,7 +46,8 @@ struct script {
 	nsec took;
 	unsigned keys, lent, refused; /* which keys, and how many were refused */
 	unsigned records;
-	struct s3_record last;
+	struct aws_listener listener;
+	struct aws_request last;
 	char last_request_id[64], last_code[64];
 };
 
@@ -212,7 +213,7 @@ static inline void script_takes_back(void *context, struct s3_key_loan *loan, bo
 	script->keys += refused;
 }
 
-static inline void script_records(void *context, const struct s3_record *row)
+static inline void script_records(void *context, const struct aws_request *row)
 {
 	struct script *script = context;
 
@@ -243,8 +244,7 @@ static inline struct s3_config script_config(struct script *script, const struct
 	config.way = &s3_test_way;
 	config.pool = script->pool;
 	config.keys = keys;
-	config.record = script_records;
-	config.record_context = script;
+	config.listener = &script->listener;
 	return config;
 }
 
@@ -257,6 +257,7 @@ static inline enum err script_main(void *argument)
 	enum err e;
 
 	must(http_pool_open(2, &script->pool) == OK);
+	script->listener = (struct aws_listener){ script_records, script };
 	config = script_config(script, &keys);
 	if ((e = s3_open(&config, &script->s3)) == OK) {
 		script->group = group_open();

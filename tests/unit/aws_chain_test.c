@@ -432,7 +432,7 @@ TEST_FIBER(a_code_of_the_mfa_device_comes_from_a_program)
 TEST_FIBER(no_more_of_a_code_is_read_than_there_is)
 {
 	static const struct aws_role role = { .arn = ARN, .mfa_serial = "GAHT12345678" };
-	const struct aws_sts where = { &settings, &way };
+	const struct aws_sts where = { &settings, &way, NULL };
 	void *room = secret_room_open(16);
 
 	REQUIRE(room && begin("", ""));
