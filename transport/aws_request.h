@@ -12,7 +12,7 @@ enum { AWS_REQUEST_ID_BYTES = 128 }; /* of a request's id with its NUL; longer o
  * what was not said, or does not apply. */
 struct aws_request {
 	const char *service;   /* as in the signature's scope, "s3"; a literal */
-	const char *operation; /* as CloudTrail's eventName, "PutObject"; a literal */
+	const char *operation; /* as the API calls it, "PutObject"; a literal */
 	const char *host, *region;
 	const char *bucket, *key;	  /* of S3; keys can hold names */
 	const char *code, *message;	  /* of the service's error; the message can hold names */
