@@ -11,6 +11,7 @@
 #include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
+#include "tools/aws_record.h"
 #include "tools/paths.h"
 #include "tools/terminal.h"
 
@@ -251,6 +252,8 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 	json_totals(&json, counts);
 	if (report->paths)
 		paths_json(report->paths, &json);
+	if (report->aws_record)
+		aws_record_json(report->aws_record, &json);
 	json_array_begin(&json, "mailboxes");
 	for (size_t i = 0; i < report->rows.count; i++)
 		if (report->rows.next(report->rows.context, i, &mailbox))

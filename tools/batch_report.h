@@ -17,9 +17,10 @@ struct batch_rows {
 	size_t count;
 };
 
-struct counters; /* tools/counters.h */
-struct series;	 /* tools/series.h */
-struct paths;	 /* tools/paths.h */
+struct counters;   /* tools/counters.h */
+struct series;	   /* tools/series.h */
+struct paths;	   /* tools/paths.h */
+struct aws_record; /* tools/aws_record.h */
 
 struct batch_report {
 	const char *name; /* of the batch */
@@ -27,10 +28,11 @@ struct batch_report {
 		*csv_path; /* where all rows are, told where some are left out; "" or NULL: none */
 	int exit_code;	   /* of the run */
 	bool dry_run;	   /* it only looked: told is what would be moved */
-	const struct batch_counts *counts; /* all borrowed */
-	const struct series *series;	   /* for the page's plots; may be NULL */
-	const struct paths *paths;	   /* of its connections; may be NULL */
-	const struct counters *counters;   /* for the JSON form; NULL: not asked for */
+	const struct batch_counts *counts;   /* all borrowed */
+	const struct series *series;	     /* for the page's plots; may be NULL */
+	const struct paths *paths;	     /* of its connections; may be NULL */
+	const struct aws_record *aws_record; /* NULL: AWS is not asked */
+	const struct counters *counters;     /* for the JSON form; NULL: not asked for */
 	struct batch_rows rows;
 };
 
@@ -54,6 +56,7 @@ batch_report_writer batch_report_text;
  *     next_step, attempts, duration_s, messages: {known, moved, before, skipped, doubtful,
  *     left_out, found, wrapped}, bytes: {known, moved}, folders_skipped, folders_left_out}]
  *   paths: as paths_json() (tools/paths.h) writes it
+ *   aws_requests: as aws_record_json() (tools/aws_record.h) writes it; only where AWS was asked
  *   stats: with --stats only: counters; memory: {per part: {high, bound}, high, bound, promised} */
 batch_report_writer batch_report_json;
 

@@ -1,6 +1,7 @@
 /* The report of a batch as text. */
 #include "tools/batch_report.h"
 #include "tools/confinement.h"
+#include "tools/aws_record.h"
 #include "tools/paths.h"
 #include "tools/report.h"
 #include "tools/terminal.h"
@@ -229,6 +230,8 @@ void batch_report_text(const struct batch_report *report, FILE *to)
 	text_messages(report, to);
 	if (report->paths)
 		paths_text(report->paths, to);
+	if (report->aws_record)
+		aws_record_text(report->aws_record, to);
 	text_attention(report, to);
 	if (counts->mailboxes[BATCH_DRAINED] + counts->mailboxes[BATCH_WAITING])
 		fputs("\nNot all mailboxes are done. Run the same command again: it goes on where "

@@ -35,6 +35,7 @@ enum {
 struct bucket {
 	const struct bucket_options *options;
 	const struct account *way;
+	const struct aws_listener *listener;
 	struct aws_profiles *profiles;
 	struct aws_settings settings;
 	struct aws_role role;
@@ -396,13 +397,15 @@ static enum err read_files(void *argument)
 		.role = bucket->role.arn ? &bucket->role : NULL,
 		.mfa_command = bucket->options->mfa_command,
 		.run = run_command,
+		.listener = bucket->listener,
 	};
 	e = aws_chain_commands(&bucket->chain, allow, bucket);
 	return !e && bucket->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading AWS's files") : e;
 }
 
 enum err bucket_open(const char *side, const char *name, const struct bucket_options *options,
-		     const struct account *way, struct bucket **out)
+		     const struct account *way, const struct aws_listener *listener,
+		     struct bucket **out)
 {
 	struct bucket *bucket;
 	enum err e = make(side, name, options, out);
@@ -411,6 +414,7 @@ enum err bucket_open(const char *side, const char *name, const struct bucket_opt
 		return e;
 	bucket = *out;
 	bucket->way = way;
+	bucket->listener = listener;
 	bucket->keys = (struct s3_keys){ take_keys, give_keys, bucket };
 	if (gethostname(bucket->machine, sizeof bucket->machine - 1))
 		snprintf(bucket->machine, sizeof bucket->machine, "unknown");
@@ -448,6 +452,7 @@ enum err bucket_store(const struct bucket *bucket, const char *name, struct http
 	out->s3.retain_until = *bucket->retain_until ? bucket->retain_until : NULL;
 	out->s3.pool = pool;
 	out->s3.keys = &bucket->keys;
+	out->s3.listener = bucket->listener;
 	return aws_settings_endpoint(&bucket->settings, AWS_S3, name, &out->s3.endpoint);
 }
 

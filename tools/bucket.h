@@ -48,9 +48,11 @@ struct bucket;
  * fibers: blocks.
  * way      timeouts, CA file, route and who is told of connections; may be filled in later, and is
  *          borrowed until bucket_close()
+ * listener is told of each request to AWS; NULL: nobody is
  * returns  OK | ERR_INPUT_USAGE | ERR_INPUT_FILE | ERR_INPUT_SECRET | ERR_DISK_* */
 enum err bucket_open(const char *side, const char *name, const struct bucket_options *,
-		     const struct account *way, struct bucket **) MUST_CHECK;
+		     const struct account *way, const struct aws_listener *listener,
+		     struct bucket **) MUST_CHECK;
 /* No store of its may be open. */
 void bucket_close(struct bucket **);
 

@@ -16,6 +16,7 @@
 #include "engine/pace.h"
 #include "engine/shard.h"
 #include "tools/archived.h"
+#include "tools/aws_record.h"
 #include "tools/bucket.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
@@ -52,6 +53,7 @@ struct copy {
 	struct bucket *source_bucket, *target_bucket;
 	struct store_s3_config source_s3, target_s3;
 	struct http_pool *pool;
+	struct aws_record *record; /* NULL: neither is */
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[ARCHIVED_NAME_BYTES + 16];
@@ -190,21 +192,35 @@ static enum err plan_compression(const struct copy *copy, bool *source, bool *ta
 
 static enum err plan_bucket(const char *side, const struct url *url,
 			    const struct bucket_options *options, const struct account *way,
-			    struct bucket **bucket)
+			    const struct aws_record *record, struct bucket **bucket)
 {
-	return bucket_is_meant(url->scheme) ? bucket_open(side, url->host, options, way, bucket)
+	return bucket_is_meant(url->scheme) ? bucket_open(side, url->host, options, way,
+							  aws_record_listener(record), bucket)
 					    : bucket_refuse(side, url->shown, options);
+}
+
+static enum err open_record(struct copy *copy)
+{
+	const struct aws_record_config config = {
+		.directory = copy->options.dry_run ? NULL : copy->state,
+		.names = true,
+	};
+
+	if (!bucket_is_meant(copy->source_url.scheme) && !bucket_is_meant(copy->target_url.scheme))
+		return OK;
+	return aws_record_open(&config, &copy->record);
 }
 
 static enum err plan_buckets(struct copy *copy)
 {
-	enum err e = plan_bucket("--source-", &copy->source_url, &copy->options.source_bucket,
-				 &copy->source_account, &copy->source_bucket);
+	enum err e;
 
-	return e ? e
-		 : plan_bucket("--destination-", &copy->target_url,
-			       &copy->options.destination_bucket, &copy->target_account,
-			       &copy->target_bucket);
+	if ((e = open_record(copy)) ||
+	    (e = plan_bucket("--source-", &copy->source_url, &copy->options.source_bucket,
+			     &copy->source_account, copy->record, &copy->source_bucket)))
+		return e;
+	return plan_bucket("--destination-", &copy->target_url, &copy->options.destination_bucket,
+			   &copy->target_account, copy->record, &copy->target_bucket);
 }
 
 static struct account account(const struct copy *copy, const struct url *url,
@@ -230,6 +246,7 @@ static enum err open_log(const struct copy_options *options)
 		    0)
 		return RAISE_ERRNO(ERR_INPUT_FILE, errno, "opening the log file %s", options->log);
 	log_setup(fd, copy_options_log_level(options), options->json);
+	log_set_trace(options->trace);
 	return OK;
 }
 
@@ -419,6 +436,8 @@ static enum err run_lane(struct copy *copy)
 	e = group_spawn(beside, "progress", FIBER_STACK_SMALL, progress_run, &copy->progress);
 	if (e == OK)
 		e = group_spawn(beside, "note", FIBER_STACK_LARGE, note_run, copy);
+	if (e == OK && copy->record)
+		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, copy->record);
 	if (e == OK)
 		e = lane_run(&copy->lane, &copy->done);
 	take_error(&copy->report, e);
@@ -524,6 +543,8 @@ static void close_buckets(struct copy *copy)
 		return;
 	http_pool_finish(copy->pool, clock_after(FINISH_TIMEOUT));
 	http_pool_close(&copy->pool);
+	if (copy->record)
+		aws_record_finish(copy->record, clock_after(FINISH_TIMEOUT));
 }
 
 static enum err copy_fiber(void *argument)
@@ -573,6 +594,7 @@ static void copy_close(struct copy **taken)
 	job_close(&copy->logins);
 	bucket_close(&copy->source_bucket);
 	bucket_close(&copy->target_bucket);
+	aws_record_close(&copy->record);
 	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
@@ -627,6 +649,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
 	copy->report.paths = &copy->paths;
+	copy->report.aws_record = copy->record;
 	signals_setup();
 	if (copy->options.dry_run && (e = dry_run_open(&copy->dry_run, copy->state)))
 		return hint_fail("copy", e);

@@ -6,6 +6,7 @@
 #include "tools/drivers.h"
 #include "tools/hints.h"
 #include "tools/skip_reason.h"
+#include "tools/trace.h"
 
 /* ---- choices ---- */
 
@@ -238,6 +239,7 @@ static const struct opt options[] = {
 	  .choices = log_levels,
 	  .initial = "warn",
 	  .help = "The least that is logged." },
+	TRACE_OPTION(struct copy_options, trace),
 	{ .name = "confine",
 	  OPT_STORES_CHOICE(struct copy_options, confine),
 	  .choices = confinement_modes,

@@ -19,7 +19,7 @@ struct copy_options {
 	uint64_t zstd, pack_size, connections;
 	uint64_t messages_per_second, bytes_per_second, daily_down, daily_up;
 	nsec io_timeout, connect_timeout, settle;
-	bool json, dry_run, stats, vanished;
+	bool json, dry_run, stats, vanished, trace;
 	struct route_options routes;
 	struct filter_options filter;
 	struct gmail_options gmail;

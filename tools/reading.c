@@ -102,9 +102,10 @@ static enum err run_bucket(struct reader *reader)
 	enum err e;
 
 	log_setup(STDERR_FILENO, LOG_WARN, false);
+	log_set_trace(reading->options->trace);
 	if ((e = confinement_prepare(reading->confine)) ||
 	    (e = bucket_open("--", reader->url.host, &reading->options->bucket, &reader->account,
-			     &reader->bucket)) ||
+			     NULL, &reader->bucket)) ||
 	    (e = confinement_begin(NULL)) || (e = open_way(reader)))
 		return e;
 	return shard_run(&config, read_bucket, reader);

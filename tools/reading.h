@@ -5,12 +5,14 @@
 #define MAILHAUL_TOOLS_READING_H
 
 #include "tools/bucket.h"
+#include "tools/trace.h"
 
 /* What the command line says of how a bucket is reached. */
 struct reading_options {
 	struct bucket_options bucket;
 	const char *ca_file, *bind_address, *proxy, *proxy_password_file;
 	nsec io_timeout, connect_timeout;
+	bool trace;
 };
 
 struct archive;
@@ -29,6 +31,7 @@ enum err reading_run(const struct reading *) MUST_CHECK;
 /* Rows of an option table; `field` of `holder` is a struct reading_options. */
 #define READING_OPTIONS(holder, field)                                                             \
 	BUCKET_ACCESS_OPTIONS("", "the bucket", holder, field.bucket),                             \
+		TRACE_OPTION(holder, field.trace),                                                 \
 		{ .name = "ca-file",                                                               \
 		  OPT_STORES_FILE(holder, field.ca_file),                                          \
 		  .value = "FILE",                                                                 \

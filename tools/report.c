@@ -1,5 +1,6 @@
 #include "tools/report.h"
 
+#include "tools/aws_record.h"
 #include "tools/commands.h"
 #include "tools/bucket.h"
 #include "tools/confinement.h"
@@ -336,6 +337,8 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 	text_peers(report, to);
 	if (report->paths)
 		paths_text(report->paths, to);
+	if (report->aws_record)
+		aws_record_text(report->aws_record, to);
 	text_moved(report, to);
 	text_kinds(report, to);
 	e = text_exceptions(report, ledger, to);
@@ -514,6 +517,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_peers(report, &json);
 	if (report->paths)
 		paths_json(report->paths, &json);
+	if (report->aws_record)
+		aws_record_json(report->aws_record, &json);
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);

@@ -9,7 +9,8 @@
 
 enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
 
-struct counters; /* tools/counters.h */
+struct aws_record; /* tools/aws_record.h */
+struct counters;   /* tools/counters.h */
 
 struct report {
 	const char *source, *target, *digest; /* as shown; borrowed */
@@ -29,8 +30,9 @@ struct report {
 		uint64_t connections;
 	} peers[REPORT_PEERS_MAX];
 	unsigned peers_count;
-	const struct paths *paths;	 /* NULL: not known; borrowed */
-	const struct counters *counters; /* for the JSON form; NULL: not asked for; borrowed */
+	const struct paths *paths;	     /* NULL: not known; borrowed */
+	const struct aws_record *aws_record; /* NULL: AWS is not asked; borrowed */
+	const struct counters *counters;     /* for the JSON form; NULL: not asked for; borrowed */
 };
 
 /* For account->met; `context` is the report. */

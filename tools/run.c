@@ -21,6 +21,7 @@
 #include "tools/hints.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
+#include "tools/trace.h"
 #include "tools/url.h"
 #include "transport/archive_hold.h"
 #include "transport/http_pool.h"
@@ -117,6 +118,7 @@ static enum err open_log(const struct run *run)
 		if (strcmp(levels[i], outputs->log_level) == 0)
 			config.level = (enum log_level)i;
 	log_set_mailbox(fiber_tag);
+	log_set_trace(run->options.trace);
 	return log_open(&config);
 }
 
@@ -310,17 +312,27 @@ static enum err plan_side(const struct run *run, const char *keys, const struct 
 		.io_timeout = run->job->options.io_timeout,
 		.connect_timeout = run->job->options.connect_timeout,
 	};
-	return bucket_open(keys, asked->name, &asked->options, &side->way, &side->bucket);
+	return bucket_open(keys, asked->name, &asked->options, &side->way,
+			   aws_record_listener(run->record), &side->bucket);
 }
 
 static enum err plan_buckets(struct run *run)
 {
-	enum err e = plan_side(run, "source.s3.", &run->job->source_bucket, &run->routes.source,
-			       &run->source_buckets);
+	const struct job *job = run->job;
+	const struct aws_record_config record = {
+		.directory = run->options.dry_run ? NULL : job->outputs.state,
+		.names = run->ids.names,
+	};
+	enum err e;
 
-	return e ? e
-		 : plan_side(run, "target.s3.", &run->job->target_bucket, &run->routes.destination,
-			     &run->target_buckets);
+	if (!*job->source_bucket.name && !*job->target_bucket.name)
+		return OK;
+	if ((e = aws_record_open(&record, &run->record)) ||
+	    (e = plan_side(run, "source.s3.", &job->source_bucket, &run->routes.source,
+			   &run->source_buckets)))
+		return e;
+	return plan_side(run, "target.s3.", &job->target_bucket, &run->routes.destination,
+			 &run->target_buckets);
 }
 
 enum err run_use_bucket(const struct run *run, const struct run_buckets *side,
@@ -478,6 +490,8 @@ static enum err haul(struct run *run)
 					 .running = running_row,
 					 .series = &run->series };
 	e = group_spawn(beside, "view", FIBER_STACK_LARGE, batch_view_run, &run->view);
+	if (e == OK && run->record)
+		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record);
 	run->begun = true;
 	if (e == OK && (e = start_workers(run)) == OK) {
 		notify_ready(run->notify);
@@ -513,6 +527,8 @@ static enum err run_fiber(void *argument)
 		e = run_lessons_save(run, true);
 	atomic_store(&run->elapsed, clock_now() - run->started);
 	release_targets(run);
+	if (run->record)
+		aws_record_finish(run->record, clock_after(GOODBYE_TIMEOUT));
 	if (run->ledger) {
 		ended = ledger_finish(run->ledger, clock_after(LEDGER_TIMEOUT));
 		e = e ? e : ended;
@@ -556,6 +572,7 @@ static void run_close(struct run **run_at)
 	confinement_end();
 	bucket_close(&run->source_buckets.bucket);
 	bucket_close(&run->target_buckets.bucket);
+	aws_record_close(&run->record);
 	routes_close(&run->routes);
 	job_close(&run->job);
 	topology_close(&run->topology);
@@ -643,6 +660,7 @@ static const struct opt options[] = {
 	{ .name = "json",
 	  OPT_STORES_FLAG(struct run_options, json),
 	  .help = "Print the report as one JSON object, a part for each mailbox." },
+	TRACE_OPTION(struct run_options, trace),
 	{ .name = "log-names",
 	  OPT_STORES_FLAG(struct run_options, log_names),
 	  .help = "Log names of mailboxes and folders; without it, salted ids. Subjects and bodies "

@@ -12,6 +12,7 @@
 #include "engine/notify.h"
 #include "engine/pace.h"
 #include "engine/topology.h"
+#include "tools/aws_record.h"
 #include "tools/batch_view.h"
 #include "tools/bucket.h"
 #include "tools/counters.h"
@@ -27,7 +28,7 @@
 struct run_options {
 	const char *confine;
 	const char *retry_skipped;
-	bool json, ignore_window, dry_run, log_names, stats;
+	bool json, ignore_window, dry_run, log_names, stats, trace;
 };
 
 struct run_mailbox;
@@ -82,8 +83,9 @@ struct run {
 		struct bucket *bucket; /* NULL: nothing of this side is in one */
 		struct account way;    /* to whoever gives its keys */
 	} source_buckets, target_buckets;
-	struct http_pool *pool; /* of this thread */
-	struct paths paths;	/* of all workers, at their end */
+	struct aws_record *record; /* with either */
+	struct http_pool *pool;	   /* of this thread */
+	struct paths paths;	   /* of all workers, at their end */
 	struct batch_view view;
 	struct run_worker *workers;
 	unsigned workers_count, mailboxes_per_worker, connections_most;

@@ -95,6 +95,7 @@ int run_conclude(struct run *run)
 		.dry_run = run->options.dry_run,
 		.series = &run->series,
 		.paths = &run->paths,
+		.aws_record = run->record,
 		.rows = { report_row, run, batch_size(run->batch) },
 	};
 

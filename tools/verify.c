@@ -1,5 +1,6 @@
 /* mailhaul verify: proves that an archive holds what it says, or names what it does not. What was
  * copied to a server is read back by verify_destination.c. */
+#include "engine/log.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/damage.h"
@@ -16,6 +17,7 @@ struct verify {
 		struct verify_destination_options of_server;
 		struct bucket_options bucket;
 		const char *confine;
+		bool trace;
 	} options;
 	struct json_out json;
 	struct archive_check check;
@@ -104,6 +106,7 @@ static struct reading_options reading_options(const struct verify_options *optio
 		.proxy_password_file = way->proxy_password_file,
 		.io_timeout = way->io_timeout,
 		.connect_timeout = way->connect_timeout,
+		.trace = options->trace,
 	};
 }
 
@@ -118,6 +121,7 @@ static int verify_main(int count, char *const *words)
 	if (!command_parse(verify_command.usage, count, words, &verify.options, &arguments,
 			   &exit_code))
 		return exit_code;
+	log_set_trace(verify.options.trace);
 	if (destination_is_meant(arguments.at[0]))
 		return (e = bucket_refuse("--", arguments.at[0], &verify.options.bucket))
 			       ? hint_fail("verify", e)
@@ -158,6 +162,7 @@ static const struct opt options[] = {
 		  "Without it a number of the ledger's own." },
 	DESTINATION_OPTIONS(struct verify_options, of_server.destination),
 	BUCKET_ACCESS_OPTIONS("", "the bucket", struct verify_options, bucket),
+	TRACE_OPTION(struct verify_options, trace),
 	CONFINEMENT_OFFLINE_OPTION(struct verify_options, confine),
 };
 
