@@ -313,6 +313,14 @@ enum err aws_endpoint_make(const struct aws_endpoint_wish *wish, struct aws_endp
 	return wish->bucket ? add_bucket(wish, out) : OK;
 }
 
+bool aws_endpoint_is_of_aws(const struct aws_endpoint *endpoint)
+{
+	const struct aws_partition *partition = endpoint->partition;
+
+	return partition && (host_is_under(endpoint->host, partition->dns_suffix) ||
+			     host_is_under(endpoint->host, partition->dual_stack_suffix));
+}
+
 /* ---- resource names ---- */
 
 /* Up to the next colon, which goes too. */

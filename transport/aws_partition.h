@@ -67,6 +67,10 @@ struct aws_endpoint {
  * returns     OK | ERR_INPUT_USAGE says what does not fit */
 enum err aws_endpoint_make(const struct aws_endpoint_wish *, struct aws_endpoint *out) MUST_CHECK;
 
+/* Its host is AWS's, of the region's partition; else it is some other server that speaks like it.
+ */
+bool aws_endpoint_is_of_aws(const struct aws_endpoint *);
+
 /* arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE ("Amazon Resource Names", IAM User Guide). The
  * parts lie in the text; region and account may be empty. */
 struct aws_arn {

@@ -131,6 +131,12 @@ enum err s3_open(const struct s3_config *config, struct s3 **out)
 	return e;
 }
 
+const struct s3_config *s3_opened_as(const struct s3 *s3)
+{
+	MAGIC_CHECK(s3, S3_MAGIC);
+	return &s3->config;
+}
+
 void s3_close(struct s3 **closing)
 {
 	struct s3 *s3 = *closing;

@@ -86,6 +86,8 @@ enum err s3_check(const struct s3_config *) MUST_CHECK;
 struct s3;
 /* Does not connect. ERR_INPUT_USAGE: s3_check(). */
 enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
+/* As it was opened; what it points to is borrowed from who opened it. */
+const struct s3_config *s3_opened_as(const struct s3 *);
 void s3_close(struct s3 **); /* no call may be under way */
 
 /* ---- storing ---- */
@@ -175,6 +177,8 @@ struct s3_about {
 	char checksum[S3_CHECKSUM_BYTES_MAX + 1];
 	char storage_class[S3_WORD_BYTES_MAX + 1]; /* "": STANDARD */
 	char encryption[S3_WORD_BYTES_MAX + 1];
+	char kms_key[S3_KMS_KEY_BYTES_MAX + 1]; /* an ARN, also where it was stored with an alias */
+	bool bucket_key;
 	char lock_mode[S3_WORD_BYTES_MAX + 1], retain_until[S3_WORD_BYTES_MAX + 1];
 	char legal_hold[S3_WORD_BYTES_MAX + 1]; /* "ON" */
 };
@@ -237,6 +241,7 @@ enum err s3_bucket_object_lock(struct s3 *, nsec until, struct s3_object_lock *)
 enum err s3_bucket_encryption(struct s3 *, nsec until, struct s3_encryption *) MUST_CHECK;
 enum err s3_bucket_public_access(struct s3 *, nsec until,
 				 struct s3_public_access_block *) MUST_CHECK;
+enum err s3_bucket_policy_status(struct s3 *, nsec until, struct s3_policy_status *) MUST_CHECK;
 /* take: each rule, borrowed until return; does not suspend. */
 enum err s3_bucket_replication(struct s3 *, nsec until,
 			       void (*take)(void *context, const struct s3_replication_rule *),

@@ -176,6 +176,18 @@ enum err s3_bucket_public_access(struct s3 *s3, nsec until, struct s3_public_acc
 	return ask_setting(s3, &block, until, to);
 }
 
+enum err s3_bucket_policy_status(struct s3 *s3, nsec until, struct s3_policy_status *to)
+{
+	static const struct setting status = { { .name = "GetBucketPolicyStatus",
+						 .method = "GET",
+						 .action = "s3:GetBucketPolicyStatus" },
+					       "policyStatus",
+					       &s3_xml_policy_status,
+					       "NoSuchBucketPolicy" };
+
+	return ask_setting(s3, &status, until, to);
+}
+
 /* ---- replication ---- */
 
 static enum err ask_rules(struct s3 *s3, struct asking *asking, nsec until)

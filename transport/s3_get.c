@@ -12,6 +12,7 @@ static const struct s3_operation head_object = {
 static enum err take_about(struct s3_call *call, struct http *http, const struct http_head *head)
 {
 	struct s3_about *about = call->owner;
+	char bucket_key[sizeof "false"];
 	const struct {
 		const char *name;
 		char *to;
@@ -22,6 +23,10 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 		{ s3_checksum_field(call->s3), about->checksum, sizeof about->checksum },
 		{ "x-amz-storage-class", about->storage_class, sizeof about->storage_class },
 		{ "x-amz-server-side-encryption", about->encryption, sizeof about->encryption },
+		{ "x-amz-server-side-encryption-aws-kms-key-id", about->kms_key,
+		  sizeof about->kms_key },
+		{ "x-amz-server-side-encryption-bucket-key-enabled", bucket_key,
+		  sizeof bucket_key },
 		{ "x-amz-object-lock-mode", about->lock_mode, sizeof about->lock_mode },
 		{ "x-amz-object-lock-retain-until-date", about->retain_until,
 		  sizeof about->retain_until },
@@ -31,6 +36,7 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 
 	for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
 		http_parse_copy_field(head->fields, texts[i].name, texts[i].to, texts[i].room);
+	about->bucket_key = strcmp(bucket_key, "true") == 0;
 	/* One of parts' checksums ("-3" behind it) says nothing of the whole by itself. */
 	if (strchr(about->checksum, '-'))
 		about->checksum[0] = '\0';

@@ -215,6 +215,12 @@ const struct xml_form s3_xml_public_access_block =
 	XML_FORM("PublicAccessBlockConfiguration", struct s3_public_access_block,
 		 public_access_block_fields);
 
+static const struct xml_field policy_status_fields[] = {
+	BOOL("IsPublic", s3_policy_status, is_public),
+};
+const struct xml_form s3_xml_policy_status =
+	XML_FORM("PolicyStatus", struct s3_policy_status, policy_status_fields);
+
 /* ---- deleting ---- */
 
 static const struct xml_field deleted_fields[] = {

@@ -41,7 +41,8 @@ enum {
 	S3_REGION_BYTES_MAX = 63,
 	S3_VERSION_ID_BYTES_MAX = 1024,
 	S3_ARN_BYTES_MAX = 2048,
-	S3_PARTS_MAX = 10000, /* of an upload */
+	S3_KMS_KEY_BYTES_MAX = 255, /* a key's ARN, which has 75 and its region */
+	S3_PARTS_MAX = 10000,	    /* of an upload */
 	/* An answer: 1,000 keys (no page has more), each byte of which may be "%XX" or "&quot;",
 	 * and as much again for what else a row has. */
 	S3_ANSWER_BYTES_MAX = 16 * 1024 * 1024,
@@ -235,6 +236,13 @@ struct s3_public_access_block {
 	bool block_public_acls, ignore_public_acls, block_public_policy, restrict_public_buckets;
 };
 extern const struct xml_form s3_xml_public_access_block;
+
+/* GetBucketPolicyStatus: whether the bucket's policy opens it to everybody, as AWS judges ("The
+ * meaning of public"); a bucket without a policy answers NoSuchBucketPolicy. */
+struct s3_policy_status {
+	bool is_public;
+};
+extern const struct xml_form s3_xml_policy_status;
 
 /* DeleteObjects: what became of each key. Asked to be quiet, S3 tells only those that it did not
  * delete, so an answer may have neither. */

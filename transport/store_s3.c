@@ -89,22 +89,6 @@ static bool is_sound(struct text prefix)
 	return true;
 }
 
-static bool is_below(const char *host, const char *suffix)
-{
-	size_t host_bytes = strlen(host), bytes = strlen(suffix);
-
-	return host_bytes > bytes && host[host_bytes - bytes - 1] == '.' &&
-	       strcmp(host + host_bytes - bytes, suffix) == 0;
-}
-
-static bool is_of_aws(const struct aws_endpoint *endpoint)
-{
-	const struct aws_partition *partition = endpoint->partition;
-
-	return partition && (is_below(endpoint->host, partition->dns_suffix) ||
-			     is_below(endpoint->host, partition->dual_stack_suffix));
-}
-
 static enum err place_name(struct store_s3_place *place, const struct account *account, bool create)
 {
 	const char *path = account->path + strspn(account->path, "/");
@@ -159,7 +143,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	store->base.type = &store_s3;
 	store->place.config = account->s3;
 	store->place.way = *account;
-	store->place.is_careful = !is_of_aws(&account->s3->s3.endpoint);
+	store->place.is_careful = !aws_endpoint_is_of_aws(&account->s3->s3.endpoint);
 	config = account->s3->s3;
 	config.bucket = account->host;
 	config.way = &store->place.way;

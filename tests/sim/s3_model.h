@@ -118,6 +118,8 @@ struct s3_model_bucket {
 	unsigned lock_days;		 /* of so many days */
 	char encryption[16];		 /* "AES256", "aws:kms"; "": not configured */
 	char kms_key[160];		 /* of the default encryption */
+	bool bucket_key;		 /* the same */
+	const char *policy_is_public;	 /* "true", "false"; NULL: there is no policy */
 	const char *replication;	 /* the answer's XML; NULL: not configured */
 	const char *public_access_block; /* "true", "false" of all four; NULL: not configured */
 	/* So many objects of others, named PREFIX0000001 and on, that lists tell of. */

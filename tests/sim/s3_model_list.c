@@ -472,8 +472,9 @@ static void get_encryption(struct s3_model_request *r)
 	s3_model_xml(&r->xml, "SSEAlgorithm", "%s", r->bucket->encryption);
 	if (r->bucket->kms_key[0])
 		s3_model_xml(&r->xml, "KMSMasterKeyID", "%s", r->bucket->kms_key);
-	buffer_add_text(&r->xml, "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false"
-				 "</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>");
+	buffer_add_text(&r->xml, "</ApplyServerSideEncryptionByDefault>");
+	s3_model_xml(&r->xml, "BucketKeyEnabled", "%s", r->bucket->bucket_key ? "true" : "false");
+	buffer_add_text(&r->xml, "</Rule></ServerSideEncryptionConfiguration>");
 }
 
 static void get_replication(struct s3_model_request *r)
@@ -501,6 +502,17 @@ static void get_public_access_block(struct s3_model_request *r)
 	buffer_add_text(&r->xml, "</PublicAccessBlockConfiguration>");
 }
 
+static void get_policy_status(struct s3_model_request *r)
+{
+	if (!r->bucket->policy_is_public) {
+		s3_model_refuse(r, 404, "NoSuchBucketPolicy", "The bucket policy does not exist");
+		return;
+	}
+	buffer_addf(&r->xml, "<PolicyStatus %s>", namespace_of_s3);
+	s3_model_xml(&r->xml, "IsPublic", "%s", r->bucket->policy_is_public);
+	buffer_add_text(&r->xml, "</PolicyStatus>");
+}
+
 void s3_model_do_config(struct s3_model_request *r)
 {
 	static const struct {
@@ -513,6 +525,7 @@ void s3_model_do_config(struct s3_model_request *r)
 		{ "encryption", "s3:GetEncryptionConfiguration", get_encryption },
 		{ "replication", "s3:GetReplicationConfiguration", get_replication },
 		{ "publicAccessBlock", "s3:GetBucketPublicAccessBlock", get_public_access_block },
+		{ "policyStatus", "s3:GetBucketPolicyStatus", get_policy_status },
 	};
 
 	if (r->op == S3_MODEL_HEAD_BUCKET) {

@@ -132,6 +132,7 @@ static bool read_encryption(struct s3_model_request *r, struct s3_model_traits *
 	if (!given) {
 		snprintf(t->sse, sizeof t->sse, "%s", r->bucket->encryption);
 		snprintf(t->kms_key, sizeof t->kms_key, "%s", r->bucket->kms_key);
+		t->bucket_key |= r->bucket->bucket_key;
 	} else if (of_kms && !with_key) {
 		snprintf(t->kms_key, sizeof t->kms_key, "arn:aws:kms:%s:%s:key/of-aws-s3",
 			 r->bucket->region, r->bucket->owner);

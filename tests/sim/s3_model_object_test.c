@@ -220,6 +220,7 @@ TEST(settings_that_are_not_there_have_their_own_errors)
 		.query = "replication=");
 	S3_TALK(&talk, 404, "NoSuchPublicAccessBlockConfiguration", "GET", "/box",
 		.query = "publicAccessBlock=");
+	S3_TALK(&talk, 404, "NoSuchBucketPolicy", "GET", "/box", .query = "policyStatus=");
 	S3_TALK(&talk, 200, "", "GET", "/box", .query = "encryption=");
 	box->encryption[0] = '\0';
 	S3_TALK(&talk, 404, "ServerSideEncryptionConfigurationNotFoundError", "GET", "/box",
@@ -229,6 +230,9 @@ TEST(settings_that_are_not_there_have_their_own_errors)
 	box->public_access_block = "true";
 	S3_TALK(&talk, 200, "", "GET", "/box", .query = "publicAccessBlock=");
 	CHECK(s3_talk_element(&talk, "RestrictPublicBuckets", text, sizeof text));
+	box->policy_is_public = "true";
+	S3_TALK(&talk, 200, "", "GET", "/box", .query = "policyStatus=");
+	CHECK(s3_talk_element(&talk, "IsPublic", text, sizeof text));
 	S3_TALK(&talk, 200, "", "HEAD", "/box");
 	CHECK(s3_talk_field(&talk, "x-amz-bucket-region", text, sizeof text));
 	s3_talk_close(&talk);

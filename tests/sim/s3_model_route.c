@@ -52,9 +52,9 @@ static bool asks_for(const struct s3_model_request *r, const char *const *names)
 
 static enum s3_model_op bucket_op(const struct s3_model_request *r)
 {
-	static const char *const settings[] = { "location",   "versioning",  "object-lock",
-						"encryption", "replication", "publicAccessBlock",
-						NULL };
+	static const char *const settings[] = { "location",	"versioning",  "object-lock",
+						"encryption",	"replication", "publicAccessBlock",
+						"policyStatus", NULL };
 
 	if (strcmp(r->method, "HEAD") == 0)
 		return S3_MODEL_HEAD_BUCKET;

@@ -343,7 +343,9 @@ static enum err head(void *argument)
 		  "x-amz-checksum-crc64nvme: " checksum "\r\nx-amz-storage-class: GLACIER_IR\r\n"  \
 		  "x-amz-object-lock-mode: COMPLIANCE\r\n"                                         \
 		  "x-amz-object-lock-retain-until-date: 2030-01-31T00:00:00Z\r\n"                  \
-		  "x-amz-object-lock-legal-hold: ON\r\nx-amz-server-side-encryption: aws:kms\r\n", \
+		  "x-amz-object-lock-legal-hold: ON\r\nx-amz-server-side-encryption: aws:kms\r\n"  \
+		  "x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:r:1:key/k\r\n"         \
+		  "x-amz-server-side-encryption-bucket-key-enabled: true\r\n",                     \
 		  "")
 
 TEST(what_an_object_is)
@@ -367,6 +369,8 @@ TEST(what_an_object_is)
 	CHECK_TEXT(about.retain_until, "2030-01-31T00:00:00Z");
 	CHECK_TEXT(about.legal_hold, "ON");
 	CHECK_TEXT(about.encryption, "aws:kms");
+	CHECK_TEXT(about.kms_key, "arn:aws:kms:r:1:key/k");
+	CHECK(about.bucket_key);
 	CHECK_OK(script_run(&parts));
 	CHECK_TEXT(about.checksum, "");
 	CHECK_ERR(script_run(&gone), ERR_S3_ABSENT);
@@ -540,6 +544,7 @@ static enum err ask_all(void *argument)
 	struct s3_public_access_block access;
 	struct s3_versioning versioning;
 	struct s3_object_lock lock;
+	struct s3_policy_status status;
 
 	rules = 0;
 	CHECK_OK(s3_bucket_region(s3, soon(), region));
@@ -552,6 +557,10 @@ static enum err ask_all(void *argument)
 	CHECK_TEXT(lock.enabled, "");
 	CHECK_OK(s3_bucket_replication(s3, soon(), count_rule, NULL));
 	CHECK_EQ(rules, 2);
+	CHECK_OK(s3_bucket_policy_status(s3, soon(), &status));
+	CHECK(status.is_public);
+	CHECK_OK(s3_bucket_policy_status(s3, soon(), &status));
+	CHECK(!status.is_public);
 	CHECK_ERR(s3_bucket_public_access(s3, soon(), &access), ERR_S3_LACKS);
 	err_note_clear();
 	CHECK_ERR(s3_bucket_versioning(s3, soon(), &versioning), ERR_S3_LACKS);
@@ -606,6 +615,11 @@ TEST(how_a_bucket_is_set_up)
 				 .says = RULES,
 				 .cuts = 9 },
 			       { .says = RULES },
+			       { .hears = { "GET /bucket?policyStatus= " },
+				 .says = S3_ANSWER("200 OK", "",
+						   XML("<PolicyStatus><IsPublic>true</IsPublic>"
+						       "</PolicyStatus>")) },
+			       { .says = S3_ERROR("404 Not Found", "NoSuchBucketPolicy", "") },
 			       { .hears = { "GET /bucket?publicAccessBlock= " },
 				 .says = S3_ERROR("501 Not Implemented", "NotImplemented", "") },
 			       { .says = PAGE(LAST, "") } }
@@ -624,7 +638,7 @@ TEST(how_a_bucket_is_set_up)
 	};
 
 	CHECK_OK(script_run(&script));
-	check_played(&script, 9);
+	check_played(&script, 11);
 	CHECK_OK(script_run(&encryption));
 }
 

@@ -52,7 +52,31 @@ struct fake_late {
 	size_t parts_count;
 };
 
+/* What can be asked of the bucket, and what is answered: an error, or what is set. */
+enum fake_question {
+	FAKE_REGION,
+	FAKE_VERSIONING,
+	FAKE_LOCK,
+	FAKE_ENCRYPTION,
+	FAKE_BLOCK,
+	FAKE_POLICY,
+	FAKE_REPLICATION,
+	FAKE_QUESTIONS
+};
+struct fake_bucket {
+	enum err errors[FAKE_QUESTIONS];
+	const char *region;
+	struct s3_versioning versioning;
+	struct s3_object_lock lock;
+	struct s3_encryption encryption;
+	struct s3_public_access_block block;
+	struct s3_policy_status policy;
+	struct s3_replication_rule rules[3];
+	unsigned rules_count;
+};
+
 static struct {
+	struct fake_bucket bucket;
 	struct fake_object objects[FAKE_OBJECTS];
 	struct fake_upload uploads[FAKE_UPLOADS];
 	struct fake_late late[FAKE_LATE_MAX];
@@ -69,7 +93,7 @@ static struct {
 } fake;
 
 struct s3 {
-	enum crc_kind checksum;
+	struct s3_config config;
 };
 
 static inline void fake_parts_free(struct fake_upload *upload)
@@ -349,8 +373,13 @@ enum err s3_open(const struct s3_config *config, struct s3 **out)
 {
 	*out = malloc(sizeof **out);
 	must(*out && config->bucket && config->way);
-	(*out)->checksum = config->checksum;
+	(*out)->config = *config;
 	return OK;
+}
+
+const struct s3_config *s3_opened_as(const struct s3 *s3)
+{
+	return &s3->config;
 }
 
 void s3_close(struct s3 **s3)
@@ -381,7 +410,7 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 					   fake.tells_nothing ? S3_PROOF_NONE : S3_PROOF_CHECKSUM };
 	late.only_if_absent = put->only_if_absent;
 	late.at = fake_join(put->pieces, put->pieces_count, &late.bytes);
-	CHECK(crc_update(s3->checksum, 0, late.at, late.bytes) == put->crc);
+	CHECK(crc_update(s3->config.checksum, 0, late.at, late.bytes) == put->crc);
 	CHECK(put->is_transient == (strstr(put->key, ".lock") != NULL));
 	if ((e = fake_change(&late, &out->maybe_ours)))
 		return e;
@@ -423,7 +452,7 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *put, nsec until
 		CHECK(part->number != put->number);
 	late.number = put->number;
 	late.at = fake_join(put->pieces, put->pieces_count, &late.bytes);
-	CHECK(crc_update(s3->checksum, 0, late.at, late.bytes) == put->crc);
+	CHECK(crc_update(s3->config.checksum, 0, late.at, late.bytes) == put->crc);
 	fake.parts_count++;
 	if ((e = fake_change(&late, &out->maybe_ours)))
 		return e;
@@ -459,7 +488,7 @@ enum err s3_upload_complete(struct s3 *s3, const struct s3_complete *complete, n
 	must(there);
 	CHECK_EQ(there->bytes, complete->bytes);
 	CHECK(fake.damages ||
-	      crc_update(s3->checksum, 0, there->at, there->bytes) == complete->crc);
+	      crc_update(s3->config.checksum, 0, there->at, there->bytes) == complete->crc);
 	return OK;
 }
 
@@ -505,7 +534,8 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 	about->bytes = there->bytes;
 	snprintf(about->etag, sizeof about->etag, "%s", there->etag);
 	if (!fake.tells_nothing)
-		crc_base64(s3->checksum, crc_update(s3->checksum, 0, there->at, there->bytes),
+		crc_base64(s3->config.checksum,
+			   crc_update(s3->config.checksum, 0, there->at, there->bytes),
 			   about->checksum);
 	return OK;
 }
@@ -591,6 +621,75 @@ enum err s3_list_parts(struct s3 *s3, const char *key, const char *upload_id, s3
 	if (e)
 		return e;
 	return fake_upload_find(key, upload_id) ? OK : RAISE(ERR_S3_ABSENT, "no such upload");
+}
+
+/* ---- the bucket ---- */
+
+static inline enum err fake_answer(enum fake_question question, const void *from, void *to,
+				   size_t bytes)
+{
+	enum err e = fake_ask();
+
+	memset(to, 0, bytes);
+	if (e)
+		return e;
+	if (fake.bucket.errors[question])
+		return RAISE(fake.bucket.errors[question], "no answer to %d", question);
+	memcpy(to, from, bytes);
+	return OK;
+}
+
+enum err s3_bucket_region(struct s3 *s3, nsec until, char region[S3_REGION_BYTES_MAX + 1])
+{
+	enum err e = fake.bucket.errors[FAKE_REGION];
+
+	(void)s3, (void)until;
+	snprintf(region, S3_REGION_BYTES_MAX + 1, "%s",
+		 !e || e == ERR_S3_REGION ? fake.bucket.region : "");
+	return e ? RAISE(e, "no region") : fake_ask();
+}
+
+enum err s3_bucket_versioning(struct s3 *s3, nsec until, struct s3_versioning *to)
+{
+	(void)s3, (void)until;
+	return fake_answer(FAKE_VERSIONING, &fake.bucket.versioning, to, sizeof *to);
+}
+
+enum err s3_bucket_object_lock(struct s3 *s3, nsec until, struct s3_object_lock *to)
+{
+	(void)s3, (void)until;
+	return fake_answer(FAKE_LOCK, &fake.bucket.lock, to, sizeof *to);
+}
+
+enum err s3_bucket_encryption(struct s3 *s3, nsec until, struct s3_encryption *to)
+{
+	(void)s3, (void)until;
+	return fake_answer(FAKE_ENCRYPTION, &fake.bucket.encryption, to, sizeof *to);
+}
+
+enum err s3_bucket_public_access(struct s3 *s3, nsec until, struct s3_public_access_block *to)
+{
+	(void)s3, (void)until;
+	return fake_answer(FAKE_BLOCK, &fake.bucket.block, to, sizeof *to);
+}
+
+enum err s3_bucket_policy_status(struct s3 *s3, nsec until, struct s3_policy_status *to)
+{
+	(void)s3, (void)until;
+	return fake_answer(FAKE_POLICY, &fake.bucket.policy, to, sizeof *to);
+}
+
+enum err s3_bucket_replication(struct s3 *s3, nsec until,
+			       void (*take)(void *context, const struct s3_replication_rule *),
+			       void *context)
+{
+	char nothing;
+	enum err e = fake_answer(FAKE_REPLICATION, "", &nothing, 1);
+
+	(void)s3, (void)until;
+	for (unsigned i = 0; i < fake.bucket.rules_count && !e; i++)
+		take(context, &fake.bucket.rules[i]);
+	return e;
 }
 
 #endif

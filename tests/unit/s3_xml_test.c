@@ -321,6 +321,7 @@ TEST(a_buckets_settings_are_read)
 	static struct s3_object_lock lock;
 	static struct s3_encryption encryption;
 	static struct s3_public_access_block block;
+	static struct s3_policy_status status;
 
 	READ("versioning", &s3_xml_versioning, &versioning);
 	CHECK_TEXT(versioning.status, "Enabled");
@@ -339,6 +340,10 @@ TEST(a_buckets_settings_are_read)
 	READ("public-access-block", &s3_xml_public_access_block, &block);
 	CHECK(block.block_public_acls && !block.ignore_public_acls && !block.block_public_policy &&
 	      block.restrict_public_buckets);
+	READ("policy-status", &s3_xml_policy_status, &status);
+	CHECK(status.is_public);
+	READ("radosgw16-policy-status", &s3_xml_policy_status, &status);
+	CHECK(!status.is_public);
 }
 
 static enum err tell_rule(void *owner, void *to)
