@@ -40,7 +40,7 @@ DOORS = {
     'netdb': ['transport/resolve.c'],
     'pthread': ['engine/offload.c', 'engine/shard.c', 'crypto/*', 'transport/tls.c', 'engine/ring_uring.c',
                 'engine/fiber.c', 'engine/stack.c', 'engine/log.c', 'engine/pace.c', 'engine/batch*', 'engine/govern.c',
-                'engine/ledger.c', 'transport/store_lock.c', 'transport/aws_credentials.c', 'tools/aws_record.c', 'tools/run*'],
+                'engine/ledger.c', 'transport/store_lock.c', 'transport/bucket_stored.c', 'transport/aws_credentials.c', 'tools/aws_record.c', 'tools/run*'],
     'microhttpd': ['tools/metrics.c', 'tools/version.c'],
     'cyaml': ['tools/job_file.c', 'tools/version.c'],
     'yaml.h': ['tools/job_file_check.c', 'tools/version.c'],

@@ -185,7 +185,7 @@ static void advise_policy(const struct s3_call *call, struct buffer *to)
 		buffer_add_text(to, ", and kms:GenerateDataKey and kms:Decrypt on the KMS key");
 	if (strcmp(call->operation->name, "HeadObject") == 0)
 		buffer_add_text(to, ", and s3:ListBucket, without which S3 says this of what is "
-				    "not there");
+				    "not there, and kms:Decrypt on its KMS key if it has one");
 	if (config->owner)
 		buffer_addf(to, "; or the bucket is not account %s's", config->owner);
 }

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { READ_BYTES = 1024 * 1024 };
+enum { READ_BYTES = 1024 * 1024, NUMBER_DIGITS = 12 };
 
 const struct store_driver *store_driver_of(const char *scheme)
 {
@@ -56,6 +56,52 @@ bool store_key_is_valid(struct text key)
 		key.at += bytes + 1;
 		key.bytes -= bytes + 1;
 	}
+}
+
+/* What stands behind the slash of this number, from 1; none: NULL. */
+static const char *behind_slash(struct text key, unsigned number)
+{
+	const char *at = key.at, *end = key.at + key.bytes;
+
+	while (at && number-- > 0)
+		if ((at = memchr(at, '/', (size_t)(end - at))))
+			at++;
+	return at;
+}
+
+static bool begins_with(const char *at, struct text key, const char *head)
+{
+	size_t bytes = strlen(head);
+
+	return (size_t)(key.at + key.bytes - at) >= bytes && memcmp(at, head, bytes) == 0;
+}
+
+bool store_key_is_numbered(struct text key)
+{
+	const char *name = behind_slash(key, 2), *end = key.at + key.bytes, *at = name;
+
+	if (!store_key_is_valid(key) || !name || behind_slash(key, 3))
+		return false;
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at - name == NUMBER_DIGITS && at < end && *at == '.';
+}
+
+bool store_key_is_of_archive(struct text key)
+{
+	static const char *const kinds[] = { "packs/", "index/", "changes/", "manifest/" };
+	const char *second = behind_slash(key, 1);
+
+	if (!second)
+		return text_equal(key, text_of("mailhaul-archive.json"));
+	if (!behind_slash(key, 2))
+		return store_key_is_valid(key) &&
+		       text_equal((struct text){ second, (size_t)(key.at + key.bytes - second) },
+				  text_of("mailbox.json"));
+	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+		if (begins_with(second, key, kinds[i]))
+			return store_key_is_numbered(key);
+	return false;
 }
 
 enum err store_put_whole(struct store *store, const char *key, const void *from, size_t n)

@@ -86,6 +86,11 @@ enum err store_open(struct store **, const struct account *, bool create, nsec u
 /* Whether a text may be a key, or one component of it. */
 bool store_key_is_valid(struct text key);
 bool store_name_is_valid(struct text name);
+/* Whether it has three components, the last of which begins with NUMBER and a dot, as all objects
+ * of an archive have but its marks: docs/FORMAT.md section 1. */
+bool store_key_is_numbered(struct text key);
+/* Whether an archive has objects of this key, by its form. */
+bool store_key_is_of_archive(struct text key);
 
 /* A whole small object, durable and visible on return. ERR_DISK_EXISTS. */
 enum err store_put_whole(struct store *, const char *key, const void *, size_t) MUST_CHECK;

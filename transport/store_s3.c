@@ -49,6 +49,16 @@ char *store_s3_key(char to[S3_KEY_BYTES_MAX + 1], const struct store_s3_place *p
 	return to;
 }
 
+void store_s3_was_stored(const struct store_s3_place *place, const char *key, uint64_t bytes,
+			 uint64_t crc)
+{
+	char full[S3_KEY_BYTES_MAX + 1];
+
+	if (place->config->stored)
+		bucket_stored_add(place->config->stored, store_s3_key(full, place, key), bytes,
+				  crc);
+}
+
 nsec store_s3_patience(void)
 {
 	return clock_after(PATIENCE_NS);
@@ -157,6 +167,14 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 static void s3_store_finish(struct store *base, nsec until)
 {
 	store_s3_unlock(&s3_of(base)->place, until);
+}
+
+struct s3 *store_s3_bucket(struct store *base, const char **prefix)
+{
+	struct store_s3 *store = s3_of(base);
+
+	*prefix = store->place.prefix;
+	return store->place.s3;
 }
 
 /* ---- reading ---- */

@@ -12,6 +12,7 @@
 #ifndef MAILHAUL_STORE_S3_H
 #define MAILHAUL_STORE_S3_H
 
+#include "transport/bucket_stored.h"
 #include "transport/s3.h"
 #include "transport/store.h"
 
@@ -26,10 +27,16 @@ struct store_s3_config {
 	struct s3_config s3;
 	const uint8_t *ledger_id; /* of the lock; NULL: it will not be locked */
 	const char *machine;	  /* this one's name, for the lock */
+	/* Told of each object that is stored, for bucket_audit.h; NULL: nobody is. */
+	struct bucket_stored *stored;
 	/* 0: as the budget has it. It doubles in objects that would need more than S3_PARTS_MAX. An
 	 * object being written takes UPLOAD_PARTS of them, a store one more. */
 	size_t part_bytes;
 	size_t part_bytes_least; /* that the server takes but for the last; 0: S3_PART_BYTES_MIN */
 };
+
+/* The bucket of such a store, and below what its keys lie ("" or with '/' at its end), both as long
+ * as the store: for bucket_guard_check() and bucket_audit(). On the store's thread. */
+struct s3 *store_s3_bucket(struct store *, const char **prefix);
 
 #endif

@@ -20,7 +20,6 @@ enum {
 	/* After an abort, parts that are on their way may still arrive; S3 has none after the
 	 * first. */
 	END_TRIES = 10,
-	NUMBER_DIGITS = 12,
 };
 #define END_AGAIN_NS (100 * NSEC_MILLISECOND)
 
@@ -245,16 +244,9 @@ void store_s3_unlock(struct store_s3_place *place, nsec until)
 static bool is_ours(const struct store_s3_place *place, const char *full)
 {
 	size_t prefix_bytes = strlen(place->prefix);
-	const char *key = full + prefix_bytes, *name;
-	unsigned slashes = 0;
 
-	if (strncmp(full, place->prefix, prefix_bytes) != 0 || !store_key_is_valid(text_of(key)))
-		return false;
-	name = strrchr(key, '/');
-	for (const char *at = key; *at; at++)
-		slashes += *at == '/';
-	return slashes == 2 && strspn(name + 1, "0123456789") == NUMBER_DIGITS &&
-	       name[1 + NUMBER_DIGITS] == '.';
+	return strncmp(full, place->prefix, prefix_bytes) == 0 &&
+	       store_key_is_numbered(text_of(full + prefix_bytes));
 }
 
 struct uploads {

@@ -552,6 +552,7 @@ enum err store_s3_put_publish(struct store_put **put_at)
 		e = store_s3_prove(put->place, put->key, complete.bytes, complete.crc);
 	if (e)
 		return e;
+	store_s3_was_stored(put->place, put->key, complete.bytes, complete.crc);
 	put_free(put);
 	*put_at = NULL;
 	return OK;

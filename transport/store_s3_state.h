@@ -29,6 +29,9 @@ struct store_s3_place {
 
 /* The object's key in the bucket; "" is the prefix itself. */
 char *store_s3_key(char to[S3_KEY_BYTES_MAX + 1], const struct store_s3_place *, const char *key);
+/* It is there, and proven: for the audit. */
+void store_s3_was_stored(const struct store_s3_place *, const char *key, uint64_t bytes,
+			 uint64_t crc);
 /* The deadline of one call. */
 nsec store_s3_patience(void);
 /* ERR_S3_ABSENT and ERR_S3_EXISTS as store.h has them, with the same words. */

@@ -85,6 +85,27 @@ static enum err is_there(struct store_s3_place *place, const char *key, size_t n
 	return RAISE(ERR_DISK_EXISTS, "%s%s is there already, with other bytes", place->name, key);
 }
 
+static enum err put_whole(struct store_s3_place *place, const char *key, const struct s3_put *put,
+			  size_t n)
+{
+	enum store_s3_there there = STORE_S3_ABSENT;
+	struct s3_stored stored;
+	enum err e = OK;
+
+	if (place->is_careful)
+		e = store_s3_compare(place, key, n, put->crc, &there);
+	if (e || there == STORE_S3_SAME)
+		return e;
+	if (there == STORE_S3_OTHER)
+		return is_there(place, key, n, put->crc);
+	e = s3_put(place->s3, put, store_s3_patience(), &stored);
+	if (e == ERR_S3_EXISTS) {
+		err_note_clear();
+		return is_there(place, key, n, put->crc);
+	}
+	return e || stored.proof != S3_PROOF_NONE ? e : store_s3_prove(place, key, n, put->crc);
+}
+
 enum err store_s3_put_whole(struct store_s3_place *place, const char *key, const void *from,
 			    size_t n)
 {
@@ -97,21 +118,10 @@ enum err store_s3_put_whole(struct store_s3_place *place, const char *key, const
 		.crc = crc_update(place->config->s3.checksum, 0, from, n),
 		.only_if_absent = true,
 	};
-	enum store_s3_there there = STORE_S3_ABSENT;
-	struct s3_stored stored;
-	enum err e = OK;
+	enum err e;
 
 	must(place->lock != NULL && store_key_is_valid(text_of(key)));
-	if (place->is_careful)
-		e = store_s3_compare(place, key, n, put.crc, &there);
-	if (e || there == STORE_S3_SAME)
-		return e;
-	if (there == STORE_S3_OTHER)
-		return is_there(place, key, n, put.crc);
-	e = s3_put(place->s3, &put, store_s3_patience(), &stored);
-	if (e == ERR_S3_EXISTS) {
-		err_note_clear();
-		return is_there(place, key, n, put.crc);
-	}
-	return e || stored.proof != S3_PROOF_NONE ? e : store_s3_prove(place, key, n, put.crc);
+	if ((e = put_whole(place, key, &put, n)) == OK)
+		store_s3_was_stored(place, key, n, put.crc);
+	return e;
 }

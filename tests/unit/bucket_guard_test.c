@@ -339,6 +339,30 @@ TEST_FIBER(what_may_not_be_asked_is_told_and_refuses_who_wants_to_know)
 	}
 }
 
+/* Each once, and nothing of what was found to be well. */
+TEST_FIBER(what_is_not_checked_and_what_is_only_told_is_logged)
+{
+	char path[300], log[2000] = "";
+	FILE *file;
+
+	begin();
+	snprintf(path, sizeof path, "%s/log", test_directory());
+	REQUIRE((file = fopen(path, "w+")) != NULL);
+	log_setup(fileno(file), LOG_WARN, false);
+	fake.bucket.errors[FAKE_BLOCK] = ERR_S3_DENIED;
+	add_rule("", "arn:aws:s3:::elsewhere");
+	policy.demand[BUCKET_REPLICATION] = BUCKET_TOLD;
+	CHECK_OK(guard());
+	log_setup(2, LOG_ERROR, false);
+	rewind(file);
+	CHECK(fread(log, 1, sizeof log - 1, file) > 0);
+	fclose(file);
+	CHECK(strstr(log, "event=bucket.unfit bucket=bucket rule=replication found=\"rule"));
+	CHECK(strstr(log, "event=bucket.unchecked bucket=bucket rule=\"public access block\" "
+			  "found=\"not checked: allow s3:GetBucketPublicAccessBlock\""));
+	CHECK(strchr(strchr(log, '\n') + 1, '\n') == log + strlen(log) - 1); /* two lines */
+}
+
 TEST_FIBER(what_the_server_does_not_know_is_told_and_refuses_who_wants_to_know)
 {
 	static const enum err answers[] = { ERR_S3_LACKS, ERR_S3_REFUSED, ERR_S3_BUCKET };

@@ -465,3 +465,38 @@ TEST_FIBER(where_o_direct_is_refused_writing_goes_on_without)
 	store_dir.close(&place.store);
 	CHECK_EQ(umount2(path, MNT_DETACH), 0);
 }
+
+TEST(what_an_archive_has_is_known_by_its_key)
+{
+	static const char *const ours[] = { "mailhaul-archive.json",
+					    "m-1/mailbox.json",
+					    "m/packs/000000000001.tar.zst",
+					    "m/index/000000000001.ndjson.zst",
+					    "m/changes/999999999999.ndjson.zst",
+					    "m/manifest/000000000001.ndjson" };
+	static const char *const others[] = { "",
+					      "mailbox.json",
+					      ".lock",
+					      "x/mailhaul-archive.json",
+					      "m/mailbox.json/",
+					      ".m/mailbox.json",
+					      "m/x/mailbox.json",
+					      "m/photos/000000000001.jpg",
+					      "m/packs/00000000001.tar",
+					      "m/packs/0000000000001.tar",
+					      "m/packs/000000000001",
+					      "m/packs/000000000001/x",
+					      "m/packs/x/000000000001.tar",
+					      "m n/packs/000000000001.tar",
+					      "m/packs2/000000000001.tar",
+					      "m/pack",
+					      "m//000000000001.tar" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(ours); i++)
+		CHECK(store_key_is_of_archive(text_of(ours[i])));
+	for (size_t i = 0; i < ARRAY_COUNT(others); i++)
+		if (store_key_is_of_archive(text_of(others[i])))
+			test_failed(__FILE__, __LINE__, "\"%s\" is taken for ours", others[i]);
+	CHECK(store_key_is_numbered(text_of("a/b/000000000001.x")));
+	CHECK(!store_key_is_numbered(text_of("a/b/c/000000000001.x")));
+}
