@@ -365,6 +365,13 @@ static void encrypts_otherwise(struct world *world)
 	traits->kms_key[0] = '\0';
 }
 
+static void does_not_encrypt(struct world *world)
+{
+	struct s3_model_traits *traits = &object(world, pack)->traits;
+
+	traits->sse[0] = traits->kms_key[0] = '\0';
+}
+
 static void encrypts_with_another_key(struct world *world)
 {
 	snprintf(object(world, pack)->traits.kms_key, 160, "%s", other_key);
@@ -522,46 +529,71 @@ TEST(only_what_this_run_stored_is_asked_for_where_that_is_wanted)
 	world_close(&world);
 }
 
-TEST(where_nothing_is_demanded_what_is_there_is_told)
+/* radosgw 16 takes AES256 and does nothing about it. */
+TEST(what_is_not_encrypted_at_all_is_a_fault_where_it_should_be)
 {
 	struct world world;
 
 	world_open(&world);
-	world.meddles = encrypts_with_another_key;
-	snprintf(world.bucket->encryption, 16, "aws:kms");
-	snprintf(world.bucket->kms_key, 160, "%s", kms_key);
-	CHECK_OK(run(&world));
-	CHECK_EQ(world.audit->encrypted, OBJECTS - 1);
-	check_line(&world, "30 of 31 objects encrypted with aws:kms and key "
-			   "arn:aws:kms:us-east-1:111122223333:key/1234abcd, checksum equal");
+	world.config.encryption = "AES256";
+	world.meddles = does_not_encrypt;
+	CHECK_ERR(run(&world), ERR_S3_UNFIT);
+	check_says(&world, "it is encrypted with nothing, and should be with AES256");
+	check_line(&world, "30 of 31 objects encrypted with AES256, checksum equal, "
+			   "not as they were to be stored: 1");
 	world_close(&world);
+}
+
+TEST(where_nothing_is_demanded_what_is_there_is_told)
+{
+	void (*const meddles[])(struct world *) = { encrypts_with_another_key, encrypts_otherwise,
+						    does_not_encrypt };
+	struct world world;
+
+	for (size_t i = 0; i < ARRAY_COUNT(meddles); i++) {
+		world_open(&world);
+		world.meddles = meddles[i];
+		snprintf(world.bucket->encryption, 16, "aws:kms");
+		snprintf(world.bucket->kms_key, 160, "%s", kms_key);
+		CHECK_OK(run(&world));
+		CHECK_EQ(world.audit->encrypted, OBJECTS - 1);
+		check_line(&world, "30 of 31 objects encrypted with aws:kms and key "
+				   "arn:aws:kms:us-east-1:111122223333:key/1234abcd, checksum "
+				   "equal");
+		world_close(&world);
+	}
 }
 
 /* The bucket does it by itself, by the policy's word. */
 TEST(what_the_policy_demands_of_the_bucket_is_demanded_of_each_object)
 {
-	struct world world;
+	static const struct {
+		const char *encryption, *key; /* of the bucket, */
+		bool bucket_key;
+		const char *wanted; /* and demanded */
+		enum err error;
+	} rows[] = { { "aws:kms", kms_key, true, "1234abcd", OK },
+		     { "aws:kms", kms_key, true, NULL, OK },
+		     { "aws:kms", kms_key, false, "1234abcd", ERR_S3_UNFIT },
+		     { "aws:kms", other_key, true, "1234abcd", ERR_S3_UNFIT },
+		     { "AES256", "", true, NULL, ERR_S3_UNFIT } };
 
-	world_open(&world);
-	world.policy.encryption = "aws:kms";
-	world.policy.kms_key = "1234abcd";
-	world.policy.bucket_key = true;
-	CHECK_ERR(run(&world), ERR_S3_UNFIT);
-	CHECK_EQ(world.audit->faults, OBJECTS);
-	CHECK_EQ(world.audit->encrypted, 0);
-	CHECK(world.audit->first[BUCKET_FAULTS_KEPT - 1].what[0]);
-	world_close(&world);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct world world;
 
-	world_open(&world);
-	world.policy.encryption = "aws:kms";
-	world.policy.kms_key = "1234abcd";
-	world.policy.bucket_key = true;
-	snprintf(world.bucket->encryption, 16, "aws:kms");
-	snprintf(world.bucket->kms_key, 160, "%s", kms_key);
-	world.bucket->bucket_key = true;
-	CHECK_OK(run(&world));
-	CHECK_EQ(world.audit->encrypted, OBJECTS);
-	world_close(&world);
+		world_open(&world);
+		world.policy.encryption = "aws:kms";
+		world.policy.kms_key = rows[i].wanted;
+		world.policy.bucket_key = true;
+		snprintf(world.bucket->encryption, 16, "%s", rows[i].encryption);
+		snprintf(world.bucket->kms_key, 160, "%s", rows[i].key);
+		world.bucket->bucket_key = rows[i].bucket_key;
+		CHECK_ERR(run(&world), rows[i].error);
+		CHECK_EQ(world.audit->faults, rows[i].error ? OBJECTS : 0);
+		CHECK_EQ(world.audit->first[BUCKET_FAULTS_KEPT - 1].what[0] != '\0',
+			 rows[i].error != OK);
+		world_close(&world);
+	}
 }
 
 /* HEAD tells keys, never aliases; the stand-in stores what it was sent, so it is the bucket's. */

@@ -486,6 +486,7 @@ TEST(what_an_archive_has_is_known_by_its_key)
 					      "m/packs/0000000000001.tar",
 					      "m/packs/000000000001",
 					      "m/packs/000000000001/x",
+					      "m/packs/000000000001.tar/x",
 					      "m/packs/x/000000000001.tar",
 					      "m n/packs/000000000001.tar",
 					      "m/packs2/000000000001.tar",
