@@ -129,7 +129,8 @@ static void judge_encryption(struct slot *slot)
 		      *out->kms_key ? " and key " : "", out->kms_key);
 }
 
-/* COMPLIANCE is more than GOVERNANCE, and later is longer. */
+/* COMPLIANCE is more than GOVERNANCE, and later is longer. Who may not see a lock is told of none
+ * ("HeadObject", x-amz-object-lock-mode). */
 static void judge_lock(struct slot *slot)
 {
 	const struct s3_config *config = slot->audit->config;
@@ -137,13 +138,15 @@ static void judge_lock(struct slot *slot)
 	struct mail_date until, wanted;
 
 	if (config->legal_hold && strcmp(about->legal_hold, "ON") != 0)
-		fault(slot, "it is not on legal hold");
+		fault(slot, "it is not on legal hold, or s3:GetObjectLegalHold is to be allowed");
 	if (!config->lock_mode)
 		return;
 	if (strcmp(about->lock_mode, config->lock_mode) != 0 &&
 	    strcmp(about->lock_mode, "COMPLIANCE") != 0)
 		fault(slot, "its lock is %s, and should be %s",
-		      *about->lock_mode ? about->lock_mode : "none", config->lock_mode);
+		      *about->lock_mode ? about->lock_mode
+					: "none (or s3:GetObjectRetention is to be allowed)",
+		      config->lock_mode);
 	if (!mail_date_from_rfc3339(text_of(about->retain_until), &until) ||
 	    !mail_date_from_rfc3339(text_of(config->retain_until), &wanted) ||
 	    until.seconds < wanted.seconds)

@@ -427,7 +427,9 @@ TEST(whatever_is_not_as_it_was_stored_is_found_and_named)
 		{ encrypts_otherwise, "encrypted with AES256, and should be with aws:kms and key" },
 		{ encrypts_with_another_key, "key/5678, and should be" },
 		{ drops_the_bucket_key, "without a bucket key" },
-		{ drops_the_lock, "its lock is none, and should be GOVERNANCE" },
+		{ drops_the_lock,
+		  "its lock is none (or s3:GetObjectRetention is to be allowed), and should be "
+		  "GOVERNANCE" },
 		{ shortens_the_lock, "is retained until \"2030-01-30T23:59:59Z\"" },
 		{ lifts_the_hold, "it is not on legal hold" },
 		{ moves_to_another_class, "its storage class is GLACIER" },
@@ -697,6 +699,25 @@ TEST(who_may_not_look_is_told_which_permission_is_missing)
 	check_says(&world, "allow s3:GetObject on arn:aws:s3:::bucket/a/b/m");
 	check_says(&world, "kms:Decrypt");
 	CHECK_EQ(world.audit->faults, 0);
+	world_close(&world);
+}
+
+/* HEAD leaves the lock out then, and says nothing. */
+static void hides_the_locks(struct world *world)
+{
+	world->model->users[0].denied[0] = "s3:GetObjectRetention";
+}
+
+TEST(a_lock_that_may_not_be_seen_is_no_lock)
+{
+	struct world world;
+
+	world_open(&world);
+	want_all(&world);
+	world.meddles = hides_the_locks;
+	CHECK_ERR(run(&world), ERR_S3_UNFIT);
+	CHECK_EQ(world.audit->faults, OBJECTS);
+	check_says(&world, "s3:GetObjectRetention is to be allowed");
 	world_close(&world);
 }
 

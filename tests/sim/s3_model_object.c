@@ -8,19 +8,26 @@
 
 /* ---- what may be done ---- */
 
+static bool is_denied(const struct s3_model_request *r, const char *action)
+{
+	for (unsigned i = 0; i < S3_MODEL_DENIED_MAX; i++)
+		if (r->user->denied[i] && strcmp(r->user->denied[i], action) == 0)
+			return true;
+	return false;
+}
+
 bool s3_model_may(struct s3_model_request *r, const char *action)
 {
 	bool is_write =
 		strstr(action, "Put") || strstr(action, "Delete") || strstr(action, "Abort");
 
-	for (unsigned i = 0; i < S3_MODEL_DENIED_MAX; i++)
-		if (r->user->denied[i] && strcmp(r->user->denied[i], action) == 0)
-			return s3_model_refuse(r, 403, "AccessDenied",
-					       "User: %s is not authorized to perform: %s on "
-					       "resource: \"arn:aws:s3:::%s%s%s\" because no "
-					       "identity-based policy allows the %s action",
-					       r->user->arn, action, r->bucket_name,
-					       r->key[0] ? "/" : "", r->key, action);
+	if (is_denied(r, action))
+		return s3_model_refuse(r, 403, "AccessDenied",
+				       "User: %s is not authorized to perform: %s on "
+				       "resource: \"arn:aws:s3:::%s%s%s\" because no "
+				       "identity-based policy allows the %s action",
+				       r->user->arn, action, r->bucket_name, r->key[0] ? "/" : "",
+				       r->key, action);
 	if (is_write && r->model->read_only)
 		return s3_model_refuse(r, 403, "AccessDenied",
 				       "User: %s is not authorized to perform: %s on resource: "
@@ -255,11 +262,11 @@ void s3_model_say_traits(struct s3_model_request *r, const struct s3_model_trait
 		return;
 	if (t->storage_class[0] && strcmp(t->storage_class, "STANDARD") != 0)
 		s3_model_field(r, "x-amz-storage-class", "%s", t->storage_class);
-	if (t->lock_mode[0]) {
+	if (t->lock_mode[0] && !is_denied(r, "s3:GetObjectRetention")) {
 		s3_model_field(r, "x-amz-object-lock-mode", "%s", t->lock_mode);
 		s3_model_field(r, "x-amz-object-lock-retain-until-date", "%s", t->retain_until);
 	}
-	if (t->legal_hold[0])
+	if (t->legal_hold[0] && !is_denied(r, "s3:GetObjectLegalHold"))
 		s3_model_field(r, "x-amz-object-lock-legal-hold", "%s", t->legal_hold);
 	buffer_add_text(&r->fields, t->metadata);
 	s3_model_field(r, "Content-Type", "%s", t->content_type);
