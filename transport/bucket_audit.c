@@ -123,8 +123,8 @@ static void judge_encryption(struct slot *slot)
 
 	out->encrypted += is_same && is_same_key;
 	if ((audit->encryption && !is_same) || (audit->kms_key && !is_same_key))
-		fault(slot, "it is encrypted with %s%s%.130s, and should be with %s%s%.130s",
-		      *about->encryption ? about->encryption : "nothing",
+		fault(slot, "it is %s%s%s%.130s, and should be encrypted with %s%s%.130s",
+		      *about->encryption ? "encrypted with " : "not encrypted", about->encryption,
 		      *about->kms_key ? " and key " : "", about->kms_key, out->encryption,
 		      *out->kms_key ? " and key " : "", out->kms_key);
 }
@@ -406,9 +406,9 @@ char *bucket_audit_show(const struct bucket_audit *audit, char *to, size_t room)
 		snprintf(to, room, "no objects");
 		return to;
 	}
-	buffer_addf(&text, "%llu of %llu objects encrypted with %s%s%s",
-		    (unsigned long long)audit->encrypted, (unsigned long long)audit->objects,
-		    *audit->encryption ? audit->encryption : "nothing",
+	buffer_addf(&text, "%llu of %llu objects %s%s%s%s", (unsigned long long)audit->encrypted,
+		    (unsigned long long)audit->objects,
+		    *audit->encryption ? "encrypted with " : "not encrypted", audit->encryption,
 		    *audit->kms_key ? " and key " : "", audit->kms_key);
 	if (audit->checksums_equal == audit->objects) {
 		buffer_add_text(&text, ", checksum equal");

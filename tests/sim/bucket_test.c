@@ -435,7 +435,8 @@ TEST(whatever_is_not_as_it_was_stored_is_found_and_named)
 		{ overwrites, "holds other bytes" },
 		{ cuts, "it has 899 bytes, and was stored with 900" },
 		{ deletes, "it is not there, and was stored in this run" },
-		{ encrypts_otherwise, "encrypted with AES256, and should be with aws:kms and key" },
+		{ encrypts_otherwise,
+		  "encrypted with AES256, and should be encrypted with aws:kms and key" },
 		{ encrypts_with_another_key, "key/5678, and should be" },
 		{ drops_the_bucket_key, "without a bucket key" },
 		{ drops_the_lock,
@@ -551,7 +552,7 @@ TEST(what_is_not_encrypted_at_all_is_a_fault_where_it_should_be)
 	world.config.encryption = "AES256";
 	world.meddles = does_not_encrypt;
 	CHECK_ERR(run(&world), ERR_S3_UNFIT);
-	check_says(&world, "it is encrypted with nothing, and should be with AES256");
+	check_says(&world, "it is not encrypted, and should be encrypted with AES256");
 	check_line(&world, "30 of 31 objects encrypted with AES256, checksum equal, "
 			   "not as they were to be stored: 1");
 	world_close(&world);
@@ -635,6 +636,23 @@ TEST(of_a_server_without_checksums_that_is_told_and_no_fault)
 	world.model->lacks = S3_MODEL_LACKS_CHECKSUMS;
 	CHECK_OK(run(&world));
 	check_line(&world, "31 of 31 objects encrypted with AES256, without a checksum: 31");
+	world_close(&world);
+}
+
+static void encrypts_nothing(struct world *world)
+{
+	for (struct s3_model_object *at = world->bucket->objects; at; at = at->next)
+		at->traits.sse[0] = '\0';
+}
+
+TEST(of_a_server_that_encrypts_nothing_that_is_told)
+{
+	struct world world;
+
+	world_open(&world);
+	world.meddles = encrypts_nothing;
+	CHECK_OK(run(&world));
+	check_line(&world, "31 of 31 objects not encrypted, checksum equal");
 	world_close(&world);
 }
 
