@@ -384,7 +384,8 @@ void aws_record_text(const struct aws_record *record, FILE *to)
 			(unsigned long long)record->missing, record->missing == 1 ? " is" : "s are",
 			record->error ? ": " : "", record->error ? err_text(record->error) : "");
 	for (unsigned i = 0; i < record->kinds_count; i++)
-		kind_text(&record->kinds[i], to);
+		if (record->kinds[i].failed || record->kinds[i].repeated)
+			kind_text(&record->kinds[i], to);
 	if (record->of_other_kinds)
 		fprintf(to, "AWS request  %llu of other kinds\n",
 			(unsigned long long)record->of_other_kinds);

@@ -6,12 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/aws_record.h"
+#include "tools/bucket_watch.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/counters.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
-#include "tools/aws_record.h"
 #include "tools/paths.h"
 #include "tools/terminal.h"
 
@@ -254,6 +255,12 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 		paths_json(report->paths, &json);
 	if (report->aws_record)
 		aws_record_json(report->aws_record, &json);
+	if (report->bucket && report->bucket(report->bucket_context, 0)) {
+		json_array_begin(&json, "buckets");
+		for (size_t i = 0; report->bucket(report->bucket_context, i); i++)
+			bucket_watch_json(report->bucket(report->bucket_context, i), &json);
+		json_array_end(&json);
+	}
 	json_array_begin(&json, "mailboxes");
 	for (size_t i = 0; i < report->rows.count; i++)
 		if (report->rows.next(report->rows.context, i, &mailbox))

@@ -17,10 +17,11 @@ struct batch_rows {
 	size_t count;
 };
 
-struct counters;   /* tools/counters.h */
-struct series;	   /* tools/series.h */
-struct paths;	   /* tools/paths.h */
-struct aws_record; /* tools/aws_record.h */
+struct counters;     /* tools/counters.h */
+struct series;	     /* tools/series.h */
+struct paths;	     /* tools/paths.h */
+struct aws_record;   /* tools/aws_record.h */
+struct bucket_watch; /* tools/bucket_watch.h */
 
 struct batch_report {
 	const char *name; /* of the batch */
@@ -33,6 +34,9 @@ struct batch_report {
 	const struct paths *paths;	     /* of its connections; may be NULL */
 	const struct aws_record *aws_record; /* NULL: AWS is not asked */
 	const struct counters *counters;     /* for the JSON form; NULL: not asked for */
+	/* Of targets in buckets, by index; NULL behind the last. The function may be NULL. */
+	const struct bucket_watch *(*bucket)(void *context, size_t index);
+	void *bucket_context;
 	struct batch_rows rows;
 };
 
@@ -57,6 +61,7 @@ batch_report_writer batch_report_text;
  *     left_out, found, wrapped}, bytes: {known, moved}, folders_skipped, folders_left_out}]
  *   paths: as paths_json() (tools/paths.h) writes it
  *   aws_requests: as aws_record_json() (tools/aws_record.h) writes it; only where AWS was asked
+ *   buckets: an array of what bucket_watch_json() (tools/bucket_watch.h) writes; as aws_requests
  *   stats: with --stats only: counters; memory: {per part: {high, bound}, high, bound, promised} */
 batch_report_writer batch_report_json;
 

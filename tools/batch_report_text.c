@@ -1,7 +1,8 @@
 /* The report of a batch as text. */
 #include "tools/batch_report.h"
-#include "tools/confinement.h"
 #include "tools/aws_record.h"
+#include "tools/bucket_watch.h"
+#include "tools/confinement.h"
 #include "tools/paths.h"
 #include "tools/report.h"
 #include "tools/terminal.h"
@@ -232,6 +233,8 @@ void batch_report_text(const struct batch_report *report, FILE *to)
 		paths_text(report->paths, to);
 	if (report->aws_record)
 		aws_record_text(report->aws_record, to);
+	for (size_t i = 0; report->bucket && report->bucket(report->bucket_context, i); i++)
+		bucket_watch_text(report->bucket(report->bucket_context, i), to);
 	text_attention(report, to);
 	if (counts->mailboxes[BATCH_DRAINED] + counts->mailboxes[BATCH_WAITING])
 		fputs("\nNot all mailboxes are done. Run the same command again: it goes on where "

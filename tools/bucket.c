@@ -19,6 +19,8 @@
 const char *const bucket_checksums[] = { "crc64nvme", "crc32c", NULL };
 const char *const bucket_encryptions[] = { "bucket", "AES256", "aws:kms", "aws:kms:dsse", NULL };
 const char *const bucket_lock_modes[] = { "bucket", "GOVERNANCE", "COMPLIANCE", NULL };
+const char *const bucket_guards[] = { "usual", "strict", "tell", NULL };
+const char *const bucket_audits[] = { "run", "all", "no", NULL };
 const char *const bucket_addressings[] = { "auto", "virtual", "path", NULL };
 
 /* Reading two small files. */
@@ -90,7 +92,9 @@ static bool is_asked(const struct bucket_options *options)
 			 index_of(bucket_checksums, options->checksum) +
 			 index_of(bucket_encryptions, options->encryption) +
 			 index_of(bucket_lock_modes, options->lock_mode) +
-			 index_of(bucket_addressings, options->addressing);
+			 index_of(bucket_addressings, options->addressing) +
+			 index_of(bucket_guards, options->guard) +
+			 index_of(bucket_audits, options->audit) + options->replicas.count;
 
 	for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
 		asked += texts[i] != NULL;

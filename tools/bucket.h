@@ -24,10 +24,15 @@ struct bucket_options {
 	const char *lock_mode; /* one of bucket_lock_modes */
 	const char *retain_until;
 	bool bucket_key, legal_hold;
+	/* What is made sure of (bucket_watch.h). */
+	const char *guard, *audit; /* one of bucket_guards, bucket_audits */
+	struct opt_list replicas;
 };
 /* Values of choices; the first is the default, and means that nothing is asked for. */
 extern const char *const bucket_checksums[],
-	*const bucket_encryptions[], *const bucket_lock_modes[], *const bucket_addressings[];
+	*const bucket_encryptions[], *const bucket_lock_modes[],
+					     *const bucket_addressings[],
+						     *const bucket_guards[], *const bucket_audits[];
 
 /* Whether an account of this scheme lies in a bucket. */
 bool bucket_is_meant(const char *scheme);
@@ -169,6 +174,26 @@ enum { BUCKET_CONNECTIONS = 16 };
 		{ .name = prefix "s3-legal-hold",                                                  \
 		  OPT_STORES_FLAG(holder, field.legal_hold),                                       \
 		  .help = "Put a legal hold on what is stored." },                                 \
+		{ .name = prefix "s3-guard",                                                       \
+		  OPT_STORES_CHOICE(holder, field.guard),                                          \
+		  .choices = bucket_guards,                                                        \
+		  .initial = "usual",                                                              \
+		  .help = "What is looked at before the first byte: region, replication, public "  \
+			  "access, versioning, Object Lock, default encryption. usual: what is "   \
+			  "known to be unsafe refuses to start; strict: so does what cannot be "   \
+			  "found out or is not set; tell: nothing does." },                        \
+		{ .name = prefix "s3-replica",                                                     \
+		  OPT_STORES_LIST(holder, field.replicas),                                         \
+		  .value = "BUCKET",                                                               \
+		  .help = "A bucket, by name or ARN, that the target's bucket may replicate to. "  \
+			  "May be given more than once; without it replication refuses." },        \
+		{ .name = prefix "s3-audit",                                                       \
+		  OPT_STORES_CHOICE(holder, field.audit),                                          \
+		  .choices = bucket_audits,                                                        \
+		  .initial = "run",                                                                \
+		  .help = "Which objects are asked for at the end of a run (HEAD), and compared "  \
+			  "with how they were to be stored: run: those of this run; all: all of "  \
+			  "the archive's; no: none." },                                            \
 	{                                                                                          \
 		.name = prefix "s3-checksum", OPT_STORES_CHOICE(holder, field.checksum),           \
 		.choices = bucket_checksums, .initial = "crc64nvme",                               \

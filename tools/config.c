@@ -314,6 +314,9 @@ static void show_bucket(struct writer *to, const struct bucket_options *bucket, 
 		put_text(to, "object_lock", bucket->lock_mode);
 		put_text(to, "retain_until", bucket->retain_until);
 		put_bool(to, "legal_hold", bucket->legal_hold);
+		put_text(to, "guard", bucket->guard);
+		show_texts(to, "replicas", bucket->replicas.at, bucket->replicas.count);
+		put_text(to, "audit", bucket->audit);
 		put_text(to, "checksum", bucket->checksum);
 	}
 	end(to);

@@ -17,7 +17,7 @@
 #include "engine/shard.h"
 #include "tools/archived.h"
 #include "tools/aws_record.h"
-#include "tools/bucket.h"
+#include "tools/copy_bucket.h"
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/copy_options.h"
@@ -33,7 +33,6 @@
 #include "tools/skip_reason.h"
 #include "tools/url.h"
 #include "transport/archive.h"
-#include "transport/http_pool.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
@@ -49,11 +48,7 @@ struct copy {
 	struct account source_account, target_account;
 	struct copy_login source_login, target_login;
 	struct job *logins; /* of --oauth2; NULL: none */
-	/* Of a side in a bucket. */
-	struct bucket *source_bucket, *target_bucket;
-	struct store_s3_config source_s3, target_s3;
-	struct http_pool *pool;
-	struct aws_record *record; /* NULL: neither is */
+	struct copy_buckets buckets;
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
 	char mailbox_name[ARCHIVED_NAME_BYTES + 16];
@@ -190,15 +185,6 @@ static enum err plan_compression(const struct copy *copy, bool *source, bool *ta
 	return OK;
 }
 
-static enum err plan_bucket(const char *side, const struct url *url,
-			    const struct bucket_options *options, const struct account *way,
-			    const struct aws_record *record, struct bucket **bucket)
-{
-	return bucket_is_meant(url->scheme) ? bucket_open(side, url->host, options, way,
-							  aws_record_listener(record), bucket)
-					    : bucket_refuse(side, url->shown, options);
-}
-
 static enum err open_record(struct copy *copy)
 {
 	const struct aws_record_config config = {
@@ -208,19 +194,23 @@ static enum err open_record(struct copy *copy)
 
 	if (!bucket_is_meant(copy->source_url.scheme) && !bucket_is_meant(copy->target_url.scheme))
 		return OK;
-	return aws_record_open(&config, &copy->record);
+	return aws_record_open(&config, &copy->buckets.record);
 }
 
 static enum err plan_buckets(struct copy *copy)
 {
+	const struct account source = url_account(&copy->source_url);
+	const struct account target = url_account(&copy->target_url);
+	struct copy_buckets *buckets = &copy->buckets;
 	enum err e;
 
 	if ((e = open_record(copy)) ||
-	    (e = plan_bucket("--source-", &copy->source_url, &copy->options.source_bucket,
-			     &copy->source_account, copy->record, &copy->source_bucket)))
+	    (e = copy_bucket_plan("--source-", &copy->source_account, &source,
+				  &copy->options.source_bucket, buckets->record, &buckets->source)))
 		return e;
-	return plan_bucket("--destination-", &copy->target_url, &copy->options.destination_bucket,
-			   &copy->target_account, copy->record, &copy->target_bucket);
+	return copy_bucket_plan("--destination-", &copy->target_account, &target,
+				&copy->options.destination_bucket, buckets->record,
+				&buckets->target);
 }
 
 static struct account account(const struct copy *copy, const struct url *url,
@@ -297,8 +287,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->digest)) ||
 	    (e = digest_open(digest_type(text_of(copy->options.digest)), &copy->store_digest)))
 		return e;
-	copy->source_account = account(copy, &copy->source_url, copy->source_bucket);
-	copy->target_account = account(copy, &copy->target_url, copy->target_bucket);
+	copy->source_account = account(copy, &copy->source_url, copy->buckets.source.bucket);
+	copy->target_account = account(copy, &copy->target_url, copy->buckets.target.bucket);
 	copy->source_account.filter = copy->filter;
 	copy->source_account.labels = copy->labels;
 	copy->source_account.as_of = copy->options.as_of;
@@ -436,8 +426,9 @@ static enum err run_lane(struct copy *copy)
 	e = group_spawn(beside, "progress", FIBER_STACK_SMALL, progress_run, &copy->progress);
 	if (e == OK)
 		e = group_spawn(beside, "note", FIBER_STACK_LARGE, note_run, copy);
-	if (e == OK && copy->record)
-		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, copy->record);
+	if (e == OK && copy->buckets.record)
+		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep,
+				copy->buckets.record);
 	if (e == OK)
 		e = lane_run(&copy->lane, &copy->done);
 	take_error(&copy->report, e);
@@ -517,36 +508,6 @@ static enum err conclude(struct copy *copy)
 	return e ? e : ledger_finish(copy->ledger, clock_after(LEDGER_TIMEOUT));
 }
 
-/* What a side in a bucket is spoken with. */
-static enum err open_bucket(struct copy *copy, const struct bucket *bucket, struct account *account,
-			    struct store_s3_config *s3)
-{
-	if (!bucket)
-		return OK;
-	account->s3 = s3;
-	return bucket_store(bucket, account->host, copy->pool, s3);
-}
-
-static enum err open_buckets(struct copy *copy)
-{
-	enum err e;
-
-	if ((e = http_pool_open(BUCKET_CONNECTIONS, &copy->pool)) ||
-	    (e = open_bucket(copy, copy->source_bucket, &copy->source_account, &copy->source_s3)))
-		return e;
-	return open_bucket(copy, copy->target_bucket, &copy->target_account, &copy->target_s3);
-}
-
-static void close_buckets(struct copy *copy)
-{
-	if (!copy->pool)
-		return;
-	http_pool_finish(copy->pool, clock_after(FINISH_TIMEOUT));
-	http_pool_close(&copy->pool);
-	if (copy->record)
-		aws_record_finish(copy->record, clock_after(FINISH_TIMEOUT));
-}
-
 static enum err copy_fiber(void *argument)
 {
 	struct copy *copy = argument;
@@ -555,19 +516,23 @@ static enum err copy_fiber(void *argument)
 
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
-	e = open_buckets(copy);
+	e = copy_buckets_open(&copy->buckets, &copy->source_account, &copy->target_account,
+			      &copy->options.destination_bucket, copy->options.dry_run);
+	copy->report.bucket = copy->buckets.watch;
 	if (e == OK && is_archive(&copy->source_url))
 		e = archived_find(&copy->source_account, &copy->target_account, &copy->source_url,
 				  copy->mailbox_name);
 	if (e == OK && (e = open_ledger(copy)) == OK) {
-		copy->target_s3.ledger_id = copy->ledger ? ledger_id(copy->ledger) : NULL;
+		copy->buckets.target.s3.ledger_id = copy->ledger ? ledger_id(copy->ledger) : NULL;
 		confine_thread(CONFINE_WORKER);
 		configure_lane(copy);
 		e = run_lane(copy);
+		if (e == OK)
+			e = copy_buckets_audit(&copy->buckets);
 	}
 	copy->report.duration = clock_now() - started;
 	take_error(&copy->report, e);
-	close_buckets(copy);
+	copy_buckets_finish(&copy->buckets);
 	take_error(&copy->report, conclude(copy));
 	ledger_close(&copy->ledger);
 	ledger_close(&copy->scratch);
@@ -592,9 +557,7 @@ static void copy_close(struct copy **taken)
 	copy_login_close(&copy->source_login);
 	copy_login_close(&copy->target_login);
 	job_close(&copy->logins);
-	bucket_close(&copy->source_bucket);
-	bucket_close(&copy->target_bucket);
-	aws_record_close(&copy->record);
+	copy_buckets_close(&copy->buckets);
 	routes_close(&copy->routes);
 	if (copy->digest)
 		copy->digest->type->close(&copy->digest);
@@ -630,7 +593,7 @@ static void set_budget(const struct copy *copy)
 		.pairs = (unsigned)options->connections,
 		.offload_threads = OFFLOAD_THREADS,
 		.to_servers = drivers_is_server(copy->target_url.shown),
-		.to_buckets = copy->target_bucket != NULL,
+		.to_buckets = copy->buckets.target.bucket != NULL,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 		.compressed = copy->source_account.compress + copy->target_account.compress,
@@ -649,7 +612,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
 	copy->report.paths = &copy->paths;
-	copy->report.aws_record = copy->record;
+	copy->report.aws_record = copy->buckets.record;
 	signals_setup();
 	if (copy->options.dry_run && (e = dry_run_open(&copy->dry_run, copy->state)))
 		return hint_fail("copy", e);

@@ -54,7 +54,7 @@ static const char *file(struct job_make *make, enum job_key_id id)
 	return path;
 }
 
-static void read_tags(struct job_make *make, enum job_key_id id, struct opt_list *tags)
+static void read_list(struct job_make *make, enum job_key_id id, struct opt_list *list)
 {
 	size_t count = job_file_items_count(make->file, id);
 
@@ -62,7 +62,7 @@ static void read_tags(struct job_make *make, enum job_key_id id, struct opt_list
 		job_fault(&make->faults, job_file_line(make->file, id), job_keys[id].path,
 			  "are more than %d", OPT_LIST_MAX);
 	for (size_t i = 0; i < count && i < OPT_LIST_MAX; i++)
-		tags->at[tags->count++] = job_keep(make, text_of(job_file_item(make->file, id, i)));
+		list->at[list->count++] = job_keep(make, text_of(job_file_item(make->file, id, i)));
 }
 
 static void read_access(struct job_make *make, const struct side *side,
@@ -82,7 +82,7 @@ static void read_access(struct job_make *make, const struct side *side,
 		.ca_file = file(make, side->ca_file),
 		.owner = kept(make, side->owner),
 	};
-	read_tags(make, side->tags, &options->session_tags);
+	read_list(make, side->tags, &options->session_tags);
 }
 
 static void read_storing(struct job_make *make, struct bucket_options *options)
@@ -95,6 +95,9 @@ static void read_storing(struct job_make *make, struct bucket_options *options)
 	options->lock_mode = choice(make, JOB_KEY_TARGET_S3_LOCK);
 	options->retain_until = kept(make, JOB_KEY_TARGET_S3_RETAIN);
 	options->bucket_key = job_file_value(make->file, JOB_KEY_TARGET_S3_BUCKET_KEY);
+	options->guard = choice(make, JOB_KEY_TARGET_S3_GUARD);
+	options->audit = choice(make, JOB_KEY_TARGET_S3_AUDIT);
+	read_list(make, JOB_KEY_TARGET_S3_REPLICAS, &options->replicas);
 	options->legal_hold = job_file_value(make->file, JOB_KEY_TARGET_S3_HOLD);
 }
 

@@ -3,6 +3,7 @@
 #include "tools/aws_record.h"
 #include "tools/commands.h"
 #include "tools/bucket.h"
+#include "tools/bucket_watch.h"
 #include "tools/confinement.h"
 #include "tools/counters.h"
 #include "tools/hints.h"
@@ -339,6 +340,7 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 		paths_text(report->paths, to);
 	if (report->aws_record)
 		aws_record_text(report->aws_record, to);
+	bucket_watch_text(report->bucket, to);
 	text_moved(report, to);
 	text_kinds(report, to);
 	e = text_exceptions(report, ledger, to);
@@ -519,6 +521,11 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 		paths_json(report->paths, &json);
 	if (report->aws_record)
 		aws_record_json(report->aws_record, &json);
+	if (report->bucket) {
+		json_array_begin(&json, "buckets");
+		bucket_watch_json(report->bucket, &json);
+		json_array_end(&json);
+	}
 	json_counts(report, &json);
 	json_totals(report, &json);
 	e = json_exceptions(report, ledger, &json);

@@ -9,8 +9,9 @@
 
 enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
 
-struct aws_record; /* tools/aws_record.h */
-struct counters;   /* tools/counters.h */
+struct aws_record;   /* tools/aws_record.h */
+struct bucket_watch; /* tools/bucket_watch.h */
+struct counters;     /* tools/counters.h */
 
 struct report {
 	const char *source, *target, *digest; /* as shown; borrowed */
@@ -32,6 +33,7 @@ struct report {
 	unsigned peers_count;
 	const struct paths *paths;	     /* NULL: not known; borrowed */
 	const struct aws_record *aws_record; /* NULL: AWS is not asked; borrowed */
+	const struct bucket_watch *bucket;   /* the target's; NULL: it is in none */
 	const struct counters *counters;     /* for the JSON form; NULL: not asked for; borrowed */
 };
 

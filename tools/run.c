@@ -23,8 +23,6 @@
 #include "tools/terminal.h"
 #include "tools/trace.h"
 #include "tools/url.h"
-#include "transport/archive_hold.h"
-#include "transport/http_pool.h"
 
 #define LEDGER_TIMEOUT	(120 * NSEC_SECOND)
 #define HOLD_TIMEOUT	(60 * NSEC_SECOND)
@@ -302,54 +300,6 @@ static enum err look_at_hosts(struct run *run)
 	return e;
 }
 
-static enum err plan_side(const struct run *run, const char *keys, const struct job_bucket *asked,
-			  const struct route *route, struct run_buckets *side)
-{
-	if (!*asked->name)
-		return OK;
-	side->way = (struct account){
-		.route = route,
-		.io_timeout = run->job->options.io_timeout,
-		.connect_timeout = run->job->options.connect_timeout,
-	};
-	return bucket_open(keys, asked->name, &asked->options, &side->way,
-			   aws_record_listener(run->record), &side->bucket);
-}
-
-static enum err plan_buckets(struct run *run)
-{
-	const struct job *job = run->job;
-	const struct aws_record_config record = {
-		.directory = run->options.dry_run ? NULL : job->outputs.state,
-		.names = run->ids.names,
-	};
-	enum err e;
-
-	if (!*job->source_bucket.name && !*job->target_bucket.name)
-		return OK;
-	if ((e = aws_record_open(&record, &run->record)) ||
-	    (e = plan_side(run, "source.s3.", &job->source_bucket, &run->routes.source,
-			   &run->source_buckets)))
-		return e;
-	return plan_side(run, "target.s3.", &job->target_bucket, &run->routes.destination,
-			 &run->target_buckets);
-}
-
-enum err run_use_bucket(const struct run *run, const struct run_buckets *side,
-			struct http_pool *pool, struct account *account, struct store_s3_config *s3)
-{
-	enum err e;
-
-	if (!bucket_is_meant(account->scheme))
-		return OK;
-	if ((e = bucket_store(side->bucket, account->host, pool, s3)))
-		return e;
-	s3->ledger_id = run->ledger ? ledger_id(run->ledger) : NULL;
-	account->s3 = s3;
-	account->ca_file = bucket_ca_file(side->bucket);
-	return OK;
-}
-
 /* Everything that can be refused before the first connection. One thread only. */
 static enum err prepare(struct run *run, const char *path)
 {
@@ -378,72 +328,12 @@ static enum err prepare(struct run *run, const char *path)
 							? run->window.changes_at_s
 							: INT64_MAX);
 	offload_limit(OFFLOAD_THREADS + run->workers_count);
-	if ((e = plan_buckets(run)) || (e = confinement_begin(run->job)))
+	if ((e = run_plan_buckets(run)) || (e = confinement_begin(run->job)))
 		return e;
 	return routes_open_job(&run->job->source_route, &run->job->target_route, &run->routes);
 }
 
 /* ---- the run, in the main thread's first fiber ---- */
-
-/* Tenants have one target or a few. */
-static bool is_held(const struct run *run, const char *target)
-{
-	for (const struct run_hold *hold = run->holds; hold; hold = hold->next)
-		if (strcmp(hold->target, target) == 0)
-			return true;
-	return false;
-}
-
-static enum err hold_target(struct run *run, const char *target)
-{
-	struct run_hold *hold = calloc(1, sizeof *hold);
-	enum err e;
-
-	if (!hold)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
-	hold->target = target;
-	hold->next = run->holds;
-	run->holds = hold;
-	if ((e = url_parse("target", target, "password", &hold->url)))
-		return e;
-	hold->account = url_account(&hold->url);
-	hold->account.route = &run->routes.destination;
-	hold->account.io_timeout = run->job->options.io_timeout;
-	hold->account.connect_timeout = run->job->options.connect_timeout;
-	if ((e = run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3)))
-		return e;
-	return archive_hold(&hold->account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
-			    &hold->hold);
-}
-
-/* One lock per target for the whole run: a second process is refused, and no lane has to clear up
- * behind another. A server's mailbox is everybody's who may log in. */
-static enum err hold_targets(struct run *run)
-{
-	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
-
-	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
-		const char *target = run->job->mailboxes[i].target;
-
-		if (!drivers_is_server(target) && !is_held(run, target))
-			e = hold_target(run, target);
-	}
-	return e;
-}
-
-static void release_targets(struct run *run)
-{
-	struct run_hold *hold;
-
-	while ((hold = run->holds)) {
-		run->holds = hold->next;
-		archive_release(&hold->hold);
-		free(hold);
-	}
-	if (run->pool)
-		http_pool_finish(run->pool, clock_after(GOODBYE_TIMEOUT));
-	http_pool_close(&run->pool);
-}
 
 static enum err start_workers(struct run *run)
 {
@@ -517,16 +407,18 @@ static enum err run_fiber(void *argument)
 		e = ledger_open(run->job->outputs.state, clock_after(LEDGER_TIMEOUT), &run->ledger);
 	else
 		e = OK;
-	if (e == OK && !run->options.dry_run)
-		e = hold_targets(run);
+	if (e == OK)
+		e = run_hold_targets(run);
 	if (e == OK)
 		e = run_lessons_load(run);
 	if (e == OK && *run->job->outputs.metrics)
 		e = metrics_open(run->job->outputs.metrics, run_counts, run, &run->metrics);
 	if (e == OK && (e = haul(run)) == OK)
 		e = run_lessons_save(run, true);
+	if (e == OK && shard_requested() != SHARD_DRAIN && (e = run_audit_targets(run)))
+		run_stop(run, e);
 	atomic_store(&run->elapsed, clock_now() - run->started);
-	release_targets(run);
+	run_release_targets(run);
 	if (run->record)
 		aws_record_finish(run->record, clock_after(GOODBYE_TIMEOUT));
 	if (run->ledger) {
@@ -570,6 +462,7 @@ static void run_close(struct run **run_at)
 	batch_close(&run->batch);
 	offload_shutdown(clock_after(HOLD_TIMEOUT)); /* a password may be read through the job */
 	confinement_end();
+	run_forget_targets(run);
 	bucket_close(&run->source_buckets.bucket);
 	bucket_close(&run->target_buckets.bucket);
 	aws_record_close(&run->record);

@@ -15,6 +15,7 @@
 #include "tools/aws_record.h"
 #include "tools/batch_view.h"
 #include "tools/bucket.h"
+#include "tools/bucket_watch.h"
 #include "tools/counters.h"
 #include "tools/job.h"
 #include "tools/log_ids.h"
@@ -58,6 +59,7 @@ struct run_hold {
 	struct account account;
 	struct store_s3_config s3; /* where it is in a bucket */
 	struct archive_hold *hold;
+	struct bucket_watch *watch; /* NULL: it is in no bucket */
 	struct run_hold *next;
 };
 
@@ -117,10 +119,23 @@ bool run_is_stopped_by(enum err);
 /* A worker's thread main. */
 void *run_worker_main(void *worker);
 
+/* What is in buckets, of both sides; before confinement_begin(). */
+enum err run_plan_buckets(struct run *) MUST_CHECK;
 /* `account` has its URL; if it is in a bucket, `s3` is filled in for the fibers of one thread, and
  * put into it. ERR_INPUT_USAGE. */
 enum err run_use_bucket(const struct run *, const struct run_buckets *, struct http_pool *,
 			struct account *, struct store_s3_config *s3) MUST_CHECK;
+/* Of the targets that are archives: buckets are looked at, then one lock each for the whole run, so
+ * that a second process is refused, and no lane has to clear up behind another. */
+enum err run_hold_targets(struct run *) MUST_CHECK;
+/* The one that a mailbox goes to; NULL: it is no archive, or nothing is held. */
+const struct run_hold *run_hold_of(const struct run *, const char *target);
+/* Every object that the run stored, when all workers have ended. ERR_S3_UNFIT and what else
+ * bucket_audit() returns. */
+enum err run_audit_targets(struct run *) MUST_CHECK;
+/* Their locks are given back, and connections closed; they stay for the report. */
+void run_release_targets(struct run *);
+void run_forget_targets(struct run *);
 
 /* Begin a mailbox in a fiber of `group`, counted in worker->mailboxes_count. Does not suspend. */
 enum err run_mailbox_begin(struct run_worker *, struct group *, size_t no,

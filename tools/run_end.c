@@ -12,6 +12,15 @@ static bool report_row(void *context, size_t index, struct batch_mailbox *out)
 	return batch_row(((struct run *)context)->batch, index, out);
 }
 
+static const struct bucket_watch *bucket(void *context, size_t index)
+{
+	const struct run_hold *hold = ((const struct run *)context)->holds;
+
+	while (hold && (!hold->watch || index-- > 0))
+		hold = hold->next;
+	return hold ? hold->watch : NULL;
+}
+
 /* A lone mailbox has its own code; of several causes the gravest counts. */
 int run_exit_code(const struct run *run, const struct batch_counts *counts)
 {
@@ -96,6 +105,8 @@ int run_conclude(struct run *run)
 		.series = &run->series,
 		.paths = &run->paths,
 		.aws_record = run->record,
+		.bucket = bucket,
+		.bucket_context = run,
 		.rows = { report_row, run, batch_size(run->batch) },
 	};
 

@@ -103,12 +103,16 @@ static enum err use_buckets(struct run_mailbox *mailbox)
 {
 	const struct run_worker *worker = mailbox->worker;
 	const struct run *run = worker->run;
-	enum err e = run_use_bucket(run, &run->source_buckets, worker->pool, &mailbox->source,
-				    &mailbox->source_s3);
+	const struct run_hold *hold = run_hold_of(run, mailbox->asked->target);
+	enum err e;
 
-	return e ? e
-		 : run_use_bucket(run, &run->target_buckets, worker->pool, &mailbox->target,
-				  &mailbox->target_s3);
+	if ((e = run_use_bucket(run, &run->source_buckets, worker->pool, &mailbox->source,
+				&mailbox->source_s3)) ||
+	    (e = run_use_bucket(run, &run->target_buckets, worker->pool, &mailbox->target,
+				&mailbox->target_s3)))
+		return e;
+	mailbox->target_s3.stored = hold ? bucket_watch_stored(hold->watch) : NULL;
+	return OK;
 }
 
 static enum err prepare(struct run_mailbox *mailbox)

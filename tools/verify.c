@@ -1,6 +1,8 @@
 /* mailhaul verify: proves that an archive holds what it says, or names what it does not. What was
  * copied to a server is read back by verify_destination.c. */
 #include "engine/log.h"
+#include <stdlib.h>
+
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/damage.h"
@@ -110,38 +112,50 @@ static struct reading_options reading_options(const struct verify_options *optio
 	};
 }
 
-static int verify_main(int count, char *const *words)
+static int verify_run(struct verify *verify, int count, char *const *words)
 {
-	struct verify verify = { .json.file = stdout };
 	struct opt_words arguments;
 	struct reading_options options;
 	int exit_code = EXIT_ALL_MOVED;
 	enum err e;
 
-	if (!command_parse(verify_command.usage, count, words, &verify.options, &arguments,
+	if (!command_parse(verify_command.usage, count, words, &verify->options, &arguments,
 			   &exit_code))
 		return exit_code;
-	log_set_trace(verify.options.trace);
+	log_set_trace(verify->options.trace);
 	if (destination_is_meant(arguments.at[0]))
-		return (e = bucket_refuse("--", arguments.at[0], &verify.options.bucket))
+		return (e = bucket_refuse("--", arguments.at[0], &verify->options.bucket))
 			       ? hint_fail("verify", e)
-			       : verify_destination(&verify.options.of_server, arguments.at[0],
-						    verify.options.confine);
-	if (too_much(&verify.options.of_server))
+			       : verify_destination(&verify->options.of_server, arguments.at[0],
+						    verify->options.confine);
+	if (too_much(&verify->options.of_server))
 		return hint_fail("verify", RAISE(ERR_INPUT_USAGE,
 						 "%s is of no use for an archive, which is "
 						 "always read from end to end",
-						 too_much(&verify.options.of_server)));
-	options = reading_options(&verify.options);
+						 too_much(&verify->options.of_server)));
+	options = reading_options(&verify->options);
 	if ((e = reading_run(&(struct reading){
 		     .archive = arguments.at[0],
-		     .confine = verify.options.confine,
+		     .confine = verify->options.confine,
 		     .options = &options,
 		     .work = verify_archive,
-		     .context = &verify,
+		     .context = verify,
 	     })))
 		exit_code = hint_fail("verify", e);
 	return command_finish_output("verify", exit_code);
+}
+
+static int verify_main(int count, char *const *words)
+{
+	struct verify *verify = calloc(1, sizeof *verify);
+	int exit_code;
+
+	if (!verify)
+		return hint_fail("verify", RAISE(ERR_MEMORY_EXHAUSTED, "starting"));
+	verify->json.file = stdout;
+	exit_code = verify_run(verify, count, words);
+	free(verify);
+	return exit_code;
 }
 
 static const struct opt options[] = {

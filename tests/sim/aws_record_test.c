@@ -470,6 +470,7 @@ static enum err totals(void *unused)
 		    "100 times, half of them in 13.31 ms, 99 % in 1048.58 ms\n");
 	shows(text, ", status 503: 1 time, half");
 	shows(text, ", no answer: 1 time, half");
+	CHECK(!strstr(text, "status 404"));
 	CHECK(!strstr(text, "not complete") && !strstr(text, "other kinds"));
 	free(text);
 	json = told_json();

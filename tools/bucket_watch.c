@@ -1,0 +1,193 @@
+#include "tools/bucket_watch.h"
+
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "tools/terminal.h"
+#include "transport/bucket_audit.h"
+
+#define GUARD_NS (120 * NSEC_SECOND)
+
+enum { FACT_BYTES = 600, LINE_BYTES = 700 };
+
+struct bucket_watch {
+	const struct account *account;
+	const struct bucket_options *options;
+	struct bucket_policy policy;
+	struct bucket_facts facts;
+	struct bucket_stored *stored;
+	struct bucket_audit audit;
+	bool is_audited;
+};
+
+/* ---- before ---- */
+
+static void make_policy(struct bucket_watch *watch)
+{
+	const struct bucket_options *options = watch->options;
+	const struct s3_config *config = &watch->account->s3->s3;
+	struct bucket_policy *policy = &watch->policy;
+	bool strict = strcmp(options->guard, "strict") == 0;
+
+	*policy = (struct bucket_policy){
+		.replicas = options->replicas.at,
+		.replicas_count = options->replicas.count,
+		.encryption = strict ? config->encryption : NULL,
+		.kms_key = strict ? config->kms_key : NULL,
+		.bucket_key = strict && config->bucket_key,
+	};
+	for (unsigned rule = 0; rule < BUCKET_RULES; rule++)
+		policy->demand[rule] = strict				     ? BUCKET_DEMANDED
+				       : strcmp(options->guard, "tell") == 0 ? BUCKET_TOLD
+									     : BUCKET_USUAL;
+	/* What no job can do without, and what only some want. */
+	if (strict && !config->lock_mode && !config->legal_hold)
+		policy->demand[BUCKET_LOCK] = BUCKET_USUAL;
+}
+
+static enum err ask(struct bucket_watch *watch, struct store *store)
+{
+	struct s3 *s3 = store_s3_bucket(store, &watch->policy.prefix);
+	enum err e = bucket_guard_check(s3, &watch->policy, clock_after(GUARD_NS), &watch->facts);
+
+	watch->policy.prefix = NULL; /* the store's */
+	return e;
+}
+
+enum err bucket_watch_open(const struct account *account, struct store_s3_config *s3,
+			   const struct bucket_options *options, bool dry_run,
+			   struct bucket_watch **out)
+{
+	struct bucket_watch *watch = *out = calloc(1, sizeof *watch);
+	struct store *store = NULL;
+	enum err e;
+
+	if (!watch)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking at %s", account->shown);
+	watch->account = account;
+	watch->options = options;
+	make_policy(watch);
+	if (!(e = store_open(&store, account, true, clock_after(GUARD_NS))))
+		e = ask(watch, store);
+	if (store)
+		store->type->close(&store);
+	if (!e && !dry_run && strcmp(options->audit, "no") != 0 &&
+	    !(e = bucket_stored_open(&watch->stored)))
+		s3->stored = watch->stored;
+	return e;
+}
+
+struct bucket_stored *bucket_watch_stored(const struct bucket_watch *watch)
+{
+	return watch ? watch->stored : NULL;
+}
+
+/* ---- behind ---- */
+
+enum err bucket_watch_audit(struct bucket_watch *watch, nsec until)
+{
+	struct store *store = NULL;
+	struct s3 *s3;
+	enum err e;
+
+	if (!watch->stored)
+		return OK;
+	if ((e = store_open(&store, watch->account, false, until)))
+		return e;
+	s3 = store_s3_bucket(store, &watch->policy.prefix);
+	e = bucket_audit(s3,
+			 &(struct bucket_audit_wish){
+				 .policy = &watch->policy,
+				 .stored = watch->stored,
+				 .only_stored = strcmp(watch->options->audit, "all") != 0,
+			 },
+			 until, &watch->audit);
+	watch->policy.prefix = NULL;
+	watch->is_audited = e == OK || e == ERR_S3_UNFIT;
+	store->type->close(&store);
+	return e;
+}
+
+void bucket_watch_close(struct bucket_watch **watch_at)
+{
+	struct bucket_watch *watch = *watch_at;
+
+	*watch_at = NULL;
+	if (!watch)
+		return;
+	bucket_stored_close(&watch->stored);
+	free(watch);
+}
+
+/* ---- telling ---- */
+
+static unsigned faults_kept(const struct bucket_watch *watch)
+{
+	return (unsigned)min_u64(watch->audit.faults, BUCKET_FAULTS_KEPT);
+}
+
+void bucket_watch_text(const struct bucket_watch *watch, FILE *to)
+{
+	char found[FACT_BYTES], line[LINE_BYTES], shown[LINE_BYTES];
+
+	if (!watch)
+		return;
+	fprintf(to, "Bucket       %s\n", terminal_text(shown, sizeof shown, watch->account->shown));
+	for (unsigned rule = 0; rule < BUCKET_RULES; rule++)
+		fprintf(to, "  %-18s %s\n", bucket_rule_name((enum bucket_rule)rule),
+			terminal_text(shown, sizeof shown,
+				      bucket_fact_show(&watch->facts, (enum bucket_rule)rule, found,
+						       sizeof found)));
+	if (!watch->is_audited)
+		return;
+	fprintf(to, "  %-18s %s\n", "audit",
+		terminal_text(shown, sizeof shown,
+			      bucket_audit_show(&watch->audit, line, sizeof line)));
+	for (unsigned i = 0; i < faults_kept(watch); i++)
+		fprintf(to, "    %s: %s\n",
+			terminal_text(line, sizeof line, watch->audit.first[i].key),
+			terminal_text(shown, sizeof shown, watch->audit.first[i].what));
+}
+
+static void json_audit(const struct bucket_watch *watch, struct json_out *json)
+{
+	const struct bucket_audit *audit = &watch->audit;
+
+	json_object_begin(json, "audit");
+	json_number(json, "objects", audit->objects);
+	json_number(json, "stored", audit->stored);
+	json_number(json, "bytes", audit->bytes);
+	json_number(json, "encrypted", audit->encrypted);
+	json_text(json, "encryption", audit->encryption);
+	json_text(json, "kms_key", audit->kms_key);
+	json_number(json, "checksums_equal", audit->checksums_equal);
+	json_number(json, "checksums_kept", audit->checksums_kept);
+	json_number(json, "checksums_none", audit->checksums_none);
+	json_number(json, "locked", audit->locked);
+	json_number(json, "foreign", audit->foreign);
+	json_number(json, "faults", audit->faults);
+	json_array_begin(json, "first_faults");
+	for (unsigned i = 0; i < faults_kept(watch); i++) {
+		json_object_begin(json, NULL);
+		json_text(json, "key", audit->first[i].key);
+		json_text(json, "what", audit->first[i].what);
+		json_object_end(json);
+	}
+	json_array_end(json);
+	json_object_end(json);
+}
+
+void bucket_watch_json(const struct bucket_watch *watch, struct json_out *json)
+{
+	char found[FACT_BYTES];
+
+	json_object_begin(json, NULL);
+	json_text(json, "archive", watch->account->shown);
+	for (unsigned rule = 0; rule < BUCKET_RULES; rule++)
+		json_text(json, bucket_rule_name((enum bucket_rule)rule),
+			  bucket_fact_show(&watch->facts, (enum bucket_rule)rule, found,
+					   sizeof found));
+	if (watch->is_audited)
+		json_audit(watch, json);
+	json_object_end(json);
+}

@@ -1,0 +1,153 @@
+/* The archives that a batch's mailboxes go to, and the buckets on both sides: planned before
+ * threads start, looked at and locked for the whole run, and looked at again behind it. */
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "tools/aws_record.h"
+#include "tools/drivers.h"
+#include "tools/run.h"
+#include "transport/archive_hold.h"
+#include "transport/http_pool.h"
+
+#define HOLD_TIMEOUT	(60 * NSEC_SECOND)
+#define GOODBYE_TIMEOUT (5 * NSEC_SECOND)
+/* One request for each object, some hundreds of them a second. */
+#define AUDIT_TIMEOUT (12 * 3600 * NSEC_SECOND)
+
+/* ---- planning ---- */
+
+static enum err plan_side(const struct run *run, const char *keys, const struct job_bucket *asked,
+			  const struct route *route, struct run_buckets *side)
+{
+	if (!*asked->name)
+		return OK;
+	side->way = (struct account){
+		.route = route,
+		.io_timeout = run->job->options.io_timeout,
+		.connect_timeout = run->job->options.connect_timeout,
+	};
+	return bucket_open(keys, asked->name, &asked->options, &side->way,
+			   aws_record_listener(run->record), &side->bucket);
+}
+
+enum err run_plan_buckets(struct run *run)
+{
+	const struct job *job = run->job;
+	const struct aws_record_config record = {
+		.directory = run->options.dry_run ? NULL : job->outputs.state,
+		.names = run->ids.names,
+	};
+	enum err e;
+
+	if (!*job->source_bucket.name && !*job->target_bucket.name)
+		return OK;
+	if ((e = aws_record_open(&record, &run->record)) ||
+	    (e = plan_side(run, "source.s3.", &job->source_bucket, &run->routes.source,
+			   &run->source_buckets)))
+		return e;
+	return plan_side(run, "target.s3.", &job->target_bucket, &run->routes.destination,
+			 &run->target_buckets);
+}
+
+enum err run_use_bucket(const struct run *run, const struct run_buckets *side,
+			struct http_pool *pool, struct account *account, struct store_s3_config *s3)
+{
+	enum err e;
+
+	if (!bucket_is_meant(account->scheme))
+		return OK;
+	if ((e = bucket_store(side->bucket, account->host, pool, s3)))
+		return e;
+	s3->ledger_id = run->ledger ? ledger_id(run->ledger) : NULL;
+	account->s3 = s3;
+	account->ca_file = bucket_ca_file(side->bucket);
+	return OK;
+}
+
+/* ---- holding ---- */
+
+/* Tenants have one target or a few. */
+const struct run_hold *run_hold_of(const struct run *run, const char *target)
+{
+	const struct run_hold *hold = run->holds;
+
+	while (hold && strcmp(hold->target, target) != 0)
+		hold = hold->next;
+	return hold;
+}
+
+static enum err look_at_bucket(struct run *run, struct run_hold *hold)
+{
+	enum err e =
+		run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3);
+
+	if (e || !hold->account.s3)
+		return e;
+	return bucket_watch_open(&hold->account, &hold->s3, &run->job->target_bucket.options,
+				 run->options.dry_run, &hold->watch);
+}
+
+static enum err hold_target(struct run *run, const char *target)
+{
+	struct run_hold *hold = calloc(1, sizeof *hold);
+	enum err e;
+
+	if (!hold)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "locking targets");
+	hold->target = target;
+	hold->next = run->holds;
+	run->holds = hold;
+	if ((e = url_parse("target", target, "password", &hold->url)))
+		return e;
+	hold->account = url_account(&hold->url);
+	hold->account.route = &run->routes.destination;
+	hold->account.io_timeout = run->job->options.io_timeout;
+	hold->account.connect_timeout = run->job->options.connect_timeout;
+	if ((e = look_at_bucket(run, hold)) || run->options.dry_run)
+		return e;
+	return archive_hold(&hold->account, ledger_id(run->ledger), clock_after(HOLD_TIMEOUT),
+			    &hold->hold);
+}
+
+enum err run_hold_targets(struct run *run)
+{
+	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
+
+	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
+		const char *target = run->job->mailboxes[i].target;
+
+		if (!drivers_is_server(target) && !run_hold_of(run, target))
+			e = hold_target(run, target);
+	}
+	return e;
+}
+
+enum err run_audit_targets(struct run *run)
+{
+	enum err e = OK;
+
+	for (struct run_hold *hold = run->holds; hold && !e; hold = hold->next)
+		if (hold->watch)
+			e = bucket_watch_audit(hold->watch, clock_after(AUDIT_TIMEOUT));
+	return e;
+}
+
+void run_release_targets(struct run *run)
+{
+	for (struct run_hold *hold = run->holds; hold; hold = hold->next)
+		archive_release(&hold->hold);
+	if (run->pool)
+		http_pool_finish(run->pool, clock_after(GOODBYE_TIMEOUT));
+	http_pool_close(&run->pool);
+}
+
+void run_forget_targets(struct run *run)
+{
+	struct run_hold *hold;
+
+	while ((hold = run->holds)) {
+		run->holds = hold->next;
+		bucket_watch_close(&hold->watch);
+		free(hold);
+	}
+}
