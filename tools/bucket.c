@@ -32,6 +32,7 @@ enum {
 	TAG_KEY_BYTES_MAX = 128 * 4, /* characters, of at most 4 bytes */
 	MACHINE_BYTES = 256,
 	COMMANDS_MAX = AWS_CHAIN_PROFILES_MAX + 1,
+	MOVED_MAX = 32, /* buckets in other regions */
 };
 
 struct bucket {
@@ -51,6 +52,10 @@ struct bucket {
 	char retain_until[40];
 	char machine[MACHINE_BYTES];
 	const char *side;
+	struct moved {
+		char name[AWS_BUCKET_BYTES_MAX + 1], region[AWS_REGION_BYTES_MAX + 1];
+	} moved[MOVED_MAX];
+	size_t moved_count;
 	char *commands[COMMANDS_MAX]; /* that give keys and codes */
 	size_t commands_count;
 	bool memory_lost;
@@ -447,9 +452,19 @@ void bucket_close(struct bucket **bucket_at)
 
 /* ---- stores ---- */
 
+static const struct moved *moved_of(const struct bucket *bucket, const char *name)
+{
+	for (size_t i = 0; i < bucket->moved_count; i++)
+		if (strcmp(bucket->moved[i].name, name) == 0)
+			return &bucket->moved[i];
+	return NULL;
+}
+
 enum err bucket_store(const struct bucket *bucket, const char *name, struct http_pool *pool,
 		      struct store_s3_config *out)
 {
+	const struct moved *moved = moved_of(bucket, name);
+
 	*out = (struct store_s3_config){ .s3 = config_of(bucket->options),
 					 .machine = bucket->machine };
 	out->s3.kms_context = *bucket->context ? bucket->context : NULL;
@@ -457,7 +472,50 @@ enum err bucket_store(const struct bucket *bucket, const char *name, struct http
 	out->s3.pool = pool;
 	out->s3.keys = &bucket->keys;
 	out->s3.listener = bucket->listener;
-	return aws_settings_endpoint(&bucket->settings, AWS_S3, name, &out->s3.endpoint);
+	return aws_settings_endpoint_in(&bucket->settings,
+					moved ? moved->region : bucket->settings.region, AWS_S3,
+					name, &out->s3.endpoint);
+}
+
+static enum err ask_region(const struct bucket *bucket, struct s3_config *config, const char *name,
+			   nsec until, char region[S3_REGION_BYTES_MAX + 1])
+{
+	struct s3 *s3;
+	enum err e;
+
+	config->bucket = name;
+	config->way = bucket->way;
+	if ((e = s3_open(config, &s3)))
+		return e;
+	e = s3_bucket_region(s3, until, region);
+	s3_close(&s3);
+	return e;
+}
+
+enum err bucket_locate(struct bucket *bucket, const char *name, struct http_pool *pool, nsec until)
+{
+	struct store_s3_config config;
+	char region[S3_REGION_BYTES_MAX + 1] = "";
+	struct moved *moved;
+	enum err e;
+
+	if (moved_of(bucket, name))
+		return OK;
+	if ((e = bucket_store(bucket, name, pool, &config)))
+		return e;
+	e = ask_region(bucket, &config.s3, name, until, region);
+	if (e == ERR_S3_REGION && !bucket->options->region && bucket->moved_count < MOVED_MAX &&
+	    aws_endpoint_may_move(&config.s3.endpoint, region)) {
+		log_event(LOG_WARN, "bucket.region", "bucket=%s region=%s instead_of=%s", name,
+			  region, config.s3.endpoint.region);
+		moved = &bucket->moved[bucket->moved_count++];
+		snprintf(moved->name, sizeof moved->name, "%s", name);
+		snprintf(moved->region, sizeof moved->region, "%s", region);
+	} else if (e != ERR_S3_DENIED && e != ERR_S3_LACKS) {
+		return e; /* where it may not be asked, the first call of use says what is wrong */
+	}
+	err_note_clear();
+	return OK;
 }
 
 const char *bucket_ca_file(const struct bucket *bucket)

@@ -65,6 +65,14 @@ void bucket_close(struct bucket **);
  * words for why it stopped; else "stopped on request". Any thread. */
 const char *bucket_stop_words(void);
 
+/* Ask where the bucket `name` is, before anything else of it is asked: where its region was said by
+ * nobody in person, but by an environment or profile that is right for other buckets, the one that
+ * S3 names is taken from then on, within the partition, and logged (bucket.region). Hosts of that
+ * region must be allowed by the residency policy as any others. On a fiber with FIBER_STACK_LARGE,
+ * before other threads use the bucket. Suspends. ERR_S3_REGION: it was said, and is another. */
+enum err bucket_locate(struct bucket *, const char *name, struct http_pool *,
+		       nsec until) MUST_CHECK;
+
 /* What a store in the bucket `name` is opened with by the fibers of one thread, whose connections
  * `pool` has. The caller adds ledger_id where it will be locked. Borrows from the bucket.
  * ERR_INPUT_USAGE: there is no such place. */

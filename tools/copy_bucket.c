@@ -4,6 +4,7 @@
 #include "tools/aws_record.h"
 #include "transport/http_pool.h"
 
+#define LOCATE_TIMEOUT	(300 * NSEC_SECOND)
 #define GOODBYE_TIMEOUT (10 * NSEC_SECOND)
 /* One request for each object, some hundreds of them a second. */
 #define AUDIT_TIMEOUT (12 * 3600 * NSEC_SECOND)
@@ -20,9 +21,13 @@ enum err copy_bucket_plan(const char *side, const struct account *way, const str
 
 static enum err open_side(struct copy_bucket *side, struct http_pool *pool, struct account *account)
 {
+	enum err e;
+
 	if (!side->bucket)
 		return OK;
 	account->s3 = &side->s3;
+	if ((e = bucket_locate(side->bucket, account->host, pool, clock_after(LOCATE_TIMEOUT))))
+		return e;
 	return bucket_store(side->bucket, account->host, pool, &side->s3);
 }
 

@@ -55,7 +55,9 @@ static enum err read_bucket(void *argument)
 	if ((e = http_pool_open(BUCKET_CONNECTIONS, &reader->pool)))
 		return e;
 	reader->account.s3 = &reader->s3;
-	if (!(e = bucket_store(reader->bucket, reader->url.host, reader->pool, &reader->s3)))
+	if (!(e = bucket_locate(reader->bucket, reader->url.host, reader->pool,
+				clock_after(OPEN_TIMEOUT))) &&
+	    !(e = bucket_store(reader->bucket, reader->url.host, reader->pool, &reader->s3)))
 		e = read_archive(reader);
 	http_pool_finish(reader->pool, clock_after(FINISH_TIMEOUT));
 	http_pool_close(&reader->pool);

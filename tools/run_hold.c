@@ -10,6 +10,7 @@
 #include "transport/http_pool.h"
 
 #define HOLD_TIMEOUT	(60 * NSEC_SECOND)
+#define LOCATE_TIMEOUT	(300 * NSEC_SECOND)
 #define GOODBYE_TIMEOUT (5 * NSEC_SECOND)
 /* One request for each object, some hundreds of them a second. */
 #define AUDIT_TIMEOUT (12 * 3600 * NSEC_SECOND)
@@ -19,6 +20,8 @@
 static enum err plan_side(const struct run *run, const char *keys, const struct job_bucket *asked,
 			  const struct route *route, struct run_buckets *side)
 {
+	enum err e;
+
 	if (!*asked->name)
 		return OK;
 	side->way = (struct account){
@@ -26,8 +29,11 @@ static enum err plan_side(const struct run *run, const char *keys, const struct 
 		.io_timeout = run->job->options.io_timeout,
 		.connect_timeout = run->job->options.connect_timeout,
 	};
-	return bucket_open(keys, asked->name, &asked->options, &side->way,
-			   aws_record_listener(run->record), &side->bucket);
+	e = bucket_open(keys, asked->name, &asked->options, &side->way,
+			aws_record_listener(run->record), &side->bucket);
+	if (!e)
+		side->way.ca_file = bucket_ca_file(side->bucket);
+	return e;
 }
 
 enum err run_plan_buckets(struct run *run)
@@ -76,12 +82,35 @@ const struct run_hold *run_hold_of(const struct run *run, const char *target)
 	return hold;
 }
 
+/* Each bucket once, as far as mailboxes of one stand together. */
+static enum err locate_sources(struct run *run)
+{
+	struct url *url = calloc(1, sizeof *url);
+	char last[AWS_BUCKET_BYTES_MAX + 1] = "";
+	enum err e = url ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "looking for buckets");
+
+	for (size_t i = 0; e == OK && run->source_buckets.bucket && i < run->job->mailboxes_count;
+	     i++) {
+		if ((e = url_parse("source", run->job->mailboxes[i].source, "password", url)) ||
+		    !bucket_is_meant(url->scheme) || strcmp(url->host, last) == 0)
+			continue;
+		snprintf(last, sizeof last, "%s", url->host);
+		e = bucket_locate(run->source_buckets.bucket, url->host, run->pool,
+				  clock_after(LOCATE_TIMEOUT));
+	}
+	free(url);
+	return e;
+}
+
 static enum err look_at_bucket(struct run *run, struct run_hold *hold)
 {
-	enum err e =
-		run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3);
+	enum err e;
 
-	if (e || !hold->account.s3)
+	if (!bucket_is_meant(hold->account.scheme))
+		return OK;
+	if ((e = bucket_locate(run->target_buckets.bucket, hold->account.host, run->pool,
+			       clock_after(LOCATE_TIMEOUT))) ||
+	    (e = run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3)))
 		return e;
 	return bucket_watch_open(&hold->account, &hold->s3, &run->job->target_bucket.options,
 				 run->options.dry_run, &hold->watch);
@@ -113,6 +142,8 @@ enum err run_hold_targets(struct run *run)
 {
 	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
 
+	if (!e)
+		e = locate_sources(run);
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
 		const char *target = run->job->mailboxes[i].target;
 

@@ -321,6 +321,17 @@ bool aws_endpoint_is_of_aws(const struct aws_endpoint *endpoint)
 			     host_is_under(endpoint->host, partition->dual_stack_suffix));
 }
 
+bool aws_endpoint_may_move(const struct aws_endpoint *endpoint, const char *region)
+{
+	const struct aws_partition *partition = NULL;
+
+	if (!aws_endpoint_is_of_aws(endpoint))
+		return false;
+	if (aws_partition_of_region(region, &partition))
+		err_note_clear();
+	return partition == endpoint->partition;
+}
+
 /* ---- resource names ---- */
 
 /* Up to the next colon, which goes too. */

@@ -70,6 +70,9 @@ enum err aws_endpoint_make(const struct aws_endpoint_wish *, struct aws_endpoint
 /* Its host is AWS's, of the region's partition; else it is some other server that speaks like it.
  */
 bool aws_endpoint_is_of_aws(const struct aws_endpoint *);
+/* A service there says that something is in that other region: whether it may be asked for there.
+ * Only at AWS, for elsewhere the host would stay the same, and within the partition. */
+bool aws_endpoint_may_move(const struct aws_endpoint *, const char *region);
 
 /* arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE ("Amazon Resource Names", IAM User Guide). The
  * parts lie in the text; region and account may be empty. */

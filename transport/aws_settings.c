@@ -266,22 +266,29 @@ enum err aws_settings_make(const struct aws_profiles *profiles,
 	return take_urls(&from, wish, out);
 }
 
-enum err aws_settings_endpoint(const struct aws_settings *settings, enum aws_service service,
-			       const char *bucket, struct aws_endpoint *out)
+enum err aws_settings_endpoint_in(const struct aws_settings *settings, const char *region,
+				  enum aws_service service, const char *bucket,
+				  struct aws_endpoint *out)
 {
 	const char *url = settings->endpoint_url[service];
 
-	if (!*settings->region)
+	if (!*region)
 		return RAISE(ERR_INPUT_USAGE,
 			     "no AWS region is said: give one, or set AWS_REGION or the region of "
 			     "profile %s",
 			     settings->profile);
 	return aws_endpoint_make(&(struct aws_endpoint_wish){ .service = service,
-							      .region = settings->region,
+							      .region = region,
 							      .url = *url ? url : NULL,
 							      .bucket = bucket,
 							      .style = settings->style,
 							      .fips = settings->fips,
 							      .dual_stack = settings->dual_stack },
 				 out);
+}
+
+enum err aws_settings_endpoint(const struct aws_settings *settings, enum aws_service service,
+			       const char *bucket, struct aws_endpoint *out)
+{
+	return aws_settings_endpoint_in(settings, settings->region, service, bucket, out);
 }

@@ -52,5 +52,8 @@ enum err aws_settings_make(const struct aws_profiles *, const struct aws_setting
 /* An endpoint of `service` by these settings; `bucket` may be NULL. ERR_INPUT_USAGE. */
 enum err aws_settings_endpoint(const struct aws_settings *, enum aws_service, const char *bucket,
 			       struct aws_endpoint *out) MUST_CHECK;
+/* The same in another region than theirs. */
+enum err aws_settings_endpoint_in(const struct aws_settings *, const char *region, enum aws_service,
+				  const char *bucket, struct aws_endpoint *out) MUST_CHECK;
 
 #endif

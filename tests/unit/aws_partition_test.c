@@ -18,6 +18,34 @@ static void check_said(const char *words)
 
 /* ---- regions ---- */
 
+TEST(what_lies_in_another_region_is_followed_within_its_partition_and_at_aws_alone)
+{
+	const struct {
+		const char *region, *url, *other;
+		bool may;
+	} cases[] = {
+		{ "us-east-1", NULL, "eu-central-1", true },
+		{ "eusc-de-east-1", NULL, "eu-central-1", false },
+		{ "eu-central-1", NULL, "eusc-de-east-1", false },
+		{ "eu-central-1", NULL, "cn-north-1", false },
+		{ "eu-central-1", NULL, "", false },
+		{ "eu-central-1", NULL, "somewhere", false },
+		{ "us-east-1", "https://s3.example.com", "eu-central-1", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		const struct aws_endpoint_wish wish = { .service = AWS_S3,
+							.region = cases[i].region,
+							.url = cases[i].url,
+							.bucket = "bucket" };
+		struct aws_endpoint endpoint;
+
+		if (CHECK_OK(aws_endpoint_make(&wish, &endpoint)))
+			CHECK_EQ(aws_endpoint_may_move(&endpoint, cases[i].other), cases[i].may);
+		CHECK(!err_note()->error);
+	}
+}
+
 TEST(a_region_is_of_one_partition_by_the_form_of_its_name)
 {
 	static const struct {
