@@ -79,6 +79,7 @@ void io_release(struct io_receiver *, const struct ring_bytes *);
 /* Suspends until io_receive() would not have to wait, or another fiber calls io_stir(): OK, and the
  * caller looks for itself. ERR_FIBER_TIMEOUT: neither came before `until`. Raises no note. */
 enum err io_await(struct io_receiver *, nsec until) MUST_CHECK;
+bool io_is_ready(const struct io_receiver *); /* io_receive() would not have to wait */
 void io_stir(struct io_receiver *);
 /* Does not suspend; what the kernel still holds is let go later (io_drain). What was taken must
  * have been released. Close the receiver before its fd. */

@@ -220,12 +220,15 @@ enum err io_receive(struct io_receiver *receiver, nsec until, struct ring_bytes 
 			    peer_place(recv->fd, place));
 }
 
-enum err io_await(struct io_receiver *receiver, nsec until)
+bool io_is_ready(const struct io_receiver *receiver)
 {
 	MAGIC_CHECK(receiver, RECEIVER_MAGIC);
-	if (receiver->recv.count > 0 || receiver->recv.ended)
-		return OK;
-	return wait_on(&receiver->waiters, until);
+	return receiver->recv.count > 0 || receiver->recv.ended;
+}
+
+enum err io_await(struct io_receiver *receiver, nsec until)
+{
+	return io_is_ready(receiver) ? OK : wait_on(&receiver->waiters, until);
 }
 
 void io_stir(struct io_receiver *receiver)

@@ -22,6 +22,7 @@ enum {
 	SEND_BYTES_MAX = 256 * 1024,   /* of one gathering buffer */
 	SEND_BYTES_FLUSH = 128 * 1024, /* goes out by itself past this */
 	RECORD_BYTES_MAX = 16 * 1024,  /* RFC 8446 section 5.1 */
+	REST_BYTES_MAX = 32 * 1024,    /* kept: a record and a small one; CONNECTION_BYTES has it */
 	PLAIN_BYTES_MAX = 512,	       /* all that may ever be sent before TLS */
 	READY_LOOKS_MAX = 16,
 	GOODBYE_BYTES_MAX = 256 * 1024, /* read and dropped while waiting for the peer's end */
@@ -119,20 +120,17 @@ static enum err receive_more(struct conn *conn)
 	return receive(conn, conn->until);
 }
 
-/* As receive(), but for what is there already. */
+/* As receive(), but for what is there already: most often nothing, which is no error. */
 static enum err receive_ready(struct conn *conn)
 {
-	bool had_note = has_note();
 	enum err e;
 
-	if (conn->receiving)
+	if (conn->holding || conn->ended || conn->receiving)
 		return OK;
-	e = receive(conn, 0); /* long past: io_receive() only looks */
-	if (e != ERR_NET_TIMEOUT)
+	e = io_await(conn->receiver, 0); /* long past: it only looks */
+	if (e && e != ERR_FIBER_TIMEOUT)
 		return e;
-	if (!had_note)
-		err_note_clear();
-	return OK;
+	return !conn->receiving && io_is_ready(conn->receiver) ? receive(conn, conn->until) : OK;
 }
 
 static size_t wire_take(void *owner, void *to, size_t max)
@@ -186,6 +184,8 @@ static enum err send_gathered(struct conn *conn)
 	conn->sending = false;
 	conn_path_moved(&conn->path);
 	buffer_reset(going);
+	if (conn->send[conn->filling].bytes == 0)
+		conn->filling ^= 1; /* the same memory again: it is there, and in the cache */
 	wake_all(&conn->sent);
 	if (!e)
 		return OK;
@@ -594,8 +594,11 @@ void conn_rest(struct conn *conn)
 {
 	MAGIC_CHECK(conn, CONN_MAGIC);
 	must(!conn->sending);
-	if (conn->send[conn->filling].bytes == 0) /* or TLS has an answer to what it read */
-		drop_gathered(conn);
+	if (conn->send[conn->filling].bytes > 0) /* TLS has an answer to what it read */
+		return;
+	for (unsigned i = 0; i < ARRAY_COUNT(conn->send); i++)
+		if (conn->send[i].room > REST_BYTES_MAX)
+			buffer_free(&conn->send[i]);
 }
 
 void conn_mute(struct conn *conn)

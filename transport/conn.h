@@ -53,7 +53,8 @@ enum err conn_flush(struct conn *) MUST_CHECK;
  * that it wants no more. A record may have been cut, so the connection is of no use but to read
  * what the peer says until it ends. */
 void conn_mute(struct conn *);
-/* Nothing will be sent for a while: give back the memory in which that gathers. */
+/* Nothing will be sent for a while: give back the memory in which that gathers, where it is more
+ * than a record takes. */
 void conn_rest(struct conn *);
 /* close_notify, and for a moment wait for the peer's end. Suspends, at most until the deadline. */
 enum err conn_finish(struct conn *) MUST_CHECK;

@@ -84,7 +84,8 @@ bool http_is_live(struct http *http)
 	if (e && !had_note)
 		err_note_clear();
 	http->broken = e || got > 0; /* nothing was asked, so nothing is an answer */
-	return !http->broken;
+	http->was_live = !http->broken;
+	return http->was_live;
 }
 
 void http_rest(struct http *http)
@@ -129,7 +130,7 @@ static enum err drain(struct http *http)
 	if (e == ERR_FIBER_CANCELED)
 		return e;
 	err_note_clear();
-	if (http_is_live(http))
+	if (http->was_live || http_is_live(http))
 		return OK;
 	http->was_stale = true;
 	return RAISE(ERR_NET_CLOSED, "the connection to %s is not kept for another request",
@@ -140,7 +141,7 @@ static void begin(struct http *http, const struct http_request *request, struct 
 {
 	http->answer = head;
 	http->to_head = strcmp(request->method, "HEAD") == 0;
-	http->heard = http->continued = http->answered = http->sent = false;
+	http->was_live = http->heard = http->continued = http->answered = http->sent = false;
 	http->interims = 0;
 	http->asked = true;
 	http->broken = true; /* until the answer's head is there */

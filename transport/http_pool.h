@@ -11,7 +11,8 @@
  * Several addresses of a host are tried in the resolver's order (dial.h); a name is looked up for
  * each connection, and services that are many machines answer with others each time.
  *
- * An idle connection takes some 70 KiB (bench/idle_bench: 64 KiB of TLS). Counted are
+ * An idle connection takes some 70 KiB (bench/idle_bench: 64 KiB of TLS), and 32 KiB more when it
+ * has sent a body, to send the next one from. Counted are
  * CONNECTION_BYTES and HTTP_CONNECTION_BYTES, and HTTP_SENDING_BYTES while one that sends bodies is
  * lent.
  */

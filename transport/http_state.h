@@ -24,6 +24,7 @@ struct http {
 	nsec keeps_for;
 	size_t held; /* of the budget */
 	bool asked, keeps_alive, broken, peer_ended, was_stale;
+	bool was_live; /* when it was looked at, since the last request */
 	/* of the present request */
 	nsec until;
 	struct http_head *answer; /* the caller's */
