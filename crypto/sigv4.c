@@ -1,6 +1,6 @@
 /* Signing of requests: credentials, the day's key, the canonical request. See sigv4.h. */
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -8,6 +8,8 @@
 #include "engine/mail.h"
 
 static const char algorithm[] = "AWS4-HMAC-SHA256";
+
+enum { BLOCK_BYTES = 64 /* of SHA-256 */ };
 
 /* What is signed of the fields, ordered by name; those of one name as they were given. */
 struct fields {
@@ -17,10 +19,27 @@ struct fields {
 
 /* ---- hashes ---- */
 
+/* Looked up by its name once: that takes longer than to hash a request. */
+static EVP_MD *sha256_found;
+
+static void find_sha256(void)
+{
+	sha256_found = EVP_MD_fetch(NULL, "SHA256", NULL);
+	must(sha256_found != NULL);
+}
+
+static const EVP_MD *sha256_algorithm(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, find_sha256);
+	return sha256_found;
+}
+
 /* EVP fails only without memory. */
 static void sha256(const void *from, size_t n, uint8_t to[SIGV4_SHA256_BYTES])
 {
-	must(EVP_Digest(from, n, to, NULL, EVP_sha256(), NULL) == 1);
+	must(EVP_Digest(from, n, to, NULL, sha256_algorithm(), NULL) == 1);
 }
 
 void sigv4_hash(const void *from, size_t n, char to[SIGV4_HEX_BYTES])
@@ -31,11 +50,38 @@ void sigv4_hash(const void *from, size_t n, char to[SIGV4_HEX_BYTES])
 	bytes_to_hex(to, hash, sizeof hash);
 }
 
+static void sha256_behind(const uint8_t block[BLOCK_BYTES], const void *from, size_t n,
+			  uint8_t to[SIGV4_SHA256_BYTES])
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+	must(context && EVP_DigestInit_ex(context, sha256_algorithm(), NULL) == 1 &&
+	     EVP_DigestUpdate(context, block, BLOCK_BYTES) == 1 &&
+	     EVP_DigestUpdate(context, from, n) == 1 && EVP_DigestFinal_ex(context, to, NULL) == 1);
+	EVP_MD_CTX_free(context); /* wipes */
+}
+
+static void add_to_all(uint8_t block[BLOCK_BYTES], uint8_t mask)
+{
+	for (size_t i = 0; i < BLOCK_BYTES; i++)
+		block[i] ^= mask;
+}
+
+/* RFC 2104 section 2. Not OpenSSL's, which looks up two algorithms each time. */
 static void hmac(const void *key, size_t key_bytes, struct text text,
 		 uint8_t to[SIGV4_SHA256_BYTES])
 {
-	must(HMAC(EVP_sha256(), key, (int)key_bytes, (const unsigned char *)text.at, text.bytes, to,
-		  NULL) != NULL);
+	uint8_t block[BLOCK_BYTES] = { 0 }, inner[SIGV4_SHA256_BYTES];
+
+	if (key_bytes > sizeof block)
+		sha256(key, key_bytes, block);
+	else
+		bytes_copy(block, key, key_bytes, BYTES_META);
+	add_to_all(block, 0x36);
+	sha256_behind(block, text.at, text.bytes, inner);
+	add_to_all(block, 0x36 ^ 0x5c);
+	sha256_behind(block, inner, sizeof inner, to);
+	secret_wipe(block, sizeof block);
 }
 
 void sigv4_sign_text(const uint8_t key[SIGV4_SHA256_BYTES], struct text text,
@@ -176,17 +222,22 @@ void sigv4_scope(const struct sigv4 *sigv4, const char date[SIGV4_DATE_BYTES],
 
 /* ---- dates ---- */
 
-/* ISO 8601 in its basic form, from the extended one. */
-static enum err write_date(int64_t time_s, char to[SIGV4_DATE_BYTES])
+/* ISO 8601 in its basic form, from the extended one. Many requests have the same. */
+static enum err write_date(struct sigv4 *sigv4, int64_t time_s, char to[SIGV4_DATE_BYTES])
 {
 	struct mail_date date = { .seconds = time_s, .known = true };
 	char text[40];
 
-	if (mail_date_rfc3339(text, &date)[0] == '\0')
-		return RAISE(ERR_INPUT_USAGE, "signing a request at a time that no calendar has: "
-					      "set the clock of this machine");
-	snprintf(to, SIGV4_DATE_BYTES, "%.4s%.2s%.2sT%.2s%.2s%.2sZ", text, text + 5, text + 8,
-		 text + 11, text + 14, text + 17);
+	if (!sigv4->date[0] || sigv4->date_s != time_s) {
+		if (mail_date_rfc3339(text, &date)[0] == '\0')
+			return RAISE(ERR_INPUT_USAGE,
+				     "signing a request at a time that no calendar has: set the "
+				     "clock of this machine");
+		snprintf(sigv4->date, sizeof sigv4->date, "%.4s%.2s%.2sT%.2s%.2s%.2sZ", text,
+			 text + 5, text + 8, text + 11, text + 14, text + 17);
+		sigv4->date_s = time_s;
+	}
+	bytes_copy(to, sigv4->date, sizeof sigv4->date, BYTES_META);
 	return OK;
 }
 
@@ -353,7 +404,7 @@ static enum err prepare(struct sigv4 *sigv4, const struct sigv4_request *request
 
 	MAGIC_CHECK(sigv4, SIGV4_MAGIC);
 	must(request->target.bytes && request->target.at[0] == '/' && request->payload_hash.bytes);
-	if ((e = check_credentials(credentials)) || (e = write_date(request->time_s, date)))
+	if ((e = check_credentials(credentials)) || (e = write_date(sigv4, request->time_s, date)))
 		return e;
 	renew_key(sigv4, credentials->secret, date);
 	return OK;

@@ -15,6 +15,9 @@ struct sigv4 {
 	char key_day[8 + 1];
 	uint8_t check_key[SECRET_CHECK_KEY_BYTES];
 	uint64_t check, key_number;
+	/* Of the request before, and that time written. */
+	int64_t date_s;
+	char date[SIGV4_DATE_BYTES]; /* "": there was none */
 	/* Of the request that is being signed: its canonical form, which holds the session token,
 	 * and the names of its signed fields. Neither grows beyond its room here. */
 	struct buffer canonical, names;

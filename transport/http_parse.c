@@ -11,8 +11,8 @@ enum { KEEPS_FOR_S_MAX = 24 * 3600 };
 
 static bool is_token_char(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c && strchr("!#$%&'*+-.^_`|~", c));
+	return (c >= 'a' && c <= 'z') || c == '-' || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+.^_`|~", c));
 }
 
 bool http_parse_is_token(struct text text)
@@ -65,13 +65,18 @@ static struct text trimmed(struct text text)
 /* The next line of `from` without its CR LF, which goes too; false: there is no whole line. */
 static bool take_line(struct text *from, struct text *line)
 {
-	const char *end = from->bytes ? memmem(from->at, from->bytes, "\r\n", 2) : NULL;
+	size_t bytes = 0;
+	const char *lf;
 
-	if (!end)
-		return false;
-	*line = (struct text){ from->at, (size_t)(end - from->at) };
-	from->at = end + 2;
-	from->bytes -= line->bytes + 2;
+	do {
+		lf = bytes < from->bytes ? memchr(from->at + bytes, '\n', from->bytes - bytes)
+					 : NULL;
+		if (!lf)
+			return false;
+		bytes = (size_t)(lf - from->at) + 1;
+	} while (bytes < 2 || lf[-1] != '\r');
+	*line = (struct text){ from->at, bytes - 2 };
+	*from = (struct text){ from->at + bytes, from->bytes - bytes };
 	return true;
 }
 
@@ -106,12 +111,21 @@ static bool split_field(struct text line, struct text *name, struct text *value)
 	return http_parse_is_token(*name) && http_parse_is_value(*value);
 }
 
+/* Before it is looked at closely, for most are not. */
+static bool may_have_name(struct text line, const char *name)
+{
+	size_t bytes = strlen(name);
+
+	return line.bytes > bytes && line.at[bytes] == ':' &&
+	       strncasecmp(line.at, name, bytes) == 0;
+}
+
 bool http_parse_field(struct text fields, const char *name, struct text *value)
 {
 	struct text line, found;
 
 	while (take_line(&fields, &line))
-		if (split_field(line, &found, value) && same_word(found, name))
+		if (may_have_name(line, name) && split_field(line, &found, value))
 			return true;
 	*value = (struct text){ NULL, 0 };
 	return false;

@@ -73,7 +73,8 @@ static enum err add_fields(struct buffer *to, const struct http_field *fields, s
 			return RAISE(ERR_INPUT_USAGE,
 				     "the header field %s would hold a control character",
 				     fields[i].name);
-		buffer_addf(to, "%s: ", fields[i].name);
+		buffer_add_text(to, fields[i].name);
+		buffer_add_text(to, ": ");
 		buffer_add(to, fields[i].value.at, fields[i].value.bytes);
 		buffer_add_text(to, "\r\n");
 	}

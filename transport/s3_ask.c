@@ -153,7 +153,8 @@ static enum err sign(struct s3_call *call, const struct sigv4_credentials *crede
 		.fields_count = call->fields_count,
 	};
 
-	sigv4_hash(call->body.at, call->body.bytes, call->hash);
+	if (!call->pieces_count)
+		sigv4_hash(call->body.at, call->body.bytes, call->hash);
 	request.payload_hash = text_of(call->pieces_count ? SIGV4_UNSIGNED_PAYLOAD : call->hash);
 	call->signed_s = request.time_s = clock_wall() / NSEC_SECOND + s3->clock_offset_s;
 	return sigv4_sign(s3->signer, &request, credentials, &call->signature);

@@ -305,6 +305,27 @@ TEST(another_day_or_secret_has_another_key_and_the_first_comes_back)
 	sigv4_close(&sigv4);
 }
 
+/* "AWS4" and the secret are HMAC's key: of 64 bytes and of 65, which RFC 2104 hashes first. The
+ * signatures are Python's hmac's. */
+TEST(a_secret_may_be_longer_than_a_block)
+{
+	static const char many[] = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+	struct sigv4_request request = get_range();
+	struct sigv4_credentials credentials = example;
+	struct sigv4_signed out;
+	struct sigv4 *sigv4 = open_s3();
+
+	credentials.secret = (struct text){ many, 60 };
+	CHECK_OK(sigv4_sign(sigv4, &request, &credentials, &out));
+	CHECK_TEXT(out.signature,
+		   "039741649a1a1443e772c8cba4caea62c726d9e329fe491a950ea31370fd6548");
+	credentials.secret = (struct text){ many, 61 };
+	CHECK_OK(sigv4_sign(sigv4, &request, &credentials, &out));
+	CHECK_TEXT(out.signature,
+		   "9fc5387fc01806c3aae611cb054e1108fd7eeb2b0bbff4a21ae8f7f998db00a7");
+	sigv4_close(&sigv4);
+}
+
 TEST(a_presigned_target_is_whole)
 {
 	struct sigv4_request request = get_range();
