@@ -617,6 +617,36 @@ TEST(a_kept_connection_that_its_server_ended_is_not_lent)
 	check_connections(twice_within_the_idle_time, (struct model){ .answers_max = 1 }, 2);
 }
 
+static enum err twice_over_one_that_was_lent_again(void *argument)
+{
+	struct world_of_http *world = argument;
+	struct http *http = NULL;
+	struct http_head head;
+	enum err e;
+
+	if ((e = do_job(world, GET)) ||
+	    (e = http_pool_take(world->pool, &account, clock_after(PATIENCE), &http)))
+		return e;
+	if ((e = ask(http, GET, &head)) == OK && (e = check_content(http, &head, GET_BYTES)) == OK)
+		e = fiber_sleep(clock_after(NSEC_SECOND));
+	if (!e && CHECK_ERR(ask(http, GET, &head), ERR_NET_CLOSED))
+		CHECK(strstr(err_note()->text, "is not kept for another request"));
+	err_note_clear();
+	http_pool_give(world->pool, &http);
+	return e;
+}
+
+/* The pool has looked at it, which is nothing to rely on when it has been asked once. */
+TEST(a_look_at_a_connection_is_good_for_one_request)
+{
+	struct world_of_http world = { .client = twice_over_one_that_was_lent_again,
+				       .model = { .answers_max = 2 } };
+
+	run(&world);
+	CHECK_OK(world.error);
+	CHECK_EQ(world.model.connections, 1);
+}
+
 struct queue {
 	struct world_of_http *world;
 	unsigned number, *order, *order_count;
