@@ -210,14 +210,9 @@ static void renew_key(struct sigv4 *sigv4, struct text secret, const char date[S
 	if (check == sigv4->check && strncmp(sigv4->key_day, date, 8) == 0)
 		return;
 	snprintf(sigv4->key_day, sizeof sigv4->key_day, "%.8s", date);
+	snprintf(sigv4->scope, sizeof sigv4->scope, "%s/%s/%s/aws4_request", sigv4->key_day,
+		 sigv4->region, sigv4->service);
 	derive_key(sigv4, secret, check);
-}
-
-void sigv4_scope(const struct sigv4 *sigv4, const char date[SIGV4_DATE_BYTES],
-		 char to[SIGV4_SCOPE_BYTES])
-{
-	snprintf(to, SIGV4_SCOPE_BYTES, "%.8s/%s/%s/aws4_request", date, sigv4->region,
-		 sigv4->service);
 }
 
 /* ---- dates ---- */
@@ -381,15 +376,14 @@ static enum err write_signature(struct sigv4 *sigv4, const struct sigv4_request 
 				struct text target, const struct fields *fields,
 				const char date[SIGV4_DATE_BYTES], char to[SIGV4_HEX_BYTES])
 {
-	char hash[SIGV4_HEX_BYTES], scope[SIGV4_SCOPE_BYTES];
+	char hash[SIGV4_HEX_BYTES];
 	char text[sizeof algorithm + SIGV4_DATE_BYTES + SIGV4_SCOPE_BYTES + SIGV4_HEX_BYTES];
 	enum err e;
 
 	if ((e = write_canonical(sigv4, request, target, fields)))
 		return e;
 	sigv4_hash(sigv4->canonical.at, sigv4->canonical.bytes, hash);
-	sigv4_scope(sigv4, date, scope);
-	snprintf(text, sizeof text, "%s\n%s\n%s\n%s", algorithm, date, scope, hash);
+	snprintf(text, sizeof text, "%s\n%s\n%s\n%s", algorithm, date, sigv4->scope, hash);
 	sigv4_sign_text(sigv4->key, text_of(text), to);
 	return OK;
 }
@@ -435,14 +429,10 @@ static enum err add_own_fields(const struct sigv4 *sigv4, const struct sigv4_req
 static void write_authorization(const struct sigv4 *sigv4, struct text access_key_id,
 				struct sigv4_signed *out)
 {
-	char scope[SIGV4_SCOPE_BYTES];
-	int length;
-
-	sigv4_scope(sigv4, out->date, scope);
-	length = snprintf(out->authorization, sizeof out->authorization,
-			  "%s Credential=%.*s/%s, SignedHeaders=%s, Signature=%s", algorithm,
-			  (int)access_key_id.bytes, access_key_id.at, scope, sigv4->names.at,
-			  out->signature);
+	int length = snprintf(out->authorization, sizeof out->authorization,
+			      "%s Credential=%.*s/%s, SignedHeaders=%s, Signature=%s", algorithm,
+			      (int)access_key_id.bytes, access_key_id.at, sigv4->scope,
+			      sigv4->names.at, out->signature);
 	must(length > 0 && length < (int)sizeof out->authorization); /* by its parts' bounds */
 	out->fields[out->fields_count++] =
 		(struct sigv4_field){ "Authorization", { out->authorization, (size_t)length } };
@@ -472,11 +462,10 @@ static void add_presign_parameters(const struct sigv4 *sigv4,
 				   const char date[SIGV4_DATE_BYTES], uint32_t expires_s,
 				   struct buffer *out)
 {
-	char scope[SIGV4_SCOPE_BYTES], text[SIGV4_KEY_ID_BYTES_MAX + 1 + SIGV4_SCOPE_BYTES];
+	char text[SIGV4_KEY_ID_BYTES_MAX + 1 + SIGV4_SCOPE_BYTES];
 
-	sigv4_scope(sigv4, date, scope);
 	snprintf(text, sizeof text, "%.*s/%s", (int)credentials->access_key_id.bytes,
-		 credentials->access_key_id.at, scope);
+		 credentials->access_key_id.at, sigv4->scope);
 	sigv4_add_parameter(out, "X-Amz-Algorithm", text_of(algorithm));
 	sigv4_add_parameter(out, "X-Amz-Credential", text_of(text));
 	sigv4_add_parameter(out, "X-Amz-Date", text_of(date));

@@ -76,7 +76,7 @@ void sigv4_chunks_begin(const struct sigv4 *sigv4, const struct sigv4_signed *se
 	bytes_copy(chunks->key, sigv4->key, sizeof chunks->key, BYTES_META);
 	bytes_copy(chunks->date, seed->date, sizeof chunks->date, BYTES_META);
 	bytes_copy(chunks->signature, seed->signature, sizeof chunks->signature, BYTES_META);
-	sigv4_scope(sigv4, seed->date, chunks->scope);
+	bytes_copy(chunks->scope, sigv4->scope, sizeof chunks->scope, BYTES_META);
 }
 
 /* `what` is the last part of the algorithm's name, `hashes` what is signed anew. */

@@ -13,6 +13,7 @@ struct sigv4 {
 	 * keyed hash. */
 	uint8_t key[SIGV4_SHA256_BYTES];
 	char key_day[8 + 1];
+	char scope[SIGV4_SCOPE_BYTES]; /* "20130524/us-east-1/s3/aws4_request" */
 	uint8_t check_key[SECRET_CHECK_KEY_BYTES];
 	uint64_t check, key_number;
 	/* Of the request before, and that time written. */
@@ -25,9 +26,6 @@ struct sigv4 {
 };
 enum { SIGV4_MAGIC = 0x51674004 };
 
-/* "20130524/us-east-1/s3/aws4_request" */
-void sigv4_scope(const struct sigv4 *, const char date[SIGV4_DATE_BYTES],
-		 char to[SIGV4_SCOPE_BYTES]);
 /* HMAC-SHA256 of the text, as hexadecimal digits. */
 void sigv4_sign_text(const uint8_t key[SIGV4_SHA256_BYTES], struct text, char to[SIGV4_HEX_BYTES]);
 

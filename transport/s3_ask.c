@@ -118,13 +118,13 @@ static enum err hear(struct s3_call *call, struct http *http, const struct http_
 
 	call->status = head->status;
 	call->retry_after = retry_after(fields);
-	note_server_time(call, fields);
 	http_parse_copy_field(fields, "x-amz-request-id", call->request_id,
 			      sizeof call->request_id);
 	http_parse_copy_field(fields, "x-amz-id-2", call->host_id, sizeof call->host_id);
 	http_parse_copy_field(fields, "x-amz-bucket-region", call->region, sizeof call->region);
 	if (head->status / 100 == 2)
 		return call->take ? call->take(call, http, head) : s3_take_nothing(call, http);
+	note_server_time(call, fields);
 	if (head->framing != HTTP_NO_BODY)
 		e = take_refusal(call, http);
 	return e ? e : s3_judge(call);
