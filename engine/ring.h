@@ -113,6 +113,10 @@ struct ring_path {
 };
 /* At once, without an operation. False: it does not tell. */
 bool ring_path_of(int fd, struct ring_path *);
+/* Have a connected socket acknowledge what came. By itself the kernel waits up to 40 ms for
+ * something to send with it, and a peer that gathers what it says (RFC 9293 section 3.7.4) says no
+ * more until then. At once, without an operation. */
+void ring_acknowledge(struct ring *, int fd);
 /* Whether sockets could be bound to the address: 0, or -errno (-EADDRNOTAVAIL: it is none of this
  * machine). At once, and without a ring. */
 int ring_address_check(const struct sockaddr *, socklen_t);
@@ -156,7 +160,8 @@ bool ring_recv_stopped(const struct ring_recv *);
 
 /* System calls and other costs, for the bench. */
 struct ring_counts {
-	uint64_t enters, operations, completions, recv_starved, recv_bytes, send_bytes;
+	uint64_t enters, operations, completions, recv_starved, recv_bytes, send_bytes,
+		acknowledged;
 };
 const struct ring_counts *ring_counts(const struct ring *);
 

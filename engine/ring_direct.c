@@ -99,6 +99,14 @@ bool ring_path_of(int fd, struct ring_path *path)
 	return true;
 }
 
+void ring_direct_acknowledge(int fd)
+{
+	int on = 1;
+
+	/* The kernel forgets it with the next that is sent. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
 static direct_verb *const direct[RING_VERB_COUNT] = {
 	[RING_TRUNCATE] = direct_truncate,
 	[RING_LOCK] = direct_lock,

@@ -15,5 +15,7 @@ int ring_direct_do(struct ring_op *);
 int ring_direct_open(const struct ring_op *);
 /* The second half of RING_LIST: read the directory that the ring opened, and close it. */
 int ring_direct_list(struct ring_op *, int fd);
+/* ring_acknowledge() */
+void ring_direct_acknowledge(int fd);
 
 #endif

@@ -389,6 +389,13 @@ void ring_cancel(struct ring *ring, struct ring_op *op)
 		cancel_tagged(ring, tagged(op, TAG_OP));
 }
 
+void ring_acknowledge(struct ring *ring, int fd)
+{
+	MAGIC_CHECK(ring, RING_MAGIC);
+	ring->counts.acknowledged++;
+	ring_direct_acknowledge(fd);
+}
+
 /* ---- receiving ---- */
 
 static unsigned recv_held(const struct ring_recv *recv)

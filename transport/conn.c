@@ -536,6 +536,13 @@ void conn_stir(struct conn *conn)
 	io_stir(conn->receiver);
 }
 
+void conn_acknowledge(struct conn *conn)
+{
+	MAGIC_CHECK(conn, CONN_MAGIC);
+	if (!conn->holding && !conn->ended && !io_is_ready(conn->receiver))
+		ring_acknowledge(scheduler_ring(), conn->fd);
+}
+
 /* Seal one record. Where TLS has a message of its own half read, the rest of it must come first. */
 static enum err seal(struct conn *conn, const void *from, size_t bytes)
 {

@@ -45,6 +45,9 @@ enum err conn_read_ready(struct conn *, void *to, size_t max, size_t *got) MUST_
  * before `until`. */
 enum err conn_await(struct conn *, nsec until) MUST_CHECK;
 void conn_stir(struct conn *);
+/* Where nothing more is at hand, have what came acknowledged now: for who knows that the peer has
+ * more to say, which it may hold back until then. */
+void conn_acknowledge(struct conn *);
 /* Append to what will be sent; goes out at conn_flush(), or by itself past 128 KiB. Before TLS only
  * the few hundred bytes that lead to STARTTLS may be written. May suspend. */
 enum err conn_write(struct conn *, const void *from, size_t bytes) MUST_CHECK;

@@ -142,6 +142,7 @@ static void begin(struct http *http, const struct http_request *request, struct 
 	http->answer = head;
 	http->to_head = strcmp(request->method, "HEAD") == 0;
 	http->was_live = http->heard = http->continued = http->answered = http->sent = false;
+	http->acknowledged = false;
 	http->interims = 0;
 	http->asked = true;
 	http->broken = true; /* until the answer's head is there */
@@ -220,6 +221,10 @@ static enum err read_straight(struct http *http, void *to, size_t max, size_t *g
 	uint64_t straight = http_parse_body_straight(&http->body);
 	enum err e;
 
+	/* Servers that send head and body one by one gather (radosgw). */
+	if (!http->acknowledged)
+		conn_acknowledge(http->conn);
+	http->acknowledged = true;
 	if (straight > 0) {
 		e = http_receive(http, to, min_u64(max, straight), http->account->io_timeout, got,
 				 ended);

@@ -34,6 +34,7 @@ struct http {
 	bool answered;		  /* *answer is filled */
 	bool sent;		  /* all of the request was */
 	uint64_t exchange;	  /* in traces */
+	bool acknowledged;	  /* the answer's head was, where the body did not come with it */
 	unsigned interims;
 	char read[HTTP_READ_BYTES];
 };

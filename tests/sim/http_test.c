@@ -462,6 +462,32 @@ static void run(struct world_of_http *world)
 	CHECK(!world->model.put_was_wrong);
 }
 
+/* ---- answers that come in pieces ---- */
+
+enum { ASKED = 30 };
+
+static enum err get_and_put(void *argument)
+{
+	const uint64_t *acknowledged = &ring_counts(scheduler_ring())->acknowledged;
+	enum err e = OK;
+
+	for (unsigned i = 0; !e && i < ASKED; i++)
+		e = do_job(argument, PUT_SMALL);
+	CHECK_EQ(*acknowledged, 0); /* the answer has no body */
+	for (unsigned i = 0; !e && i < ASKED; i++)
+		e = do_job(argument, GET);
+	CHECK(*acknowledged > 0 && *acknowledged <= ASKED);
+	return e;
+}
+
+TEST(a_head_that_comes_without_its_body_is_acknowledged_at_once)
+{
+	struct world_of_http world = { .client = get_and_put };
+
+	run(&world);
+	CHECK_OK(world.error);
+}
+
 /* ---- trouble at every byte ---- */
 
 TEST(all_requests_go_over_one_connection_where_nothing_is_wrong)
