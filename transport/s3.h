@@ -10,7 +10,8 @@
  *	ERR_S3_KEYS, ERR_AWS_EXPIRED, ERR_S3_BUCKET
  *	ERR_S3_REGION     with the right region; nothing follows a redirection
  *	ERR_S3_THROTTLED, ERR_S3_UNAVAILABLE, ERR_NET_*, ERR_TLS_CUT, ERR_HTTP_SYNTAX,
- *ERR_XML_SYNTAX: after S3_ATTEMPTS_MAX attempts, or when it would be too late for another
+ *	ERR_XML_SYNTAX    after S3_ATTEMPTS_MAX attempts (3 as long as nobody ever answered), or
+ *			  when it would be too late for another
  *	ERR_S3_LACKS, ERR_S3_REFUSED, ERR_TLS_*, ERR_PROXY_*, ERR_INPUT_*, ERR_FIBER_CANCELED
  *
  * What is repeated, in "Retry behavior" of the AWS SDKs and Tools Reference Guide's way: broken

@@ -10,6 +10,7 @@
 enum {
 	ERROR_BYTES_MAX = 64 * 1024, /* of a body that says no */
 	SYNTAX_ATTEMPTS_MAX = 3,     /* for who does not speak S3 will not learn it */
+	FIRST_ATTEMPTS_MAX = 3,	     /* where nobody ever answered: a wrong name, a closed port */
 	/* As the SDKs have it ("Standard retry mode"). */
 	QUOTA_MAX = 500,
 	QUOTA_RETRY = 5,
@@ -330,8 +331,11 @@ static nsec wait_of(const struct s3_call *call)
 static bool may_be_later(struct s3_call *call, enum err e, nsec until, nsec *at)
 {
 	bool is_syntax = e == ERR_HTTP_SYNTAX || e == ERR_XML_SYNTAX;
+	unsigned most = is_syntax		 ? SYNTAX_ATTEMPTS_MAX
+			: call->s3->was_answered ? S3_ATTEMPTS_MAX
+						 : FIRST_ATTEMPTS_MAX;
 
-	if (call->attempt >= (is_syntax ? SYNTAX_ATTEMPTS_MAX : S3_ATTEMPTS_MAX))
+	if (call->attempt >= most)
 		return false;
 	*at = clock_after(wait_of(call));
 	return *at < until && pay(call, e);
@@ -387,6 +391,7 @@ enum err s3_ask(struct s3_call *call, nsec until)
 
 		e = attempt(call, until);
 		record(call, e, begun);
+		call->s3->was_answered |= call->status != 0;
 		if (!e)
 			refund(call);
 		if (!e || e == ERR_FIBER_CANCELED || !may_ask_again(call, e, until, &at))

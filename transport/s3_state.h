@@ -20,6 +20,7 @@ struct s3 {
 	struct sigv4 *signer;
 	int64_t clock_offset_s;
 	unsigned quota; /* for repetitions */
+	bool was_answered;
 };
 
 /* Whether and when a request is sent again. */

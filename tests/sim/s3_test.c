@@ -360,6 +360,23 @@ static enum err put_twice(void *argument)
 	return e ? e : put_hello(argument);
 }
 
+/* Where somebody answered once, the same silence is borne until it ends. */
+TEST(a_service_that_never_answered_is_soon_given_up)
+{
+	static struct script never, later;
+
+	never = (struct script){ .client = put_hello,
+				 .exchanges = { { .hangs_up = true, .times = 9 } } };
+	later = (struct script){ .client = put_twice,
+				 .exchanges = { { .says = OK_PUT("") },
+						{ .hangs_up = true, .times = 7 },
+						{ .says = OK_PUT("") } } };
+	CHECK_ERR(script_run(&never), ERR_TLS_CUT);
+	CHECK_EQ(never.requests, 3);
+	CHECK_OK(script_run(&later));
+	check_played(&later, 9);
+}
+
 TEST(a_connection_that_turns_out_to_be_closed_is_replaced_at_once)
 {
 	struct script script = { .client = put_twice,
