@@ -12,8 +12,9 @@
 	.chunks = LANE_CHUNKS_RESERVED - LANE_CHUNKS_PER_READER,                                   \
 	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
 	.recv_held = RECV_BUFFERS_HELD_MAX, .frames = FRAMES_MAX, .frame_bytes = FRAME_BYTES,      \
-	.put_bytes = WRITE_BYTES_ALONE, .part_bytes = UPLOAD_PART_BYTES,                           \
-	.lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
+	.put_bytes = WRITE_BYTES_ALONE, .part_bytes = UPLOAD_PART_BYTES, .uploads = UPLOADS_MAX,   \
+	.parts_shared = UPLOADS_MAX, .lines_bytes = PACK_LINES_BYTES_MAX,                          \
+	.filled = PACKS_FILLED_MAX
 
 static struct budget present = {
 	.shape = { .workers = 1,
@@ -38,6 +39,12 @@ static unsigned per_worker(unsigned count)
 unsigned budget_worker_connections(void)
 {
 	return per_worker(present.shape.pairs);
+}
+
+unsigned budget_bucket_connections(void)
+{
+	return present.shape.to_buckets ? per_worker(present.shape.lanes) * (present.uploads + 1)
+					: 0;
 }
 
 static unsigned worker_connections_most(void)
@@ -91,6 +98,15 @@ static void share_buffers(struct budget *plan)
 						  plan->recv_buffers / worker_connections_most()));
 }
 
+static void share_uploads(struct budget *plan)
+{
+	unsigned lanes = per_worker(plan->shape.lanes);
+
+	plan->part_bytes = UPLOAD_PART_BYTES_LEAST;
+	plan->uploads = (unsigned)max_u64(1, min_u64(UPLOADS_OF_WORKER / lanes, UPLOADS_MAX));
+	plan->parts_shared = (unsigned)min_u64((uint64_t)lanes * UPLOADS_MAX, UPLOADS_OF_WORKER);
+}
+
 static void plan_sharing(struct budget *plan)
 {
 	plan->chunks = LANE_CHUNKS_SHARING;
@@ -100,7 +116,7 @@ static void plan_sharing(struct budget *plan)
 	plan->frames = FRAMES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
-	plan->part_bytes = UPLOAD_PART_BYTES_LEAST;
+	share_uploads(plan);
 	plan->lines_bytes = PACK_LINES_BYTES_OF_MANY;
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
@@ -273,13 +289,14 @@ static uint64_t packs_bound(void)
 	return lines + 2 * sums + (present.filled + 2) * (sums / 2 + lines / 4);
 }
 
-/* Of the object being filled and those that wait to be sealed, and one that is left for the next.
- */
-static uint64_t uploads_bound(void)
+/* Parts of objects that go to buckets. */
+static uint64_t parts_bound(void)
 {
-	return present.shape.to_buckets
-		       ? ((present.filled + 1) * UPLOAD_PARTS + 1) * (uint64_t)present.part_bytes
-		       : 0;
+	const struct budget_shape *shape = &present.shape;
+	uint64_t count = (uint64_t)shape->lanes * UPLOAD_PARTS_OWN +
+			 (uint64_t)shape->workers * present.parts_shared;
+
+	return shape->to_buckets ? count * present.part_bytes : 0;
 }
 
 static uint64_t lane_bound(enum budget_part part)
@@ -290,8 +307,7 @@ static uint64_t lane_bound(enum budget_part part)
 	case BUDGET_WRITES:
 		return max_u64((present.filled + 2) * WRITE_BUFFERS,
 			       present.shape.to_servers ? PARCELS_WRITES : 0) *
-			       present.put_bytes +
-		       uploads_bound();
+		       present.put_bytes;
 	case BUDGET_PACKS:
 		return packs_bound();
 	default:
@@ -303,6 +319,22 @@ static uint64_t lane_bound(enum budget_part part)
 static uint64_t conversations(void)
 {
 	return present.shape.pairs + (present.shape.to_servers ? 2 * present.shape.lanes : 0);
+}
+
+static uint64_t bucket_conversations(void)
+{
+	return (uint64_t)present.shape.workers * budget_bucket_connections();
+}
+
+static uint64_t bucket_connections_bound(void)
+{
+	return bucket_conversations() *
+	       (CONNECTION_BYTES + HTTP_CONNECTION_BYTES + HTTP_SENDING_BYTES);
+}
+
+static uint64_t bucket_stacks_bound(void)
+{
+	return bucket_conversations() * FIBER_STACK_BYTES_USED;
 }
 
 static uint64_t compression_bound(void)
@@ -325,11 +357,13 @@ uint64_t budget_bound(enum budget_part part)
 		return (uint64_t)shape->workers * budget_arena_chunks() * CHUNK_BYTES;
 	case BUDGET_STACKS: /* and a few of the run's own */
 		return (4 + shape->workers + conversations()) * FIBER_STACK_BYTES_USED +
-		       (uint64_t)shape->lanes * LANE_STACKS * FIBER_STACK_BYTES_SHALLOW;
+		       (uint64_t)shape->lanes * LANE_STACKS * FIBER_STACK_BYTES_SHALLOW +
+		       bucket_stacks_bound();
 	case BUDGET_LANES:
 		return (uint64_t)shape->lanes * LANE_BYTES;
 	case BUDGET_CONNECTIONS:
-		return conversations() * CONNECTION_BYTES + compression_bound();
+		return conversations() * CONNECTION_BYTES + compression_bound() +
+		       bucket_connections_bound();
 	case BUDGET_COMPRESSORS:
 		return threads * (present.frame_bytes == FRAME_BYTES
 					  ? shape->compressor_bytes
@@ -338,6 +372,8 @@ uint64_t budget_bound(enum budget_part part)
 		return LEDGER_CACHE_BYTES + 2 * MIB + (1 + shape->workers) * (MIB / 4);
 	case BUDGET_WAITING:
 		return MIB / 4 + shape->waiting * WAITING_BYTES;
+	case BUDGET_WRITES:
+		return shape->lanes * lane_bound(part) + parts_bound();
 	default:
 		return shape->lanes * lane_bound(part);
 	}
@@ -357,5 +393,6 @@ uint64_t budget_promise(void)
 	const struct budget_shape *shape = &present.shape;
 
 	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES +
-	       compression_bound() + shape->lanes * uploads_bound();
+	       compression_bound() + parts_bound() + bucket_connections_bound() +
+	       bucket_stacks_bound();
 }

@@ -34,8 +34,10 @@ struct budget {
 	size_t frame_bytes;		    /* the longest zstd frame */
 	size_t put_bytes;		    /* a write buffer: each object being written has two */
 	size_t part_bytes;		    /* of an object that goes to a bucket */
-	size_t lines_bytes;		    /* index lines of a pack before it is closed */
-	unsigned filled;		    /* complete packs that wait to be sealed */
+	unsigned uploads;		    /* such parts that a lane sends at once */
+	unsigned parts_shared; /* that a worker's lanes have beyond UPLOAD_PARTS_OWN each */
+	size_t lines_bytes;    /* index lines of a pack before it is closed */
+	unsigned filled;       /* complete packs that wait to be sealed */
 };
 /* Plans for it. What many workers need beside 2 MiB for each of their connections may be more than
  * is promised, however narrow all is: budget_is_kept() tells, and then fewer must do. */
@@ -53,6 +55,9 @@ unsigned budget_arena_chunks(void);
 /* A worker that has so many connections begins no further mailbox, so that none of them needs room
  * for all; with its last one it may have up to `shape.connections` - 1 more. */
 unsigned budget_worker_connections(void);
+/* Conversations of a worker's lanes with the service that has their buckets: each lane's uploads,
+ * and one in which it asks for other things meanwhile. */
+unsigned budget_bucket_connections(void);
 
 /* ---- what was taken ---- */
 
@@ -92,7 +97,7 @@ uint64_t budget_bound(enum budget_part);
 uint64_t budget_bound_sum(void);
 /* What is promised for this shape: 64 MiB, 2 MiB a connection pair, 4 KiB a waiting mailbox, and
  * what was asked for beyond that: COMPRESSED_CONVERSATION_BYTES a compressed conversation, and for
- * targets in buckets the parts of a mailbox's objects. */
+ * targets in buckets the parts of objects and the conversations in which they are sent. */
 uint64_t budget_promise(void);
 
 #endif

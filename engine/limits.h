@@ -85,13 +85,17 @@ enum {
 	/* What a lane towards a server has of such buffers for messages on their way. */
 	PARCELS_WRITES = 8,
 
-	/* Parts of an object on its way to a bucket. S3 takes none below 5 MiB but the last, so
-	 * what a mailbox takes that goes there comes on top of what is promised. An object has one
-	 * being filled, one that is sent, and one with what lies before its mark; memory is touched
-	 * only as far as they are filled. */
+	/* Parts of objects on their way to buckets. S3 takes none below 5 MiB but an object's last,
+	 * so they come on top of what is promised; memory is touched only as far as they are
+	 * filled. Two of a mailbox may wait for what others do, the one being filled and one that
+	 * holds what lies before a mark: those are its own. What is on its way comes back by
+	 * itself, and is shared (store_s3_part.h). A mailbox sends so many at once; where a worker
+	 * has many mailboxes the service has enough to do with fewer of each. */
 	UPLOAD_PART_BYTES = 8 * 1024 * 1024,
 	UPLOAD_PART_BYTES_LEAST = 5 * 1024 * 1024,
-	UPLOAD_PARTS = 3,
+	UPLOAD_PARTS_OWN = 2,
+	UPLOADS_MAX = 4,
+	UPLOADS_OF_WORKER = 16,
 
 	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it
 	 * until it is settled stays bounded, and one seal is one row of the ledger. Each pack costs

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "transport/store_s3_part.h"
 #include "transport/store_s3_put.h"
 
 enum {
@@ -129,11 +130,12 @@ static void s3_store_close(struct store **store_at)
 	if (!*store_at)
 		return;
 	store = s3_of(*store_at);
-	must(!store->place.is_served);
+	must(store->place.senders == 0);
 	*store_at = NULL;
 	/* Without finish() the lock object stays, for the next run to take over. */
 	(void)store_lock_leave(&store->place.lock, &held);
 	store_s3_put_forget(&store->place);
+	store_s3_parts_close(&store->place);
 	s3_close(&store->place.s3);
 	free(store);
 }
@@ -151,6 +153,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	if (!store)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
 	store->base.type = &store_s3;
+	store_s3_parts_open();
 	store->place.config = account->s3;
 	store->place.way = *account;
 	store->place.is_careful = !aws_endpoint_is_of_aws(&account->s3->s3.endpoint);

@@ -29,8 +29,9 @@ struct store_s3_config {
 	const char *machine;	  /* this one's name, for the lock */
 	/* Told of each object that is stored, for bucket_audit.h; NULL: nobody is. */
 	struct bucket_stored *stored;
-	/* 0: as the budget has it. It doubles in objects that would need more than S3_PARTS_MAX. An
-	 * object being written takes UPLOAD_PARTS of them, a store one more. */
+	/* 0: as the budget has it. It doubles in objects that would need more than S3_PARTS_MAX.
+	 * How many there are at once is the budget's (store_s3_part.h), as is how many are sent at
+	 * once while somebody is in serve(). */
 	size_t part_bytes;
 	size_t part_bytes_least; /* that the server takes but for the last; 0: S3_PART_BYTES_MIN */
 };

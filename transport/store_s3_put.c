@@ -1,7 +1,7 @@
 /* See store_s3_put.h. Nothing is seen of an upload before it is completed, so what store_dir.c has
- * a temporary name for needs none. A part is filled while the one before it is on its way: sent by
- * who serves the store, or, where nobody does, by who fills. docs/FORMAT.md section 11 has the
- * order. */
+ * a temporary name for needs none. A part is filled while those before it are on their way: sent by
+ * the fibers that serve the store, several at once and answered in any order, or, where nobody
+ * serves, by who fills. docs/FORMAT.md section 11 has the order. */
 #include "transport/store_s3_put.h"
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "engine/budget.h"
 #include "engine/clock.h"
 #include "engine/limits.h"
+#include "transport/store_s3_part.h"
 
 enum {
 	/* Of each so many parts the next are twice as long: 300 GB with parts of 8 MiB. */
@@ -22,36 +23,29 @@ enum {
 
 _Static_assert((int)UPLOAD_PART_BYTES_LEAST >= (int)S3_PART_BYTES_MIN, "S3 takes them");
 
-struct part {
-	uint8_t *at;
-	size_t room, fill;
-	uint64_t base; /* its place in the object */
-	unsigned number;
-};
-
 struct store_put {
 	struct store_s3_place *place;
 	char key[STORE_KEY_BYTES_MAX + 1];
 	char upload_id[S3_UPLOAD_ID_BYTES_MAX + 1]; /* "": none was begun */
-	struct part filling;
-	struct part flying; /* memory while it is on its way */
-	bool flies, keep;   /* it is on its way; what lies before the mark is wanted after that */
+	struct store_s3_part *filling; /* NULL: none was to be had, and it has failed */
+	struct store_s3_part *kept;    /* has left, and holds what lies before the mark; or NULL */
+	unsigned flying;	       /* parts */
 	bool sealed, given_up;
-	unsigned sent_highest; /* number of a part */
-	struct part kept;      /* sent, and holds what lies before the mark; or no memory */
-	unsigned numbers;      /* given to parts so far */
-	/* Parts that count, in order, and where in the object each ends. */
+	unsigned numbers; /* given to parts so far */
+	/* Parts that have left and count, in order, and where in the object each ends. They land in
+	 * any order; only then a row has its ETag and checksum. */
 	struct s3_part_sent *sent;
 	uint64_t *ends;
 	size_t sent_count, sent_room;
+	unsigned sent_highest; /* number of a part */
 	uint64_t mark;
-	enum err failed; /* what was sent by another fiber */
+	enum err failed; /* the first that did, in whichever fiber */
 	char failed_why[ERR_NOTE_BYTES_MAX];
 	struct wait_queue landed;
-	struct store_put *next; /* of the place's list that it is in */
+	struct store_put *next; /* of those that were given up */
 };
 
-/* ---- memory ---- */
+/* ---- parts ---- */
 
 static size_t part_bytes_usual(const struct store_s3_place *place)
 {
@@ -64,24 +58,7 @@ static size_t part_bytes_least(const struct store_s3_place *place)
 					       : S3_PART_BYTES_MIN;
 }
 
-static void memory_free(void *at, size_t room)
-{
-	if (at)
-		budget_give(BUDGET_WRITES, room);
-	free(at);
-}
-
-/* One of the usual size is left to the next that needs one. */
-static void part_free(struct store_s3_place *place, struct part *part)
-{
-	if (part->at && !place->spare && part->room == part_bytes_usual(place))
-		place->spare = part->at;
-	else
-		memory_free(part->at, part->room);
-	*part = (struct part){ 0 };
-}
-
-static enum err part_number(struct store_put *put, struct part *part)
+static enum err part_number(struct store_put *put, struct store_s3_part *part)
 {
 	if (put->numbers == S3_PARTS_MAX)
 		return RAISE(ERR_SINK_TOOBIG, "%s needs more than %d parts", put->key,
@@ -90,35 +67,58 @@ static enum err part_number(struct store_put *put, struct part *part)
 	return OK;
 }
 
-static enum err part_make(struct store_put *put, struct part *part)
+/* Rows for two parts more: the one being filled, and the one after it. */
+static enum err sent_provide(struct store_put *put)
+{
+	size_t room = put->sent_room ? 2 * put->sent_room : PARTS_ROOM_LEAST;
+	struct s3_part_sent *sent;
+	uint64_t *ends;
+
+	if (put->sent_count + 2 <= put->sent_room)
+		return OK;
+	if ((sent = realloc(put->sent, room * sizeof *sent)))
+		put->sent = sent;
+	if ((ends = realloc(put->ends, room * sizeof *ends)))
+		put->ends = ends;
+	if (!sent || !ends)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "writing %s", put->key);
+	put->sent_room = room;
+	return OK;
+}
+
+/* Suspends where all memory for parts is in use. */
+static enum err part_make(struct store_put *put, struct store_s3_part **part)
 {
 	struct store_s3_place *place = put->place;
-	unsigned doublings = put->numbers / PARTS_DOUBLE_AFTER;
+	size_t room = part_bytes_usual(place) << put->numbers / PARTS_DOUBLE_AFTER;
 	enum err e;
 
-	*part = (struct part){ .room = part_bytes_usual(place) << doublings };
-	if ((e = part_number(put, part)))
+	*part = NULL;
+	if ((e = sent_provide(put)) || (e = store_s3_part_take(place, room, part)))
 		return e;
-	if (doublings == 0 && place->spare) {
-		part->at = place->spare;
-		place->spare = NULL;
-		return OK;
-	}
-	if (!(part->at = malloc(part->room)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "writing %s", put->key);
-	budget_take(BUDGET_WRITES, part->room);
-	return OK;
+	(*part)->put = put;
+	if ((e = part_number(put, *part)))
+		store_s3_part_give(place, part);
+	return e;
+}
+
+/* One that is on its way is given back when it has landed. */
+static void kept_forget(struct store_put *put)
+{
+	if (put->kept && !put->kept->flies)
+		store_s3_part_give(put->place, &put->kept);
+	put->kept = NULL;
 }
 
 static void parts_free(struct store_put *put)
 {
-	part_free(put->place, &put->filling);
-	part_free(put->place, &put->flying);
-	part_free(put->place, &put->kept);
+	store_s3_part_give(put->place, &put->filling);
+	kept_forget(put);
 }
 
 static void put_free(struct store_put *put)
 {
+	must(put->flying == 0);
 	parts_free(put);
 	free(put->sent);
 	free(put->ends);
@@ -127,28 +127,12 @@ static void put_free(struct store_put *put)
 
 /* ---- beginning and giving up ---- */
 
-static void list_add(struct store_put **list, struct store_put *put)
-{
-	while (*list)
-		list = &(*list)->next;
-	put->next = NULL;
-	*list = put;
-}
-
-static struct store_put *list_take(struct store_put **list)
-{
-	struct store_put *put = *list;
-
-	*list = put->next;
-	return put;
-}
-
 /* Its upload is ended by who serves, by finish(), or by the next run. */
 static void give_up(struct store_put *put)
 {
-	parts_free(put);
-	list_add(&put->place->given_up, put);
-	wake_all(&put->place->work);
+	put->next = put->place->given_up;
+	put->place->given_up = put;
+	wake_one(&put->place->work);
 }
 
 void store_s3_put_abort(struct store_put **put_at)
@@ -159,10 +143,19 @@ void store_s3_put_abort(struct store_put **put_at)
 	if (!put)
 		return;
 	put->given_up = true;
+	parts_free(put);
 	if (!put->upload_id[0])
 		put_free(put);
-	else if (!put->flies) /* else when it has landed */
+	else if (put->flying == 0) /* else when all have landed */
 		give_up(put);
+}
+
+static struct store_put *given_up_take(struct store_s3_place *place)
+{
+	struct store_put *put = place->given_up;
+
+	place->given_up = put->next;
+	return put;
 }
 
 enum err store_s3_put_end_given_up(struct store_s3_place *place, nsec until)
@@ -172,7 +165,7 @@ enum err store_s3_put_end_given_up(struct store_s3_place *place, nsec until)
 	enum err e = OK;
 
 	while (place->given_up && !e) {
-		put = list_take(&place->given_up);
+		put = given_up_take(place);
 		e = store_s3_upload_end(place, store_s3_key(full, place, put->key), put->upload_id,
 					until);
 		put_free(put);
@@ -184,9 +177,7 @@ void store_s3_put_forget(struct store_s3_place *place)
 {
 	must(!place->waiting);
 	while (place->given_up)
-		put_free(list_take(&place->given_up));
-	memory_free(place->spare, part_bytes_usual(place));
-	place->spare = NULL;
+		put_free(given_up_take(place));
 }
 
 enum err store_s3_put_open(struct store_s3_place *place, const char *key, struct store_put **out)
@@ -212,42 +203,33 @@ enum err store_s3_put_open(struct store_s3_place *place, const char *key, struct
 
 /* ---- sending ---- */
 
-/* What failed in the fiber that sends fails in the one that fills, with the same words. */
+/* What failed in one fiber fails in the others, with the same words. */
 static enum err has_failed(const struct store_put *put)
 {
 	return put->failed ? RAISE(put->failed, "%s", put->failed_why) : OK;
+}
+
+static enum err fails(struct store_put *put, enum err e)
+{
+	if (e && !put->failed) {
+		put->failed = e;
+		snprintf(put->failed_why, sizeof put->failed_why, "%s", err_note()->text);
+	}
+	return e;
 }
 
 static enum err wait_landed(struct store_put *put)
 {
 	enum err e = OK;
 
-	while (put->flies && !e)
+	while (put->flying > 0 && !e)
 		e = wait_on(&put->landed, clock_after(WAIT_NS));
 	return e ? e : has_failed(put);
 }
 
-static enum err sent_provide(struct store_put *put)
+static enum err part_send(const struct store_s3_part *part)
 {
-	size_t room = put->sent_room ? 2 * put->sent_room : PARTS_ROOM_LEAST;
-	struct s3_part_sent *sent;
-	uint64_t *ends;
-
-	if (put->sent_count < put->sent_room)
-		return OK;
-	if ((sent = realloc(put->sent, room * sizeof *sent)))
-		put->sent = sent;
-	if ((ends = realloc(put->ends, room * sizeof *ends)))
-		put->ends = ends;
-	if (!sent || !ends)
-		return RAISE(ERR_MEMORY_EXHAUSTED, "writing %s", put->key);
-	put->sent_room = room;
-	return OK;
-}
-
-static enum err part_send(struct store_put *put)
-{
-	const struct part *part = &put->flying;
+	struct store_put *put = part->put;
 	struct store_s3_place *place = put->place;
 	char full[S3_KEY_BYTES_MAX + 1];
 	const struct text piece = { (const char *)part->at, part->fill };
@@ -263,80 +245,104 @@ static enum err part_send(struct store_put *put)
 	struct s3_stored stored;
 	enum err e;
 
-	put->sent_highest = (unsigned)max_u64(put->sent_highest, part->number);
-	if ((e = sent_provide(put)) ||
-	    (e = s3_upload_part(place->s3, &sending, store_s3_patience(), &stored)))
+	if ((e = s3_upload_part(place->s3, &sending, store_s3_patience(), &stored)))
 		return e == ERR_S3_ABSENT
 			       ? store_s3_instead(ERR_SINK_DAMAGED, put->key,
 						  "cannot be written, for somebody has aborted its "
 						  "upload")
 			       : e;
-	sent = &put->sent[put->sent_count];
-	sent->number = sending.number;
+	sent = &put->sent[part->row];
 	sent->crc = sending.crc;
 	snprintf(sent->etag, sizeof sent->etag, "%s", stored.etag);
-	put->ends[put->sent_count++] = part->base + part->fill;
 	return OK;
 }
 
-/* Send it and say so to who waits. */
-static void part_fly(struct store_put *put)
+/* Send it and say so to who waits. Of what has failed or was given up nothing more is sent. The put
+ * may be gone then. */
+static void part_fly(struct store_s3_part *part)
 {
-	enum err e = put->given_up ? OK : part_send(put);
+	struct store_put *put = part->put;
 
-	if (e && !put->failed) {
-		put->failed = e;
-		snprintf(put->failed_why, sizeof put->failed_why, "%s", err_note()->text);
-	}
-	if (e)
+	if (!put->given_up && !put->failed && fails(put, part_send(part)))
 		err_note_clear();
-	if (put->keep) {
-		part_free(put->place, &put->kept);
-		put->kept = put->flying;
-		put->flying = (struct part){ 0 };
-	}
-	part_free(put->place, &put->flying);
-	put->flies = put->keep = false;
-	if (put->given_up)
-		give_up(put);
-	else
+	part->flies = false;
+	put->flying--;
+	if (part != put->kept)
+		store_s3_part_give(put->place, &part);
+	if (!put->given_up)
 		wake_all(&put->landed);
+	else if (put->flying == 0)
+		give_up(put);
 }
 
-/* The filled part is on its way; nothing else is. Who fills sends it, where nobody else does. */
-static enum err part_start(struct store_put *put, bool by_server)
+/* What was filled is on its way, and nothing is filled. */
+static struct store_s3_part *part_start(struct store_put *put)
 {
-	struct store_s3_place *place = put->place;
+	struct store_s3_part *part = put->filling;
 
-	must(!put->flies && !put->flying.at);
-	put->flying = put->filling;
-	put->filling = (struct part){ 0 };
-	put->flies = true;
-	if (by_server) {
-		list_add(&place->waiting, put);
-		wake_all(&place->work);
-		return OK;
+	must(put->sent_count < put->sent_room);
+	part->row = put->sent_count;
+	part->flies = true;
+	put->sent[part->row] = (struct s3_part_sent){ .number = part->number };
+	put->ends[put->sent_count++] = part->base + part->fill;
+	put->sent_highest = (unsigned)max_u64(put->sent_highest, part->number);
+	put->flying++;
+	put->filling = NULL;
+	return part;
+}
+
+/* It waits for one of those who send; who fills does where there are none. */
+static void part_hand_over(struct store_s3_part *part)
+{
+	struct store_s3_place *place = part->put->place;
+	struct store_s3_part **last = &place->waiting;
+
+	if (place->senders == 0) {
+		part_fly(part);
+		return;
 	}
-	part_fly(put);
-	return has_failed(put);
+	while (*last)
+		last = &(*last)->next;
+	part->next = NULL;
+	*last = part;
+	wake_one(&place->work);
 }
 
-enum err store_s3_put_serve(struct store_s3_place *place)
+/* One that sends. It leaves nobody's part behind: who hands one over sees that somebody sends. */
+static enum err send_parts(void *argument)
 {
+	struct store_s3_place *place = argument;
+	struct store_s3_part *part;
 	enum err e = OK;
 
-	must(!place->is_served);
-	place->is_served = true;
+	place->senders++;
 	while (e != ERR_FIBER_CANCELED || place->waiting) {
 		err_note_clear();
-		if (place->waiting)
-			part_fly(list_take(&place->waiting));
-		else if (place->given_up) /* what fails here is left to the next run */
+		if ((part = place->waiting)) {
+			place->waiting = part->next;
+			part_fly(part);
+		} else if (place->given_up) { /* what fails here is left to the next run */
 			e = store_s3_put_end_given_up(place, store_s3_patience());
-		else
+		} else {
 			e = wait_on(&place->work, clock_after(WAIT_NS));
+		}
 	}
-	place->is_served = false;
+	place->senders--;
+	return e;
+}
+
+/* With fewer where there is no room for a fiber. */
+enum err store_s3_put_serve(struct store_s3_place *place)
+{
+	struct group *others = group_open();
+	enum err e = OK;
+
+	must(place->senders == 0);
+	for (unsigned i = 1; i < budget()->uploads && !e; i++)
+		e = group_spawn(others, "store.part", FIBER_STACK_LARGE, send_parts, place);
+	e = send_parts(place);
+	group_cancel(others);
+	(void)!group_join(&others);
 	return e;
 }
 
@@ -345,47 +351,66 @@ enum err store_s3_put_serve(struct store_s3_place *place)
 /* Bytes of the part that lie before a mark inside of it. */
 static size_t before_mark(const struct store_put *put)
 {
-	const struct part *part = &put->filling;
+	const struct store_s3_part *part = put->filling;
 
 	return put->mark > part->base && put->mark < part->base + part->fill
 		       ? put->mark - part->base
 		       : 0;
 }
 
-/* The full part leaves. One that is long enough to be a part of its own ends at the mark; else what
- * lies before the mark is kept, so that taking back needs no reading. */
-static enum err part_leave(struct store_put *put)
+/* The full part, up to the mark inside of it, and the rest in the next one. */
+static enum err part_cut(struct store_put *put, size_t before, struct store_s3_part **next)
 {
-	size_t before = before_mark(put);
-	struct part next;
+	struct store_s3_part *full = put->filling;
 	enum err e;
 
-	if ((e = wait_landed(put)) || (e = part_make(put, &next)))
+	if ((e = part_make(put, next)))
 		return e;
-	put->keep = before > 0 && before < part_bytes_least(put->place);
-	if (before > 0 && !put->keep) {
-		next.fill = put->filling.fill - before;
-		bytes_copy(next.at, put->filling.at + before, next.fill, BYTES_STORE);
-		put->filling.fill = before;
-	}
-	next.base = put->filling.base + put->filling.fill;
-	e = part_start(put, put->place->is_served);
+	(*next)->fill = full->fill - before;
+	bytes_copy((*next)->at, full->at + before, (*next)->fill, BYTES_STORE);
+	full->fill = before;
+	return OK;
+}
+
+/* The full part leaves. One that is long enough to be a part of its own ends at the mark; else what
+ * lies before the mark is kept, so that taking back needs no reading. It leaves before the next is
+ * waited for (store_s3_part.h); where it is cut nothing is kept. */
+static enum err part_leave(struct store_put *put)
+{
+	struct store_s3_part *next = NULL;
+	size_t before = before_mark(put);
+	uint64_t end;
+	enum err e;
+
+	if ((e = has_failed(put)))
+		return e;
+	if (before >= part_bytes_least(put->place))
+		e = part_cut(put, before, &next);
+	else if (before > 0)
+		put->kept = put->filling;
+	if (e)
+		return fails(put, e);
+	end = put->filling->base + put->filling->fill;
+	part_hand_over(part_start(put));
+	if (!next && (e = part_make(put, &next)))
+		return fails(put, e);
+	next->base = end;
 	put->filling = next;
-	return e;
+	return has_failed(put);
 }
 
 void *store_s3_put_room(struct store_put *put, size_t *bytes)
 {
-	must(!put->sealed && put->filling.fill < put->filling.room);
-	*bytes = put->filling.room - put->filling.fill;
-	return put->filling.at + put->filling.fill;
+	must(!put->sealed && put->filling && put->filling->fill < put->filling->room);
+	*bytes = put->filling->room - put->filling->fill;
+	return put->filling->at + put->filling->fill;
 }
 
 enum err store_s3_put_took(struct store_put *put, size_t n)
 {
-	must(!put->sealed && n <= put->filling.room - put->filling.fill);
-	put->filling.fill += n;
-	return put->filling.fill < put->filling.room ? OK : part_leave(put);
+	must(!put->sealed && n <= put->filling->room - put->filling->fill);
+	put->filling->fill += n;
+	return put->filling->fill < put->filling->room ? OK : part_leave(put);
 }
 
 enum err store_s3_put_write(struct store_put *put, const void *from, size_t n)
@@ -408,10 +433,13 @@ enum err store_s3_put_write(struct store_put *put, const void *from, size_t n)
 
 enum err store_s3_put_mark(struct store_put *put, uint64_t *bytes)
 {
+	enum err e;
+
 	must(!put->sealed);
-	put->mark = put->filling.base + put->filling.fill;
-	put->keep = false;
-	part_free(put->place, &put->kept);
+	if ((e = has_failed(put)))
+		return e;
+	put->mark = put->filling->base + put->filling->fill;
+	kept_forget(put);
 	*bytes = put->mark;
 	return OK;
 }
@@ -424,7 +452,7 @@ static enum err number_again(struct store_put *put)
 {
 	if (put->place->is_careful)
 		put->numbers = put->sent_count > 0 ? put->sent[put->sent_count - 1].number : 0;
-	return part_number(put, &put->filling);
+	return part_number(put, put->filling);
 }
 
 /* Parts behind the mark are forgotten. */
@@ -434,9 +462,11 @@ enum err store_s3_put_rewind(struct store_put *put, uint64_t bytes)
 	enum err e;
 
 	must(!put->sealed && bytes == put->mark);
-	if (bytes >= put->filling.base) {
-		must(bytes <= put->filling.base + put->filling.fill);
-		put->filling.fill = bytes - put->filling.base;
+	if ((e = has_failed(put)))
+		return e;
+	if (bytes >= put->filling->base) {
+		must(bytes <= put->filling->base + put->filling->fill);
+		put->filling->fill = bytes - put->filling->base;
 		return OK;
 	}
 	if ((e = wait_landed(put)))
@@ -445,27 +475,30 @@ enum err store_s3_put_rewind(struct store_put *put, uint64_t bytes)
 		put->sent_count--;
 	start = put->sent_count > 0 ? put->ends[put->sent_count - 1] : 0;
 	if (start < bytes) {
-		must(put->kept.at && put->kept.base == start);
-		part_free(put->place, &put->filling);
+		must(put->kept && put->kept->base == start);
+		store_s3_part_give(put->place, &put->filling);
 		put->filling = put->kept;
-		put->kept = (struct part){ 0 };
+		put->kept = NULL;
 	}
-	put->filling.base = start;
-	put->filling.fill = bytes - start;
+	put->filling->base = start;
+	put->filling->fill = bytes - start;
 	return number_again(put);
 }
 
 /* ---- the end ---- */
 
-/* An object has one part at least. */
+/* An object has one part at least. Who seals sends the last one, beside those on their way. */
 enum err store_s3_put_seal(struct store_put *put)
 {
 	enum err e;
 
 	must(!put->sealed);
-	if ((e = wait_landed(put)))
+	if ((e = has_failed(put)))
 		return e;
-	if ((put->filling.fill > 0 || put->sent_count == 0) && (e = part_start(put, false)))
+	kept_forget(put);
+	if (put->filling->fill > 0 || put->sent_count == 0)
+		part_fly(part_start(put));
+	if ((e = wait_landed(put)))
 		return e;
 	if (put->place->is_careful && put->sent_highest > put->sent[put->sent_count - 1].number)
 		return RAISE(ERR_S3_UNAVAILABLE,

@@ -21,10 +21,11 @@ struct store_s3_place {
 	struct store_lock *lock;
 	bool is_careful; /* the server is none of AWS's: FORMAT.md section 11.4 */
 	/* ---- store_s3_put.c ---- */
-	bool is_served;
-	struct wait_queue work; /* for who serves */
-	struct store_put *waiting, *given_up;
-	void *spare; /* memory of a part, of the usual size */
+	unsigned senders; /* fibers of who serves */
+	struct wait_queue work;
+	struct store_s3_part *waiting; /* for them, oldest first */
+	struct store_put *given_up;
+	unsigned parts_held; /* store_s3_part.c */
 };
 
 /* The object's key in the bucket; "" is the prefix itself. */

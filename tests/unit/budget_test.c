@@ -275,20 +275,49 @@ TEST(every_part_has_a_name_and_a_bound)
 TEST(archives_in_buckets_have_their_parts_on_top_of_the_promise)
 {
 	struct budget_shape shape;
-	uint64_t bound, promise;
+	uint64_t bound, promise, parts;
 
-	for (unsigned lanes = 1; lanes <= 64; lanes *= 8) {
-		set(1, lanes, 1, 0);
-		shape = budget()->shape;
-		bound = budget_bound_sum();
-		promise = budget_promise();
-		shape.to_buckets = true;
-		budget_set(&shape);
-		check_kept();
-		CHECK(budget()->part_bytes ==
-		      (lanes == 1 ? UPLOAD_PART_BYTES : UPLOAD_PART_BYTES_LEAST));
-		CHECK_EQ(budget_bound_sum() - bound, budget_promise() - promise);
-		CHECK(budget_bound(BUDGET_WRITES) >=
-		      (uint64_t)lanes * (UPLOAD_PARTS + 1) * budget()->part_bytes);
-	}
+	for (unsigned lanes = 1; lanes <= 1000; lanes += 1 + lanes / 2)
+		for (unsigned workers = 1; workers <= lanes && workers <= 64; workers *= 4) {
+			set(workers, lanes, 1, 0);
+			shape = budget()->shape;
+			bound = budget_bound_sum();
+			promise = budget_promise();
+			CHECK_EQ(budget_bucket_connections(), 0);
+			shape.to_buckets = true;
+			budget_set(&shape);
+			CHECK_EQ(budget()->part_bytes,
+				 lanes == 1 ? UPLOAD_PART_BYTES : UPLOAD_PART_BYTES_LEAST);
+			CHECK_EQ(budget_bound_sum() - bound, budget_promise() - promise);
+			parts = (uint64_t)lanes * UPLOAD_PARTS_OWN +
+				(uint64_t)workers * budget()->parts_shared;
+			CHECK(budget_bound(BUDGET_WRITES) >= parts * budget()->part_bytes);
+			CHECK(budget_bucket_connections() * workers >=
+			      lanes * (budget()->uploads + 1));
+		}
+}
+
+/* Several parts of a mailbox alone; of many one each, and so many that the line is never idle. */
+TEST(few_mailboxes_send_several_parts_at_once_and_many_one_each)
+{
+	uint64_t before;
+
+	set(1, 1, 1, 0);
+	CHECK_EQ(budget()->uploads, UPLOADS_MAX);
+	CHECK(budget()->parts_shared + UPLOAD_PARTS_OWN > UPLOADS_MAX);
+	set(2, 8, 1, 0);
+	CHECK_EQ(budget()->uploads, UPLOADS_MAX);
+	set(2, 16, 1, 0);
+	CHECK_EQ(budget()->uploads, 2);
+	set(2, 64, 1, 0);
+	CHECK_EQ(budget()->uploads, 1);
+	CHECK_EQ(budget()->parts_shared, UPLOADS_OF_WORKER);
+	before = budget_promise();
+	budget_set(&(struct budget_shape){ .workers = 2,
+					   .lanes = 64,
+					   .connections = 1,
+					   .pairs = 64,
+					   .offload_threads = OFFLOAD_THREADS,
+					   .to_buckets = true });
+	CHECK(budget_promise() - before <= UINT64_C(900) * 1024 * 1024);
 }

@@ -39,6 +39,7 @@ struct fake_upload {
 	char key[S3_KEY_BYTES_MAX + 1], id[40]; /* key "": none */
 	struct fake_part *parts;
 	unsigned aborts; /* so many have no effect yet: a part is still coming in */
+	unsigned flying; /* parts */
 };
 /* A request that is on its way. */
 struct fake_late {
@@ -89,6 +90,9 @@ static struct {
 	bool damages;
 	const char *intruder; /* what another writes over a lock right behind us; NULL: nobody */
 	size_t least;	      /* of parts but the last */
+	/* Of four parts that are sent at once the first lands last. */
+	bool lands_backwards;
+	unsigned flying, flying_highest; /* parts */
 	uint64_t heads, gets, parts_count;
 } fake;
 
@@ -436,6 +440,24 @@ enum err s3_upload_begin(struct s3 *s3, const char *key, nsec until,
 	return e;
 }
 
+/* The memory of a part that is on its way stays as it is, and its upload is not aborted. */
+static inline void fake_fly(struct fake_upload *upload)
+{
+	if (upload)
+		upload->flying++;
+	fake.flying_highest = (unsigned)max_u64(fake.flying_highest, ++fake.flying);
+}
+
+static inline struct fake_upload *fake_land(const char *key, const char *id)
+{
+	struct fake_upload *upload = fake_upload_find(key, id);
+
+	if (upload)
+		upload->flying--;
+	fake.flying--;
+	return upload;
+}
+
 enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *put, nsec until,
 			struct s3_stored *out)
 {
@@ -454,9 +476,14 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *put, nsec until
 	late.at = fake_join(put->pieces, put->pieces_count, &late.bytes);
 	CHECK(crc_update(s3->config.checksum, 0, late.at, late.bytes) == put->crc);
 	fake.parts_count++;
-	if ((e = fake_change(&late, &out->maybe_ours)))
+	fake_fly(upload);
+	for (unsigned i = put->number % 4; fake.lands_backwards && i < 4; i++)
+		(void)fiber_yield();
+	e = fake_change(&late, &out->maybe_ours);
+	upload = fake_land(put->key, put->upload_id);
+	CHECK(crc_update(s3->checksum, 0, put->pieces->at, put->pieces->bytes) == put->crc);
+	if (e)
 		return e;
-	upload = fake_upload_find(put->key, put->upload_id);
 	for (part = upload ? upload->parts : NULL; part && part->number != put->number;
 	     part = part->next)
 		;
@@ -502,6 +529,7 @@ enum err s3_upload_abort(struct s3 *s3, const char *key, const char *upload_id, 
 		return e;
 	if (!(upload = fake_upload_find(key, upload_id)))
 		return RAISE(ERR_S3_ABSENT, "no such upload");
+	CHECK_EQ(upload->flying, 0);
 	if (upload->aborts > 0)
 		upload->aborts--;
 	else

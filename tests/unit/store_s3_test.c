@@ -12,6 +12,7 @@ enum {
 	LEAST = 5 * 1024,
 	ITEMS = 5,
 	BYTES_MAX = 16 * PART,
+	WRITERS = 6,
 };
 
 static const struct aws_partition aws = { .dns_suffix = "aws.example",
@@ -522,7 +523,8 @@ TEST_FIBER(what_no_answer_proves_is_read_back)
 /* ---- a run, cut at every request ---- */
 
 struct setting {
-	bool served;	 /* a fiber of its own sends */
+	bool served;	 /* fibers of their own send */
+	bool backwards;	 /* and what is sent at once lands in another order */
 	bool as_radosgw; /* conditions are ignored, checksums not told */
 	bool held;	 /* another store of the process has the lock all the time */
 };
@@ -539,7 +541,7 @@ struct world {
 	const struct setting *setting;
 };
 
-static const size_t item_bytes[ITEMS] = { 3 * PART + 100, 10, 0, 2 * PART, PART + LEAST };
+static const size_t item_bytes[ITEMS] = { 6 * PART + 100, 10, 0, 2 * PART, PART + LEAST };
 
 static size_t item_fill(uint8_t *to, unsigned i)
 {
@@ -552,7 +554,7 @@ static enum err item_write(struct world *world, struct store_put *put, unsigned 
 {
 	static const size_t mark_at[] = { PART + LEAST + 7, 3, 0, PART, 100 };
 	static uint8_t bytes[BYTES_MAX], wrong[BYTES_MAX];
-	size_t n = item_fill(bytes, i), first = min_u64(mark_at[i], n), more = 2 * PART + 9;
+	size_t n = item_fill(bytes, i), first = min_u64(mark_at[i], n), more = 4 * PART + 9;
 	uint64_t mark;
 	enum err e;
 
@@ -723,6 +725,7 @@ static bool check_fault(enum fake_fault fault, unsigned at, const struct setting
 
 	fake_reset(LEAST);
 	fake.ignores_conditions = fake.tells_nothing = setting->as_radosgw;
+	fake.lands_backwards = setting->backwards;
 	foreign_begin();
 	if (setting->held && !place_open_locked(&hold))
 		return false;
@@ -763,9 +766,16 @@ TEST_FIBER(a_run_cut_at_any_request_is_made_whole_by_the_next)
 	sweep(&(struct setting){ 0 });
 }
 
-TEST_FIBER(so_it_is_where_a_fiber_of_its_own_sends)
+TEST_FIBER(so_it_is_where_fibers_of_their_own_send)
 {
 	sweep(&(struct setting){ .served = true });
+	CHECK(fake.flying_highest > 1);
+}
+
+TEST_FIBER(so_it_is_where_parts_land_in_another_order)
+{
+	sweep(&(struct setting){ .served = true, .backwards = true });
+	CHECK_EQ(fake.flying_highest, UPLOADS_MAX + 1);
 }
 
 TEST_FIBER(so_it_is_where_others_of_the_process_go_on)
@@ -779,20 +789,35 @@ TEST_FIBER(so_it_is_on_a_server_that_ignores_conditions)
 	sweep(&(struct setting){ .as_radosgw = true });
 }
 
-/* ---- side by side, and memory ---- */
+/* ---- side by side ---- */
+
+static struct group *serve_place(struct place *place)
+{
+	struct group *serving = group_open();
+
+	CHECK_OK(group_spawn(serving, "serve", FIBER_STACK_LARGE, serve, place->store));
+	(void)fiber_yield();
+	return serving;
+}
+
+static void serve_no_more(struct group **serving)
+{
+	group_cancel(*serving);
+	CHECK_ERR(group_join(serving), ERR_FIBER_CANCELED);
+	err_note_clear();
+}
 
 TEST_FIBER(a_part_is_filled_while_another_is_on_its_way)
 {
 	static uint8_t bytes[BYTES_MAX];
 	struct place place;
-	struct group *serving = group_open();
+	struct group *serving;
 	struct store_put *put = NULL;
 	size_t room;
 
 	fake_reset(LEAST);
 	REQUIRE(place_open_locked(&place));
-	CHECK_OK(group_spawn(serving, "serve", FIBER_STACK_LARGE, serve, place.store));
-	(void)fiber_yield();
+	serving = serve_place(&place);
 	REQUIRE(CHECK_OK(store_s3.put_open(place.store, "box/packs/000000000001.tar", &put)));
 	CHECK_OK(store_s3.put_write(put, bytes, PART));
 	CHECK_EQ(fake.parts_count, 0); /* not by this fiber */
@@ -804,22 +829,181 @@ TEST_FIBER(a_part_is_filled_while_another_is_on_its_way)
 	for (int i = 0; i < 1000 && uploads_there() > 0; i++)
 		(void)fiber_yield();
 	CHECK_EQ(uploads_there(), 0); /* ended by who serves */
-	group_cancel(serving);
-	CHECK_ERR(group_join(&serving), ERR_FIBER_CANCELED);
-	err_note_clear();
+	serve_no_more(&serving);
 	place_close(&place);
 }
 
-/* In all tests of this program together: none has more than one object in the making. */
-TEST_FIBER(memory_is_bounded_by_parts)
+TEST_FIBER(several_parts_are_on_their_way_at_once_and_land_in_any_order)
 {
-	const struct setting setting = { .served = true };
-	struct world world = { .setting = &setting };
+	static uint8_t bytes[12 * PART + 77];
+	struct place place;
+	struct group *serving;
+
+	for (int backwards = 0; backwards < 2; backwards++) {
+		fake_reset(LEAST);
+		fake.lands_backwards = backwards;
+		fill(bytes, sizeof bytes, 5);
+		REQUIRE(place_open_locked(&place));
+		serving = serve_place(&place);
+		write_and_publish(&place, "box/packs/000000000001.tar", bytes, sizeof bytes, 1009);
+		CHECK(fake.flying_highest >= UPLOADS_MAX);
+		serve_no_more(&serving);
+		place_close(&place);
+	}
+}
+
+/* Nothing more is sent of it, and its upload ends when the others have landed: the fake sees to
+ * that. */
+static void check_one_fails(struct place *place, unsigned at)
+{
+	static uint8_t bytes[12 * PART];
+	struct store_put *put = NULL;
+	char key[80];
+	enum err e;
+
+	snprintf(key, sizeof key, "box/packs/%012u.tar", at);
+	REQUIRE(CHECK_OK(store_s3.put_open(place->store, key, &put)));
+	fake.fault = FAKE_REFUSED;
+	fake.fail_at = fake.calls + at;
+	fake.parts_count = 0;
+	e = store_s3.put_write(put, bytes, sizeof bytes);
+	if (!e)
+		e = store_s3.put_seal(put);
+	CHECK_ERR(e, ERR_S3_UNAVAILABLE);
+	CHECK(strstr(err_note()->text, "refused") != NULL);
+	err_note_clear();
+	CHECK_ERR(store_s3.put_seal(put), ERR_S3_UNAVAILABLE); /* for good */
+	err_note_clear();
+	CHECK(fake.parts_count < at + UPLOADS_MAX);
+	fake.fail_at = 0;
+	store_s3.put_abort(&put);
+	write_and_publish(place, key, bytes, sizeof bytes, PART);
+}
+
+/* Nothing more is sent of it, and its upload ends when the others have landed: the fake sees to
+ * that. */
+TEST_FIBER(one_of_several_that_fails_fails_the_object_and_nothing_else)
+{
+	struct place place;
+	struct group *serving;
 
 	fake_reset(LEAST);
-	foreign_begin();
-	CHECK_OK(run(&world));
-	check_end();
-	CHECK(budget_high(BUDGET_WRITES) >= 2 * PART);
-	CHECK(budget_high(BUDGET_WRITES) <= (UPLOAD_PARTS + 1) * PART);
+	fake.lands_backwards = true;
+	REQUIRE(place_open_locked(&place));
+	serving = serve_place(&place);
+	for (unsigned at = 1; at <= 8; at++)
+		check_one_fails(&place, at);
+	for (int i = 0; i < 1000 && uploads_there() > 0; i++)
+		(void)fiber_yield();
+	CHECK_EQ(uploads_there(), 0);
+	serve_no_more(&serving);
+	place_close(&place);
+}
+
+/* ---- memory ---- */
+
+/* As a mailbox does it at its worst: a pack that waits to be sealed by another fiber, one of which
+ * a part is kept and taken back to, and changes that are written beside both. */
+struct writer {
+	struct place place;
+	unsigned no;
+	struct store_put *full;
+	struct wait_queue changed;
+	bool sealed;
+};
+
+static enum err seal_later(void *argument)
+{
+	struct writer *writer = argument;
+	enum err e = OK;
+
+	while (!writer->full && !e)
+		e = wait_on(&writer->changed, clock_after(60 * NSEC_SECOND));
+	for (int i = 0; i < 50 && !e; i++)
+		e = fiber_yield();
+	if (!e && !(e = store_s3.put_seal(writer->full)))
+		e = store_s3.put_publish(&writer->full);
+	store_s3.put_abort(&writer->full);
+	return e;
+}
+
+static enum err write_all(struct writer *writer, const char *kind, size_t n, struct store_put **put)
+{
+	static const uint8_t bytes[6 * PART];
+	char key[80];
+	enum err e;
+
+	snprintf(key, sizeof key, "box%u/%s/000000000001.tar", writer->no, kind);
+	if (!(e = store_s3.put_open(writer->place.store, key, put)))
+		e = store_s3.put_write(*put, bytes, n);
+	return e;
+}
+
+static enum err write_changes(struct writer *writer)
+{
+	struct store_put *put = NULL;
+	enum err e = write_all(writer, "changes", 2 * PART + 5, &put);
+
+	if (!e && !(e = store_s3.put_seal(put)))
+		e = store_s3.put_publish(&put);
+	store_s3.put_abort(&put);
+	return e;
+}
+
+static enum err write_with_mark(struct writer *writer, struct store_put **put)
+{
+	static const uint8_t bytes[5 * PART];
+	uint64_t mark;
+	enum err e = write_all(writer, "marks", 100, put);
+
+	if (e || (e = store_s3.put_mark(*put, &mark)) ||
+	    (e = store_s3.put_write(*put, bytes, sizeof bytes)) || (e = write_changes(writer)) ||
+	    (e = store_s3.put_rewind(*put, mark)) ||
+	    (e = store_s3.put_write(*put, bytes, sizeof bytes)))
+		return e;
+	return store_s3.put_seal(*put);
+}
+
+static enum err write_much(void *argument)
+{
+	struct writer *writer = argument;
+	struct group *sealing = group_open(), *serving = serve_place(&writer->place);
+	struct store_put *full = NULL, *put = NULL;
+	enum err e = write_all(writer, "packs", 3 * PART + 7, &full);
+
+	CHECK_OK(e);
+	CHECK_OK(group_spawn(sealing, "seal", FIBER_STACK_LARGE, seal_later, writer));
+	writer->full = full;
+	wake_all(&writer->changed);
+	if (!e)
+		e = write_with_mark(writer, &put);
+	if (!e)
+		e = store_s3.put_publish(&put);
+	store_s3.put_abort(&put);
+	CHECK_OK(e);
+	CHECK_OK(group_join(&sealing));
+	serve_no_more(&serving);
+	return e;
+}
+
+/* Who waits for memory gets it, whatever the others hold. No other test of this program takes so
+ * much. */
+TEST_FIBER(memory_is_bounded_for_all_stores_of_a_thread_together)
+{
+	static struct writer writers[WRITERS];
+	struct group *writing = group_open();
+
+	fake_reset(LEAST);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		writers[i] = (struct writer){ .no = i };
+		REQUIRE(place_open_locked(&writers[i].place));
+		CHECK_OK(group_spawn(writing, "write", FIBER_STACK_LARGE, write_much, &writers[i]));
+	}
+	CHECK_OK(group_join(&writing));
+	for (unsigned i = 0; i < WRITERS; i++)
+		place_close(&writers[i].place);
+	CHECK_EQ(uploads_there(), 0);
+	CHECK(budget_high(BUDGET_WRITES) > WRITERS * UPLOAD_PARTS_OWN * PART);
+	CHECK(budget_high(BUDGET_WRITES) <=
+	      (WRITERS * UPLOAD_PARTS_OWN + budget()->parts_shared) * PART);
 }
