@@ -151,6 +151,12 @@ void s3_close(struct s3 **closing)
 
 /* ---- checksums ---- */
 
+void s3_checksum_use(struct s3 *s3, enum crc_kind kind)
+{
+	MAGIC_CHECK(s3, S3_MAGIC);
+	s3->config.checksum = kind;
+}
+
 const char *s3_checksum_algorithm(const struct s3 *s3)
 {
 	return s3->config.checksum == CRC32C ? "CRC32C" : "CRC64NVME";

@@ -90,6 +90,9 @@ enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
 /* As it was opened; what it points to is borrowed from who opened it. */
 const struct s3_config *s3_opened_as(const struct s3 *);
 void s3_close(struct s3 **); /* no call may be under way */
+/* Another checksum than the config's from here on. No call may be under way, and no upload that was
+ * begun with the one before be gone on with. */
+void s3_checksum_use(struct s3 *, enum crc_kind);
 
 /* ---- storing ---- */
 

@@ -13,10 +13,13 @@ enum {
 
 struct store_lock;
 
-/* What its first holder has of the lock; the others do not touch it. */
+/* What its first holder has of the lock, and has found out for all; the others only read it. */
 union store_lock_held {
 	int fd;
-	char tag[STORE_LOCK_TAG_BYTES];
+	struct {
+		char tag[STORE_LOCK_TAG_BYTES];
+		unsigned checksum; /* enum crc_kind, that the service knows */
+	} object;
 };
 
 /* The entry of `place`. *first: nobody here had it, so its lock is still to be taken, into

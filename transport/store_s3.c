@@ -156,6 +156,7 @@ static enum err s3_store_open(struct store **out, const struct account *account,
 	store_s3_parts_open();
 	store->place.config = account->s3;
 	store->place.way = *account;
+	store->place.checksum = account->s3->s3.checksum;
 	store->place.is_careful = !aws_endpoint_is_of_aws(&account->s3->s3.endpoint);
 	config = account->s3->s3;
 	config.bucket = account->host;

@@ -20,11 +20,27 @@ enum {
 	STORE_S3_LEDGER_BYTES = 16,
 };
 
+/* By what it was proved that an object which was made visible is what was meant. */
+enum store_s3_proof {
+	STORE_S3_BY_CRC64NVME, /* of the whole, as the service says it */
+	STORE_S3_BY_CRC32C,
+	STORE_S3_BY_ETAG,      /* its MD5 */
+	STORE_S3_BY_READ_BACK, /* the service says nothing of use; all of it was read again */
+	STORE_S3_PROOFS
+};
+/* For the run's report. */
+struct store_s3_proofs {
+	_Atomic uint64_t objects[STORE_S3_PROOFS];
+};
+
 /* All is borrowed until the store is closed. */
 struct store_s3_config {
 	/* All but `bucket` and `way`: these are the account's. A host that is none of AWS's may
-	 * ignore If-None-Match, and more: FORMAT.md section 11.4. */
+	 * ignore If-None-Match, and more: FORMAT.md section 11.4. Where it does not know the
+	 * checksum CRC64NVME, lock() chooses CRC32C, and says so in the log. */
 	struct s3_config s3;
+	/* Counted up by all stores that have it, on any thread; NULL: nobody asks. */
+	struct store_s3_proofs *proofs;
 	const uint8_t *ledger_id; /* of the lock; NULL: it will not be locked */
 	const char *machine;	  /* this one's name, for the lock */
 	/* Told of each object that is stored, for bucket_audit.h; NULL: nobody is. */

@@ -102,8 +102,7 @@ static enum err lock_write(struct store_s3_place *place, const uint8_t writer[WR
 					 .key = store_s3_key(full, place, lock_key),
 					 .pieces = &piece,
 					 .pieces_count = 1,
-					 .crc = crc_update(place->config->s3.checksum, 0, file.at,
-							   file.bytes),
+					 .crc = crc_update(place->checksum, 0, file.at, file.bytes),
 					 .only_if_absent = !if_match,
 					 .if_match = if_match,
 					 .is_transient = true,
@@ -188,6 +187,7 @@ static enum err lock_take(struct store_s3_place *place, char tag[STORE_LOCK_TAG_
 
 enum err store_s3_lock(struct store_s3_place *place)
 {
+	union store_lock_held *held;
 	bool first;
 	enum err e;
 
@@ -201,11 +201,17 @@ enum err store_s3_lock(struct store_s3_place *place)
 			  "!place=\"%s\" what=\"this server may ignore If-None-Match: let nobody "
 			  "else write there\"",
 			  place->name);
-	if (first && ((e = lock_take(place, store_lock_held(place->lock)->tag)) ||
-		      (e = store_s3_uploads_end(place, "")))) {
+	held = store_lock_held(place->lock);
+	if (first &&
+	    ((e = store_s3_checksum_choose(place)) || (e = lock_take(place, held->object.tag)) ||
+	     (e = store_s3_uploads_end(place, "")))) {
 		store_s3_unlock(place, store_s3_patience());
 		return e;
 	}
+	if (first)
+		held->object.checksum = place->checksum;
+	else
+		store_s3_checksum_use(place, (enum crc_kind)held->object.checksum);
 	store_lock_ready(place->lock);
 	return OK;
 }
@@ -230,7 +236,7 @@ void store_s3_unlock(struct store_s3_place *place, nsec until)
 		return;
 	err_note_clear();
 	left("store.upload_left", store_s3_put_end_given_up(place, until));
-	tag = store_lock_held(place->lock)->tag;
+	tag = store_lock_held(place->lock)->object.tag;
 	if (store_lock_end(place->lock) && tag[0])
 		left("store.lock_left",
 		     s3_delete(place->s3, store_s3_key(full, place, lock_key), tag, until));

@@ -239,7 +239,7 @@ static enum err part_send(const struct store_s3_part *part)
 		.number = part->number,
 		.pieces = &piece,
 		.pieces_count = 1,
-		.crc = crc_update(place->config->s3.checksum, 0, part->at, part->fill),
+		.crc = crc_update(place->checksum, 0, part->at, part->fill),
 	};
 	struct s3_part_sent *sent;
 	struct s3_stored stored;
@@ -515,8 +515,7 @@ static uint64_t whole_crc(const struct store_put *put)
 	uint64_t crc = 0, from = 0;
 
 	for (size_t i = 0; i < put->sent_count; i++) {
-		crc = crc_combine(put->place->config->s3.checksum, crc, put->sent[i].crc,
-				  put->ends[i] - from);
+		crc = crc_combine(put->place->checksum, crc, put->sent[i].crc, put->ends[i] - from);
 		from = put->ends[i];
 	}
 	return crc;
@@ -551,12 +550,14 @@ static enum err was_completed(const struct store_put *put, const struct s3_compl
 
 static enum err check_absent(const struct store_put *put, const struct s3_complete *complete)
 {
-	enum store_s3_there there;
-	enum err e = store_s3_compare(put->place, put->key, complete->bytes, complete->crc, &there);
+	struct s3_about about;
+	enum err e = s3_head(put->place->s3, complete->key, store_s3_patience(), &about);
 
-	if (e || there == STORE_S3_ABSENT)
-		return e;
-	return RAISE(ERR_DISK_EXISTS, "%s%s is there already", put->place->name, put->key);
+	if (e == ERR_S3_ABSENT) {
+		err_note_clear();
+		return OK;
+	}
+	return e ? e : RAISE(ERR_DISK_EXISTS, "%s%s is there already", put->place->name, put->key);
 }
 
 enum err store_s3_put_publish(struct store_put **put_at)
@@ -583,6 +584,8 @@ enum err store_s3_put_publish(struct store_put **put_at)
 		e = was_completed(put, &complete, e, stored.maybe_ours);
 	else if (!e && stored.proof == S3_PROOF_NONE)
 		e = store_s3_prove(put->place, put->key, complete.bytes, complete.crc);
+	else if (!e)
+		store_s3_proved(put->place, store_s3_proof_of(put->place, stored.proof));
 	if (e)
 		return e;
 	store_s3_was_stored(put->place, put->key, complete.bytes, complete.crc);

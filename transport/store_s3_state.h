@@ -19,7 +19,8 @@ struct store_s3_place {
 	char prefix[STORE_S3_PREFIX_BYTES_MAX + 1]; /* "" or with '/' at its end */
 	char name[STORE_S3_PLACE_BYTES];	    /* "s3://BUCKET/PREFIX", for people */
 	struct store_lock *lock;
-	bool is_careful; /* the server is none of AWS's: FORMAT.md section 11.4 */
+	enum crc_kind checksum; /* the s3's, which is the config's until lock() */
+	bool is_careful;	/* the server is none of AWS's: FORMAT.md section 11.4 */
 	/* ---- store_s3_put.c ---- */
 	unsigned senders; /* fibers of who serves */
 	struct wait_queue work;
@@ -44,7 +45,8 @@ enum err store_s3_instead(enum err, const char *key, const char *text);
 
 /* What lies under a key, beside what is to lie there. */
 enum store_s3_there { STORE_S3_ABSENT, STORE_S3_SAME, STORE_S3_OTHER };
-/* By length and checksum; where the service has none of the whole, by reading it. */
+/* By length and checksum; where the service has none of the whole, by reading it. SAME counts as
+ * the object's proof. */
 enum err store_s3_compare(struct store_s3_place *, const char *key, uint64_t bytes, uint64_t crc,
 			  enum store_s3_there *) MUST_CHECK;
 /* It was stored just now, and nothing has proved what: ERR_SINK_DAMAGED. */
@@ -52,6 +54,17 @@ enum err store_s3_prove(struct store_s3_place *, const char *key, uint64_t bytes
 			uint64_t crc) MUST_CHECK;
 enum err store_s3_put_whole(struct store_s3_place *, const char *key, const void *,
 			    size_t) MUST_CHECK;
+
+/* ---- store_s3_checksum.c ---- */
+
+void store_s3_checksum_use(struct store_s3_place *, enum crc_kind);
+/* By what the service answers, if it is none of AWS's; before anything is written there, and before
+ * any other call is under way. */
+enum err store_s3_checksum_choose(struct store_s3_place *) MUST_CHECK;
+/* An object is visible, and this has proved that it is what was meant. */
+void store_s3_proved(const struct store_s3_place *, enum store_s3_proof);
+/* A proof of the service's own. */
+enum store_s3_proof store_s3_proof_of(const struct store_s3_place *, enum s3_proof);
 
 /* ---- store_s3_lock.c ---- */
 

@@ -10,7 +10,7 @@ enum { READ_BYTES = 1024 * 1024 };
 static enum err read_back(struct store_s3_place *place, const char *full,
 			  const struct s3_about *about, uint64_t *crc)
 {
-	enum crc_kind kind = place->config->s3.checksum;
+	enum crc_kind kind = place->checksum;
 	uint8_t *piece = malloc(READ_BYTES);
 	struct s3_get get = { .key = full, .to = piece, .bytes = READ_BYTES, .etag = about->etag };
 	size_t got = 0;
@@ -50,13 +50,17 @@ enum err store_s3_compare(struct store_s3_place *place, const char *key, uint64_
 	if (about.bytes != bytes)
 		return OK;
 	if (!about.checksum[0]) {
-		if (!(e = read_back(place, full, &about, &stored)) && stored == crc)
+		if (!(e = read_back(place, full, &about, &stored)) && stored == crc) {
 			*there = STORE_S3_SAME;
+			store_s3_proved(place, STORE_S3_BY_READ_BACK);
+		}
 		return e;
 	}
-	crc_base64(place->config->s3.checksum, crc, base64);
-	if (strcmp(about.checksum, base64) == 0)
+	crc_base64(place->checksum, crc, base64);
+	if (strcmp(about.checksum, base64) == 0) {
 		*there = STORE_S3_SAME;
+		store_s3_proved(place, store_s3_proof_of(place, S3_PROOF_CHECKSUM));
+	}
 	return OK;
 }
 
@@ -103,7 +107,11 @@ static enum err put_whole(struct store_s3_place *place, const char *key, const s
 		err_note_clear();
 		return is_there(place, key, n, put->crc);
 	}
-	return e || stored.proof != S3_PROOF_NONE ? e : store_s3_prove(place, key, n, put->crc);
+	if (!e && stored.proof == S3_PROOF_NONE)
+		return store_s3_prove(place, key, n, put->crc);
+	if (!e)
+		store_s3_proved(place, store_s3_proof_of(place, stored.proof));
+	return e;
 }
 
 enum err store_s3_put_whole(struct store_s3_place *place, const char *key, const void *from,
@@ -115,7 +123,7 @@ enum err store_s3_put_whole(struct store_s3_place *place, const char *key, const
 		.key = store_s3_key(full, place, key),
 		.pieces = &piece,
 		.pieces_count = 1,
-		.crc = crc_update(place->config->s3.checksum, 0, from, n),
+		.crc = crc_update(place->checksum, 0, from, n),
 		.only_if_absent = true,
 	};
 	enum err e;

@@ -197,6 +197,7 @@ enum {
 	S3_MODEL_LACKS_CRC64NVME = 1 << 0,  /* refuses it: InvalidRequest */
 	S3_MODEL_LACKS_CHECKSUMS = 1 << 1,  /* ignores them, returns none */
 	S3_MODEL_LACKS_CONDITIONS = 1 << 2, /* ignores If-None-Match and If-Match of writes */
+	S3_MODEL_HIDES_CRC64NVME = 1 << 3,  /* says none of what it stores; others it does */
 };
 
 struct s3_model_late;

@@ -233,12 +233,18 @@ bool s3_model_read_traits(struct s3_model_request *r, struct s3_model_traits *t)
 	return read_encryption(r, t) && read_lock(r, t) && read_metadata(r, t);
 }
 
+bool s3_model_tells(const struct s3_model *model, enum s3_model_algorithm algorithm)
+{
+	if (algorithm == S3_MODEL_CRC64NVME && model->lacks & S3_MODEL_HIDES_CRC64NVME)
+		return false;
+	return algorithm != S3_MODEL_NO_CHECKSUM && !(model->lacks & S3_MODEL_LACKS_CHECKSUMS);
+}
+
 void s3_model_say_checksum(struct s3_model_request *r, const struct s3_model_checksum *checksum)
 {
 	char name[40];
 
-	if (checksum->algorithm == S3_MODEL_NO_CHECKSUM ||
-	    r->model->lacks & S3_MODEL_LACKS_CHECKSUMS)
+	if (!s3_model_tells(r->model, checksum->algorithm))
 		return;
 	snprintf(name, sizeof name, "x-amz-checksum-%s",
 		 s3_model_algorithm_name(checksum->algorithm));

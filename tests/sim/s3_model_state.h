@@ -129,6 +129,8 @@ void s3_model_do_config(struct s3_model_request *);
  */
 bool s3_model_read_traits(struct s3_model_request *, struct s3_model_traits *);
 void s3_model_say_traits(struct s3_model_request *, const struct s3_model_traits *, bool is_read);
+/* Whether the server says such a checksum of what it stores. */
+bool s3_model_tells(const struct s3_model *, enum s3_model_algorithm);
 void s3_model_say_checksum(struct s3_model_request *, const struct s3_model_checksum *);
 void s3_model_say_version(struct s3_model_request *, const struct s3_model_object *);
 /* If-None-Match and If-Match of a write; false: refused. */

@@ -404,7 +404,7 @@ static void say_completed(struct s3_model_request *r, const struct s3_model_obje
 	s3_model_xml(&r->xml, "Bucket", "%s", r->bucket->name);
 	s3_model_xml(&r->xml, "Key", "%s", r->key);
 	s3_model_xml(&r->xml, "ETag", "%s", etag);
-	if (!(r->model->lacks & S3_MODEL_LACKS_CHECKSUMS)) {
+	if (s3_model_tells(r->model, object->checksum.algorithm)) {
 		s3_model_xml_checksum(&r->xml, &object->checksum);
 		s3_model_xml(&r->xml, "ChecksumType",
 			     object->checksum.composite ? "COMPOSITE" : "FULL_OBJECT");

@@ -37,6 +37,7 @@ struct setting {
 	bool versioned, with_all; /* Object Lock, SSE-KMS, storage class */
 	bool served;		  /* fibers of their own send */
 	size_t part_bytes;	  /* 0: PART */
+	enum store_s3_proof packs_by, others_by;
 };
 
 static const struct setting of_aws = { .name = "of AWS" };
@@ -46,16 +47,30 @@ static const struct setting with_all = {
 static const struct setting settings[] = {
 	{ .name = "versioned", .versioned = true },
 	{ .name = "sent by fibers of their own", .served = true },
-	{ .name = "CRC32C", .checksum = CRC32C },
-	{ .name = "without CRC64NVME", .lacks = S3_MODEL_LACKS_CRC64NVME, .checksum = CRC32C },
-	{ .name = "without checksums", .lacks = S3_MODEL_LACKS_CHECKSUMS },
+	{ .name = "CRC32C",
+	  .checksum = CRC32C,
+	  .packs_by = STORE_S3_BY_CRC32C,
+	  .others_by = STORE_S3_BY_CRC32C },
+	{ .name = "without CRC64NVME",
+	  .lacks = S3_MODEL_LACKS_CRC64NVME,
+	  .packs_by = STORE_S3_BY_CRC32C,
+	  .others_by = STORE_S3_BY_CRC32C },
+	{ .name = "that hides CRC64NVME",
+	  .lacks = S3_MODEL_HIDES_CRC64NVME,
+	  .packs_by = STORE_S3_BY_CRC32C,
+	  .others_by = STORE_S3_BY_CRC32C },
+	{ .name = "without checksums",
+	  .lacks = S3_MODEL_LACKS_CHECKSUMS,
+	  .packs_by = STORE_S3_BY_READ_BACK,
+	  .others_by = STORE_S3_BY_ETAG },
 	{ .name = "without conditions", .lacks = S3_MODEL_LACKS_CONDITIONS },
 };
 static const struct setting like_radosgw = { .name = "like radosgw 16",
 					     .lacks = S3_MODEL_LACKS_CRC64NVME |
 						      S3_MODEL_LACKS_CHECKSUMS |
 						      S3_MODEL_LACKS_CONDITIONS,
-					     .checksum = CRC32C };
+					     .packs_by = STORE_S3_BY_READ_BACK,
+					     .others_by = STORE_S3_BY_ETAG };
 
 /* The bucket, and what a ledger would know of what is to be stored there. */
 struct world {
@@ -72,6 +87,7 @@ struct world {
 	struct store *store;
 	enum err (*does)(struct world *); /* instead of all else */
 	uint64_t leftovers;		  /* at the run's end */
+	struct store_s3_proofs proofs;	  /* of all runs */
 	struct err_note note;
 	char what[80]; /* goes wrong in it; "": nothing */
 };
@@ -337,7 +353,8 @@ static enum err store_main(void *argument)
 	struct world *world = argument;
 	const struct s3_keys keys = { lend, take_back, world };
 	struct http_pool *pool = NULL;
-	struct store_s3_config config = { .ledger_id = ledger,
+	struct store_s3_config config = { .proofs = &world->proofs,
+					  .ledger_id = ledger,
 					  .machine = "mover-1",
 					  .part_bytes = world->setting->part_bytes
 								? world->setting->part_bytes
@@ -462,6 +479,16 @@ static void judge(const struct world *world)
 
 /* ---- the plain way ---- */
 
+static void judge_proofs(const struct world *world)
+{
+	uint64_t expected[STORE_S3_PROOFS] = { 0 };
+
+	expected[world->setting->packs_by] += ITEMS;
+	expected[world->setting->others_by] += ITEMS + 1;
+	for (unsigned i = 0; i < STORE_S3_PROOFS; i++)
+		JUDGE(world, world->proofs.objects[i] == expected[i]);
+}
+
 static void check_plain(const struct setting *setting)
 {
 	struct world world;
@@ -470,6 +497,7 @@ static void check_plain(const struct setting *setting)
 	if (!CHECK_OK(run(&world)))
 		printf("%s: %s\n", setting->name, world.note.text);
 	judge(&world);
+	judge_proofs(&world);
 	CHECK_EQ(world.model->counts.forbidden, 0);
 	CHECK_EQ(world.model->counts.overwritten, 0);
 	if (!setting->lacks) /* but that there is no lock */
@@ -710,13 +738,20 @@ TEST(an_upload_that_somebody_aborts_is_told_from_one_that_the_service_lost)
 	world_close(&world);
 }
 
-TEST(a_server_that_lacks_the_checksum_refuses_before_anything_is_there)
+TEST(what_is_refused_with_every_checksum_is_refused_before_anything_is_there)
 {
 	static const struct setting lacks = { .lacks = S3_MODEL_LACKS_CRC64NVME };
 	struct world world;
 
 	world_open(&world, &lacks);
+	s3_model_add_fault(world.model, &(struct s3_model_fault){ .accident = S3_MODEL_ANSWERS,
+								  .op = S3_MODEL_CREATE,
+								  .skip = 1,
+								  .status = 400,
+								  .code = "InvalidStorageClass",
+								  .count = FOR_EVER });
 	CHECK_ERR(run(&world), ERR_S3_REFUSED);
+	CHECK(strstr(world.note.text, "Checksum algorithm provided is unsupported"));
 	CHECK_EQ(s3_model_objects(world.bucket, ""), 1);
 	world_close(&world);
 }

@@ -87,6 +87,8 @@ static struct {
 	enum fake_fault fault;
 	bool is_cut;
 	bool ignores_conditions, tells_nothing; /* as radosgw 16 does */
+	enum { FAKE_KNOWS_CRC64, FAKE_IGNORES_CRC64, FAKE_REFUSES_CRC64 } crc64;
+	enum crc_kind checksum; /* that was chosen */
 	bool damages;
 	const char *intruder; /* what another writes over a lock right behind us; NULL: nobody */
 	size_t least;	      /* of parts but the last */
@@ -373,6 +375,23 @@ static inline enum err fake_ask(void)
 
 /* ---- the calls of s3.h ---- */
 
+static inline enum s3_proof fake_proof(const struct s3 *s3)
+{
+	bool ignored = fake.crc64 == FAKE_IGNORES_CRC64 && s3->config.checksum == CRC64NVME;
+
+	return fake.tells_nothing || ignored ? S3_PROOF_NONE : S3_PROOF_CHECKSUM;
+}
+
+static inline bool fake_refuses(const struct s3 *s3)
+{
+	return fake.crc64 == FAKE_REFUSES_CRC64 && s3->config.checksum == CRC64NVME;
+}
+
+void s3_checksum_use(struct s3 *s3, enum crc_kind kind)
+{
+	fake.checksum = s3->config.checksum = kind;
+}
+
 enum err s3_open(const struct s3_config *config, struct s3 **out)
 {
 	*out = malloc(sizeof **out);
@@ -410,8 +429,9 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 	enum err e;
 
 	CHECK(until > clock_now());
-	*out = (struct s3_stored){ .proof =
-					   fake.tells_nothing ? S3_PROOF_NONE : S3_PROOF_CHECKSUM };
+	*out = (struct s3_stored){ .proof = fake_proof(s3) };
+	if (fake_refuses(s3))
+		return RAISE(ERR_S3_REFUSED, "unknown checksum");
 	late.only_if_absent = put->only_if_absent;
 	late.at = fake_join(put->pieces, put->pieces_count, &late.bytes);
 	CHECK(crc_update(s3->config.checksum, 0, late.at, late.bytes) == put->crc);
@@ -434,7 +454,9 @@ enum err s3_upload_begin(struct s3 *s3, const char *key, nsec until,
 	bool maybe_ours;
 	enum err e;
 
-	(void)s3, (void)until;
+	(void)until;
+	if (fake_refuses(s3))
+		return RAISE(ERR_S3_REFUSED, "unknown checksum");
 	if (!(e = fake_change(&late, &maybe_ours)))
 		snprintf(upload_id, S3_UPLOAD_ID_BYTES_MAX + 1, "%s", late.id);
 	return e;
@@ -467,8 +489,9 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *put, nsec until
 	enum err e;
 
 	(void)until;
-	*out = (struct s3_stored){ .proof =
-					   fake.tells_nothing ? S3_PROOF_NONE : S3_PROOF_CHECKSUM };
+	*out = (struct s3_stored){ .proof = fake_proof(s3) };
+	if (fake_refuses(s3))
+		return RAISE(ERR_S3_REFUSED, "unknown checksum");
 	CHECK(put->number >= 1 && put->number <= S3_PARTS_MAX);
 	for (; part && !fake.ignores_conditions; part = part->next)
 		CHECK(part->number != put->number);
@@ -481,7 +504,7 @@ enum err s3_upload_part(struct s3 *s3, const struct s3_part_put *put, nsec until
 		(void)fiber_yield();
 	e = fake_change(&late, &out->maybe_ours);
 	upload = fake_land(put->key, put->upload_id);
-	CHECK(crc_update(s3->checksum, 0, put->pieces->at, put->pieces->bytes) == put->crc);
+	CHECK(crc_update(s3->config.checksum, 0, put->pieces->at, put->pieces->bytes) == put->crc);
 	if (e)
 		return e;
 	for (part = upload ? upload->parts : NULL; part && part->number != put->number;
@@ -501,8 +524,9 @@ enum err s3_upload_complete(struct s3 *s3, const struct s3_complete *complete, n
 	enum err e;
 
 	(void)until;
-	*out = (struct s3_stored){ .proof =
-					   fake.tells_nothing ? S3_PROOF_NONE : S3_PROOF_CHECKSUM };
+	*out = (struct s3_stored){ .proof = fake_proof(s3) };
+	if (fake_refuses(s3))
+		return RAISE(ERR_S3_REFUSED, "unknown checksum");
 	CHECK(complete->only_if_absent && complete->parts_count > 0);
 	late.only_if_absent = true;
 	late.parts_count = complete->parts_count;
@@ -561,7 +585,7 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 		return RAISE(ERR_S3_ABSENT, "no %s", key);
 	about->bytes = there->bytes;
 	snprintf(about->etag, sizeof about->etag, "%s", there->etag);
-	if (!fake.tells_nothing)
+	if (fake_proof(s3) == S3_PROOF_CHECKSUM)
 		crc_base64(s3->config.checksum,
 			   crc_update(s3->config.checksum, 0, there->at, there->bytes),
 			   about->checksum);

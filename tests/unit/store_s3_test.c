@@ -520,6 +520,46 @@ TEST_FIBER(what_no_answer_proves_is_read_back)
 	place_close(&place);
 }
 
+static void check_checksum(int crc64, bool tells_nothing, enum crc_kind chosen,
+			   enum store_s3_proof expected)
+{
+	static uint8_t bytes[2 * PART];
+	struct store_s3_proofs proofs = { { 0 } };
+	struct place place, other;
+	struct store_put *put = NULL;
+
+	fake_reset(LEAST);
+	fake.ignores_conditions = true; /* it is none of AWS's */
+	fake.tells_nothing = tells_nothing;
+	fake.crc64 = crc64;
+	place_begin(&place);
+	place.config.proofs = &proofs;
+	REQUIRE(CHECK_OK(place_open(&place)) && CHECK_OK(store_s3.lock(place.store)));
+	CHECK_EQ(uploads_there(), 0);
+	CHECK_EQ(fake.checksum, chosen);
+	write_and_publish(&place, "box/packs/000000000001.tar", bytes, sizeof bytes, 999);
+	CHECK_OK(store_put_whole(place.store, "x", "bytes", 5));
+	CHECK_EQ(proofs.objects[expected], 2);
+	/* Another store of the process knows it from this one. */
+	other = place;
+	REQUIRE(CHECK_OK(place_open(&other)) && CHECK_OK(store_s3.lock(other.store)));
+	REQUIRE(CHECK_OK(store_s3.put_open(other.store, "box/packs/000000000002.tar", &put)));
+	CHECK_OK(store_s3.put_seal(put));
+	CHECK_OK(store_s3.put_publish(&put));
+	CHECK_EQ(proofs.objects[expected], 3);
+	place_close(&other);
+	place_close(&place);
+}
+
+TEST_FIBER(the_strongest_checksum_is_used_that_the_service_confirms)
+{
+	check_checksum(FAKE_KNOWS_CRC64, false, CRC64NVME, STORE_S3_BY_CRC64NVME);
+	check_checksum(FAKE_IGNORES_CRC64, false, CRC32C, STORE_S3_BY_CRC32C);
+	check_checksum(FAKE_REFUSES_CRC64, false, CRC32C, STORE_S3_BY_CRC32C);
+	check_checksum(FAKE_KNOWS_CRC64, true, CRC64NVME, STORE_S3_BY_READ_BACK);
+	check_checksum(FAKE_REFUSES_CRC64, true, CRC32C, STORE_S3_BY_READ_BACK);
+}
+
 /* ---- a run, cut at every request ---- */
 
 struct setting {
