@@ -13,8 +13,8 @@
 	.chunks_per_reader = LANE_CHUNKS_PER_READER, .recv_buffers = RECV_BUFFERS_COUNT,           \
 	.recv_held = RECV_BUFFERS_HELD_MAX, .frames = FRAMES_MAX, .frame_bytes = FRAME_BYTES,      \
 	.put_bytes = WRITE_BYTES_ALONE, .part_bytes = UPLOAD_PART_BYTES, .uploads = UPLOADS_MAX,   \
-	.parts_shared = UPLOADS_MAX, .lines_bytes = PACK_LINES_BYTES_MAX,                          \
-	.filled = PACKS_FILLED_MAX
+	.parts_shared = UPLOADS_MAX, .ahead_bytes = READ_AHEAD_BYTES,                              \
+	.lines_bytes = PACK_LINES_BYTES_MAX, .filled = PACKS_FILLED_MAX
 
 static struct budget present = {
 	.shape = { .workers = 1,
@@ -98,10 +98,11 @@ static void share_buffers(struct budget *plan)
 						  plan->recv_buffers / worker_connections_most()));
 }
 
-static void share_uploads(struct budget *plan)
+static void share_buckets(struct budget *plan)
 {
 	unsigned lanes = per_worker(plan->shape.lanes);
 
+	plan->ahead_bytes = READ_AHEAD_BYTES_OF_MANY;
 	plan->part_bytes = UPLOAD_PART_BYTES_LEAST;
 	plan->uploads = (unsigned)max_u64(1, min_u64(UPLOADS_OF_WORKER / lanes, UPLOADS_MAX));
 	plan->parts_shared = (unsigned)min_u64((uint64_t)lanes * UPLOADS_MAX, UPLOADS_OF_WORKER);
@@ -116,7 +117,7 @@ static void plan_sharing(struct budget *plan)
 	plan->frames = FRAMES_OF_MANY;
 	plan->frame_bytes = FRAME_BYTES_OF_MANY;
 	plan->put_bytes = WRITE_BYTES_OF_MANY;
-	share_uploads(plan);
+	share_buckets(plan);
 	plan->lines_bytes = PACK_LINES_BYTES_OF_MANY;
 	plan->filled = PACKS_FILLED_OF_MANY;
 }
@@ -332,6 +333,15 @@ static uint64_t bucket_connections_bound(void)
 	       (CONNECTION_BYTES + HTTP_CONNECTION_BYTES + HTTP_SENDING_BYTES);
 }
 
+/* A target reads its own packs after a restart. */
+static uint64_t read_ahead_bound(void)
+{
+	const struct budget_shape *shape = &present.shape;
+
+	return ((uint64_t)shape->to_buckets + shape->from_buckets) * shape->lanes * READ_AHEADS *
+	       present.ahead_bytes;
+}
+
 static uint64_t bucket_stacks_bound(void)
 {
 	return bucket_conversations() * FIBER_STACK_BYTES_USED;
@@ -363,7 +373,7 @@ uint64_t budget_bound(enum budget_part part)
 		return (uint64_t)shape->lanes * LANE_BYTES;
 	case BUDGET_CONNECTIONS:
 		return conversations() * CONNECTION_BYTES + compression_bound() +
-		       bucket_connections_bound();
+		       bucket_connections_bound() + read_ahead_bound();
 	case BUDGET_COMPRESSORS:
 		return threads * (present.frame_bytes == FRAME_BYTES
 					  ? shape->compressor_bytes
@@ -394,5 +404,5 @@ uint64_t budget_promise(void)
 
 	return 64 * MIB + shape->pairs * 2 * MIB + shape->waiting * WAITING_BYTES +
 	       compression_bound() + parts_bound() + bucket_connections_bound() +
-	       bucket_stacks_bound();
+	       read_ahead_bound() + bucket_stacks_bound();
 }

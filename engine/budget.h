@@ -15,8 +15,9 @@ struct budget_shape {
 	unsigned pairs;	      /* connections with sources at once, in all */
 	uint64_t waiting;     /* mailboxes of the list */
 	unsigned offload_threads;
-	bool to_servers; /* some targets are servers, where it is looked at what was stored */
-	bool to_buckets; /* some targets are archives in buckets */
+	bool to_servers;   /* some targets are servers, where it is looked at what was stored */
+	bool to_buckets;   /* some targets are archives in buckets */
+	bool from_buckets; /* some sources are */
 	/* Of one compressor's context for frames of FRAME_BYTES, and of FRAME_BYTES_OF_MANY. */
 	size_t compressor_bytes, compressor_bytes_of_many;
 	/* Conversations of a pair that are to be compressed: 0, 1 or both. */
@@ -36,6 +37,7 @@ struct budget {
 	size_t part_bytes;		    /* of an object that goes to a bucket */
 	unsigned uploads;		    /* such parts that a lane sends at once */
 	unsigned parts_shared; /* that a worker's lanes have beyond UPLOAD_PARTS_OWN each */
+	size_t ahead_bytes;    /* read ahead of an object in a bucket */
 	size_t lines_bytes;    /* index lines of a pack before it is closed */
 	unsigned filled;       /* complete packs that wait to be sealed */
 };
@@ -68,7 +70,8 @@ unsigned budget_bucket_connections(void);
 	BUDGET_PART(ARENA, "arena", "message bytes on their way")                                  \
 	BUDGET_PART(STACKS, "stacks", "fibers' stacks")                                            \
 	BUDGET_PART(LANES, "lanes", "mailboxes under way: pipe, plan, report")                     \
-	BUDGET_PART(CONNECTIONS, "connections", "conversations with servers")                      \
+	BUDGET_PART(CONNECTIONS, "connections",                                                    \
+		    "conversations with servers, and what is read ahead")                          \
 	BUDGET_PART(COMPRESSORS, "compressors", "compressors' contexts, one a thread")             \
 	BUDGET_PART(FRAMES, "frames", "frames on their way through the compressor")                \
 	BUDGET_PART(WRITES, "writes", "write buffers, and messages on their way to servers")       \

@@ -96,6 +96,11 @@ enum {
 	UPLOAD_PARTS_OWN = 2,
 	UPLOADS_MAX = 4,
 	UPLOADS_OF_WORKER = 16,
+	/* What is read ahead of an object in a bucket, of so many objects of one store: a pack, and
+	 * what says what is in it. */
+	READ_AHEAD_BYTES = 2 * 1024 * 1024,
+	READ_AHEAD_BYTES_OF_MANY = 512 * 1024,
+	READ_AHEADS = 2,
 
 	/* A pack is closed at so many messages or bytes of index lines, so that what is kept of it
 	 * until it is settled stays bounded, and one seal is one row of the ledger. Each pack costs

@@ -1,5 +1,5 @@
-/* A store in a bucket: its place, reading, names. Writing is store_s3_put.c and store_s3_whole.c,
- * who may is store_s3_lock.c. */
+/* A store in a bucket: its place, and names. Reading is store_s3_read.c, writing store_s3_put.c and
+ * store_s3_whole.c, who may write store_s3_lock.c. */
 #include "transport/store_s3.h"
 
 #include <stdio.h>
@@ -8,9 +8,9 @@
 #include "engine/clock.h"
 #include "transport/store_s3_part.h"
 #include "transport/store_s3_put.h"
+#include "transport/store_s3_read.h"
 
 enum {
-	SEEN_COUNT = 4, /* a pack and its index in turn, and what is looked at between */
 	/* Names of one list: of 100,000 mailboxes. What has more is no archive. */
 	NAMES_BYTES_MAX = 16 * 1024 * 1024,
 };
@@ -19,18 +19,10 @@ enum {
 #define PATIENCE_NS	 (900 * NSEC_SECOND)
 #define LIST_PATIENCE_NS (3600 * NSEC_SECOND)
 
-/* An object that was read or asked for: it does not change while we read. */
-struct seen {
-	char key[STORE_KEY_BYTES_MAX + 1];
-	char etag[S3_ETAG_BYTES_MAX + 1];
-	uint64_t bytes, used_last;
-};
-
 struct store_s3 {
 	struct store base;
 	struct store_s3_place place;
-	struct seen seen[SEEN_COUNT];
-	uint64_t reads;
+	struct store_s3_reader reader;
 };
 
 static struct store_s3 *s3_of(struct store *store)
@@ -135,6 +127,7 @@ static void s3_store_close(struct store **store_at)
 	/* Without finish() the lock object stays, for the next run to take over. */
 	(void)store_lock_leave(&store->place.lock, &held);
 	store_s3_put_forget(&store->place);
+	store_s3_read_close(&store->reader);
 	store_s3_parts_close(&store->place);
 	s3_close(&store->place.s3);
 	free(store);
@@ -183,85 +176,21 @@ struct s3 *store_s3_bucket(struct store *base, const char **prefix)
 
 /* ---- reading ---- */
 
-static struct seen *seen_find(struct store_s3 *store, const char *key)
-{
-	for (unsigned i = 0; i < SEEN_COUNT; i++)
-		if (strcmp(store->seen[i].key, key) == 0)
-			return &store->seen[i];
-	return NULL;
-}
-
-static struct seen *seen_oldest(struct store_s3 *store)
-{
-	struct seen *oldest = store->seen;
-
-	for (unsigned i = 1; i < SEEN_COUNT; i++)
-		if (store->seen[i].used_last < oldest->used_last)
-			oldest = &store->seen[i];
-	return oldest;
-}
-
-/* Ask for the object, which must be the one that was seen before. */
-static enum err look(struct store_s3 *store, const char *key, struct seen **out)
-{
-	char full[S3_KEY_BYTES_MAX + 1];
-	struct s3_about about;
-	struct seen *seen;
-	enum err e = s3_head(store->place.s3, store_s3_key(full, &store->place, key),
-			     store_s3_patience(), &about);
-
-	if (e)
-		return store_s3_error(e);
-	if (!(seen = seen_find(store, key))) {
-		seen = seen_oldest(store);
-		snprintf(seen->key, sizeof seen->key, "%s", key);
-		snprintf(seen->etag, sizeof seen->etag, "%s", about.etag);
-		seen->bytes = about.bytes;
-	}
-	if (strcmp(seen->etag, about.etag) != 0 || seen->bytes != about.bytes)
-		return RAISE(ERR_S3_CHANGED,
-			     "%s%s was replaced while it was read; find out who writes there",
-			     store->place.name, key);
-	seen->used_last = ++store->reads;
-	*out = seen;
-	return OK;
-}
-
 static enum err s3_store_size(struct store *base, const char *key, uint64_t *bytes)
 {
-	struct seen *seen;
-	enum err e;
+	struct store_s3 *store = s3_of(base);
 
 	must(store_key_is_valid(text_of(key)));
-	if (!(e = look(s3_of(base), key, &seen)))
-		*bytes = seen->bytes;
-	return e;
+	return store_s3_read_size(&store->place, &store->reader, key, bytes);
 }
 
 static enum err s3_store_get(struct store *base, const char *key, uint64_t offset, void *to,
 			     size_t length, size_t *got)
 {
 	struct store_s3 *store = s3_of(base);
-	char full[S3_KEY_BYTES_MAX + 1];
-	struct seen *seen = seen_find(store, key), copy;
-	enum err e;
 
 	must(store_key_is_valid(text_of(key)));
-	*got = 0;
-	if (!seen && (e = look(store, key, &seen)))
-		return e;
-	seen->used_last = ++store->reads;
-	copy = *seen; /* others may need the row while we wait */
-	if (offset >= copy.bytes || length == 0)
-		return OK;
-	e = s3_get(store->place.s3,
-		   &(struct s3_get){ .key = store_s3_key(full, &store->place, key),
-				     .at = offset,
-				     .to = to,
-				     .bytes = min_u64(length, copy.bytes - offset),
-				     .etag = copy.etag },
-		   store_s3_patience(), got);
-	return store_s3_error(e);
+	return store_s3_read_get(&store->place, &store->reader, key, offset, to, length, got);
 }
 
 /* ---- names ---- */

@@ -319,5 +319,5 @@ TEST(few_mailboxes_send_several_parts_at_once_and_many_one_each)
 					   .pairs = 64,
 					   .offload_threads = OFFLOAD_THREADS,
 					   .to_buckets = true });
-	CHECK(budget_promise() - before <= UINT64_C(900) * 1024 * 1024);
+	CHECK(budget_promise() - before <= UINT64_C(960) * 1024 * 1024);
 }

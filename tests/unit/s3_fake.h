@@ -96,6 +96,7 @@ static struct {
 	bool lands_backwards;
 	unsigned flying, flying_highest; /* parts */
 	uint64_t heads, gets, parts_count;
+	size_t bytes_last; /* that were asked for */
 } fake;
 
 struct s3 {
@@ -592,13 +593,20 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 	return OK;
 }
 
+/* The first half of it comes before others may run. */
 enum err s3_get(struct s3 *s3, const struct s3_get *get, nsec until, size_t *got)
 {
-	struct fake_object *there;
-	enum err e = fake_ask();
+	struct fake_object *there = fake_find(get->key);
+	enum err e;
+
+	if (there && get->at < there->bytes)
+		memcpy(get->to, there->at + get->at,
+		       min_u64(get->bytes / 2, there->bytes - get->at));
+	e = fake_ask();
 
 	(void)s3, (void)until;
 	fake.gets++;
+	fake.bytes_last = get->bytes;
 	*got = 0;
 	if (e)
 		return e;
@@ -608,8 +616,9 @@ enum err s3_get(struct s3 *s3, const struct s3_get *get, nsec until, size_t *got
 		return RAISE(ERR_S3_CHANGED, "another");
 	if (get->at < there->bytes)
 		*got = min_u64(get->bytes, there->bytes - get->at);
-	if (*got)
-		memcpy(get->to, there->at + get->at, *got);
+	if (*got > get->bytes / 2)
+		memcpy((char *)get->to + get->bytes / 2, there->at + get->at + get->bytes / 2,
+		       *got - get->bytes / 2);
 	return OK;
 }
 

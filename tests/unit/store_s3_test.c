@@ -280,6 +280,43 @@ TEST_FIBER(ranges_stop_at_the_end)
 	place_close(&place);
 }
 
+/* Long objects: each is a piece of the same bytes, from another place on. */
+enum { LONG = 8 * 1024 * 1024 + 12345 };
+
+static uint8_t long_bytes[LONG + 3];
+static const char *const long_keys[] = { "x", "y", "z" };
+
+static void store_long(unsigned i)
+{
+	char full[40];
+
+	if (!long_bytes[0])
+		fill(long_bytes, sizeof long_bytes, 6);
+	snprintf(full, sizeof full, "a/b/%s", long_keys[i]);
+	fake_store(full, fake_copy(long_bytes + i, LONG), LONG);
+}
+
+static bool begin_long(struct place *place)
+{
+	fake_reset(LEAST);
+	place_begin(place);
+	for (unsigned i = 0; i < ARRAY_COUNT(long_keys); i++)
+		store_long(i);
+	return CHECK_OK(place_open(place));
+}
+
+static void check_get(struct store *store, unsigned i, uint64_t offset, size_t length)
+{
+	uint8_t *bytes = calloc(1, length);
+	size_t got = 0, expected = min_u64(length, LONG - offset);
+
+	must(bytes);
+	CHECK_OK(store_s3.get(store, long_keys[i], offset, bytes, length, &got));
+	CHECK_EQ(got, expected);
+	CHECK(memcmp(bytes, long_bytes + i + offset, expected) == 0);
+	free(bytes);
+}
+
 TEST_FIBER(an_object_that_changes_under_the_reader_is_an_error)
 {
 	struct place place;
@@ -287,16 +324,89 @@ TEST_FIBER(an_object_that_changes_under_the_reader_is_an_error)
 	char got[10];
 	size_t n;
 
-	fake_reset(LEAST);
-	place_begin(&place);
-	REQUIRE(CHECK_OK(place_open(&place)));
-	fake_store("a/b/x", fake_copy("first", 5), 5);
-	CHECK_OK(store_s3.get(place.store, "x", 0, got, 2, &n));
-	fake_store("a/b/x", fake_copy("secon", 5), 5);
-	CHECK_ERR(store_s3.get(place.store, "x", 2, got, 2, &n), ERR_S3_CHANGED);
+	REQUIRE(begin_long(&place));
+	check_get(place.store, 0, 0, 2);
+	store_long(0);
+	check_get(place.store, 0, 2, 2); /* was read before that */
+	CHECK_ERR(store_s3.get(place.store, "x", LONG / 2, got, 2, &n), ERR_S3_CHANGED);
+	CHECK_EQ(n, 0);
 	err_note_clear();
 	CHECK_ERR(store_s3.size(place.store, "x", &bytes), ERR_S3_CHANGED);
 	err_note_clear();
+	place_close(&place);
+}
+
+/* As a reader of a pack: the table at its end, and then all frames. 8 MiB with steps of 256 KiB,
+ * 512 KiB, 1 MiB and 2 MiB are seven requests. */
+TEST_FIBER(what_is_read_in_order_is_read_in_few_requests)
+{
+	struct place place;
+
+	REQUIRE(begin_long(&place));
+	check_get(place.store, 0, LONG - 9, 9);
+	check_get(place.store, 0, LONG - 1009, 8);
+	check_get(place.store, 0, LONG - 1001, 992);
+	CHECK_EQ(fake.gets, 1);
+	for (size_t at = 0, n; at < LONG; at += n)
+		check_get(place.store, 0, at, n = 20000 + at % 60000);
+	CHECK(fake.gets <= 8);
+	CHECK_EQ(fake.heads, 1);
+	place_close(&place);
+}
+
+/* Beside each other, anywhere, and of any length. */
+TEST_FIBER(what_is_read_ahead_is_what_is_there)
+{
+	struct place place;
+	uint64_t before;
+	uint32_t x = 7;
+	size_t at = 0, n;
+
+	REQUIRE(begin_long(&place));
+	for (unsigned i = 0; i < 600; i++) {
+		x ^= x << 13, x ^= x >> 17, x ^= x << 5;
+		n = i % 7 == 0 ? 3000000 : x % 300000;
+		if (at >= LONG || i % 20 == 0)
+			at = x % LONG;
+		check_get(place.store, i / 5 % 3, at, n);
+		at += x % 4 == 0 ? n + 1 : n;
+	}
+	before = fake.gets;
+	check_get(place.store, 0, 5000000, 100); /* one message: no more than is asked for */
+	check_get(place.store, 0, 3000000, 100);
+	CHECK_EQ(fake.gets, before + 2);
+	CHECK_EQ(fake.bytes_last, 100);
+	place_close(&place);
+}
+
+struct reading {
+	struct store *store;
+	unsigned key;
+	size_t from;
+};
+
+static enum err read_through(void *argument)
+{
+	const struct reading *reading = argument;
+
+	for (size_t at = reading->from; at < LONG; at += 100000)
+		check_get(reading->store, reading->key, at, 100000);
+	return OK;
+}
+
+TEST_FIBER(several_fibers_may_read_one_object_and_more_than_are_read_ahead)
+{
+	struct place place;
+	struct reading readings[6];
+	struct group *reading = group_open();
+
+	REQUIRE(begin_long(&place));
+	for (unsigned i = 0; i < ARRAY_COUNT(readings); i++) {
+		readings[i] = (struct reading){ place.store, i % 3, i / 3 * 55555 };
+		CHECK_OK(group_spawn(reading, "read", FIBER_STACK_LARGE, read_through,
+				     &readings[i]));
+	}
+	CHECK_OK(group_join(&reading));
 	place_close(&place);
 }
 
