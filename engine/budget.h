@@ -57,8 +57,8 @@ unsigned budget_arena_chunks(void);
 /* A worker that has so many connections begins no further mailbox, so that none of them needs room
  * for all; with its last one it may have up to `shape.connections` - 1 more. */
 unsigned budget_worker_connections(void);
-/* Conversations of a worker's lanes with the service that has their buckets: each lane's uploads,
- * and one in which it asks for other things meanwhile. */
+/* Conversations of a worker's lanes with the service that has their targets' buckets: each lane's
+ * uploads, and one in which it asks for other things meanwhile. 0: there are no such targets. */
 unsigned budget_bucket_connections(void);
 
 /* ---- what was taken ---- */

@@ -78,6 +78,7 @@ struct world {
 	struct s3_model *model;
 	struct s3_model_bucket *bucket;
 	unsigned runs, keys; /* so far; which keys are lent */
+	uint64_t opened;     /* connections, of the run */
 	uint64_t next;
 	struct {
 		char key[80];
@@ -378,6 +379,7 @@ static enum err store_main(void *argument)
 	e = group_join(&group);
 	store_s3.close(&world->store);
 	err_note_clear();
+	world->opened = http_pool_counts(pool).opened;
 	http_pool_finish(pool, clock_after(NSEC_SECOND));
 	http_pool_close(&pool);
 	err_note_clear();
@@ -498,6 +500,7 @@ static void check_plain(const struct setting *setting)
 		printf("%s: %s\n", setting->name, world.note.text);
 	judge(&world);
 	judge_proofs(&world);
+	JUDGE(&world, setting->served ? world.opened > UPLOADS_MAX / 2 : world.opened == 1);
 	CHECK_EQ(world.model->counts.forbidden, 0);
 	CHECK_EQ(world.model->counts.overwritten, 0);
 	if (!setting->lacks) /* but that there is no lock */
