@@ -41,10 +41,16 @@ unsigned budget_worker_connections(void)
 	return per_worker(present.shape.pairs);
 }
 
-unsigned budget_bucket_connections(void)
+/* Fibers of a worker's lanes that speak with buckets. */
+static unsigned bucket_fibers(void)
 {
 	return present.shape.to_buckets ? per_worker(present.shape.lanes) * (present.uploads + 1)
 					: 0;
+}
+
+unsigned budget_bucket_connections(void)
+{
+	return (unsigned)min_u64(bucket_fibers(), UPLOADS_OF_WORKER);
 }
 
 static unsigned worker_connections_most(void)
@@ -322,14 +328,9 @@ static uint64_t conversations(void)
 	return present.shape.pairs + (present.shape.to_servers ? 2 * present.shape.lanes : 0);
 }
 
-static uint64_t bucket_conversations(void)
-{
-	return (uint64_t)present.shape.workers * budget_bucket_connections();
-}
-
 static uint64_t bucket_connections_bound(void)
 {
-	return bucket_conversations() *
+	return (uint64_t)present.shape.workers * budget_bucket_connections() *
 	       (CONNECTION_BYTES + HTTP_CONNECTION_BYTES + HTTP_SENDING_BYTES);
 }
 
@@ -344,7 +345,7 @@ static uint64_t read_ahead_bound(void)
 
 static uint64_t bucket_stacks_bound(void)
 {
-	return bucket_conversations() * FIBER_STACK_BYTES_USED;
+	return (uint64_t)present.shape.workers * bucket_fibers() * FIBER_STACK_BYTES_USED;
 }
 
 static uint64_t compression_bound(void)

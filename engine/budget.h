@@ -58,7 +58,8 @@ unsigned budget_arena_chunks(void);
  * for all; with its last one it may have up to `shape.connections` - 1 more. */
 unsigned budget_worker_connections(void);
 /* Conversations of a worker's lanes with the service that has their targets' buckets: each lane's
- * uploads, and one in which it asks for other things meanwhile. 0: there are no such targets. */
+ * uploads, and one in which it asks for other things meanwhile; no more than UPLOADS_OF_WORKER, for
+ * which they wait in turn. 0: there are no such targets. */
 unsigned budget_bucket_connections(void);
 
 /* ---- what was taken ---- */

@@ -293,7 +293,8 @@ TEST(archives_in_buckets_have_their_parts_on_top_of_the_promise)
 				(uint64_t)workers * budget()->parts_shared;
 			CHECK(budget_bound(BUDGET_WRITES) >= parts * budget()->part_bytes);
 			CHECK(budget_bucket_connections() * workers >=
-			      lanes * (budget()->uploads + 1));
+			      min_u64((uint64_t)lanes * (budget()->uploads + 1),
+				      (uint64_t)workers * UPLOADS_OF_WORKER));
 		}
 }
 
@@ -304,6 +305,7 @@ TEST(few_mailboxes_send_several_parts_at_once_and_many_one_each)
 
 	set(1, 1, 1, 0);
 	CHECK_EQ(budget()->uploads, UPLOADS_MAX);
+	CHECK_EQ(budget()->ahead_bytes, READ_AHEAD_BYTES);
 	CHECK(budget()->parts_shared + UPLOAD_PARTS_OWN > UPLOADS_MAX);
 	set(2, 8, 1, 0);
 	CHECK_EQ(budget()->uploads, UPLOADS_MAX);
