@@ -87,7 +87,8 @@ enum err s3_check(const struct s3_config *) MUST_CHECK;
 struct s3;
 /* Does not connect. ERR_INPUT_USAGE: s3_check(). */
 enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
-/* As it was opened; what it points to is borrowed from who opened it. */
+/* As it was opened, with the checksum of s3_checksum_use(); what it points to is borrowed from who
+ * opened it. */
 const struct s3_config *s3_opened_as(const struct s3 *);
 void s3_close(struct s3 **); /* no call may be under way */
 /* Another checksum than the config's from here on. No call may be under way, and no upload that was

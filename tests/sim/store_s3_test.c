@@ -69,6 +69,7 @@ static const struct setting like_radosgw = { .name = "like radosgw 16",
 					     .lacks = S3_MODEL_LACKS_CRC64NVME |
 						      S3_MODEL_LACKS_CHECKSUMS |
 						      S3_MODEL_LACKS_CONDITIONS,
+					     .served = true,
 					     .packs_by = STORE_S3_BY_READ_BACK,
 					     .others_by = STORE_S3_BY_ETAG };
 
