@@ -1,5 +1,6 @@
 #include "tools/bucket_watch.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "engine/clock.h"
@@ -16,6 +17,7 @@ struct bucket_watch {
 	struct bucket_policy policy;
 	struct bucket_facts facts;
 	struct bucket_stored *stored;
+	struct store_s3_proofs proofs;
 	struct bucket_audit audit;
 	bool is_audited;
 };
@@ -54,9 +56,8 @@ static enum err ask(struct bucket_watch *watch, struct store *store)
 	return e;
 }
 
-enum err bucket_watch_open(const struct account *account, struct store_s3_config *s3,
-			   const struct bucket_options *options, bool dry_run,
-			   struct bucket_watch **out)
+enum err bucket_watch_open(const struct account *account, const struct bucket_options *options,
+			   bool dry_run, struct bucket_watch **out)
 {
 	struct bucket_watch *watch = *out = calloc(1, sizeof *watch);
 	struct store *store = NULL;
@@ -71,40 +72,52 @@ enum err bucket_watch_open(const struct account *account, struct store_s3_config
 		e = ask(watch, store);
 	if (store)
 		store->type->close(&store);
-	if (!e && !dry_run && strcmp(options->audit, "no") != 0 &&
-	    !(e = bucket_stored_open(&watch->stored)))
-		s3->stored = watch->stored;
+	if (!e && !dry_run && strcmp(options->audit, "no") != 0)
+		e = bucket_stored_open(&watch->stored);
 	return e;
 }
 
-struct bucket_stored *bucket_watch_stored(const struct bucket_watch *watch)
+void bucket_watch_use(struct bucket_watch *watch, struct store_s3_config *s3)
 {
-	return watch ? watch->stored : NULL;
+	s3->stored = watch ? watch->stored : NULL;
+	s3->proofs = watch ? &watch->proofs : NULL;
 }
 
 /* ---- behind ---- */
 
+static enum err audit(struct bucket_watch *watch, struct store *store, nsec until)
+{
+	struct s3 *s3 = store_s3_bucket(store, &watch->policy.prefix);
+	enum err e = bucket_audit(s3,
+				  &(struct bucket_audit_wish){
+					  .policy = &watch->policy,
+					  .stored = watch->stored,
+					  .only_stored = strcmp(watch->options->audit, "all") != 0,
+				  },
+				  until, &watch->audit);
+
+	watch->policy.prefix = NULL;
+	watch->is_audited = e == OK || e == ERR_S3_UNFIT;
+	return e;
+}
+
 enum err bucket_watch_audit(struct bucket_watch *watch, nsec until)
 {
+	struct store_s3_config config = *watch->account->s3;
+	struct account account = *watch->account;
 	struct store *store = NULL;
-	struct s3 *s3;
 	enum err e;
 
 	if (!watch->stored)
 		return OK;
-	if ((e = store_open(&store, watch->account, false, until)))
-		return e;
-	s3 = store_s3_bucket(store, &watch->policy.prefix);
-	e = bucket_audit(s3,
-			 &(struct bucket_audit_wish){
-				 .policy = &watch->policy,
-				 .stored = watch->stored,
-				 .only_stored = strcmp(watch->options->audit, "all") != 0,
-			 },
-			 until, &watch->audit);
-	watch->policy.prefix = NULL;
-	watch->is_audited = e == OK || e == ERR_S3_UNFIT;
-	store->type->close(&store);
+	/* What the server turned out to have when it was locked. */
+	if (atomic_load(&watch->proofs.objects[STORE_S3_BY_CRC32C]) > 0)
+		config.s3.checksum = CRC32C;
+	account.s3 = &config;
+	if (!(e = store_open(&store, &account, false, until)))
+		e = audit(watch, store, until);
+	if (store)
+		store->type->close(&store);
 	return e;
 }
 
@@ -120,6 +133,37 @@ void bucket_watch_close(struct bucket_watch **watch_at)
 }
 
 /* ---- telling ---- */
+
+/* How it was proved that the service has the bytes of what was stored. */
+static const struct {
+	enum store_s3_proof proof;
+	const char *key, *words;
+} proofs[] = {
+	{ STORE_S3_BY_CRC64NVME, "crc64nvme", "by the service's CRC64NVME" },
+	{ STORE_S3_BY_CRC32C, "crc32c", "by its CRC32C" },
+	{ STORE_S3_BY_ETAG, "etag", "by their MD5" },
+	{ STORE_S3_BY_READ_BACK, "read_back", "by reading them back" },
+};
+
+static uint64_t proved(const struct bucket_watch *watch, size_t row)
+{
+	return atomic_load(&watch->proofs.objects[proofs[row].proof]);
+}
+
+static void text_proofs(const struct bucket_watch *watch, FILE *to)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_COUNT(proofs); i++) {
+		if (!proved(watch, i))
+			continue;
+		fprintf(to, any ? ", %llu %s" : "  proved             %llu %s",
+			(unsigned long long)proved(watch, i), proofs[i].words);
+		any = true;
+	}
+	if (any)
+		fputc('\n', to);
+}
 
 static unsigned faults_kept(const struct bucket_watch *watch)
 {
@@ -138,6 +182,7 @@ void bucket_watch_text(const struct bucket_watch *watch, FILE *to)
 			terminal_text(shown, sizeof shown,
 				      bucket_fact_show(&watch->facts, (enum bucket_rule)rule, found,
 						       sizeof found)));
+	text_proofs(watch, to);
 	if (!watch->is_audited)
 		return;
 	fprintf(to, "  %-18s %s\n", "audit",
@@ -187,6 +232,10 @@ void bucket_watch_json(const struct bucket_watch *watch, struct json_out *json)
 		json_text(json, bucket_rule_name((enum bucket_rule)rule),
 			  bucket_fact_show(&watch->facts, (enum bucket_rule)rule, found,
 					   sizeof found));
+	json_object_begin(json, "proved");
+	for (size_t i = 0; i < ARRAY_COUNT(proofs); i++)
+		json_number(json, proofs[i].key, proved(watch, i));
+	json_object_end(json);
 	if (watch->is_audited)
 		json_audit(watch, json);
 	json_object_end(json);

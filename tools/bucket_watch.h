@@ -12,15 +12,15 @@
 struct bucket_watch;
 
 /* Look at the bucket, as its options want; in it nothing is changed.
- * account  of the archive, with `s3` filled in, where the store will note what it stored (not in a
- *          dry run, which is not audited); borrowed until the close, as `options`
+ * account  of the archive, with `s3` filled in; borrowed until the close, as `options`
+ * dry_run  nothing will be stored, so there is no audit
  * returns  OK | those of bucket_guard_check(), whose facts can be told all the same
  * suspends on a fiber with FIBER_STACK_LARGE, before its thread is confined */
-enum err bucket_watch_open(const struct account *, struct store_s3_config *s3,
-			   const struct bucket_options *, bool dry_run,
+enum err bucket_watch_open(const struct account *, const struct bucket_options *, bool dry_run,
 			   struct bucket_watch **) MUST_CHECK;
-/* Where other stores of the same archive note what they stored; NULL: nowhere. */
-struct bucket_stored *bucket_watch_stored(const struct bucket_watch *);
+/* Have stores of the same archive that are opened with this, on any thread, note what they store
+ * and what proved it. The watch may be NULL. */
+void bucket_watch_use(struct bucket_watch *, struct store_s3_config *);
 /* When nobody writes any more. OK | those of bucket_audit(). Suspends as above. */
 enum err bucket_watch_audit(struct bucket_watch *, nsec until) MUST_CHECK;
 void bucket_watch_close(struct bucket_watch **);

@@ -594,6 +594,7 @@ static void set_budget(const struct copy *copy)
 		.offload_threads = OFFLOAD_THREADS,
 		.to_servers = drivers_is_server(copy->target_url.shown),
 		.to_buckets = copy->buckets.target.bucket != NULL,
+		.from_buckets = copy->buckets.source.bucket != NULL,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),
 		.compressed = copy->source_account.compress + copy->target_account.compress,

@@ -41,7 +41,9 @@ enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 	    (e = open_side(&buckets->source, buckets->pool, source)) ||
 	    (e = open_side(&buckets->target, buckets->pool, target)) || !buckets->target.bucket)
 		return e;
-	return bucket_watch_open(target, &buckets->target.s3, of_target, dry_run, &buckets->watch);
+	e = bucket_watch_open(target, of_target, dry_run, &buckets->watch);
+	bucket_watch_use(buckets->watch, &buckets->target.s3);
+	return e;
 }
 
 enum err copy_buckets_audit(struct copy_buckets *buckets)

@@ -199,6 +199,7 @@ static void set_budget(const struct run *run, const struct batch_limits *limits)
 		.waiting = run->job->mailboxes_count,
 		.to_servers = has_servers(run->job),
 		.to_buckets = *run->job->target_bucket.name,
+		.from_buckets = *run->job->source_bucket.name,
 		.offload_threads = OFFLOAD_THREADS + run->workers_count,
 		.compressor_bytes = zstd_stage_context_bytes(level, FRAME_BYTES),
 		.compressor_bytes_of_many = zstd_stage_context_bytes(level, FRAME_BYTES_OF_MANY),

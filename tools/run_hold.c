@@ -112,8 +112,10 @@ static enum err look_at_bucket(struct run *run, struct run_hold *hold)
 			       clock_after(LOCATE_TIMEOUT))) ||
 	    (e = run_use_bucket(run, &run->target_buckets, run->pool, &hold->account, &hold->s3)))
 		return e;
-	return bucket_watch_open(&hold->account, &hold->s3, &run->job->target_bucket.options,
-				 run->options.dry_run, &hold->watch);
+	e = bucket_watch_open(&hold->account, &run->job->target_bucket.options,
+			      run->options.dry_run, &hold->watch);
+	bucket_watch_use(hold->watch, &hold->s3);
+	return e;
 }
 
 static enum err hold_target(struct run *run, const char *target)

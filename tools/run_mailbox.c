@@ -111,7 +111,8 @@ static enum err use_buckets(struct run_mailbox *mailbox)
 	    (e = run_use_bucket(run, &run->target_buckets, worker->pool, &mailbox->target,
 				&mailbox->target_s3)))
 		return e;
-	mailbox->target_s3.stored = hold ? bucket_watch_stored(hold->watch) : NULL;
+	if (hold)
+		bucket_watch_use(hold->watch, &mailbox->target_s3);
 	return OK;
 }
 
