@@ -14,7 +14,9 @@ struct filter; /* engine/filter.h */
 struct govern; /* engine/govern.h */
 struct labels; /* transport/gmail_labels.h */
 
-/* Facts of one peer met, for the report and (later) the residency guard. */
+enum { PEER_KEY_BYTES = 384 }; /* an ARN of KMS: an alias has up to 256 bytes */
+
+/* Facts of one peer met, for the report. */
 struct peer {
 	char host[256];
 	char address[64]; /* "[2001:db8::1]:993" */
@@ -23,6 +25,8 @@ struct peer {
 	char software[128];	     /* what it says it is; may be empty */
 	/* Who connects us, whose `address` it then is; the route's text. NULL: nobody. */
 	const char *through;
+	/* Of a host of AWS whose name says it, and of the key of KMS that it is met for; "". */
+	char region[64], key[PEER_KEY_BYTES];
 };
 
 /* What a connection was like, told when it ends. */
@@ -52,6 +56,9 @@ struct account {
 	/* Of an archive in a bucket, whose name is `host`: how to speak with it. Outlives all that
 	 * is opened with it. */
 	const struct store_s3_config *s3;
+	/* The key of KMS for whose sake a host is met, for the report; NULL: none. That it may be
+	 * used is asked by whoever uses it (transport/residency.h). */
+	const char *key;
 	const char *ca_file; /* NULL: the system's */
 	nsec io_timeout;     /* longest silence of a peer that is tolerated */
 	nsec connect_timeout;

@@ -9,6 +9,10 @@
 #define SEE_HELP     "See mailhaul help"
 #define REPORT_BUG   "This is a fault of mailhaul; please report it with this line"
 #define LOOK_AT_DISK "Check the disk, then run the same command again: it goes on where it stopped"
+#define SEE_RESIDENCY                                                                              \
+	"Correct what leads there, or, if it may be, allow it in the policy (residency in a job; " \
+	"docs/OPERATING.md, \"Residency\"); then run the same command again: it goes on where it " \
+	"stopped"
 
 static const char *const hints[ERR_COUNT] = {
 	[ERR_FIBER_CANCELED] = RUN_AGAIN,
@@ -47,6 +51,8 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_NET_RESET] = RUN_AGAIN,
 	[ERR_NET_LOCAL] = "Give --bind-address (in a job: source.bind_address, "
 			  "target.bind_address) one of this machine's (see: ip address)",
+	[ERR_RESIDENCY_ENDPOINT] = SEE_RESIDENCY,
+	[ERR_RESIDENCY_KEY] = SEE_RESIDENCY,
 	[ERR_PROXY_SYNTAX] = "Check host, port and scheme of --proxy (in a job: source.proxy, "
 			     "target.proxy): socks5:// or http://",
 	[ERR_PROXY_LOGIN] = "Check the user in the proxy's URL and --proxy-password-file (in a "

@@ -243,6 +243,15 @@ def kernel_door(tree):
                 yield '%s:%d: %s() outside the ring' % (path, line, name)
 
 
+def connect_door(tree):
+    """Connections are made where the residency policy is asked: transport/dial.c. The other file reaches
+    addresses of this machine and its hypervisor only."""
+    for path in tree.product():
+        if not allowed(path, ('engine/io*', 'transport/dial.c', 'transport/aws_local.c')):
+            for line, name, _ in calls(tree, path, 'io_connect io_connect_from'):
+                yield '%s:%d: %s() outside transport/dial.c' % (path, line, name)
+
+
 def last_argument(code, begin):
     depth, last = 1, begin
     for at in range(begin, len(code)):
@@ -340,7 +349,7 @@ def stray_binaries(tree):
                 yield '%s:1: a binary file of %d bytes' % (path, os.path.getsize(full))
 
 
-RULES = [layers, steps, doors, cycles, pairs, unsafe_calls, clock_door, kernel_door, payload_copies,
+RULES = [layers, steps, doors, cycles, pairs, unsafe_calls, clock_door, kernel_door, connect_door, payload_copies,
          struct_typedefs, goto_forward, columns, trailing_space, unfinished, stray_binaries]
 
 
@@ -376,6 +385,8 @@ SOUND = {
     'crypto/digest.h': '#include "engine/base.h"\n',
     'crypto/digest.c': ('#include "crypto/digest.h"\n#include "blake3.h"\n'
                         'int f(int (*write)(int))\n{\n\treturn write(1);\n}\n'),
+    'transport/dial.c': 'void f(void)\n{\n\te = io_connect(&a, 16, until, &fd);\n}\n',
+    'transport/dial.h': '#include "engine/mail.h"\n',
     'transport/tls.h': '#include "engine/mail.h"\n',
     'transport/tls.c': '#include "transport/tls.h"\n#include <openssl/ssl.h>\n',
     'tools/copy.c': '#include "transport/tls.h"\nchar text[] = "strcpy(a, b)";\n',
@@ -400,6 +411,7 @@ FAULTS = {
                    ('tools/copy.c', 'int f(void)\n{\n\treturn rand();\n}\n')],
     'kernel_door': [('transport/store_dir.c', 'void f(void)\n{\n\tfd = open(path, 0);\n}\n'),
                     ('engine/lane.c', 'int f(void)\n{\n\tif (fsync(fd))\n\t\treturn 1;\n}\n')],
+    'connect_door': [('transport/imap_session.c', 'void f(void)\n{\n\te = io_connect(&a, 16, until, &fd);\n}\n')],
     'payload_copies': [('engine/pipe.c', 'void f(void)\n{\n\tmemcpy(to, from, n);\n}\n'),
                        ('crypto/x.c', 'void f(void)\n{\n\tmemmove(to, g(a, b),\n\t\tsizeof x + strlen(y));\n}\n')],
     'struct_typedefs': [('engine/err.h', 'typedef struct err err_t;\n'),

@@ -201,6 +201,80 @@ static bool host_is_of_aws(const char *host, const struct aws_partition *partiti
 	return found;
 }
 
+/* ---- where a host is ---- */
+
+/* Names of the partition aws that are not in the table: WorkMail's, and those of Lambda and others
+ * ("imap.mail.eu-west-1.awsapps.com", "Amazon WorkMail endpoints and quotas" of the AWS General
+ * Reference). */
+static const char *const further_suffixes[] = { "awsapps.com", "on.aws" };
+
+/* What stands behind the region: private links, machines, load balancers of old. */
+static const char *const behind_region[] = { "vpce", "compute", "elb" };
+
+/* The last label of `name`, which is cut off, in small letters; false: there is none that fits. */
+static bool take_last_label(struct text *name, char to[AWS_REGION_BYTES_MAX + 1])
+{
+	size_t n = 0;
+
+	while (n < name->bytes && name->at[name->bytes - 1 - n] != '.')
+		n++;
+	if (n == 0 || n > AWS_REGION_BYTES_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		to[i] = (char)tolower((unsigned char)name->at[name->bytes - n + i]);
+	to[n] = '\0';
+	name->bytes -= n < name->bytes ? n + 1 : n;
+	return true;
+}
+
+/* The region in front of the suffix under which the host is. */
+static bool region_of_host(const char *host, const char *suffix,
+			   char region[AWS_REGION_BYTES_MAX + 1])
+{
+	size_t bytes = strlen(host), taken = strlen(suffix) + 1;
+	struct text name;
+
+	bytes -= host[bytes - 1] == '.';
+	if (bytes <= taken)
+		return false;
+	name = (struct text){ host, bytes - taken };
+	if (!take_last_label(&name, region))
+		return false;
+	for (size_t i = 0; i < ARRAY_COUNT(behind_region); i++)
+		if (strcmp(region, behind_region[i]) == 0)
+			return take_last_label(&name, region);
+	return true;
+}
+
+/* True: the host is under the suffix, which is the partition's. */
+static bool place_host(const char *host, const char *suffix, const struct aws_partition *partition,
+		       struct aws_host *out)
+{
+	char region[AWS_REGION_BYTES_MAX + 1];
+
+	if (!host_is_under(host, suffix))
+		return false;
+	if (region_of_host(host, suffix, region) && find_by_region(region) == partition) {
+		out->partition = partition;
+		snprintf(out->region, sizeof out->region, "%s", region);
+	}
+	return true;
+}
+
+bool aws_host_place(const char *host, struct aws_host *out)
+{
+	bool is_of_aws = false;
+
+	*out = (struct aws_host){ .partition = NULL };
+	for (size_t i = 0; i < ARRAY_COUNT(partitions); i++) {
+		is_of_aws |= place_host(host, partitions[i].dns_suffix, &partitions[i], out);
+		is_of_aws |= place_host(host, partitions[i].dual_stack_suffix, &partitions[i], out);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(further_suffixes); i++)
+		is_of_aws |= place_host(host, further_suffixes[i], &partitions[0], out);
+	return is_of_aws;
+}
+
 /* AWS's own host, without a bucket. */
 static enum err make_host(const struct aws_endpoint_wish *wish, struct aws_endpoint *out)
 {

@@ -37,6 +37,15 @@ bool aws_region_is_new(const char *region);
 /* The characters of a region's name, for servers that are not AWS's and have names of their own. */
 bool aws_region_is_sound(const char *region);
 
+/* Where a host of AWS's own is, by its name alone. */
+struct aws_host {
+	const struct aws_partition *partition; /* NULL: the name does not say */
+	char region[AWS_REGION_BYTES_MAX + 1];
+};
+/* False: it is no name of AWS's. The region is what stands right in front of AWS's own part, where
+ * no customer may put a word of his own: a bucket can be called "eu-central-1". */
+bool aws_host_place(const char *host, struct aws_host *out);
+
 /* How a bucket is named: in the host ("virtual-hosted", what AWS wants) or in the path. */
 enum aws_style {
 	AWS_STYLE_AUTO, /* in the host at AWS; in the path at other servers */

@@ -13,6 +13,7 @@
 #include "engine/fiber.h"
 #include "engine/io.h"
 #include "transport/conn_path.h"
+#include "transport/aws_partition.h"
 #include "transport/dial.h"
 #include "transport/proxy.h"
 #include "transport/tls.h"
@@ -377,6 +378,20 @@ static bool is_proxied(const struct account *account)
 	return account->route && account->route->kind != ROUTE_STRAIGHT;
 }
 
+/* What is known of it before it is met. */
+static void introduce(const struct account *account, struct peer *peer)
+{
+	struct aws_host place;
+
+	snprintf(peer->host, sizeof peer->host, "%s", account->host);
+	if (aws_host_place(account->host, &place))
+		snprintf(peer->region, sizeof peer->region, "%s", place.region);
+	if (account->key)
+		snprintf(peer->key, sizeof peer->key, "%s", account->key);
+	if (is_proxied(account))
+		peer->through = account->route->shown;
+}
+
 static enum err conn_prepare(const struct account *account, struct conn **out)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
@@ -390,9 +405,7 @@ static enum err conn_prepare(const struct account *account, struct conn **out)
 	conn->account = account;
 	conn->heard = account->heard;
 	conn->send[0].bytes_max = conn->send[1].bytes_max = SEND_BYTES_MAX;
-	snprintf(conn->peer.host, sizeof conn->peer.host, "%s", account->host);
-	if (is_proxied(account))
-		conn->peer.through = account->route->shown;
+	introduce(account, &conn->peer);
 	return trust_find(account->ca_file, &conn->trust);
 }
 

@@ -6,6 +6,7 @@
 #include "engine/bytes.h"
 #include "engine/clock.h"
 #include "engine/io.h"
+#include "transport/residency.h"
 
 #define SHARE_MIN (2 * NSEC_SECOND)
 
@@ -74,6 +75,8 @@ static enum err dial_list_from(const char *shown, const struct resolve_list *lis
 	enum err e;
 
 	*fd = -1;
+	if ((e = residency_guard_addresses(shown, list)))
+		return e;
 	e = dial_any(list, from, until, &attempts, fd, address);
 	must((e == OK) == (*fd >= 0));
 	if (is_of_address(e) && attempts.text.bytes == 0)
@@ -139,14 +142,19 @@ static enum err name_target(enum err e, bool had_note, const char *shown)
 enum err dial(const struct route *route, const char *host, uint16_t port, nsec until, int *fd,
 	      char address[RESOLVE_SHOWN_BYTES])
 {
+	bool is_proxied = route && route->kind != ROUTE_STRAIGHT;
 	bool had_note = err_note()->error != OK;
 	char target[RESOLVE_HOST_BYTES_MAX], shown[ERR_NOTE_BYTES_MAX / 2 + 100];
 	enum err e;
 
 	*fd = -1;
 	dial_show(host, port, target, sizeof target);
-	if (!route || route->kind == ROUTE_STRAIGHT)
+	if ((e = residency_guard_host(host, is_proxied)))
+		return e;
+	if (!is_proxied)
 		return dial_host(route, target, host, port, until, fd, address);
+	if ((e = residency_guard_host(route->host, false)))
+		return name_target(e, had_note, target);
 	snprintf(shown, sizeof shown, "the proxy %.140s towards %.120s", route->shown, target);
 	e = dial_host(route, shown, route->host, route->port, until, fd, address);
 	return name_target(e, had_note, shown);

@@ -132,6 +132,36 @@ TEST(each_known_region_is_of_the_row_it_stands_in)
 	CHECK(!aws_partition_named(text_of("")));
 }
 
+TEST(a_host_says_where_it_is_in_front_of_what_is_awss_own)
+{
+	static const struct {
+		const char *host, *region, *partition; /* NULL: it does not say */
+	} rows[] = {
+		{ "s3.eu-central-1.amazonaws.com", "eu-central-1", "aws" },
+		{ "B.S3.EU-Central-1.AmazonAWS.com.", "eu-central-1", "aws" },
+		{ "kms.eusc-de-east-1.api.amazonwebservices.eu", "eusc-de-east-1", "aws-eusc" },
+		{ "imap.mail.eu-west-1.awsapps.com", "eu-west-1", "aws" },
+		{ "x.s3.us-gov-west-1.vpce.amazonaws.com", "us-gov-west-1", "aws-us-gov" },
+		{ "eu-west-1.s3.amazonaws.com", NULL, NULL },
+		{ "sts.amazonaws.com.", NULL, NULL },
+		{ "awsapps.com", NULL, NULL },
+		{ ".amazonaws.com", NULL, NULL },
+		{ "elb.amazonaws.com", NULL, NULL },
+	};
+	struct aws_host place;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		CHECK(aws_host_place(rows[i].host, &place));
+		CHECK_EQ(place.partition == NULL, rows[i].partition == NULL);
+		CHECK_TEXT(place.region, rows[i].region ? rows[i].region : "");
+		if (place.partition && rows[i].partition)
+			CHECK_TEXT(place.partition->name, rows[i].partition);
+	}
+	CHECK(!aws_host_place("eu-central-1.example.com", &place));
+	CHECK(!aws_host_place("myamazonaws.com", &place));
+	CHECK(!aws_host_place("", &place));
+}
+
 /* ---- AWS's own endpoints ---- */
 
 static enum aws_service service_of(const char *name)

@@ -2,8 +2,11 @@
  * answers. */
 #include "transport/dial.h"
 
+#include <poll.h>
+
 #include "engine/io.h"
 #include "tests/unit/tls_server.h"
+#include "transport/residency.h"
 
 /* ---- addresses and names ---- */
 
@@ -184,4 +187,162 @@ TEST_FIBER(families_alternate_and_no_address_is_tried_twice)
 	CHECK_EQ(list.count, ARRAY_COUNT(expected));
 	for (size_t i = 0; i < ARRAY_COUNT(expected) && i < list.count; i++)
 		CHECK_TEXT(resolve_show(&list.addresses[i], shown), expected[i]);
+}
+
+/* ---- what the residency policy refuses ---- */
+
+static struct residency *policy_of(enum residency_kind kind, const char *text)
+{
+	struct residency *policy;
+
+	must(residency_open(&policy) == OK && residency_add(policy, kind, text) == OK);
+	residency_set(policy);
+	return policy;
+}
+
+static void policy_end(struct residency **policy)
+{
+	residency_set(NULL);
+	residency_close(policy);
+	err_note_clear();
+}
+
+/* A connection on loopback is in the listener's queue when connect(2) returns. */
+static bool was_connected_to(int listener)
+{
+	struct pollfd asked = { .fd = listener, .events = POLLIN };
+
+	return poll(&asked, 1, 0) != 0;
+}
+
+TEST_FIBER(an_address_outside_the_policy_is_never_connected_to)
+{
+	struct residency *policy = policy_of(RESIDENCY_ADDRESSES, "127.0.0.2");
+	char address[RESOLVE_SHOWN_BYTES];
+	uint16_t port = 0;
+	int listener = listen_on(false, &port), fd = -1;
+
+	REQUIRE(listener >= 0);
+	CHECK_ERR(dial(NULL, "127.0.0.1", port, clock_after(20 * NSEC_SECOND), &fd, address),
+		  ERR_RESIDENCY_ENDPOINT);
+	CHECK_EQ(fd, -1);
+	check_note_says("connecting to 127.0.0.1: outside of residency.addresses (127.0.0.2)");
+	CHECK(!was_connected_to(listener));
+	CHECK_EQ(residency_refused(), 1);
+	policy_end(&policy);
+	CHECK_OK(dial(NULL, "127.0.0.1", port, clock_after(20 * NSEC_SECOND), &fd, address));
+	CHECK(was_connected_to(listener)); /* it would have been seen */
+	io_close(&fd);
+	close(listener);
+}
+
+TEST_FIBER(one_address_outside_keeps_us_from_those_inside_too)
+{
+	struct residency *policy = policy_of(RESIDENCY_ADDRESSES, "127.0.0.1");
+	struct resolve_list list = { .count = 2 };
+	char address[RESOLVE_SHOWN_BYTES];
+	uint16_t port = 0;
+	int listener = listen_on(false, &port), fd = -1;
+
+	REQUIRE(listener >= 0);
+	list.addresses[0] = list.addresses[1] = loopback(false, port);
+	list.addresses[1].v4.sin_addr.s_addr = htonl(0x7f000002);
+	CHECK_ERR(dial_list("mail.example:993", &list, clock_after(20 * NSEC_SECOND), &fd, address),
+		  ERR_RESIDENCY_ENDPOINT);
+	check_note_says("connecting to mail.example:993 at 127.0.0.2:");
+	CHECK(!was_connected_to(listener));
+	policy_end(&policy);
+	close(listener);
+}
+
+TEST_FIBER(what_a_name_resolves_to_is_judged_and_not_what_it_is_called)
+{
+	struct residency *policy = policy_of(RESIDENCY_ADDRESSES, "192.0.2.0/24");
+	char address[RESOLVE_SHOWN_BYTES];
+	uint16_t port = 0;
+	int listener = listen_on(false, &port), fd = -1;
+
+	REQUIRE(listener >= 0);
+	CHECK_OK(residency_add(policy, RESIDENCY_HOSTS, "localhost"));
+	CHECK_ERR(dial(NULL, "localhost", port, clock_after(20 * NSEC_SECOND), &fd, address),
+		  ERR_RESIDENCY_ENDPOINT);
+	check_note_says("connecting to localhost:");
+	CHECK(!was_connected_to(listener));
+	policy_end(&policy);
+	close(listener);
+}
+
+TEST_FIBER(a_name_outside_the_policy_is_not_even_looked_up)
+{
+	struct residency *policy = policy_of(RESIDENCY_HOSTS, ".example.eu");
+	char address[RESOLVE_SHOWN_BYTES];
+	int fd = -1;
+
+	/* Looked up, it would not resolve. */
+	CHECK_ERR(dial(NULL, "nobody.invalid", 993, clock_after(20 * NSEC_SECOND), &fd, address),
+		  ERR_RESIDENCY_ENDPOINT);
+	check_note_says("connecting to nobody.invalid: outside of residency.hosts (.example.eu)");
+	policy_end(&policy);
+}
+
+/* A proxy on loopback, and what became of a way through it. */
+static enum err dial_through(const char *proxy_host, const char *host, bool *connected)
+{
+	struct route route = { .kind = ROUTE_SOCKS5 };
+	char address[RESOLVE_SHOWN_BYTES];
+	int listener = listen_on(false, &route.port), fd = -1;
+	enum err e;
+
+	must(listener >= 0);
+	snprintf(route.host, sizeof route.host, "%s", proxy_host);
+	snprintf(route.shown, sizeof route.shown, "socks5://%s", proxy_host);
+	e = dial(&route, host, 993, clock_after(20 * NSEC_SECOND), &fd, address);
+	*connected = was_connected_to(listener);
+	io_close(&fd);
+	close(listener);
+	return e;
+}
+
+TEST_FIBER(a_proxy_and_the_host_behind_it_must_both_be_allowed)
+{
+	struct residency *policy = policy_of(RESIDENCY_HOSTS, ".example.eu");
+	bool connected;
+
+	CHECK_ERR(dial_through("localhost", "mail.example.eu", &connected), ERR_RESIDENCY_ENDPOINT);
+	check_note_says("mail.example.eu:993: connecting to localhost: outside");
+	CHECK(!connected);
+	err_note_clear();
+	CHECK_OK(residency_add(policy, RESIDENCY_HOSTS, "localhost"));
+	CHECK_ERR(dial_through("localhost", "mail.example.com", &connected),
+		  ERR_RESIDENCY_ENDPOINT);
+	check_note_says("connecting to mail.example.com: outside");
+	CHECK(!connected);
+	err_note_clear();
+	CHECK_OK(dial_through("localhost", "mail.example.eu", &connected));
+	CHECK(connected);
+	CHECK_OK(residency_add(policy, RESIDENCY_ADDRESSES, "192.0.2.0/24"));
+	CHECK_ERR(dial_through("localhost", "mail.example.eu", &connected), ERR_RESIDENCY_ENDPOINT);
+	check_note_says("outside of residency.addresses");
+	CHECK(!connected);
+	policy_end(&policy);
+	policy = policy_of(RESIDENCY_ADDRESSES, "127.0.0.0/8"); /* the proxy's, and nobody else's */
+	CHECK_ERR(dial_through("localhost", "mail.example.eu", &connected), ERR_RESIDENCY_ENDPOINT);
+	check_note_says("cannot be kept");
+	CHECK(!connected);
+	policy_end(&policy);
+}
+
+TEST_FIBER(inside_the_policy_a_connection_is_made_as_ever)
+{
+	struct residency *policy = policy_of(RESIDENCY_ADDRESSES, "127.0.0.0/8");
+	struct server server = { .behave = greet_and_wait };
+	struct conn *conn = NULL;
+
+	REQUIRE(server_start(&server));
+	if (CHECK_OK(connect_to(&server, "localhost", CONN_TLS_NOW, &conn)))
+		check_reads(conn, "* OK ready\r\n");
+	CHECK_EQ(residency_refused(), 0);
+	conn_close(&conn);
+	server_stop(&server);
+	policy_end(&policy);
 }
