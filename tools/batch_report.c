@@ -11,6 +11,7 @@
 #include "tools/commands.h"
 #include "tools/confinement.h"
 #include "tools/counters.h"
+#include "tools/endpoints.h"
 #include "tools/hints.h"
 #include "tools/json_out.h"
 #include "tools/paths.h"
@@ -251,6 +252,8 @@ void batch_report_json(const struct batch_report *report, FILE *to)
 	json_bool(&json, "dry_run", report->dry_run);
 	confinement_json(&json);
 	json_totals(&json, counts);
+	if (report->endpoints)
+		endpoints_json(report->endpoints, &json);
 	if (report->paths)
 		paths_json(report->paths, &json);
 	if (report->aws_record)

@@ -18,6 +18,7 @@ struct batch_rows {
 };
 
 struct counters;     /* tools/counters.h */
+struct endpoints;    /* tools/endpoints.h */
 struct series;	     /* tools/series.h */
 struct paths;	     /* tools/paths.h */
 struct aws_record;   /* tools/aws_record.h */
@@ -31,6 +32,7 @@ struct batch_report {
 	bool dry_run;	   /* it only looked: told is what would be moved */
 	const struct batch_counts *counts;   /* all borrowed */
 	const struct series *series;	     /* for the page's plots; may be NULL */
+	const struct endpoints *endpoints;   /* it met; may be NULL */
 	const struct paths *paths;	     /* of its connections; may be NULL */
 	const struct aws_record *aws_record; /* NULL: AWS is not asked */
 	const struct counters *counters;     /* for the JSON form; NULL: not asked for */
@@ -59,6 +61,8 @@ batch_report_writer batch_report_text;
  *   mailboxes: [{source, target, wave, line, state, exit_code, error (NAME or null), reason, note,
  *     next_step, attempts, duration_s, messages: {known, moved, before, skipped, doubtful,
  *     left_out, found, wrapped}, bytes: {known, moved}, folders_skipped, folders_left_out}]
+ *   endpoints, endpoint_connections_left_out, residency: as endpoints_json() (tools/endpoints.h)
+ *     writes them
  *   paths: as paths_json() (tools/paths.h) writes it
  *   aws_requests: as aws_record_json() (tools/aws_record.h) writes it; only where AWS was asked
  *   buckets: an array of what bucket_watch_json() (tools/bucket_watch.h) writes; as aws_requests

@@ -3,6 +3,7 @@
 #include "tools/aws_record.h"
 #include "tools/bucket_watch.h"
 #include "tools/confinement.h"
+#include "tools/endpoints.h"
 #include "tools/paths.h"
 #include "tools/report.h"
 #include "tools/terminal.h"
@@ -229,6 +230,8 @@ void batch_report_text(const struct batch_report *report, FILE *to)
 	confinement_text(to);
 	text_states(counts, to);
 	text_messages(report, to);
+	if (report->endpoints)
+		endpoints_text(report->endpoints, to);
 	if (report->paths)
 		paths_text(report->paths, to);
 	if (report->aws_record)

@@ -33,6 +33,7 @@
 #include "tools/skip_reason.h"
 #include "tools/url.h"
 #include "transport/archive.h"
+#include "transport/residency.h"
 
 /* LOGOUT and the like: long enough for a slow server, short enough not to seem hung. */
 #define FINISH_TIMEOUT (10 * NSEC_SECOND)
@@ -64,6 +65,7 @@ struct copy {
 	struct ledger_run run;
 	struct report report;
 	struct routes routes;
+	struct endpoints endpoints;
 	struct paths paths;
 	struct counters counters;
 	struct governor *governor;
@@ -295,8 +297,8 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	copy->source_account.vanished = copy->options.vanished;
 	copy->source_account.compress = compress_source;
 	copy->target_account.compress = compress_target;
-	copy->source_account.met = copy->target_account.met = report_met;
-	copy->source_account.met_context = copy->target_account.met_context = &copy->report;
+	copy->source_account.met = copy->target_account.met = endpoints_met;
+	copy->source_account.met_context = copy->target_account.met_context = &copy->endpoints;
 	url_mailbox_name(&copy->source_url, copy->mailbox_name, sizeof copy->mailbox_name);
 	copy->source_account.route = &copy->routes.source;
 	copy->target_account.route = &copy->routes.destination;
@@ -482,8 +484,9 @@ static enum err tell(struct copy *copy)
 	report->counters = copy->options.stats ? &copy->counters : NULL;
 	if (copy->options.json)
 		return report_json(report, copy->ledger, stdout);
-	return report->peers_count || copy->done.met ? report_text(report, copy->ledger, stdout)
-						     : OK;
+	return copy->endpoints.count || residency_refused() || copy->done.met
+		       ? report_text(report, copy->ledger, stdout)
+		       : OK;
 }
 
 /* The ledger's last word on this run, then the report, then the ledger is closed in order. */
@@ -612,6 +615,7 @@ static int copy_run(struct copy *copy, const struct opt_words *words)
 	copy->report.digest = copy->options.digest;
 	copy->report.dry_run = copy->options.dry_run;
 	copy->report.progress = &copy->done;
+	copy->report.endpoints = &copy->endpoints;
 	copy->report.paths = &copy->paths;
 	copy->report.aws_record = copy->buckets.record;
 	signals_setup();

@@ -12,24 +12,6 @@
 #include "tools/terminal.h"
 #include "tools/units.h"
 
-void report_met(void *context, const struct peer *peer)
-{
-	struct report *report = context;
-
-	for (unsigned i = 0; i < report->peers_count; i++) {
-		const struct peer *known = &report->peers[i].peer;
-
-		if (strcmp(known->address, peer->address) == 0 &&
-		    strcmp(known->certificate_sha256, peer->certificate_sha256) == 0) {
-			report->peers[i].connections++;
-			return;
-		}
-	}
-	if (report->peers_count < REPORT_PEERS_MAX)
-		report->peers[report->peers_count++] =
-			(struct report_peer){ .peer = *peer, .connections = 1 };
-}
-
 /* ---- the end ---- */
 
 bool report_is_given_up(enum err e)
@@ -112,25 +94,6 @@ static bool nothing_was_left(const struct report *report)
 static const char *digest_shown(const struct report *report)
 {
 	return report->digest ? report->digest : "?";
-}
-
-static void text_peers(const struct report *report, FILE *to)
-{
-	char software[160];
-
-	for (unsigned i = 0; i < report->peers_count; i++) {
-		const struct peer *peer = &report->peers[i].peer;
-
-		fprintf(to,
-			"Endpoint     %s %s%s, %s %s, certificate SHA-256 %s%s%s, %llu "
-			"connection%s\n",
-			peer->host, peer->through ? "through " : "",
-			peer->through ? peer->through : peer->address, peer->tls_version,
-			peer->tls_cipher, peer->certificate_sha256, *peer->software ? ", " : "",
-			terminal_text(software, sizeof software, peer->software),
-			(unsigned long long)report->peers[i].connections,
-			units_plural(report->peers[i].connections));
-	}
 }
 
 static void text_kinds(const struct report *report, FILE *to)
@@ -335,7 +298,8 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 		report->source, report->target, units_wall(started, report->started_wall_s),
 		units_duration(took, report->duration), digest_shown(report));
 	confinement_text(to);
-	text_peers(report, to);
+	if (report->endpoints)
+		endpoints_text(report->endpoints, to);
 	if (report->paths)
 		paths_text(report->paths, to);
 	if (report->aws_record)
@@ -357,29 +321,6 @@ enum err report_text(const struct report *report, struct ledger *ledger, FILE *t
 }
 
 /* ---- JSON ---- */
-
-static void json_peers(const struct report *report, struct json_out *json)
-{
-	json_array_begin(json, "endpoints");
-	for (unsigned i = 0; i < report->peers_count; i++) {
-		const struct peer *peer = &report->peers[i].peer;
-
-		json_object_begin(json, NULL);
-		json_text(json, "host", peer->host);
-		json_text(json, "address", peer->address);
-		if (peer->through)
-			json_text(json, "through", peer->through);
-		else
-			json_null(json, "through");
-		json_text(json, "tls_version", peer->tls_version);
-		json_text(json, "tls_cipher", peer->tls_cipher);
-		json_text(json, "certificate_sha256", peer->certificate_sha256);
-		json_text(json, "software", peer->software);
-		json_number(json, "connections", report->peers[i].connections);
-		json_object_end(json);
-	}
-	json_array_end(json);
-}
 
 static void json_counts(const struct report *report, struct json_out *json)
 {
@@ -516,7 +457,8 @@ enum err report_json(const struct report *report, struct ledger *ledger, FILE *t
 	json_text(&json, "started", units_wall(started, report->started_wall_s));
 	json_number_decimal(&json, "seconds", (double)report->duration / (double)NSEC_SECOND);
 	confinement_json(&json);
-	json_peers(report, &json);
+	if (report->endpoints)
+		endpoints_json(report->endpoints, &json);
 	if (report->paths)
 		paths_json(report->paths, &json);
 	if (report->aws_record)

@@ -5,9 +5,10 @@
 #include <stdio.h>
 
 #include "engine/lane.h"
+#include "tools/endpoints.h"
 #include "tools/paths.h"
 
-enum { REPORT_PEERS_MAX = 16, REPORT_EXCEPTIONS_SHOWN = 20 };
+enum { REPORT_EXCEPTIONS_SHOWN = 20 };
 
 struct aws_record;   /* tools/aws_record.h */
 struct bucket_watch; /* tools/bucket_watch.h */
@@ -25,20 +26,12 @@ struct report {
 	/* How the mailbox ended: OK, or what stopped it with the note of that. */
 	enum err error;
 	struct err_note note;
-	/* Peers met, each endpoint once. */
-	struct report_peer {
-		struct peer peer;
-		uint64_t connections;
-	} peers[REPORT_PEERS_MAX];
-	unsigned peers_count;
+	const struct endpoints *endpoints;   /* NULL: not known; borrowed */
 	const struct paths *paths;	     /* NULL: not known; borrowed */
 	const struct aws_record *aws_record; /* NULL: AWS is not asked; borrowed */
 	const struct bucket_watch *bucket;   /* the target's; NULL: it is in none */
 	const struct counters *counters;     /* for the JSON form; NULL: not asked for; borrowed */
 };
-
-/* For account->met; `context` is the report. */
-void report_met(void *report, const struct peer *);
 
 /* After the wish to drain: whether `e` stands for "stopped as asked". What would have been tried
  * again is not an answer of its own. */

@@ -17,6 +17,7 @@
 #include "tools/bucket.h"
 #include "tools/bucket_watch.h"
 #include "tools/counters.h"
+#include "tools/endpoints.h"
 #include "tools/job.h"
 #include "tools/log_ids.h"
 #include "tools/metrics.h"
@@ -47,9 +48,10 @@ struct run_worker {
 	bool bound;
 	char not_bound[TOPOLOGY_WHY_BYTES];
 	nsec cpu;
-	struct counters counters; /* of its shard, at its end */
-	struct paths paths;	  /* of its connections */
-	struct http_pool *pool;	  /* of those with a bucket's server */
+	struct counters counters;   /* of its shard, at its end */
+	struct endpoints endpoints; /* met by its mailboxes */
+	struct paths paths;	    /* of its connections */
+	struct http_pool *pool;	    /* of those with a bucket's server */
 };
 
 /* An archive that mailboxes go to. */
@@ -85,9 +87,10 @@ struct run {
 		struct bucket *bucket; /* NULL: nothing of this side is in one */
 		struct account way;    /* to whoever gives its keys */
 	} source_buckets, target_buckets;
-	struct aws_record *record; /* with either */
-	struct http_pool *pool;	   /* of this thread */
-	struct paths paths;	   /* of all workers, at their end */
+	struct aws_record *record;  /* with either */
+	struct http_pool *pool;	    /* of this thread */
+	struct endpoints endpoints; /* of all workers, at their end */
+	struct paths paths;	    /* the same */
 	struct batch_view view;
 	struct run_worker *workers;
 	unsigned workers_count, mailboxes_per_worker, connections_most;

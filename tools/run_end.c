@@ -103,6 +103,7 @@ int run_conclude(struct run *run)
 		.counts = &counts,
 		.dry_run = run->options.dry_run,
 		.series = &run->series,
+		.endpoints = &run->endpoints,
 		.paths = &run->paths,
 		.aws_record = run->record,
 		.bucket = bucket,

@@ -142,6 +142,8 @@ static enum err prepare(struct run_mailbox *mailbox)
 	mailbox->target.route = &mailbox->worker->run->routes.destination;
 	mailbox->source.compress = mailbox->worker->run->job->source_route.compress;
 	mailbox->target.compress = mailbox->worker->run->job->target_route.compress;
+	mailbox->source.met = mailbox->target.met = endpoints_met;
+	mailbox->source.met_context = mailbox->target.met_context = &mailbox->worker->endpoints;
 	mailbox->source.parted = mailbox->target.parted = paths_add;
 	mailbox->source.parted_context = mailbox->target.parted_context = &mailbox->worker->paths;
 	if (asked->source_login)

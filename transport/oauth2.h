@@ -37,6 +37,8 @@ struct oauth2_source {
 	const char *ca_file; /* of the endpoint; NULL: the system's */
 	nsec io_timeout, connect_timeout;
 	const struct route *route; /* to the endpoint, and who is told of it: as struct account */
+	void (*met)(void *context, const struct peer *);
+	void *met_context;
 	void (*parted)(void *context, const struct path *);
 	void *parted_context;
 	bool has_client_secret; /* REFRESH_TOKEN: there is one beside */

@@ -458,6 +458,8 @@ static enum err ask_endpoint(struct asking *asking, struct oauth2_answer *answer
 				    .io_timeout = asking->source->io_timeout,
 				    .connect_timeout = asking->source->connect_timeout,
 				    .route = asking->source->route,
+				    .met = asking->source->met,
+				    .met_context = asking->source->met_context,
 				    .parted = asking->source->parted,
 				    .parted_context = asking->source->parted_context };
 	struct http_url *url = calloc(1, sizeof *url);

@@ -143,39 +143,17 @@ TEST(the_reason_says_what_happened_and_what_to_do)
 	      "1 message and 2 folders were not moved");
 }
 
-TEST(each_endpoint_is_told_once_with_its_tls_facts)
+TEST(whom_we_met_and_the_way_there_are_told)
 {
-	struct peer other = somebody;
-	char *text;
-
-	begin();
-	report_met(&report, &somebody);
-	report_met(&report, &somebody);
-	strcpy(other.certificate_sha256, "cd34");
-	report_met(&report, &other);
-	CHECK_EQ(report.peers_count, 2);
-	text = told(NULL, report_text);
-	shows(text,
-	      "mail.example.com [2001:db8::1]:993, TLSv1.3 TLS_AES_256_GCM_SHA384, certificate "
-	      "SHA-256 ab12, Dovecot?[31m, 2 connections\n");
-	shows(text, "cd34, Dovecot?[31m, 1 connection\n");
-	free(text);
-	for (unsigned i = 0; i < 2 * REPORT_PEERS_MAX; i++) {
-		snprintf(other.address, sizeof other.address, "192.0.2.1:%u", i);
-		report_met(&report, &other);
-	}
-	CHECK_EQ(report.peers_count, REPORT_PEERS_MAX);
-}
-
-TEST(who_connected_us_and_the_way_there_are_told)
-{
-	static struct paths paths; /* too large for a frame */
+	static struct endpoints endpoints; /* too large for a frame */
+	static struct paths paths;
 	struct peer peer = somebody;
 	char *text;
 
 	begin();
 	peer.through = "socks5://proxy.example:1080";
-	report_met(&report, &peer);
+	endpoints_met(&endpoints, &peer);
+	report.endpoints = &endpoints;
 	paths_add(&paths, &(struct path){ .host = "mail.example.com",
 					  .port = 993,
 					  .round_trip = 7 * NSEC_MILLISECOND });
