@@ -8,6 +8,7 @@
 #include "tools/job_keys.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
+#include "transport/residency.h"
 
 struct config_options {
 	bool json;
@@ -37,11 +38,11 @@ static int open_job(const char *path, struct job **job)
 	unsigned faults = 0;
 	enum err e = job_open(path, say_fault, &faults, job);
 
-	if (e == ERR_INPUT_FILE) {
+	if (e == ERR_INPUT_FILE || e == ERR_RESIDENCY_ENDPOINT) {
 		fprintf(stderr, "mailhaul: config: %u fault%s; nothing would be run.\n", faults,
 			faults == 1 ? "" : "s");
 		err_note_clear();
-		return EXIT_BAD_INPUT;
+		return err_exit_code(e);
 	}
 	return e ? hint_fail("config", e) : EXIT_ALL_MOVED;
 }
@@ -370,6 +371,24 @@ static void show_filter(struct writer *to, const struct job_filter *filter)
 	end(to);
 }
 
+static void show_residency(struct writer *to, const struct residency *policy)
+{
+	const char *texts[RESIDENCY_ENTRIES_MAX];
+
+	if (!policy)
+		return;
+	begin(to, "residency");
+	for (unsigned i = 0; i < RESIDENCY_KINDS; i++) {
+		enum residency_kind kind = (enum residency_kind)i;
+		unsigned count = residency_count(policy, kind);
+
+		for (unsigned at = 0; at < count; at++)
+			texts[at] = residency_entry(policy, kind, at);
+		show_texts(to, residency_kind_name(kind), texts, count);
+	}
+	end(to);
+}
+
 static void show_outputs(struct writer *to, const struct job_outputs *outputs)
 {
 	put_text(to, "state", outputs->state);
@@ -409,6 +428,7 @@ static void show_job(const struct job *job, bool json)
 	show_limits(&to, &job->limits);
 	show_window(&to, job);
 	show_filter(&to, &job->filter);
+	show_residency(&to, job->residency);
 	show_options(&to, &job->options);
 	show_waves(&to, job);
 	show_mailboxes(&to, job);
@@ -466,8 +486,9 @@ static const struct opt options_table[] = {
 };
 
 static const struct opt_section sections[] = {
-	{ "Exit codes", "0 without faults, 65 with one or more: each is a line on stderr, "
-			"FILE:LINE: KEY: what is wrong.\n" },
+	{ "Exit codes", "0 without faults, 65 with one or more, 120 where all of them are hosts "
+			"outside of the job's residency: each is a line on stderr, FILE:LINE: KEY: "
+			"what is wrong.\n" },
 };
 
 static const struct opt_command usage = {

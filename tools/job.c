@@ -9,6 +9,7 @@
 #include "tools/commands.h"
 #include "tools/job_make.h"
 #include "tools/metrics.h"
+#include "transport/residency.h"
 
 /* ---- texts and paths ---- */
 
@@ -323,7 +324,8 @@ static enum err make_job(struct job_make *make)
 		   &job->target_route);
 	job->source_route.compress = job_file_value(make->file, JOB_KEY_SOURCE_COMPRESS);
 	job->target_route.compress = job_file_value(make->file, JOB_KEY_TARGET_COMPRESS);
-	if ((e = make_window(make)) || (e = job_make_filter(make)))
+	if ((e = make_window(make)) || (e = job_make_filter(make)) ||
+	    (e = job_make_residency(make)))
 		return e;
 	make->ca_file = ca_file ? job_resolve_path(make, ca_file) : "";
 	if (ca_file)
@@ -332,6 +334,7 @@ static enum err make_job(struct job_make *make)
 				   job_keys[JOB_KEY_SOURCE_CA_FILE].path);
 	job_make_mailboxes(make);
 	job_bucket_make(make);
+	job_check_residency(make);
 	job->waves_count = make->waves_count;
 	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
 }
@@ -345,8 +348,26 @@ struct opening {
 
 static enum err make_logins(struct job_make *make, const struct opening *opening)
 {
+	enum err e = job_make_residency(make);
+
+	if (e)
+		return e;
 	job_login_make_alone(make, opening->source_user, opening->target_user);
+	job_check_residency(make);
 	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
+}
+
+/* A job that is well written and leads outside is a violation, and no bad input. */
+static enum err end_faults(const struct job_make *make)
+{
+	char first[ERR_NOTE_BYTES_MAX];
+	enum err e = job_faults_end(&make->faults);
+
+	if (!e || make->violations < make->faults.count)
+		return e;
+	snprintf(first, sizeof first, "%s", err_note()->text);
+	err_note_clear();
+	return RAISE(ERR_RESIDENCY_ENDPOINT, "%s", first);
 }
 
 static enum err open_file(const struct opening *opening, struct job **out)
@@ -372,7 +393,7 @@ static enum err open_file(const struct opening *opening, struct job **out)
 	if (e == OK && make->file && (e = find_directory(make)) == OK)
 		e = opening->source_user ? make_logins(make, opening) : make_job(make);
 	if (e == OK)
-		e = job_faults_end(&make->faults);
+		e = end_faults(make);
 	job_faults_tell(&make->faults);
 	job_file_close(&make->file);
 	free(make->directory);
@@ -410,6 +431,7 @@ void job_close(struct job **taken)
 	owner = CONTAINER_OF(*taken, struct job_owner, job);
 	window_close(&owner->job.window);
 	filter_close(&owner->job.filter.filter);
+	residency_close(&owner->job.residency);
 	for (size_t i = 0; i < owner->lists_count; i++)
 		mailbox_csv_close(&owner->lists[i]);
 	free(owner->lists);

@@ -57,6 +57,8 @@ struct job_options {
 	nsec io_timeout, connect_timeout, settle;
 };
 
+struct residency; /* transport/residency.h */
+
 /* What of each mailbox is wanted. */
 struct job_texts {
 	const char *at[FILTER_PATTERNS_MAX];
@@ -86,6 +88,8 @@ struct job {
 	struct job_limits limits;
 	struct job_options options;
 	struct job_filter filter;
+	/* What may be met, which whoever runs the job sets for the process; NULL: anything. */
+	struct residency *residency;
 	struct job_outputs outputs;
 	struct job_route source_route, target_route;
 	/* Where some sources, or targets, are in buckets. */
@@ -112,14 +116,15 @@ struct job_fault {
 };
 
 /* Reads `path` and every file it names. Faults are told to `fault` (may be NULL); with one or
- * more of them ERR_INPUT_FILE (note: the first). Blocks; for start-up. Never opens a connection and
- * never resolves a secret. */
+ * more of them ERR_INPUT_FILE (note: the first), or ERR_RESIDENCY_ENDPOINT where all of them are
+ * hosts outside of the job's own residency policy. Blocks; for start-up. Never opens a connection
+ * and never resolves a secret. */
 enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
 		  void *context, struct job **) MUST_CHECK;
 void job_close(struct job **);
-/* Of a job file source.oauth2 and target.oauth2 alone: a job with one mailbox that has these users,
- * its logins and what gets their tokens, and nothing else. At least one of both is there.
- * ERR_INPUT_FILE with the first fault. Blocks. */
+/* Of a job file source.oauth2, target.oauth2 and residency alone: a job with one mailbox that has
+ * these users, its logins and what gets their tokens, and nothing else. At least one of both logins
+ * is there. ERR_INPUT_FILE, ERR_RESIDENCY_ENDPOINT with the first fault. Blocks. */
 enum err job_open_logins(const char *path, const char *source_user, const char *target_user,
 			 struct job **) MUST_CHECK;
 

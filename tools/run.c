@@ -23,6 +23,7 @@
 #include "tools/terminal.h"
 #include "tools/trace.h"
 #include "tools/url.h"
+#include "transport/residency.h"
 
 #define LEDGER_TIMEOUT	(120 * NSEC_SECOND)
 #define HOLD_TIMEOUT	(60 * NSEC_SECOND)
@@ -54,6 +55,9 @@ bool run_is_stopped_by(enum err e)
 	case ERR_MEMORY_RESERVE:
 	case ERR_RING_FAILED:
 	case ERR_HELPER_DIED:
+	/* Whoever wrote the policy wants to know at once, and not what else leads outside. */
+	case ERR_RESIDENCY_ENDPOINT:
+	case ERR_RESIDENCY_KEY:
 		return true;
 	default:
 		return false;
@@ -316,6 +320,8 @@ static enum err prepare(struct run *run, const char *path)
 		err_note_clear();
 		return RAISE(e, "%s: %u faults, told above", path, faults);
 	}
+	if (e == OK)
+		residency_set(run->job->residency);
 	if (e || (e = topology_open(run->job->limits.workers, &run->topology)) ||
 	    (e = plan_retry(run)) || (e = command_make_state_directory(run->job->outputs.state)) ||
 	    (e = open_log(run)) ||
@@ -430,8 +436,10 @@ static enum err run_fiber(void *argument)
 	counters_take(&run->counters);
 	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
 		counters_add(&run->counters, &run->workers[i].counters);
-	for (unsigned i = 0; run->workers && i < run->workers_count; i++)
+	for (unsigned i = 0; run->workers && i < run->workers_count; i++) {
+		endpoints_merge(&run->endpoints, &run->workers[i].endpoints);
 		paths_merge(&run->paths, &run->workers[i].paths);
+	}
 	return e;
 }
 
@@ -467,6 +475,7 @@ static void run_close(struct run **run_at)
 	bucket_close(&run->source_buckets.bucket);
 	bucket_close(&run->target_buckets.bucket);
 	aws_record_close(&run->record);
+	residency_set(NULL);
 	routes_close(&run->routes);
 	job_close(&run->job);
 	topology_close(&run->topology);

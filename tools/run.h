@@ -116,7 +116,8 @@ void run_counts(void *run, struct batch_counts *);
 void run_stop(struct run *, enum err);
 /* How the run ends, after the workers have. */
 int run_exit_code(const struct run *, const struct batch_counts *);
-/* Whether an error is of the machine rather than of one mailbox. */
+/* Whether an error is of the machine, or of what the whole job may do, rather than of one mailbox.
+ */
 bool run_is_stopped_by(enum err);
 
 /* A worker's thread main. */

@@ -251,6 +251,12 @@ static enum batch_state judge(const struct report *report, int exit_code)
 	return state_of(exit_code);
 }
 
+/* The machine failed, and the ledger may be what did. */
+static bool is_without_ledger(enum err e)
+{
+	return run_is_stopped_by(e) && err_exit_code(e) != EXIT_RESIDENCY;
+}
+
 /* After `e` the report knows all; the fiber's note is taken into it. */
 static void take_end(struct run_mailbox *mailbox, enum err e)
 {
@@ -261,7 +267,7 @@ static void take_end(struct run_mailbox *mailbox, enum err e)
 	report->error = e;
 	report->note = *err_note();
 	err_note_clear();
-	if (mailbox->done.mailbox_no && !run_is_stopped_by(e)) {
+	if (mailbox->done.mailbox_no && !is_without_ledger(e)) {
 		report->totals_known =
 			ledger_totals(mailbox->worker->ledger, mailbox->done.mailbox_no,
 				      &report->totals) == OK;
@@ -271,7 +277,7 @@ static void take_end(struct run_mailbox *mailbox, enum err e)
 
 static void tell_ledger(struct run_mailbox *mailbox, const struct batch_outcome *outcome)
 {
-	if (!mailbox->done.mailbox_no || run_is_stopped_by(outcome->error))
+	if (!mailbox->done.mailbox_no || is_without_ledger(outcome->error))
 		return;
 	if (ledger_mailbox_end(mailbox->worker->ledger, mailbox->done.mailbox_no,
 			       batch_state_name(outcome->state), outcome->error, outcome->note,

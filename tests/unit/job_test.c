@@ -7,6 +7,7 @@
 
 #include "engine/bytes.h"
 #include "tests/test.h"
+#include "transport/residency.h"
 
 enum { FAULTS_MAX = 64 };
 #define MARKER "hunter2-and-more"
@@ -661,4 +662,100 @@ TEST(mailboxes_that_go_to_one_account_are_warned_of_once)
 		CHECK(!i || !job_target_account(&job->mailboxes[2]));
 		job_close(&job);
 	}
+}
+
+/* ---- residency ---- */
+
+TEST(residency_becomes_a_policy_and_lists_may_be_one_text)
+{
+	struct job *job = NULL;
+	char shown[RESIDENCY_TEXT_BYTES];
+
+	REQUIRE(CHECK_OK(open_text(MINIMAL, &job)));
+	CHECK(job->residency == NULL);
+	job_close(&job);
+	REQUIRE(CHECK_OK(
+		open_text(MINIMAL "residency:\n  hosts: [.example, mail.example.eu]\n"
+				  "  addresses: 192.0.2.0/24\n  regions: [eu-central-1]\n"
+				  "  partitions: aws\n  keys: 'arn:aws:kms:eu-central-1:*:key/*'\n",
+			  &job)));
+	CHECK_TEXT(residency_show(job->residency, shown),
+		   "partitions aws; regions eu-central-1; keys arn:aws:kms:eu-central-1:*:key/*; "
+		   "hosts .example, mail.example.eu; addresses 192.0.2.0/24");
+	job_close(&job);
+	CHECK(residency_current() == NULL); /* reading a job is not running it */
+}
+
+TEST(a_policy_that_cannot_be_meant_is_a_fault_with_its_line)
+{
+	check_one_fault(MINIMAL "residency:\n  hosts:\n  - .example\n  - '*.example.eu'\n", 7,
+			"residency.hosts", "\"*.example.eu\": has a star; a dot in front");
+	check_one_fault(MINIMAL "residency: {addresses: [192.0.2.1/24]}\n", 4,
+			"residency.addresses", "behind its prefix");
+	check_one_fault(MINIMAL "residency: {regions: eu}\n", 4, "residency.regions",
+			"\"eu\" is no region of AWS");
+	check_one_fault(MINIMAL "residency: {partitions: aws-eu}\n", 4, "residency.partitions",
+			"no partition");
+	check_one_fault(MINIMAL "residency: {keys: alias/mail}\n", 4, "residency.keys", "no ARN");
+	check_one_fault(MINIMAL "residency: {hosts: []}\n", 4, "residency.hosts", "empty list");
+	check_one_fault(MINIMAL "residency: {host: .example}\n", 4, "residency.host", "");
+}
+
+/* Of a job that is well written. */
+static void check_violation(const char *content, unsigned line, const char *key, const char *part)
+{
+	struct job *job = NULL;
+
+	CHECK_ERR(open_text(content, &job), ERR_RESIDENCY_ENDPOINT);
+	CHECK(job == NULL);
+	CHECK_EQ(told.count, 1);
+	CHECK_EQ(told.lines[0], line);
+	CHECK_TEXT(told.keys[0], key);
+	if (!strstr(told.texts[0], part))
+		test_failed(__FILE__, __LINE__, "%s", told.texts[0]);
+}
+
+TEST(a_host_outside_the_policy_is_told_before_anything_runs)
+{
+	check_violation(MINIMAL "residency: {hosts: [.example.eu]}\n", 1, "source.url",
+			"connecting to old.example: outside of residency.hosts (.example.eu)");
+	check_violation(SOURCE "target: {url: 'imaps://new.example.com/', password: env:JOB_TEST}\n"
+			       "mailboxes: {list: [{user: a}, {user: b}]}\n"
+			       "residency: {hosts: [.example]}\n",
+			2, "target.url", "new.example.com");
+	check_violation(SOURCE TARGET "mailboxes:\n  list:\n  - {user: a}\n"
+				      "  - {user: b, source: 'imaps://far.example.com/'}\n"
+				      "  - {user: c, source: 'imaps://far.example.com/'}\n"
+				      "residency: {hosts: [.example]}\n",
+			6, "source", "far.example.com");
+	check_violation("source: {url: 'imaps://imap.mail.us-east-1.awsapps.com/', password: "
+			"env:JOB_TEST}\n" TARGET LIST "residency: {regions: [eu-west-1]}\n",
+			1, "source.url", "in us-east-1 of aws: outside of residency.regions");
+}
+
+TEST(proxies_and_token_endpoints_are_hosts_too)
+{
+	check_violation("source: {url: 'imaps://old.example/', password: env:JOB_TEST, proxy: "
+			"'socks5://proxy.example.com'}\n" TARGET LIST
+			"residency: {hosts: [.example]}\n",
+			1, "source.proxy", "proxy.example.com");
+	check_violation("source:\n  url: imaps://old.example/\n  oauth2: {client_secret: "
+			"'env:JOB_TEST', client_id: x, token_url: "
+			"'https://login.example.com/token'}\n" TARGET LIST
+			"residency: {hosts: [.example]}\n",
+			3, "source.oauth2.token_url", "login.example.com");
+	/* A proxy looks the name up where nobody sees its addresses. */
+	check_violation("source: {url: 'imaps://old.example/', password: env:JOB_TEST, proxy: "
+			"'socks5://192.0.2.1'}\n" TARGET LIST
+			"residency: {addresses: [192.0.2.0/24]}\n",
+			1, "source.url", "residency.hosts");
+}
+
+TEST(what_is_written_wrong_is_bad_input_whatever_leads_outside)
+{
+	struct job *job = NULL;
+
+	CHECK_ERR(open_text(MINIMAL "nam: x\nresidency: {hosts: [.example.eu]}\n", &job),
+		  ERR_INPUT_FILE);
+	CHECK_EQ(told.count, 2);
 }
