@@ -338,6 +338,12 @@ static void refuse_name(struct walk *walk, const struct place *place, struct tex
 		  meant ? "; perhaps " : "", meant ? meant : "", meant ? " is meant" : "");
 }
 
+static bool is_empty(const yaml_node_t *node)
+{
+	return node->type == YAML_MAPPING_NODE &&
+	       node->data.mapping.pairs.start == node->data.mapping.pairs.top;
+}
+
 /* `first` is the line of the same key earlier in this mapping, or 0. */
 static bool check_pair(struct walk *walk, const struct place *place, const yaml_node_t *name_node,
 		       int value, unsigned first)
@@ -356,6 +362,10 @@ static bool check_pair(struct walk *walk, const struct place *place, const yaml_
 		refuse_name(walk, place, name, line, shown_key);
 	else if (first)
 		job_fault(walk->faults, line, shown_key, "stands twice; first in line %u", first);
+	else if (id == JOB_KEYS && job_keys[section].never_empty && is_empty(node))
+		job_fault(walk->faults, line, shown_key,
+			  "is empty and would restrict nothing; leave it out, or say what is "
+			  "allowed");
 	if (walk->faults->count > before)
 		return false;
 	if (id == JOB_KEYS)

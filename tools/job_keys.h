@@ -42,6 +42,9 @@ struct job_key {
 	const char *zero_word, *copy;
 	bool short_form; /* the section may be written as this key's value alone */
 	bool is_path;	 /* of LIST: its texts are paths */
+	/* Of the first key of a section: it must hold something, because what restricts nothing was
+	 * hardly meant to. */
+	bool never_empty;
 };
 extern const struct job_key job_keys[JOB_KEYS];
 

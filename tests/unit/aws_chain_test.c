@@ -1,6 +1,7 @@
 /* transport/aws_chain.c and aws_sts.c: whose keys are taken, in which order, and which roles are
  * assumed with them. STS and instance metadata are stand-ins on loopback. */
 #include "tests/unit/aws_server.h"
+#include "transport/residency.h"
 
 #include <sys/stat.h>
 
@@ -492,6 +493,33 @@ TEST_FIBER(what_sts_refuses_is_told)
 	check_none("r", ERR_INPUT_SECRET, "answers with no Credentials");
 	check_none("r", ERR_XML_SYNTAX, "STS at localhost");
 	check_none("r", ERR_AWS_REFUSED, "status 302");
+	end();
+}
+
+/* Instance metadata never leaves the machine, so no policy is asked about it; STS does. */
+TEST_FIBER(outside_the_residency_policy_sts_is_not_asked)
+{
+	struct residency *policy;
+
+	REQUIRE(begin("[profile m]\nrole_arn = " ARN "\ncredential_source = Ec2InstanceMetadata\n"
+		      "[profile far]\nrole_arn = " ARN "\nsource_profile = k\n",
+		      "[k]\naws_access_key_id=K\naws_secret_access_key=hunter2\n"));
+	REQUIRE(residency_open(&policy) == OK);
+	CHECK_OK(residency_add(policy, RESIDENCY_HOSTS, ".amazonaws.eu"));
+	CHECK_OK(residency_add(policy, RESIDENCY_REGIONS, "eu-central-1"));
+	residency_set(policy);
+	unsetenv("AWS_EC2_METADATA_DISABLED");
+	answer_metadata();
+	check_none("m", ERR_RESIDENCY_ENDPOINT,
+		   "connecting to localhost: outside of residency.hosts");
+	CHECK(metadata.heard_count > 0);
+	CHECK_EQ(sts.heard_count, 0);
+	unsetenv("AWS_ENDPOINT_URL_STS");
+	check_none("far", ERR_RESIDENCY_ENDPOINT,
+		   "connecting to sts.eusc-de-east-1.amazonaws.eu in eusc-de-east-1 of aws-eusc: "
+		   "outside of residency.regions (eu-central-1)");
+	residency_set(NULL);
+	residency_close(&policy);
 	end();
 }
 

@@ -698,6 +698,9 @@ TEST(a_policy_that_cannot_be_meant_is_a_fault_with_its_line)
 			"no partition");
 	check_one_fault(MINIMAL "residency: {keys: alias/mail}\n", 4, "residency.keys", "no ARN");
 	check_one_fault(MINIMAL "residency: {hosts: []}\n", 4, "residency.hosts", "empty list");
+	check_one_fault(MINIMAL "residency:\n", 4, "residency", "is empty");
+	check_one_fault(MINIMAL "residency: {}\n", 4, "residency", "is empty");
+	check_one_fault(MINIMAL "residency: none\n", 4, "residency", "takes keys with values");
 	check_one_fault(MINIMAL "residency: {host: .example}\n", 4, "residency.host", "");
 }
 

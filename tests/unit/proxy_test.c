@@ -94,6 +94,34 @@ TEST_FIBER(http_connect_logs_in_with_basic_credentials)
 	CHECK_TEXT(proxy.login, "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
 }
 
+TEST_FIBER(a_host_of_aws_is_met_with_its_region_and_the_key_it_is_for)
+{
+	static const char host[] = "kms.eu-central-1.amazonaws.com";
+	static const char key[] = "arn:aws:kms:eu-central-1:123456789012:key/a";
+	struct server server = { .behave = greet_and_wait,
+				 .spec.names = "DNS:kms.eu-central-1.amazonaws.com" };
+	struct proxy_server proxy = { .is_http = false };
+	struct conn *conn = NULL;
+	struct account account;
+	struct route route;
+
+	REQUIRE(server_start(&server));
+	proxy.target_port = server.port;
+	proxy_start(&proxy);
+	route = proxy_route(&proxy, "", NULL);
+	account = account_for(&server, host);
+	account.route = &route;
+	account.key = key;
+	if (CHECK_OK(
+		    conn_open(&account, 443, CONN_TLS_NOW, clock_after(20 * NSEC_SECOND), &conn))) {
+		CHECK_TEXT(conn_peer(conn)->region, "eu-central-1");
+		CHECK_TEXT(conn_peer(conn)->key, key);
+	}
+	conn_close(&conn);
+	server_stop(&server);
+	proxy_stop(&proxy);
+}
+
 TEST_FIBER(answers_may_come_byte_by_byte)
 {
 	struct proxy_server socks = { .drips = true, .wants_login = true };
