@@ -29,6 +29,7 @@ struct destination {
 	struct routes routes;
 	struct copy_login login;
 	struct job *logins; /* of --oauth2; NULL: none */
+	struct residency *residency;
 	struct governor *governor;
 	struct tap *digests[ARRAY_COUNT(kinds)];
 	struct ledger *ledger;
@@ -190,6 +191,8 @@ static enum err prepare(struct destination *destination)
 
 	if ((e = confinement_prepare(destination->work->confine)) ||
 	    (e = parse_urls(destination)) || (e = plan_login(destination)) ||
+	    (e = residency_options_set(&destination->work->options->residency, destination->logins,
+				       &destination->residency)) ||
 	    (e = find_known(destination)))
 		return e;
 	log_setup(STDERR_FILENO, LOG_WARN, false);
@@ -328,6 +331,7 @@ static void destination_close(struct destination *destination)
 {
 	confinement_end();
 	copy_login_close(&destination->login);
+	residency_options_end(&destination->residency);
 	job_close(&destination->logins);
 	govern_close(&destination->account.govern);
 	governor_close(&destination->governor);

@@ -8,6 +8,7 @@
 #include "engine/recheck.h"
 #include "tools/copy_login.h"
 #include "tools/json_out.h"
+#include "tools/residency_options.h"
 #include "tools/routes.h"
 
 struct destination_options {
@@ -16,6 +17,7 @@ struct destination_options {
 	const char *bind_address, *proxy, *proxy_password_file;
 	uint64_t messages_per_second, daily_down;
 	nsec io_timeout, connect_timeout;
+	struct residency_options residency;
 };
 
 /* One mailbox of the ledger that was copied there. */
@@ -85,7 +87,7 @@ void destination_json_box(struct json_out *, const struct destination_mailbox *,
 		  OPT_STORES_FILE(holder, field.oauth2),                                           \
 		  .value = "FILE",                                                                 \
 		  .help = "Get access tokens as target.oauth2 of the job file FILE says "          \
-			  "(docs/JOBFILE.md); nothing else of it is used." },                      \
+			  "(docs/JOBFILE.md); of the rest only residency is used." },              \
 		{ .name = "max-messages-per-second",                                               \
 		  OPT_STORES_NUMBER(holder, field.messages_per_second),                            \
 		  .value = "N",                                                                    \
@@ -132,6 +134,7 @@ void destination_json_box(struct json_out *, const struct destination_mailbox *,
 		  .value = "URL",                                                                  \
 		  .help = "Connect through a proxy: socks5://[USER@]HOST[:PORT], or "              \
 			  "http://[USER@]HOST:PORT for one of HTTP CONNECT." },                    \
+		RESIDENCY_OPTIONS(holder, field.residency),                                        \
 	{                                                                                          \
 		.name = "proxy-password-file", OPT_STORES_FILE(holder, field.proxy_password_file), \
 		.value = "FILE",                                                                   \

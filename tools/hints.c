@@ -169,7 +169,7 @@ const char hint_exit_codes[] =
 	"  101 102  no connection to the source, to the destination\n"
 	"  111      finished, but some messages or folders were skipped or failed\n"
 	"  113      the destination is over its quota\n"
-	"  120      a residency rule forbids it\n"
+	"  120      a host, an address or a key outside of the residency policy\n"
 	"  121      something stored is not what was sent\n"
 	"  130 143  stopped at once by a second SIGINT, SIGTERM\n"
 	"  161 162  login refused by the source, by the destination\n"

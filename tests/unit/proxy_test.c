@@ -100,7 +100,7 @@ TEST_FIBER(a_host_of_aws_is_met_with_its_region_and_the_key_it_is_for)
 	static const char key[] = "arn:aws:kms:eu-central-1:123456789012:key/a";
 	struct server server = { .behave = greet_and_wait,
 				 .spec.names = "DNS:kms.eu-central-1.amazonaws.com" };
-	struct proxy_server proxy = { .is_http = false };
+	static struct proxy_server proxy; /* too large for a frame */
 	struct conn *conn = NULL;
 	struct account account;
 	struct route route;
