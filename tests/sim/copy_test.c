@@ -8,6 +8,7 @@
  *	make sim SEED=7 KILL=123          the process alone is cut, the power after the next run
  *	make sim SEED=7 SHARED=123        the cut of a run with two conversations
  *	make sim SEED=7 END=5000          the first connection ends after that many bytes
+ *	make sim SEED=7 SHUT=5000         the same, and the way back is outside of the policy
  *	make sim SEED=7 DRAIN=99          an orderly end is asked for at that step
  *	make sim SEED=7 ROOM=400          so many KiB of disk
  *	SIM_LOG=1 ...                     with the log of the processes */
@@ -15,6 +16,7 @@
 
 #include "tests/sim/sweep.h"
 #include "tests/test.h"
+#include "transport/residency.h"
 
 enum {
 	CUTS_USUAL = SANITIZED ? 50 : 120,	/* about; SIM_ALL=1 makes all */
@@ -193,13 +195,18 @@ static void try_accidents(struct world *world, accident *happens, const char *na
 	world_mark_free(&start);
 }
 
+static void end_first_connection(struct world *world, uint64_t after)
+{
+	world->imap.end_count = 1;
+	world->imap.end_after = after;
+	world->imap.end_how = after % 2 ? NET_RESETS : NET_CLOSES;
+}
+
 static bool connection_ends(struct world *world, uint64_t after)
 {
 	bool good;
 
-	world->imap.end_count = 1;
-	world->imap.end_after = after;
-	world->imap.end_how = after % 2 ? NET_RESETS : NET_CLOSES;
+	end_first_connection(world, after);
 	good = sweep_completes(world, "the run with the lost connection") && world_judge(world);
 	world->imap.end_count = 0;
 	return good && sweep_has_nothing_to_do(world);
@@ -224,6 +231,54 @@ TEST(a_connection_that_ends_at_any_byte_costs_a_reconnect_and_nothing_else)
 	ONLY_FOR("END");
 	world = filled_world();
 	try_accidents(world, connection_ends, "END", ENDS_USUAL, end_at);
+	world_close(&world);
+}
+
+/* The residency policy, which a process has from its start, comes over it: whoever connects anew
+ * finds the way shut, as if the host's name led elsewhere by then. */
+static struct residency *policy;
+
+static void way_is_shut(struct world *world)
+{
+	(void)world;
+	must(residency_open(&policy) == OK);
+	must(residency_add(policy, RESIDENCY_ADDRESSES, "192.0.2.0/24") == OK);
+	residency_set(policy);
+}
+
+static unsigned ways_shut, ways_shut_midway;
+
+static bool way_leads_outside(struct world *world, uint64_t after)
+{
+	enum err e;
+
+	end_first_connection(world, after);
+	world->happens = way_is_shut;
+	world->happens_at = 1 + after % 457; /* of some 460 steps */
+	world_copy(world);
+	residency_set(NULL); /* what happened to that process is carried over to us */
+	residency_close(&policy);
+	world->imap.end_count = 0;
+	e = world->result->error;
+	ways_shut += e == ERR_RESIDENCY_ENDPOINT;
+	ways_shut_midway += e && world->result->imap.messages_sent > 0;
+	if (world->result->end != WORLD_FINISHED || (e && e != ERR_RESIDENCY_ENDPOINT)) {
+		printf("  it ended with %s: %s\n", e ? err_name(e) : "?", world->result->note);
+		return false;
+	}
+	return sweep_completes(world, "the run behind it") && world_judge(world) &&
+	       sweep_has_nothing_to_do(world);
+}
+
+TEST(a_way_that_leads_outside_the_residency_policy_ends_the_run_and_loses_nothing)
+{
+	struct world *world;
+
+	ONLY_FOR("SHUT");
+	world = filled_world();
+	try_accidents(world, way_leads_outside, "SHUT", ENDS_USUAL, end_at);
+	CHECK(ways_shut_midway > 0 || sweep_asked("SHUT"));
+	printf("  %u runs ended so, %u in the middle\n", ways_shut, ways_shut_midway);
 	world_close(&world);
 }
 

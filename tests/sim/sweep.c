@@ -24,9 +24,9 @@ uint64_t sweep_asked(const char *variable)
 
 bool sweep_another_is_asked(const char *mine)
 {
-	static const char *const choices[] = { "CUT",	  "KILL",   "END",	"DRAIN",
-					       "ROOM",	  "SHARED", "SCENARIO", "RUNS",
-					       "CARRIER", "TARGET", "CARRY",	"GMAIL" };
+	static const char *const choices[] = { "CUT",	 "KILL",   "END",      "SHUT", "DRAIN",
+					       "ROOM",	 "SHARED", "SCENARIO", "RUNS", "CARRIER",
+					       "TARGET", "CARRY",  "GMAIL" };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++) {
 		const char *value = getenv(choices[i]);
