@@ -53,8 +53,8 @@ static bool is_for(const struct place *place, const struct account *account)
 	const struct account *mine = &place->account;
 
 	return mine->port == account->port && same_text(mine->host, account->host) &&
-	       same_text(mine->ca_file, account->ca_file) && mine->route == account->route &&
-	       mine->io_timeout == account->io_timeout &&
+	       same_text(mine->ca_file, account->ca_file) && same_text(mine->key, account->key) &&
+	       mine->route == account->route && mine->io_timeout == account->io_timeout &&
 	       mine->connect_timeout == account->connect_timeout && mine->met == account->met &&
 	       mine->met_context == account->met_context && mine->parted == account->parted &&
 	       mine->parted_context == account->parted_context && mine->heard == account->heard;
@@ -64,6 +64,7 @@ static void place_free(struct place *place)
 {
 	free((char *)(uintptr_t)place->account.host); /* ours, const for everybody else */
 	free((char *)(uintptr_t)place->account.ca_file);
+	free((char *)(uintptr_t)place->account.key);
 	free(place);
 }
 
@@ -82,6 +83,7 @@ static enum err place_open(struct http_pool *pool, const struct account *account
 		.host = strdup(account->host),
 		.port = account->port,
 		.ca_file = account->ca_file ? strdup(account->ca_file) : NULL,
+		.key = account->key ? strdup(account->key) : NULL,
 		.io_timeout = account->io_timeout,
 		.connect_timeout = account->connect_timeout,
 		.route = account->route,
@@ -91,7 +93,8 @@ static enum err place_open(struct http_pool *pool, const struct account *account
 		.parted_context = account->parted_context,
 		.heard = account->heard,
 	};
-	if (!place->account.host || (account->ca_file && !place->account.ca_file)) {
+	if (!place->account.host || (account->ca_file && !place->account.ca_file) ||
+	    (account->key && !place->account.key)) {
 		place_free(place);
 		return RAISE(ERR_MEMORY_EXHAUSTED, "connections to %s", account->host);
 	}

@@ -432,13 +432,17 @@ static enum err check_place(const struct residency *policy, enum err e, struct t
 	return OK;
 }
 
+static bool judges_places(const struct residency *policy)
+{
+	return is_given(policy, RESIDENCY_PARTITIONS) || is_given(policy, RESIDENCY_REGIONS);
+}
+
 static enum err check_aws(const struct residency *policy, const char *name)
 {
 	struct aws_host place;
 	char what[300];
 
-	if ((!is_given(policy, RESIDENCY_PARTITIONS) && !is_given(policy, RESIDENCY_REGIONS)) ||
-	    !aws_host_place(name, &place))
+	if (!judges_places(policy) || !aws_host_place(name, &place))
 		return OK;
 	if (!place.partition)
 		return RAISE(ERR_RESIDENCY_ENDPOINT,
@@ -524,8 +528,11 @@ enum err residency_check_key(const struct residency *policy, const char *arn)
 	char what[300];
 	enum err e;
 
-	if (!policy)
+	if (!policy || (!is_given(policy, RESIDENCY_KEYS) && (!arn || !judges_places(policy))))
 		return OK;
+	if (!arn)
+		return refuse(policy, ERR_RESIDENCY_KEY, RESIDENCY_KEYS,
+			      "using a key of KMS that is not named");
 	if (aws_arn_parse("the key", arn, &parts)) {
 		err_note_clear();
 		return RAISE(ERR_RESIDENCY_KEY,

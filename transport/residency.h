@@ -44,7 +44,9 @@ enum err residency_check_host(const struct residency *, const char *host, bool t
  * IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is judged as IPv4. `shown` names the host in texts. */
 enum err residency_check_addresses(const struct residency *, const char *shown,
 				   const struct resolve_list *) MUST_CHECK;
-/* A key's ARN; partition and region count, too. ERR_RESIDENCY_KEY. */
+/* A key's ARN; partition and region count, too. An id or an alias alone does not say where it is,
+ * and is refused by either. NULL: the one that a service takes by itself, in the region where it is
+ * asked; refused where keys are listed. ERR_RESIDENCY_KEY. */
 enum err residency_check_key(const struct residency *, const char *arn) MUST_CHECK;
 
 /* The policy of this process, borrowed: set once before threads, by whoever has read it; NULL when

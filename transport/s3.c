@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "transport/residency.h"
 #include "transport/s3_state.h"
 
 enum { OWNER_DIGITS = 12, QUOTA_MAX = 500 /* of the SDKs */ };
@@ -32,17 +33,21 @@ static enum err check_owner(const struct s3_config *config)
 		config->bucket, owner);
 }
 
+static bool is_kms(const struct s3_config *config)
+{
+	return config->encryption && strncmp(config->encryption, "aws:kms", 7) == 0;
+}
+
 static enum err check_encryption(const struct s3_config *config)
 {
 	static const char *const known[] = { "AES256", "aws:kms", "aws:kms:dsse" };
-	bool is_kms = config->encryption && strncmp(config->encryption, "aws:kms", 7) == 0;
 
 	if (config->encryption && !is_one_of(config->encryption, known, ARRAY_COUNT(known)))
 		return RAISE(ERR_INPUT_USAGE,
 			     "encryption \"%.40s\" of bucket %s: S3 knows AES256, aws:kms and "
 			     "aws:kms:dsse",
 			     config->encryption, config->bucket);
-	if (!is_kms && (config->kms_key || config->kms_context || config->bucket_key))
+	if (!is_kms(config) && (config->kms_key || config->kms_context || config->bucket_key))
 		return RAISE(ERR_INPUT_USAGE,
 			     "a KMS key, its context and a bucket key for bucket %s need the "
 			     "encryption aws:kms",
@@ -114,7 +119,8 @@ enum err s3_open(const struct s3_config *config, struct s3 **out)
 
 	*out = NULL;
 	must(config->bucket && config->way && config->pool && config->keys);
-	if ((e = s3_check(config)))
+	if ((e = s3_check(config)) ||
+	    (is_kms(config) && (e = residency_guard_key(config->kms_key))))
 		return e;
 	if (!(s3 = calloc(1, sizeof *s3)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "bucket %s", config->bucket);
@@ -123,6 +129,7 @@ enum err s3_open(const struct s3_config *config, struct s3 **out)
 	s3->way = *config->way;
 	s3->way.host = s3->config.endpoint.host;
 	s3->way.port = s3->config.endpoint.port;
+	s3->way.key = s3->config.kms_key;
 	s3->quota = QUOTA_MAX;
 	name_host(s3);
 	if ((e = sigv4_open(s3->config.endpoint.region, "s3", SIGV4_S3, &s3->signer)))

@@ -85,7 +85,8 @@ enum err s3_check(const struct s3_config *) MUST_CHECK;
 
 /* One bucket, for the fibers of one thread. */
 struct s3;
-/* Does not connect. ERR_INPUT_USAGE: s3_check(). */
+/* Does not connect. ERR_INPUT_USAGE: s3_check(); ERR_RESIDENCY_KEY: a key that the residency policy
+ * does not allow. */
 enum err s3_open(const struct s3_config *, struct s3 **) MUST_CHECK;
 /* As it was opened, with the checksum of s3_checksum_use(); what it points to is borrowed from who
  * opened it. */

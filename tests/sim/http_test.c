@@ -819,21 +819,23 @@ TEST(who_waits_for_a_connection_waits_until_his_deadline)
 static enum err ask_other_places(void *argument)
 {
 	struct world_of_http *world = argument;
-	struct account others[3] = { account, account, account };
+	struct account others[4] = { account, account, account, account };
 	struct http *http = NULL;
 	struct http_head head;
 	enum err e = OK;
 
 	others[1].host = "127.0.0.2";
 	others[2].io_timeout++;
+	others[3].key = "arn:aws:kms:eu-central-1:123456789012:key/a";
 	for (unsigned i = 0; !e && i < 2 * ARRAY_COUNT(others); i++) {
-		e = http_pool_take(world->pool, &others[i % 3], clock_after(PATIENCE), &http);
+		e = http_pool_take(world->pool, &others[i % ARRAY_COUNT(others)],
+				   clock_after(PATIENCE), &http);
 		if (!e && (e = ask(http, GET, &head)) == OK)
 			e = check_content(http, &head, GET_BYTES);
 		http_pool_give(world->pool, &http);
 	}
-	CHECK_EQ(http_pool_counts(world->pool).places, 3);
-	CHECK_EQ(http_pool_counts(world->pool).kept, 3);
+	CHECK_EQ(http_pool_counts(world->pool).places, 4);
+	CHECK_EQ(http_pool_counts(world->pool).kept, 4);
 	CHECK_OK(fiber_sleep(clock_after(HTTP_IDLE_MAX + NSEC_SECOND)));
 	e = e ? e : do_job(world, GET);
 	CHECK_EQ(http_pool_counts(world->pool).places, 1);
@@ -846,7 +848,7 @@ TEST(places_share_no_connections_and_are_forgotten_with_them)
 
 	run(&world);
 	CHECK_OK(world.error);
-	CHECK_EQ(world.model.connections, 4);
+	CHECK_EQ(world.model.connections, 5);
 }
 
 /* ---- silence ---- */

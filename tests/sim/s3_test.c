@@ -3,6 +3,7 @@
  *
  *	build/gcc/tests/sim/s3_test NAME */
 #include "tests/sim/s3_script.h"
+#include "transport/residency.h"
 
 #define EXISTS	       S3_ERROR("412 Precondition Failed", "PreconditionFailed", "")
 #define OK_PUT(fields) S3_ANSWER("200 OK", "ETag: \"0123\"\r\n" fields, "")
@@ -530,4 +531,28 @@ TEST(what_does_not_fit_together_is_refused_before_anything_is_asked)
 		check_script_says(wrong[i].words);
 		CHECK_EQ(script.connections, 0);
 	}
+}
+
+TEST(a_key_outside_of_the_residency_policy_is_not_asked_for)
+{
+	static const struct s3_config outside[] = {
+		{ .encryption = "aws:kms", .kms_key = "arn:aws:kms:us-east-1:123456789012:key/k" },
+		{ .encryption = "aws:kms:dsse", .kms_key = "alias/mail" },
+		{ .encryption = "aws:kms" }, /* whatever key S3 takes */
+	};
+	struct residency *policy;
+
+	REQUIRE(residency_open(&policy) == OK);
+	CHECK_OK(residency_add(policy, RESIDENCY_KEYS, "arn:aws:kms:eu-central-1:*:key/*"));
+	residency_set(policy);
+	for (unsigned i = 0; i < ARRAY_COUNT(outside); i++) {
+		struct script script = { .client = put_hello, .config = outside[i] };
+
+		CHECK_ERR(script_run(&script), ERR_RESIDENCY_KEY);
+		check_script_says("using ");
+		CHECK_EQ(script.connections, 0);
+	}
+	CHECK_EQ(residency_refused(), ARRAY_COUNT(outside));
+	residency_set(NULL);
+	residency_close(&policy);
 }

@@ -393,6 +393,20 @@ TEST(a_key_is_allowed_by_its_arn_and_nothing_less)
 	residency_close(&policy);
 }
 
+TEST(a_key_that_does_not_say_where_it_is_is_refused_where_that_matters)
+{
+	struct residency *policy = POLICY({ RESIDENCY_HOSTS, ".example.eu" });
+
+	CHECK(allows_key(policy, "alias/mail")); /* nothing is said of keys */
+	CHECK(allows_key(policy, NULL));
+	CHECK_OK(residency_add(policy, RESIDENCY_REGIONS, "eu-central-1"));
+	CHECK(!allows_key(policy, "alias/mail"));
+	CHECK(allows_key(policy, NULL)); /* the service's own, where its host is */
+	CHECK_OK(residency_add(policy, RESIDENCY_KEYS, ARN("eu-central-1", "*", "*")));
+	CHECK(!allows_key(policy, NULL));
+	residency_close(&policy);
+}
+
 TEST(a_key_must_be_in_an_allowed_region_and_partition_too)
 {
 	struct residency *policy =
