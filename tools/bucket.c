@@ -77,6 +77,11 @@ static unsigned index_of(const char *const choices[], const char *word)
 	return 0;
 }
 
+enum aws_style bucket_style(const struct bucket_options *options)
+{
+	return (enum aws_style)index_of(bucket_addressings, options->addressing);
+}
+
 static const char *asked_for(const char *const choices[], const char *word)
 {
 	unsigned i = index_of(choices, word);
@@ -366,7 +371,7 @@ static struct aws_settings_wish wish_of(const struct bucket *bucket)
 		.region = options->region,
 		.endpoint_url = { [AWS_S3] = options->endpoint },
 		.ca_file = options->ca_file,
-		.style = (enum aws_style)index_of(bucket_addressings, options->addressing),
+		.style = bucket_style(options),
 	};
 }
 

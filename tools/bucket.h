@@ -34,6 +34,8 @@ extern const char *const bucket_checksums[],
 					     *const bucket_addressings[],
 						     *const bucket_guards[], *const bucket_audits[];
 
+enum aws_style bucket_style(const struct bucket_options *);
+
 /* Whether an account of this scheme lies in a bucket. */
 bool bucket_is_meant(const char *scheme);
 

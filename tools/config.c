@@ -38,7 +38,7 @@ static int open_job(const char *path, struct job **job)
 	unsigned faults = 0;
 	enum err e = job_open(path, say_fault, &faults, job);
 
-	if (e == ERR_INPUT_FILE || e == ERR_RESIDENCY_ENDPOINT) {
+	if (e == ERR_INPUT_FILE || (e && err_exit_code(e) == EXIT_RESIDENCY)) {
 		fprintf(stderr, "mailhaul: config: %u fault%s; nothing would be run.\n", faults,
 			faults == 1 ? "" : "s");
 		err_note_clear();

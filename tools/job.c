@@ -353,7 +353,7 @@ static enum err make_logins(struct job_make *make, const struct opening *opening
 	if (e)
 		return e;
 	job_login_make_alone(make, opening->source_user, opening->target_user);
-	job_check_residency(make);
+	job_check_residency_alone(make);
 	return make->memory_lost ? RAISE(ERR_MEMORY_EXHAUSTED, "reading the job") : OK;
 }
 
@@ -367,7 +367,7 @@ static enum err end_faults(const struct job_make *make)
 		return e;
 	snprintf(first, sizeof first, "%s", err_note()->text);
 	err_note_clear();
-	return RAISE(ERR_RESIDENCY_ENDPOINT, "%s", first);
+	return RAISE(make->violation, "%s", first);
 }
 
 static enum err open_file(const struct opening *opening, struct job **out)

@@ -97,9 +97,9 @@ struct job {
 		struct bucket_options options;
 		const char *name; /* of the first of them; "": there are none */
 	} source_bucket, target_bucket;
-	struct window *window;		     /* NULL: always open */
-	const char *window_texts[3];	     /* as window_open() took them; "": none */
-	const char *const *waves;	     /* in their order; mailboxes of no wave come last */
+	struct window *window;	     /* NULL: always open */
+	const char *window_texts[3]; /* as window_open() took them; "": none */
+	const char *const *waves;    /* in their order; mailboxes of no wave come last */
 	size_t waves_count;
 };
 
@@ -116,15 +116,15 @@ struct job_fault {
 };
 
 /* Reads `path` and every file it names. Faults are told to `fault` (may be NULL); with one or
- * more of them ERR_INPUT_FILE (note: the first), or ERR_RESIDENCY_ENDPOINT where all of them are
- * hosts outside of the job's own residency policy. Blocks; for start-up. Never opens a connection
+ * more of them ERR_INPUT_FILE (note: the first), or ERR_RESIDENCY_* where all of them are hosts and
+ * keys outside of the job's own residency policy. Blocks; for start-up. Never opens a connection
  * and never resolves a secret. */
 enum err job_open(const char *path, void (*fault)(void *context, const struct job_fault *),
 		  void *context, struct job **) MUST_CHECK;
 void job_close(struct job **);
 /* Of a job file source.oauth2, target.oauth2 and residency alone: a job with one mailbox that has
  * these users, its logins and what gets their tokens, and nothing else. At least one of both logins
- * is there. ERR_INPUT_FILE, ERR_RESIDENCY_ENDPOINT with the first fault. Blocks. */
+ * is there. ERR_INPUT_FILE, ERR_RESIDENCY_* with the first fault. Blocks. */
 enum err job_open_logins(const char *path, const char *source_user, const char *target_user,
 			 struct job **) MUST_CHECK;
 

@@ -33,7 +33,8 @@ struct job_make {
 	size_t waves_count, mailboxes_room;
 	bool waves_given;
 	bool source_missed, target_missed; /* by some mailbox; told for the first */
-	unsigned violations; /* of the faults: hosts outside of the residency policy */
+	unsigned violations; /* of the faults: what is outside of the residency policy, */
+	enum err violation;  /* and the first of them */
 	bool list_failed;    /* a CSV could not be read: not all mailboxes are known */
 	bool memory_lost;
 	struct url url;	       /* too large for a stack */
@@ -88,6 +89,8 @@ void job_bucket_make(struct job_make *);
 /* What may be met; and, when all is made, whether the hosts that are named may be. */
 enum err job_make_residency(struct job_make *) MUST_CHECK;
 void job_check_residency(struct job_make *);
+/* The same where nothing but the logins is used. */
+void job_check_residency_alone(struct job_make *);
 
 /* All mailboxes, of the job file and of its lists. */
 void job_make_mailboxes(struct job_make *);

@@ -4,6 +4,7 @@
 #include "tools/drivers.h"
 #include "tools/job.h"
 #include "tools/job_make.h"
+#include "transport/aws_partition.h"
 #include "transport/http.h"
 #include "transport/residency.h"
 
@@ -57,15 +58,25 @@ struct look {
 	char before[SIDES][URL_PART_BYTES_MAX + 1]; /* looked at last: told once */
 };
 
+static struct job_spot spot_of(const struct look *look, enum job_key_id id)
+{
+	return (struct job_spot){ look->make->faults.file, job_file_line(look->make->file, id),
+				  job_keys[id].path };
+}
+
+static void tell(struct look *look, const struct job_spot *spot, enum err e)
+{
+	if (!e)
+		return;
+	if (!look->make->violations++)
+		look->make->violation = e;
+	job_fault_at_raised(look->make, spot, e);
+}
+
 static void check_host(struct look *look, const struct job_spot *spot, const char *host,
 		       bool through)
 {
-	enum err e = residency_check_host(look->make->owner->job.residency, host, through);
-
-	if (!e)
-		return;
-	look->make->violations++;
-	job_fault_at_raised(look->make, spot, e);
+	tell(look, spot, residency_check_host(look->make->owner->job.residency, host, through));
 }
 
 /* Archives have no host, and a bucket's name is none. What does not parse was told before. */
@@ -89,18 +100,15 @@ static void check_url(struct look *look, unsigned side, const struct job_spot *s
 
 static void check_key(struct look *look, unsigned side, enum job_key_id id)
 {
-	const struct job_file *file = look->make->file;
-	struct job_spot spot = { look->make->faults.file, job_file_line(file, id),
-				 job_keys[id].path };
+	struct job_spot spot = spot_of(look, id);
 
-	check_url(look, side, &spot, job_file_text(file, id));
+	check_url(look, side, &spot, job_file_text(look->make->file, id));
 }
 
 static void check_proxy(struct look *look, unsigned side, enum job_key_id id)
 {
 	const char *text = job_file_text(look->make->file, id);
-	struct job_spot spot = { look->make->faults.file, job_file_line(look->make->file, id),
-				 job_keys[id].path };
+	struct job_spot spot = spot_of(look, id);
 	struct route route = { 0 };
 
 	if (text && routes_set_proxy(&route, "this", text))
@@ -114,8 +122,7 @@ static void check_proxy(struct look *look, unsigned side, enum job_key_id id)
 static void check_login(struct look *look, unsigned side, enum job_key_id id)
 {
 	const char *text = job_file_text(look->make->file, id);
-	struct job_spot spot = { look->make->faults.file, job_file_line(look->make->file, id),
-				 job_keys[id].path };
+	struct job_spot spot = spot_of(look, id);
 	struct http_url url;
 
 	if (!text)
@@ -124,6 +131,50 @@ static void check_login(struct look *look, unsigned side, enum job_key_id id)
 		err_note_clear();
 	else
 		check_host(look, &spot, url.host, look->through[side]);
+}
+
+/* Where a bucket is, as far as the job says that itself; the rest is in AWS's files. */
+static void check_bucket(struct look *look, unsigned side, const struct job_bucket *bucket,
+			 enum job_key_id endpoint, enum job_key_id region)
+{
+	const struct bucket_options *options = &bucket->options;
+	enum job_key_id id = options->endpoint ? endpoint : region;
+	const struct aws_endpoint_wish wish = { .service = AWS_S3,
+						.region = options->region ? options->region : "any",
+						.url = options->endpoint,
+						.bucket = bucket->name,
+						.style = bucket_style(options) };
+	struct job_spot spot = spot_of(look, id);
+	struct aws_endpoint made;
+
+	if (!*bucket->name || !spot.line)
+		return;
+	if (aws_endpoint_make(&wish, &made))
+		err_note_clear();
+	else
+		check_host(look, &spot, made.host, look->through[side]);
+}
+
+static void check_kms_key(struct look *look)
+{
+	const char *arn = job_file_text(look->make->file, JOB_KEY_TARGET_S3_KMS_KEY);
+	struct job_spot spot = spot_of(look, JOB_KEY_TARGET_S3_KMS_KEY);
+
+	if (arn)
+		tell(look, &spot, residency_check_key(look->make->owner->job.residency, arn));
+}
+
+static void check_logins(struct look *look)
+{
+	check_login(look, SOURCE, JOB_KEY_SOURCE_TOKEN_URL);
+	check_login(look, TARGET, JOB_KEY_TARGET_TOKEN_URL);
+}
+
+void job_check_residency_alone(struct job_make *make)
+{
+	struct look look = { .make = make };
+
+	check_logins(&look);
 }
 
 void job_check_residency(struct job_make *make)
@@ -135,10 +186,14 @@ void job_check_residency(struct job_make *make)
 		return;
 	check_proxy(&look, SOURCE, JOB_KEY_SOURCE_PROXY);
 	check_proxy(&look, TARGET, JOB_KEY_TARGET_PROXY);
-	check_login(&look, SOURCE, JOB_KEY_SOURCE_TOKEN_URL);
-	check_login(&look, TARGET, JOB_KEY_TARGET_TOKEN_URL);
+	check_logins(&look);
 	check_key(&look, SOURCE, JOB_KEY_SOURCE_URL);
 	check_key(&look, TARGET, JOB_KEY_TARGET_URL);
+	check_bucket(&look, SOURCE, &job->source_bucket, JOB_KEY_SOURCE_S3_ENDPOINT,
+		     JOB_KEY_SOURCE_S3_REGION);
+	check_bucket(&look, TARGET, &job->target_bucket, JOB_KEY_TARGET_S3_ENDPOINT,
+		     JOB_KEY_TARGET_S3_REGION);
+	check_kms_key(&look);
 	for (size_t i = 0; i < job->mailboxes_count; i++) {
 		const struct job_mailbox *mailbox = &job->mailboxes[i];
 		struct job_spot spot = { mailbox->file, mailbox->line, "source" };

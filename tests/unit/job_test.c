@@ -754,6 +754,30 @@ TEST(proxies_and_token_endpoints_are_hosts_too)
 			1, "source.url", "residency.hosts");
 }
 
+#define BUCKET(keys)                                                                               \
+	SOURCE "target: {url: 's3://bucket/a/', s3: {" keys "}}\n" LIST                            \
+	       "residency: {hosts: [.example, .amazonaws.com], regions: [eu-central-1]}\n"
+
+TEST(a_bucket_is_where_its_region_or_endpoint_is_and_so_is_its_key)
+{
+	struct job *job = NULL;
+
+	check_violation(BUCKET("region: us-east-1"), 2, "target.s3.region",
+			"connecting to bucket.s3.us-east-1.amazonaws.com in us-east-1 of aws");
+	check_violation(BUCKET("region: any, endpoint: 'https://s3.example.com/'"), 2,
+			"target.s3.endpoint", "connecting to s3.example.com");
+	CHECK_ERR(open_text(BUCKET("region: eu-central-1, encryption: 'aws:kms', kms_key: "
+				   "'arn:aws:kms:us-east-1:123456789012:key/a'"),
+			    &job),
+		  ERR_RESIDENCY_KEY);
+	CHECK_TEXT(told.keys[0], "target.s3.kms_key");
+	CHECK_EQ(told.count, 1);
+	CHECK_OK(open_text(BUCKET("region: eu-central-1, encryption: 'aws:kms', kms_key: "
+				  "'arn:aws:kms:eu-central-1:123456789012:key/a'"),
+			   &job));
+	job_close(&job);
+}
+
 TEST(what_is_written_wrong_is_bad_input_whatever_leads_outside)
 {
 	struct job *job = NULL;
