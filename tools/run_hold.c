@@ -17,7 +17,17 @@
 
 /* ---- planning ---- */
 
-static enum err plan_side(const struct run *run, const char *keys, const struct job_bucket *asked,
+/* For account->met of what several threads may connect; `context` is the run. */
+static void met_by_any(void *context, const struct peer *peer)
+{
+	struct run *run = context;
+
+	must(pthread_mutex_lock(&run->lock) == 0);
+	endpoints_met(&run->endpoints, peer);
+	must(pthread_mutex_unlock(&run->lock) == 0);
+}
+
+static enum err plan_side(struct run *run, const char *keys, const struct job_bucket *asked,
 			  const struct route *route, struct run_buckets *side)
 {
 	enum err e;
@@ -26,6 +36,8 @@ static enum err plan_side(const struct run *run, const char *keys, const struct 
 		return OK;
 	side->way = (struct account){
 		.route = route,
+		.met = met_by_any,
+		.met_context = run,
 		.io_timeout = run->job->options.io_timeout,
 		.connect_timeout = run->job->options.connect_timeout,
 	};
@@ -132,6 +144,8 @@ static enum err hold_target(struct run *run, const char *target)
 		return e;
 	hold->account = url_account(&hold->url);
 	hold->account.route = &run->routes.destination;
+	hold->account.met = met_by_any;
+	hold->account.met_context = run;
 	hold->account.io_timeout = run->job->options.io_timeout;
 	hold->account.connect_timeout = run->job->options.connect_timeout;
 	if ((e = look_at_bucket(run, hold)) || run->options.dry_run)
