@@ -49,6 +49,7 @@ struct copy {
 	struct account source_account, target_account;
 	struct copy_login source_login, target_login;
 	struct job *logins; /* of --oauth2; NULL: none */
+	struct residency *residency;
 	struct copy_buckets buckets;
 	char state[URL_PATH_BYTES_MAX + 1];
 	char retry_skipped[LEDGER_REASON_NAME_BYTES]; /* "": nothing */
@@ -277,6 +278,7 @@ static enum err prepare(struct copy *copy, const struct opt_words *words)
 	if ((e = confinement_prepare(copy->options.confine)) || (e = parse_urls(copy, words)) ||
 	    (e = plan_compression(copy, &compress_source, &compress_target)) ||
 	    (e = filters_open(&copy->options.filter, &copy->filter)) || (e = plan_logins(copy)) ||
+	    (e = residency_options_set(&copy->options.residency, copy->logins, &copy->residency)) ||
 	    (e = gmail_open(&copy->options.gmail, &copy->labels)) ||
 	    (e = command_state_directory(copy->options.state, copy->state, sizeof copy->state)) ||
 	    (e = skip_reason_parse(copy->options.retry_skipped, copy->state,
@@ -559,6 +561,7 @@ static void copy_close(struct copy **taken)
 	gmail_labels_close(&copy->labels);
 	copy_login_close(&copy->source_login);
 	copy_login_close(&copy->target_login);
+	residency_options_end(&copy->residency);
 	job_close(&copy->logins);
 	copy_buckets_close(&copy->buckets);
 	routes_close(&copy->routes);

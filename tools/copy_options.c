@@ -225,6 +225,7 @@ static const struct opt options[] = {
 		  "skipping it; odd: also what it is known to alter (8-bit headers at Cyrus), "
 		  "instead of storing it altered." },
 	ROUTES_OPTIONS(struct copy_options, routes),
+	RESIDENCY_OPTIONS(struct copy_options, residency),
 	BUCKET_ACCESS_OPTIONS("source-", "the source's bucket", struct copy_options, source_bucket),
 	BUCKET_ACCESS_OPTIONS("destination-", "the target's bucket", struct copy_options,
 			      destination_bucket),

@@ -9,6 +9,7 @@
 #include "tools/copy_login.h"
 #include "tools/filters.h"
 #include "tools/gmail.h"
+#include "tools/residency_options.h"
 #include "tools/routes.h"
 
 struct copy_options {
@@ -21,6 +22,7 @@ struct copy_options {
 	nsec io_timeout, connect_timeout, settle;
 	bool json, dry_run, stats, vanished, trace;
 	struct route_options routes;
+	struct residency_options residency;
 	struct filter_options filter;
 	struct gmail_options gmail;
 	struct bucket_options source_bucket, destination_bucket;

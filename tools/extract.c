@@ -31,6 +31,7 @@ struct extract {
 		const char *to;
 		const char *maildir_names, *confine;
 		struct reading_options reading;
+		struct residency_options residency;
 		bool overwrite, maildir, json;
 	} options;
 	struct json_out json;
@@ -334,6 +335,7 @@ static int extract_run(struct extract *extract, const char *archive)
 		.archive = archive,
 		.confine = extract->options.confine,
 		.options = &extract->options.reading,
+		.residency = &extract->options.residency,
 		.extracts = true,
 		.work = extract_archive,
 		.context = extract,
@@ -395,6 +397,7 @@ static const struct opt options[] = {
 	  OPT_STORES_FLAG(struct extract_options, json),
 	  .help = "Print the totals as a JSON object, and one before it for each fault." },
 	READING_OPTIONS(struct extract_options, reading),
+	RESIDENCY_OPTIONS(struct extract_options, residency),
 	CONFINEMENT_OFFLINE_OPTION(struct extract_options, confine),
 };
 

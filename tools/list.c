@@ -28,6 +28,7 @@ struct list {
 		bool messages, changes, json;
 		const char *confine;
 		struct reading_options reading;
+		struct residency_options residency;
 	} options;
 	struct json_out json;
 	struct damage damage;
@@ -341,6 +342,7 @@ static int list_main(int count, char *const *words)
 			.archive = arguments.at[0],
 			.confine = list->options.confine,
 			.options = &list->options.reading,
+			.residency = &list->options.residency,
 			.work = list_archive,
 			.context = list,
 		});
@@ -371,6 +373,7 @@ static const struct opt options[] = {
 	  .help = "One JSON object per line, its \"kind\" being mailbox, folder, message, "
 		  "generation, change or fault." },
 	READING_OPTIONS(struct list_options, reading),
+	RESIDENCY_OPTIONS(struct list_options, residency),
 	CONFINEMENT_OFFLINE_OPTION(struct list_options, confine),
 };
 

@@ -20,6 +20,7 @@ struct reader {
 	struct url url;
 	struct account account;
 	struct bucket *bucket; /* NULL: it is in a directory */
+	struct residency *residency;
 	struct store_s3_config s3;
 	struct http_pool *pool;
 	struct routes routes;
@@ -106,6 +107,7 @@ static enum err run_bucket(struct reader *reader)
 	log_setup(STDERR_FILENO, LOG_WARN, false);
 	log_set_trace(reading->options->trace);
 	if ((e = confinement_prepare(reading->confine)) ||
+	    (e = residency_options_set(reading->residency, NULL, &reader->residency)) ||
 	    (e = bucket_open("--", reader->url.host, &reading->options->bucket, &reader->account,
 			     NULL, &reader->bucket)) ||
 	    (e = confinement_begin(NULL)) || (e = open_way(reader)))
@@ -133,6 +135,7 @@ enum err reading_run(const struct reading *reading)
 							: run_directory(reader);
 	}
 	confinement_end();
+	residency_options_end(&reader->residency);
 	bucket_close(&reader->bucket);
 	routes_close(&reader->routes);
 	free(reader);

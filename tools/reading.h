@@ -5,6 +5,7 @@
 #define MAILHAUL_TOOLS_READING_H
 
 #include "tools/bucket.h"
+#include "tools/residency_options.h"
 #include "tools/trace.h"
 
 /* What the command line says of how a bucket is reached. */
@@ -20,7 +21,8 @@ struct reading {
 	const char *archive; /* as given */
 	const char *confine; /* the value of --confine */
 	const struct reading_options *options;
-	bool extracts; /* files are written, too */
+	const struct residency_options *residency; /* what a bucket must keep to */
+	bool extracts;				   /* files are written, too */
 	/* Suspends. */
 	enum err (*work)(void *context, struct archive *);
 	void *context;

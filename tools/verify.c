@@ -138,6 +138,7 @@ static int verify_run(struct verify *verify, int count, char *const *words)
 		     .archive = arguments.at[0],
 		     .confine = verify->options.confine,
 		     .options = &options,
+		     .residency = &verify->options.of_server.destination.residency,
 		     .work = verify_archive,
 		     .context = verify,
 	     })))
