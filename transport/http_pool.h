@@ -1,6 +1,6 @@
 /* Connections to HTTP servers that are kept between requests, for the fibers of one thread. Each
- * *place* (host, port, trust, route, timeouts, and whom met() and parted() tell) has at most so
- * many connections. One is lent to one fiber at a time; who finds none free waits in order.
+ * *place* (host, port, trust, key, route, timeouts, and whom met() and parted() tell) has at most
+ * so many connections. One is lent to one fiber at a time; who finds none free waits in order.
  *
  * A connection that is idle for HTTP_IDLE_MAX, or for as long as its server said that it keeps it,
  * is not lent any more. Before one is lent it is looked at whether the server has ended it. Between
