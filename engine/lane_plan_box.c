@@ -4,12 +4,13 @@
 
 #include <stdlib.h>
 
-/* Wide enough that a range holds about PARCEL_MESSAGES: numbers may have large holes. */
+/* Wide enough that a range holds about PARCEL_MESSAGES: numbers may have large holes, and those of
+ * a source that makes them of hashes lie all over 62 bits. */
 static uint64_t first_width(const struct box *box)
 {
 	uint64_t spread = box->messages ? box->next_no / box->messages : 1;
 
-	return PARCEL_MESSAGES * max_u64(min_u64(spread, UINT64_C(1) << 20), 1);
+	return PARCEL_MESSAGES * max_u64(min_u64(spread, UINT64_C(1) << 52), 1);
 }
 
 static enum err boxes_grow(struct plan *plan)

@@ -270,7 +270,7 @@ static void sort_folder(struct archive_catalogue *catalogue, size_t index)
 	for (size_t i = 0; i < count; i++) {
 		uint32_t edition = catalogue_rows(catalogue)[key[i].row].edition;
 
-		key[i].no += (uint64_t)catalogue->editions[edition].rank << shift;
+		key[i].no += catalogue_rank_base(&catalogue->editions[edition], shift);
 		sorted &= i == 0 || key[i - 1].no < key[i].no;
 	}
 	if (!sorted)

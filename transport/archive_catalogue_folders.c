@@ -149,7 +149,15 @@ static unsigned rank_shift(const struct archive_catalogue *catalogue, size_t fol
 	for (uint32_t i = catalogue->work[folder_index].editions; i != EDITION_NONE;
 	     i = editions[i].next)
 		no_max = max_u64(no_max, editions[i].no_max);
+	if (no_max >> NO_BITS_WIDE)
+		return NO_BITS_WIDEST;
 	return no_max >> NO_BITS ? NO_BITS_WIDE : NO_BITS;
+}
+
+uint64_t catalogue_rank_base(const struct edition *edition, unsigned shift)
+{
+	/* There is room for one. Messages of several with the same number stay announced. */
+	return (shift == NO_BITS_WIDEST ? min_u64(edition->rank, 1) : edition->rank) << shift;
 }
 
 /* Where numbers of former epochs begin, and where all of them end. */
@@ -165,7 +173,7 @@ unsigned catalogue_set_next_no(struct archive_catalogue *catalogue, size_t index
 		if (edition->kept || edition->rank == 0)
 			folder->next_no =
 				max_u64(folder->next_no,
-					((uint64_t)edition->rank << shift) + edition->no_max + 1);
+					catalogue_rank_base(edition, shift) + edition->no_max + 1);
 	}
 	return shift;
 }

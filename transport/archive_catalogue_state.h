@@ -10,10 +10,12 @@ enum {
 	/* Epochs of one folder whose messages can be told apart. */
 	EDITIONS_MAX = 64,
 };
-/* Numbers below one or the other have room for the epoch above them. */
-#define NO_BITS	     32
-#define NO_BITS_WIDE 40
-#define NO_MAX	     (((uint64_t)1 << NO_BITS_WIDE) - 1)
+/* Numbers below one or the other have room for the epoch above them; above the widest for one
+ * former epoch: whoever makes such numbers of hashes (transport/mime_source.c) has but one. */
+#define NO_BITS	       32
+#define NO_BITS_WIDE   40
+#define NO_BITS_WIDEST 62
+#define NO_MAX	       (((uint64_t)1 << NO_BITS_WIDEST) - 1)
 
 /* A folder under one epoch. */
 struct edition {
@@ -91,5 +93,7 @@ enum err catalogue_edition_of(struct archive_catalogue *, uint32_t folder, uint6
 void catalogue_rank(struct archive_catalogue *, size_t folder);
 /* Where keys end; returns how far the epoch's rank is shifted in them. */
 unsigned catalogue_set_next_no(struct archive_catalogue *, size_t folder);
+/* What is added to the epoch's numbers. */
+uint64_t catalogue_rank_base(const struct edition *, unsigned shift);
 
 #endif

@@ -303,6 +303,21 @@ TEST_FIBER(every_fact_of_a_folder_comes_back)
 	end();
 }
 
+/* Those that a source makes of hashes. */
+TEST_FIBER(numbers_of_62_bits_come_back)
+{
+	uint64_t highest = (UINT64_C(1) << 62) - 1;
+
+	REQUIRE(begin());
+	REQUIRE(open_sink());
+	REQUIRE(CHECK_OK(world_put(&world, 2, highest, bytes, 99, 0)));
+	REQUIRE(CHECK_OK(world_finish(&world)));
+	REQUIRE(CHECK_OK(open_source()));
+	CHECK_EQ(box_listed(sent.name)->next_no, highest + 1);
+	CHECK_TEXT(messages_of(sent.name), "7:5:777 4611686018427387903:5:99 .");
+	end();
+}
+
 TEST_FIBER(the_prefix_of_a_servers_folders_comes_back)
 {
 	REQUIRE(begin());
