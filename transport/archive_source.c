@@ -7,21 +7,16 @@
 #include <stdlib.h>
 
 #include "crypto/digest.h"
-#include "engine/clock.h"
 #include "engine/log.h"
 #include "transport/archive_catalogue.h"
 #include "transport/archive_place.h"
+#include "transport/stage.h"
 
 enum {
 	ASKS_MAX = 4,
 	/* Keys of a range that are read in the order of the packs. */
 	WINDOW_KEYS = 256,
-	BODY_ALIGN = 64,
 };
-/* As in imap_body.c: chunks come home when the sink has stored what is in them; a loan is given
- * back between two messages. */
-#define CHUNK_PATIENCE (3600 * NSEC_SECOND)
-#define LOAN_PATIENCE  (60 * NSEC_SECOND)
 
 struct ask {
 	uint64_t box_no, first, last;
@@ -38,7 +33,6 @@ struct large_body {
 
 struct archive_source {
 	struct source base;
-	struct reserve *reserve;
 	struct archive *archive;
 	struct archive_catalogue *catalogue;
 	size_t listed, losses_listed;
@@ -54,8 +48,7 @@ struct archive_source {
 		size_t folder, place;
 		uint64_t first, last;
 	} scan;
-	/* Bytes of messages, small ones behind one another in a chunk. */
-	struct chunk *chunk;
+	struct stage stage;
 	struct iolist staged;
 	struct stream_list list;
 	struct large_body large;
@@ -80,8 +73,7 @@ static void source_close(struct source **base)
 	iolist_release(&source->staged);
 	if (source->list.base.type)
 		iolist_release(&source->list.list);
-	if (source->chunk)
-		chunk_unref(&source->chunk);
+	stage_free(&source->stage);
 	if (source->tap)
 		source->tap->type->close(&source->tap);
 	archive_catalogue_close(&source->catalogue);
@@ -132,7 +124,7 @@ static enum err source_open(struct source **out, const struct account *account,
 	if (!source)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
 	source->base.type = &archive_source;
-	source->reserve = reserve;
+	source->stage.reserve = reserve;
 	*out = &source->base;
 	if ((e = open_mailbox(source, account, until)))
 		source_close(out);
@@ -278,70 +270,6 @@ static enum err source_found(struct source *base, struct finding *finding)
 
 /* ---- bytes ---- */
 
-/* Room for the next bytes of a body: behind the last one if all `want` fit there, else a fresh
- * chunk. */
-static enum err find_room(struct archive_source *source, uint64_t want, uint32_t *offset,
-			  uint32_t *room)
-{
-	enum err e;
-
-	if (source->chunk) {
-		*offset = (uint32_t)round_up(source->chunk->filled, BODY_ALIGN);
-		*room = *offset < CHUNK_BYTES ? CHUNK_BYTES - *offset : 0;
-		if (*room >= want)
-			return OK;
-		chunk_unref(&source->chunk);
-	}
-	if ((e = chunk_wait(source->reserve, clock_after(CHUNK_PATIENCE), &source->chunk)))
-		return e;
-	source->chunk->filled = 0;
-	*offset = 0;
-	*room = CHUNK_BYTES;
-	return OK;
-}
-
-/* The list's last slice if it ends where the chunk is filled to: the body goes on there. */
-static struct slice *open_slice(const struct archive_source *source, struct iolist *list)
-{
-	struct slice *last = list->count ? &list->slices[list->count - 1] : NULL;
-
-	return last && last->chunk == source->chunk && source->chunk->filled < CHUNK_BYTES &&
-			       last->offset + last->length == source->chunk->filled
-		       ? last
-		       : NULL;
-}
-
-/* Append to `list`, which is the body's that is being read; `left` bytes of it are to come, with
- * these. */
-static enum err stage_piece(struct archive_source *source, struct iolist *list, uint64_t left,
-			    const uint8_t *from, size_t n)
-{
-	while (n > 0) {
-		struct slice *slice = open_slice(source, list);
-		uint32_t offset, room, length;
-		enum err e;
-
-		if (slice) {
-			offset = source->chunk->filled;
-			room = CHUNK_BYTES - offset;
-		} else if ((e = find_room(source, left, &offset, &room))) {
-			return e;
-		}
-		length = (uint32_t)min_u64(room, n);
-		bytes_copy(source->chunk->data + offset, from, length, BYTES_EXTRACT);
-		source->chunk->filled = offset + length;
-		if (slice)
-			slice->length += length;
-		else
-			iolist_add(list,
-				   (struct slice){ chunk_ref(source->chunk), offset, length });
-		from += length;
-		n -= length;
-		left -= length;
-	}
-	return OK;
-}
-
 struct staging {
 	struct archive_source *source;
 	struct iolist *list;
@@ -351,7 +279,7 @@ struct staging {
 static enum err stage_write(void *context, const void *from, size_t n)
 {
 	struct staging *staging = context;
-	enum err e = stage_piece(staging->source, staging->list, staging->left, from, n);
+	enum err e = stage_add(&staging->source->stage, staging->list, staging->left, from, n);
 
 	staging->left -= n;
 	return e;
@@ -442,7 +370,7 @@ static enum err read_body(struct archive_source *source, struct stream **body)
 	struct archive_message *message = &source->message;
 	struct staging staging = { source, &source->staged, message->size_bytes };
 	bool large = message->size_bytes > STAGE_BYTES_MAX;
-	enum err e = reserve_return_loan(source->reserve, clock_after(LOAN_PATIENCE));
+	enum err e = stage_next(&source->stage);
 
 	must(source->staged.count == 0);
 	if (!e)
