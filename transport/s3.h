@@ -39,6 +39,7 @@ enum {
 	S3_ATTEMPTS_MAX = 10,
 	S3_PAGE_BYTES_MAX = 4 * 1024 * 1024, /* 1,000 rows, each with a key of 1,024 bytes */
 	S3_PART_BYTES_MIN = 5 * 1024 * 1024, /* but of the last one; "multipart upload limits" */
+	S3_METADATA_MAX = 8,
 };
 
 /* ---- a bucket ---- */
@@ -115,6 +116,12 @@ struct s3_stored {
 	bool maybe_ours;
 };
 
+/* What a user says of an object; S3 takes 2 KB of it: names behind "x-amz-meta-", and values. */
+struct s3_metadata {
+	const char *name;  /* "x-amz-meta-mailhaul-no", in small letters */
+	const char *value; /* printable ASCII; NULL: not said */
+};
+
 struct s3_put {
 	const char *key;
 	const struct text *pieces; /* the body, borrowed until return */
@@ -125,6 +132,8 @@ struct s3_put {
 	const char *if_match;
 	/* To be deleted soon: without Object Lock, and in the bucket's usual storage class. */
 	bool is_transient;
+	const struct s3_metadata *metadata; /* at most S3_METADATA_MAX */
+	size_t metadata_count;
 };
 /* PutObject. `out` is always filled.
  * returns     OK | ERR_S3_EXISTS: only_if_absent | ERR_S3_CHANGED: if_match |
@@ -191,6 +200,10 @@ struct s3_about {
 /* HeadObject. ERR_S3_ABSENT: no such object, or no such bucket; without s3:ListBucket S3 says
  * ERR_S3_DENIED of both. */
 enum err s3_head(struct s3 *, const char *key, nsec until, struct s3_about *) MUST_CHECK;
+/* And with the fields of the answer, which have the object's metadata: http_parse_field() finds
+ * them. */
+enum err s3_head_fields(struct s3 *, const char *key, nsec until, struct s3_about *,
+			struct buffer *fields) MUST_CHECK;
 
 struct s3_get {
 	const char *key;
@@ -198,10 +211,13 @@ struct s3_get {
 	void *to; /* written while it suspends */
 	size_t bytes;
 	const char *etag; /* If-Match; NULL: whatever is there */
+	/* Filled with the fields of the last answer, as by s3_head_fields(); NULL: not wanted. */
+	struct buffer *fields;
 };
 /* GetObject of a range. What breaks off is asked for from there on, of the same object. *got is
  * less than asked for only at the object's end, 0 at or behind it.
- * returns     OK | ERR_S3_ABSENT | ERR_S3_CHANGED: there is another object under the key by now */
+ * returns     OK | ERR_S3_ABSENT | ERR_S3_CHANGED: there is another object under the key by now |
+ *             ERR_S3_ARCHIVED: it is in a storage class that it must be restored from first */
 enum err s3_get(struct s3 *, const struct s3_get *, nsec until, size_t *got) MUST_CHECK;
 
 /* ---- lists ---- */

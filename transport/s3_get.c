@@ -9,9 +9,25 @@ static const struct s3_operation head_object = {
 	.name = "HeadObject", .method = "HEAD", .action = "s3:GetObject", .on_object = true
 };
 
+/* What a caller finds metadata in. */
+static enum err keep_fields(const struct http_head *head, struct buffer *fields)
+{
+	if (!fields)
+		return OK;
+	buffer_reset(fields);
+	buffer_add(fields, head->fields.at, head->fields.bytes);
+	return fields->failed ? RAISE(ERR_MEMORY_EXHAUSTED, "what an object says of itself") : OK;
+}
+
+struct heading {
+	struct s3_about *about;
+	struct buffer *fields;
+};
+
 static enum err take_about(struct s3_call *call, struct http *http, const struct http_head *head)
 {
-	struct s3_about *about = call->owner;
+	const struct heading *heading = call->owner;
+	struct s3_about *about = heading->about;
 	char bucket_key[sizeof "false"];
 	const struct {
 		const char *name;
@@ -33,7 +49,10 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 		{ "x-amz-object-lock-legal-hold", about->legal_hold, sizeof about->legal_hold },
 	};
 	struct text length;
+	enum err e = keep_fields(head, heading->fields);
 
+	if (e)
+		return e;
 	for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
 		http_parse_copy_field(head->fields, texts[i].name, texts[i].to, texts[i].room);
 	about->bucket_key = strcmp(bucket_key, "true") == 0;
@@ -46,8 +65,10 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 	return s3_take_nothing(call, http);
 }
 
-enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *about)
+enum err s3_head_fields(struct s3 *s3, const char *key, nsec until, struct s3_about *about,
+			struct buffer *fields)
 {
+	struct heading heading = { about, fields };
 	struct s3_call *call;
 	enum err e;
 
@@ -56,10 +77,15 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 		return e;
 	s3_call_field(call, "x-amz-checksum-mode", "ENABLED");
 	call->take = take_about;
-	call->owner = about;
+	call->owner = &heading;
 	e = s3_ask(call, until);
 	s3_call_close(&call);
 	return e;
+}
+
+enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *about)
+{
+	return s3_head_fields(s3, key, until, about, NULL);
 }
 
 /* ---- GetObject ---- */
@@ -152,7 +178,8 @@ static enum err take_range(struct s3_call *call, struct http *http, const struct
 	size_t got, wanted;
 	enum err e;
 
-	if ((e = check_etag(getting, head)) || (e = check_span(getting, head, &span)))
+	if ((e = check_etag(getting, head)) || (e = check_span(getting, head, &span)) ||
+	    (e = keep_fields(head, get->fields)))
 		return e;
 	wanted = span.end - get->at;
 	while (!e && getting->got < wanted) {

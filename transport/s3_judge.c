@@ -60,7 +60,7 @@ static const struct verdict by_code[] = {
 	{ "QuotaExceeded", ERR_S3_FULL, S3_NOT_AGAIN }, /* radosgw */
 	{ "EntityTooLarge", ERR_S3_FULL, S3_NOT_AGAIN },
 	{ "XMinioStorageFull", ERR_S3_FULL, S3_NOT_AGAIN },
-	{ "InvalidObjectState", ERR_S3_REFUSED, S3_NOT_AGAIN },
+	{ "InvalidObjectState", ERR_S3_ARCHIVED, S3_NOT_AGAIN },
 	{ "NotImplemented", ERR_S3_LACKS, S3_NOT_AGAIN },
 	{ "MethodNotAllowed", ERR_S3_LACKS, S3_NOT_AGAIN },
 };
@@ -241,7 +241,7 @@ static void advise(const struct s3_call *call, enum err e, struct buffer *to)
 		buffer_add_text(to, "this server cannot do that; AWS can");
 	else if (call->again == S3_WITH_NEW_TIME)
 		buffer_add_text(to, "set this machine's clock");
-	else if (strcmp(code, "InvalidObjectState") == 0)
+	else if (e == ERR_S3_ARCHIVED)
 		buffer_add_text(to, "it is in an archive storage class: have it restored, and run "
 				    "again");
 	else if (strncmp(code, "KMS.", 4) == 0)

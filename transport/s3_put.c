@@ -37,6 +37,13 @@ void s3_call_storage(struct s3_call *call, bool is_transient)
 	s3_call_field(call, "x-amz-object-lock-legal-hold", config->legal_hold ? "ON" : NULL);
 }
 
+void s3_call_metadata(struct s3_call *call, const struct s3_metadata *metadata, size_t count)
+{
+	must(count <= S3_METADATA_MAX);
+	for (size_t i = 0; i < count; i++)
+		s3_call_field(call, metadata[i].name, metadata[i].value);
+}
+
 /* Without its quotes, against RFC 9110: AWS compares what is within them (versity/versitygw pull
  * request 1715), and radosgw's writes know no ETag with quotes. */
 static const char *bare_etag(const char *etag, char to[S3_ETAG_BYTES_MAX + 1])
@@ -167,6 +174,7 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 	s3_call_field(call, "if-none-match", put->only_if_absent ? "*" : NULL);
 	s3_call_field(call, "if-match", if_match);
 	s3_call_storage(call, put->is_transient);
+	s3_call_metadata(call, put->metadata, put->metadata_count);
 	call->pieces = put->pieces;
 	call->pieces_count = put->pieces_count;
 	e = store(call, put->crc, until, out);

@@ -6,7 +6,7 @@
 
 enum {
 	S3_MAGIC = 0x53332006,
-	S3_FIELDS_MAX = 20,
+	S3_FIELDS_MAX = 28,
 	S3_READ_BYTES = 8 * 1024,
 	S3_TARGET_BYTES_MAX = 16 * 1024, /* a key, a prefix and two markers, each byte as %XX */
 	S3_HOST_BYTES = AWS_HOST_BYTES_MAX + sizeof "[]:65535",
@@ -120,6 +120,7 @@ const char *s3_name_of(const struct s3_call *, char *to, size_t room);
 /* What is said of the object that is to be stored: encryption and, unless it is transient, its
  * class and Object Lock. */
 void s3_call_storage(struct s3_call *, bool is_transient);
+void s3_call_metadata(struct s3_call *, const struct s3_metadata *, size_t count);
 /* The fields of one whole body: algorithm and checksum, of which `base64` keeps the value. */
 void s3_call_checksum(struct s3_call *, uint64_t crc, char base64[CRC_BASE64_BYTES]);
 /* What the service says that it has, against what was sent. ERR_S3_CHECKSUM. */

@@ -293,6 +293,45 @@ TEST(an_answer_that_has_less_than_it_says_is_read_on)
 	CHECK_TEXT(room, "abcdefghijklmnopqrst");
 }
 
+static struct buffer fields;
+
+static enum err get_with_fields(void *argument)
+{
+	struct script *script = argument;
+	struct s3_about about;
+	enum err e = s3_get(
+		script->s3,
+		&(struct s3_get){
+			.key = "key", .at = 100, .to = room, .bytes = 20, .fields = &fields },
+		soon(), &got);
+
+	CHECK(e || strstr(fields.at, "x-amz-meta-who: b\r\n"));
+	CHECK(e || !strstr(fields.at, "x-amz-meta-who: a\r\n"));
+	return e ? e : s3_head_fields(script->s3, "key", soon(), &about, &fields);
+}
+
+TEST(what_a_user_said_of_an_object_is_told_of_the_last_answer)
+{
+	struct script script = {
+		.client = get_with_fields,
+		.exchanges = { { .says = RANGE("100-119/5000", "\"e\"\r\nx-amz-meta-who: a",
+					       "abcde") },
+			       { .says = RANGE("105-119/5000", "\"e\"\r\nx-amz-meta-who: b",
+					       "fghijklmnopqrst") },
+			       { .hears = { "HEAD /bucket/key HTTP/1.1" },
+				 .says = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n"
+					 "ETag: \"e\"\r\nX-Amz-Meta-Who: c\r\n\r\n" } }
+	};
+	struct text value = { NULL, 0 };
+
+	CHECK_OK(script_run(&script));
+	check_played(&script, 3);
+	CHECK(http_parse_field((struct text){ fields.at, fields.bytes }, "x-amz-meta-who",
+			       &value) &&
+	      text_equal(value, text_of("c")));
+	buffer_free(&fields);
+}
+
 static void check_get(const char *says, const char *etag, enum err expected, size_t bytes)
 {
 	struct script script = {
@@ -322,6 +361,9 @@ TEST(an_object_that_changes_under_its_reader_is_an_error)
 {
 	check_get(S3_ERROR("412 Precondition Failed", "PreconditionFailed", ""), "\"e\"",
 		  ERR_S3_CHANGED, 0);
+	check_get(RANGE("100-119/5000", "\"other\"", "abcdefghijklmnopqrst"), "\"e\"",
+		  ERR_S3_CHANGED, 0);
+	check_get(S3_ERROR("403 Forbidden", "InvalidObjectState", ""), NULL, ERR_S3_ARCHIVED, 0);
 	check_get(RANGE("100-119/5000", "\"other\"", "abcdefghijklmnopqrst"), "\"e\"",
 		  ERR_S3_CHANGED, 0);
 	check_script_says(

@@ -78,6 +78,33 @@ TEST(an_object_is_put_under_a_condition_and_with_its_checksum)
 	CHECK_EQ(script.last.bytes_sent, 11);
 }
 
+static enum err put_with_metadata(void *argument)
+{
+	static const struct s3_metadata metadata[] = {
+		{ "x-amz-meta-mailhaul-no", "17" },
+		{ "x-amz-meta-mailhaul-date", NULL },
+		{ "x-amz-meta-mailhaul-flags", "seen flagged" },
+	};
+
+	return put_hello_as(argument, (struct s3_put){ .metadata = metadata, .metadata_count = 3 },
+			    clock_after(S3_PATIENCE));
+}
+
+TEST(what_is_said_of_an_object_is_signed_and_sent)
+{
+	struct script script = {
+		.client = put_with_metadata,
+		.exchanges = { { .hears = { "\r\nx-amz-meta-mailhaul-no: 17\r\n",
+					    "\r\nx-amz-meta-mailhaul-flags: seen flagged\r\n",
+					    ";x-amz-meta-mailhaul-flags;x-amz-meta-mailhaul-no;" },
+				 .hears_not = "mailhaul-date",
+				 .says = OK_PUT("") } }
+	};
+
+	CHECK_OK(script_run(&script));
+	check_played(&script, 1);
+}
+
 static const struct s3_config everything = { .owner = "123456789012",
 					     .checksum = CRC32C,
 					     .storage_class = "STANDARD_IA",
@@ -206,7 +233,7 @@ static const struct refusal {
 	{ S3_ERROR("403 Forbidden", "QuotaExceeded", ""), ERR_S3_FULL, 1, { "raise the quota" } },
 	{ S3_ERROR("501 Not Implemented", "NotImplemented", ""), ERR_S3_LACKS, 1, { "AWS can" } },
 	{ S3_ERROR("403 Forbidden", "InvalidObjectState", ""),
-	  ERR_S3_REFUSED,
+	  ERR_S3_ARCHIVED,
 	  1,
 	  { "archive storage class" } },
 	{ S3_ERROR("400 Bad Request", "KMS.DisabledException", ""),

@@ -21,12 +21,20 @@ enum fake_fault {
 	FAKE_FAULTS
 };
 
-enum { FAKE_OBJECTS = 200, FAKE_UPLOADS = 200, FAKE_LATE_MAX = 4 };
+enum {
+	FAKE_OBJECTS = 200,
+	FAKE_UPLOADS = 200,
+	FAKE_LATE_MAX = 4,
+	FAKE_FIELDS_BYTES = 2500,
+	FAKE_TIME = 1700000000,
+};
 
 struct fake_object {
 	char key[S3_KEY_BYTES_MAX + 1], etag[40];
+	char fields[FAKE_FIELDS_BYTES]; /* of an answer's head: what was said of it */
 	uint8_t *at;
 	size_t bytes;
+	bool is_archived; /* it must be restored before it can be read */
 };
 struct fake_part {
 	unsigned number;
@@ -51,6 +59,7 @@ struct fake_late {
 	unsigned number;
 	struct s3_part_sent *parts;
 	size_t parts_count;
+	char *fields; /* NULL: nothing is said */
 };
 
 /* What can be asked of the bucket, and what is answered: an error, or what is set. */
@@ -95,7 +104,7 @@ static struct {
 	/* Of four parts that are sent at once the first lands last. */
 	bool lands_backwards;
 	unsigned flying, flying_highest; /* parts */
-	uint64_t heads, gets, parts_count;
+	uint64_t heads, gets, lists, parts_count;
 	size_t bytes_last; /* that were asked for */
 } fake;
 
@@ -122,6 +131,7 @@ static inline void fake_reset(size_t least)
 	for (unsigned i = 0; i < fake.late_count; i++) {
 		free(fake.late[i].at);
 		free(fake.late[i].parts);
+		free(fake.late[i].fields);
 	}
 	memset(&fake, 0, sizeof fake);
 	fake.least = least;
@@ -185,6 +195,8 @@ static inline struct fake_object *fake_store(const char *key, uint8_t *at, size_
 	snprintf(object->etag, sizeof object->etag, "\"e%llu\"", (unsigned long long)++fake.made);
 	object->at = at;
 	object->bytes = bytes;
+	object->fields[0] = '\0';
+	object->is_archived = false;
 	if (fake.damages && bytes)
 		at[bytes / 2] ^= 1;
 	return object;
@@ -202,7 +214,8 @@ static inline enum err fake_do_put(struct fake_late *put)
 		return ERR_S3_ABSENT;
 	if (!fake.ignores_conditions && put->match[0] && strcmp(there->etag, put->match) != 0)
 		return ERR_S3_CHANGED;
-	fake_store(put->key, fake_copy(put->at, put->bytes), put->bytes);
+	there = fake_store(put->key, fake_copy(put->at, put->bytes), put->bytes);
+	snprintf(there->fields, sizeof there->fields, "%s", put->fields ? put->fields : "");
 	return OK;
 }
 
@@ -309,6 +322,7 @@ static inline void fake_late_free(struct fake_late *late)
 {
 	free(late->at);
 	free(late->parts);
+	free(late->fields);
 }
 
 /* What was late arrives. */
@@ -423,6 +437,26 @@ static inline struct fake_late fake_request(int what, const char *key, const cha
 	return late;
 }
 
+/* What S3 counts is names without "x-amz-meta-" and values: 2 KB. */
+static inline char *fake_say(const struct s3_metadata *metadata, size_t count)
+{
+	char *to = calloc(1, FAKE_FIELDS_BYTES);
+	size_t used = 0, counted = 0;
+
+	must(to);
+	for (size_t i = 0; i < count; i++) {
+		if (!metadata[i].value)
+			continue;
+		counted += strlen(metadata[i].name) - strlen("x-amz-meta-") +
+			   strlen(metadata[i].value);
+		used += (size_t)snprintf(to + used, FAKE_FIELDS_BYTES - used, "%s: %s\r\n",
+					 metadata[i].name, metadata[i].value);
+		must(used < FAKE_FIELDS_BYTES);
+	}
+	CHECK(counted <= 2048);
+	return to;
+}
+
 enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_stored *out)
 {
 	struct fake_late late = fake_request(LATE_PUT, put->key, NULL, put->if_match);
@@ -435,6 +469,7 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 		return RAISE(ERR_S3_REFUSED, "unknown checksum");
 	late.only_if_absent = put->only_if_absent;
 	late.at = fake_join(put->pieces, put->pieces_count, &late.bytes);
+	late.fields = fake_say(put->metadata, put->metadata_count);
 	CHECK(crc_update(s3->config.checksum, 0, late.at, late.bytes) == put->crc);
 	CHECK(put->is_transient == (strstr(put->key, ".lock") != NULL));
 	if ((e = fake_change(&late, &out->maybe_ours)))
@@ -572,7 +607,16 @@ enum err s3_delete(struct s3 *s3, const char *key, const char *if_match, nsec un
 	return fake_change(&late, &maybe_ours);
 }
 
-enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *about)
+static inline void fake_tell(const struct fake_object *there, struct buffer *fields)
+{
+	if (!fields)
+		return;
+	buffer_reset(fields);
+	buffer_addf(fields, "ETag: %s\r\n%s", there->etag, there->fields);
+}
+
+enum err s3_head_fields(struct s3 *s3, const char *key, nsec until, struct s3_about *about,
+			struct buffer *fields)
 {
 	struct fake_object *there;
 	enum err e = fake_ask();
@@ -584,6 +628,7 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 		return e;
 	if (!(there = fake_find(key)))
 		return RAISE(ERR_S3_ABSENT, "no %s", key);
+	fake_tell(there, fields);
 	about->bytes = there->bytes;
 	snprintf(about->etag, sizeof about->etag, "%s", there->etag);
 	if (fake_proof(s3) == S3_PROOF_CHECKSUM)
@@ -591,6 +636,11 @@ enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *ab
 			   crc_update(s3->config.checksum, 0, there->at, there->bytes),
 			   about->checksum);
 	return OK;
+}
+
+enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *about)
+{
+	return s3_head_fields(s3, key, until, about, NULL);
 }
 
 /* The first half of it comes before others may run. */
@@ -614,6 +664,9 @@ enum err s3_get(struct s3 *s3, const struct s3_get *get, nsec until, size_t *got
 		return RAISE(ERR_S3_ABSENT, "no %s", get->key);
 	if (get->etag && strcmp(get->etag, there->etag) != 0)
 		return RAISE(ERR_S3_CHANGED, "another");
+	if (there->is_archived)
+		return RAISE(ERR_S3_ARCHIVED, "to be restored");
+	fake_tell(there, get->fields);
 	if (get->at < there->bytes)
 		*got = min_u64(get->bytes, there->bytes - get->at);
 	if (*got > get->bytes / 2)
@@ -631,18 +684,24 @@ enum err s3_list(struct s3 *s3, const struct s3_list *list, nsec until)
 {
 	const char *keys[FAKE_OBJECTS], *rest, *slash, *prefix = list->prefix ? list->prefix : "";
 	char last[S3_KEY_BYTES_MAX + 1] = "", common[S3_KEY_BYTES_MAX + 1];
+	const struct fake_object *there;
 	size_t count = 0;
 	enum err e = fake_ask();
 
 	(void)s3, (void)until;
+	fake.lists++;
 	for (unsigned i = 0; i < FAKE_OBJECTS; i++)
 		if (fake.objects[i].at && strncmp(fake.objects[i].key, prefix, strlen(prefix)) == 0)
 			keys[count++] = fake.objects[i].key;
 	qsort(keys, count, sizeof *keys, fake_compare_keys);
 	for (size_t i = 0; i < count && !e; i++) { /* what stands for several behind all others */
 		rest = keys[i] + strlen(prefix);
-		if (!list->delimiter || !strstr(rest, list->delimiter))
-			e = list->take(list->context, &(struct s3_entry){ .key = keys[i] });
+		there = fake_find(keys[i]);
+		if (there && (!list->delimiter || !strstr(rest, list->delimiter)))
+			e = list->take(list->context, &(struct s3_entry){ .key = keys[i],
+									  .id = there->etag,
+									  .bytes = there->bytes,
+									  .time_s = FAKE_TIME });
 	}
 	for (size_t i = 0; i < count && !e; i++) {
 		rest = keys[i] + strlen(prefix);
