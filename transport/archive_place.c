@@ -138,6 +138,23 @@ static enum err named_mailbox(struct store *store, const char *shown, const char
 				  shown, place->root);
 }
 
+enum err archive_place_root(const struct account *account, nsec until, struct archive_place *place,
+			    bool *found)
+{
+	struct store *store = NULL;
+	enum err e;
+
+	*place = (struct archive_place){ .root = "" };
+	e = find_root(account, until, place, &store);
+	*found = e == OK;
+	if (store)
+		store->type->close(&store);
+	if (e != ERR_SOURCE_FOREIGN)
+		return e;
+	err_note_clear();
+	return OK;
+}
+
 enum err archive_place_find(const struct account *account, nsec until, struct archive_place *place)
 {
 	struct buffer name = { 0 };

@@ -15,6 +15,11 @@ struct archive_place {
  *          ERR_DISK_IO | ERR_MEMORY_EXHAUSTED. Suspends. */
 enum err archive_place_find(const struct account *, nsec until, struct archive_place *) MUST_CHECK;
 
+/* Whether there is an archive there at all, or above it: its root. Errors of the store. Suspends.
+ */
+enum err archive_place_root(const struct account *, nsec until, struct archive_place *,
+			    bool *found) MUST_CHECK;
+
 /* What is wrong with an archive that is a source is wrong with this source and nobody else's:
  * ERR_SOURCE_FOREIGN, with the note's words, for ERR_ARCHIVE_* and what the file system refuses. */
 enum err archive_place_error(enum err, const char *shown);
