@@ -10,7 +10,7 @@
 #include "engine/fiber.h"
 #include "engine/sink.h"
 #include "transport/archive_boxes.h"
-#include "transport/archive_mark.h"
+#include "transport/archive_entry.h"
 #include "transport/changes.h"
 #include "transport/manifest.h"
 #include "transport/pack.h"
@@ -41,8 +41,7 @@ struct sealed {
 struct archive_sink {
 	struct sink base;
 	struct sink_config config;
-	char mailbox_name[512], mailbox_key[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1];
-	struct store *store;
+	struct archive_entry entry;
 	struct group *serving; /* of who serves the store, while receipts are asked for */
 	struct pack *pack;
 	uint64_t seal_no; /* of the pack being filled, or the next one */
@@ -57,7 +56,6 @@ struct archive_sink {
 	enum err broken;
 	char broken_why[ERR_NOTE_BYTES_MAX];
 	bool draining;
-	bool entered; /* the mailbox has its place in the archive */
 };
 
 static struct archive_sink *sink_of(struct sink *sink)
@@ -96,7 +94,7 @@ static void sealed_free(struct archive_sink *sink, struct sealed **sealed)
 {
 	if (*sealed) {
 		budget_hold(BUDGET_PACKS, &(*sealed)->held, 0);
-		pack_done_free(sink->store, &(*sealed)->done);
+		pack_done_free(sink->entry.store, &(*sealed)->done);
 		buffer_free(&(*sealed)->seal);
 	}
 	free(*sealed);
@@ -126,8 +124,7 @@ static void archive_sink_close(struct sink **sink_at)
 	manifest_boxes_free(&sink->manifest);
 	pack_close(&sink->pack);
 	changes_close(&sink->changes);
-	if (sink->store)
-		sink->store->type->close(&sink->store);
+	archive_entry_close(&sink->entry);
 	free(sink);
 }
 
@@ -140,8 +137,8 @@ static enum err check_packs(struct archive_sink *sink, const char *shown)
 	uint64_t number;
 	enum err e;
 
-	snprintf(prefix, sizeof prefix, "%s/packs", sink->mailbox_key);
-	e = sink->store->type->list(sink->store, prefix, &names);
+	snprintf(prefix, sizeof prefix, "%s/packs", sink->entry.mailbox_key);
+	e = sink->entry.store->type->list(sink->entry.store, prefix, &names);
 	while (!e && store_names_next(&names, &name))
 		if (pack_number(name, &number) && number >= sink->config.next_seal_no)
 			e = RAISE(
@@ -154,64 +151,24 @@ static enum err check_packs(struct archive_sink *sink, const char *shown)
 	return e;
 }
 
-static enum err check_mailbox(struct archive_sink *sink, bool write)
-{
-	struct archive_mailbox_mark mark;
-	enum err e = archive_mailbox_read(sink->store, sink->mailbox_key, &mark);
-
-	if (e == ERR_DISK_ABSENT) {
-		err_note_clear();
-		snprintf(mark.name, sizeof mark.name, "%s", sink->mailbox_name);
-		snprintf(mark.digest_name, sizeof mark.digest_name, "%s",
-			 sink->config.digest->name);
-		return write ? archive_mailbox_write(sink->store, sink->mailbox_key, &mark) : OK;
-	}
-	if (e)
-		return e;
-	if (strcmp(mark.name, sink->mailbox_name) != 0)
-		return RAISE(ERR_SINK_FOREIGN, "%s holds another mailbox", sink->mailbox_key);
-	if (strcmp(mark.digest_name, sink->config.digest->name) != 0)
-		return RAISE(ERR_SINK_DIGEST, "%s was begun with digest %s; keep it",
-			     sink->mailbox_key, mark.digest_name);
-	return OK;
-}
-
-/* Nothing of the target is changed before it is known to be ours, or empty. */
-static enum err take_over(struct archive_sink *sink, const char *shown)
-{
-	const uint8_t *ledger_id = sink->config.ledger_id;
-	bool found;
-	enum err e;
-
-	if ((e = archive_mark_check(sink->store, shown, ledger_id, &found)) ||
-	    (e = check_mailbox(sink, false)) || (e = check_packs(sink, shown)) ||
-	    sink->config.dry_run)
-		return e;
-	e = archive_mark_claim(sink->store, shown, ledger_id);
-	return e ? e : sink->store->type->settle(sink->store, sink->mailbox_key);
-}
-
 static enum err place_open(struct archive_sink *sink, const struct account *account, nsec until)
 {
-	bool dry_run = sink->config.dry_run;
-	enum err e = store_open(&sink->store, account, !dry_run, until);
+	enum err e = archive_entry_open(&sink->entry, account, &sink->config, "eml", until);
 
-	if (e == ERR_DISK_ABSENT && dry_run) {
-		err_note_clear();
-		return OK;
-	}
-	return e ? e : take_over(sink, account->shown);
+	if (e || !sink->entry.store || (e = check_packs(sink, account->shown)))
+		return e;
+	return archive_entry_claim(&sink->entry, account, &sink->config);
 }
 
 static enum err packs_open(struct archive_sink *sink)
 {
 	const struct pack_config config = {
-		.store = sink->store,
+		.store = sink->entry.store,
 		.digest = sink->config.digest,
 		.digest_of_store = sink->config.digest_of_store,
 		.zstd_level = sink->config.zstd_level,
 		.pack_bytes = sink->config.pack_bytes,
-		.mailbox_name = sink->mailbox_name,
+		.mailbox_name = sink->entry.mailbox_name,
 	};
 
 	return sink->config.dry_run ? OK : pack_open(&config, &sink->pack);
@@ -229,27 +186,16 @@ static enum err archive_sink_open(struct sink **out, const struct account *accou
 	sink->base.type = &archive_sink;
 	sink->config = *config;
 	sink->seal_no = config->next_seal_no;
-	snprintf(sink->mailbox_name, sizeof sink->mailbox_name, "%s", config->mailbox_name);
 	*out = &sink->base;
-	if ((e = archive_mailbox_key(sink->mailbox_key, sink->mailbox_name)) ||
-	    (e = place_open(sink, account, until)) || (e = packs_open(sink)))
+	if ((e = place_open(sink, account, until)) || (e = packs_open(sink)))
 		archive_sink_close(out);
-	return e;
-}
-
-/* Not before the source was met: a mistyped password leaves no empty mailbox behind. */
-static enum err enter(struct archive_sink *sink)
-{
-	enum err e = sink->entered || sink->config.dry_run ? OK : check_mailbox(sink, true);
-
-	sink->entered |= e == OK;
 	return e;
 }
 
 static enum err archive_sink_prepare(struct sink *base, const struct box *box)
 {
 	struct archive_sink *sink = sink_of(base);
-	enum err e = enter(sink);
+	enum err e = archive_entry_enter(&sink->entry);
 
 	if (!e)
 		e = archive_boxes_add(&sink->boxes, box);
@@ -298,7 +244,7 @@ static enum err pack_start(struct archive_sink *sink)
 
 	if (pack_is_begun(sink->pack))
 		return OK;
-	pack_key(key, sink->mailbox_key, sink->seal_no, sink->config.zstd_level > 0);
+	pack_key(key, sink->entry.mailbox_key, sink->seal_no, sink->config.zstd_level > 0);
 	sink->pack_opened = clock_now();
 	return breaks(sink, pack_begin(sink->pack, key, wall > 0 ? wall / NSEC_SECOND : 0));
 }
@@ -338,10 +284,10 @@ static enum err archive_sink_amend(struct sink *base, const struct change *chang
 	struct archive_sink *sink = sink_of(base);
 	enum err e = is_broken(sink);
 
-	if (e || sink->config.dry_run || (e = enter(sink)))
+	if (e || sink->config.dry_run || (e = archive_entry_enter(&sink->entry)))
 		return e;
-	if (!sink->changes &&
-	    (e = changes_open(sink->store, sink->mailbox_key, sink->mailbox_name, &sink->changes)))
+	if (!sink->changes && (e = changes_open(sink->entry.store, sink->entry.mailbox_key,
+						sink->entry.mailbox_name, &sink->changes)))
 		return breaks(sink, e);
 	return breaks(sink, changes_add(sink->changes, change));
 }
@@ -376,7 +322,7 @@ static enum err seal_make(struct archive_sink *sink, struct sealed *sealed)
 	};
 	enum err e;
 
-	if ((e = sink->store->type->put_seal(done->put)))
+	if ((e = sink->entry.store->type->put_seal(done->put)))
 		return e;
 	seal_write(&sealed->seal, &seal);
 	hold(sealed);
@@ -437,10 +383,10 @@ static enum err serve(void *argument)
 /* By the fiber that asks for receipts, because it outlives the one that fills packs. */
 static enum err begin_serving(struct archive_sink *sink)
 {
-	if (sink->serving || !sink->store || !sink->store->type->serve)
+	if (sink->serving || !sink->entry.store || !sink->entry.store->type->serve)
 		return OK;
 	sink->serving = group_open();
-	return group_spawn(sink->serving, "store", FIBER_STACK_LARGE, serve, sink->store);
+	return group_spawn(sink->serving, "store", FIBER_STACK_LARGE, serve, sink->entry.store);
 }
 
 static void archive_sink_end_receipts(struct sink *base)
@@ -488,7 +434,7 @@ static enum err write_index(struct archive_sink *sink, const char *key, struct t
 	char index_key[STORE_KEY_BYTES_MAX + 1];
 
 	pack_index_key(index_key, key);
-	return store_put_whole(sink->store, index_key, index.at, index.bytes);
+	return store_put_whole(sink->entry.store, index_key, index.at, index.bytes);
 }
 
 static enum err archive_sink_publish(struct sink *base, uint64_t seal_no)
@@ -502,7 +448,7 @@ static enum err archive_sink_publish(struct sink *base, uint64_t seal_no)
 	if ((e = is_broken(sink)))
 		return e;
 	done = &sealed->done;
-	e = sink->store->type->put_publish(&done->put);
+	e = sink->entry.store->type->put_publish(&done->put);
 	if (e == ERR_DISK_EXISTS) {
 		err_note_clear();
 		e = RAISE(ERR_SINK_DAMAGED, "%s is there already; we never wrote it", done->key);
@@ -525,7 +471,8 @@ static enum err compare_stored(struct archive_sink *sink, const char *key, const
 {
 	struct digest digest;
 	uint64_t bytes;
-	enum err e = store_digest(sink->store, key, sink->config.digest_of_store, &digest, &bytes);
+	enum err e =
+		store_digest(sink->entry.store, key, sink->config.digest_of_store, &digest, &bytes);
 
 	if (e)
 		return e;
@@ -545,7 +492,7 @@ static enum err index_complete(struct archive_sink *sink, const char *key, const
 	enum err e;
 
 	pack_index_key(index_key, key);
-	e = sink->store->type->size(sink->store, index_key, &bytes);
+	e = sink->entry.store->type->size(sink->entry.store, index_key, &bytes);
 	if (e != ERR_DISK_ABSENT)
 		return e;
 	err_note_clear();
@@ -574,10 +521,11 @@ static enum err sealed_again(struct archive_sink *sink, uint64_t seal_no, struct
 
 static bool is_our_pack(const struct archive_sink *sink, struct text key)
 {
-	size_t n = strlen(sink->mailbox_key);
+	size_t n = strlen(sink->entry.mailbox_key);
 
 	return store_key_is_valid(key) && key.bytes > n + 7 &&
-	       memcmp(key.at, sink->mailbox_key, n) == 0 && memcmp(key.at + n, "/packs/", 7) == 0;
+	       memcmp(key.at, sink->entry.mailbox_key, n) == 0 &&
+	       memcmp(key.at + n, "/packs/", 7) == 0;
 }
 
 static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct text blob,
@@ -595,7 +543,7 @@ static enum err archive_sink_find(struct sink *base, uint64_t seal_no, struct te
 		return RAISE(ERR_LEDGER_DAMAGED, "seal %llu does not parse",
 			     (unsigned long long)seal_no);
 	snprintf(key, sizeof key, "%.*s", (int)seal.key.bytes, seal.key.at);
-	e = sink->store->type->size(sink->store, key, &bytes);
+	e = sink->entry.store->type->size(sink->entry.store, key, &bytes);
 	if (e == ERR_DISK_ABSENT) {
 		err_note_clear();
 		return OK;
@@ -612,18 +560,18 @@ static enum err archive_sink_finish(struct sink *base, nsec until)
 {
 	struct archive_sink *sink = sink_of(base);
 	const struct manifest_next next = {
-		.mailbox_key = sink->mailbox_key,
-		.mailbox_name = sink->mailbox_name,
+		.mailbox_key = sink->entry.mailbox_key,
+		.mailbox_name = sink->entry.mailbox_name,
 		.digest = sink->config.digest,
 		.boxes = &sink->manifest,
 	};
 	enum err e = archive_sink_amend_flush(base);
 
 	/* After a run that failed something may be unanswered; what is visible counts. */
-	if (!e && !sink->config.dry_run && sink->entered)
-		e = manifest_write(sink->store, &next);
-	if (sink->store && sink->store->type->finish)
-		sink->store->type->finish(sink->store, until);
+	if (!e && !sink->config.dry_run && sink->entry.entered)
+		e = manifest_write(sink->entry.store, &next);
+	if (sink->entry.store && sink->entry.store->type->finish)
+		sink->entry.store->type->finish(sink->entry.store, until);
 	return e;
 }
 

@@ -140,9 +140,14 @@ struct s3_put {
  *             ERR_S3_ABSENT: if_match, and there is none | ERR_S3_CHECKSUM | ERR_S3_FULL */
 enum err s3_put(struct s3 *, const struct s3_put *, nsec until, struct s3_stored *out) MUST_CHECK;
 
+struct s3_begin {
+	const char *key;
+	const struct s3_metadata *metadata; /* as in struct s3_put */
+	size_t metadata_count;
+};
 /* CreateMultipartUpload, for checksums of the whole object (FULL_OBJECT). upload_id is terminated.
  */
-enum err s3_upload_begin(struct s3 *, const char *key, nsec until,
+enum err s3_upload_begin(struct s3 *, const struct s3_begin *, nsec until,
 			 char upload_id[S3_UPLOAD_ID_BYTES_MAX + 1]) MUST_CHECK;
 
 struct s3_part_put {

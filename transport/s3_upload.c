@@ -56,19 +56,20 @@ static enum err begin_upload(struct s3_call *call, nsec until, char *upload_id)
 	return e;
 }
 
-enum err s3_upload_begin(struct s3 *s3, const char *key, nsec until,
+enum err s3_upload_begin(struct s3 *s3, const struct s3_begin *begin, nsec until,
 			 char upload_id[S3_UPLOAD_ID_BYTES_MAX + 1])
 {
 	struct s3_call *call;
 	enum err e;
 
 	upload_id[0] = '\0';
-	if ((e = s3_call_open(s3, &create_upload, key, &call)))
+	if ((e = s3_call_open(s3, &create_upload, begin->key, &call)))
 		return e;
 	buffer_add_text(&call->target, "?uploads=");
 	s3_call_field(call, "x-amz-checksum-algorithm", s3_checksum_algorithm(s3));
 	s3_call_field(call, "x-amz-checksum-type", "FULL_OBJECT");
 	s3_call_storage(call, false);
+	s3_call_metadata(call, begin->metadata, begin->metadata_count);
 	e = begin_upload(call, until, upload_id);
 	s3_call_close(&call);
 	return e;

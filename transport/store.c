@@ -76,15 +76,47 @@ static bool begins_with(const char *at, struct text key, const char *head)
 	return (size_t)(key.at + key.bytes - at) >= bytes && memcmp(at, head, bytes) == 0;
 }
 
+/* Behind the digits that there are; `at` itself: none. */
+static const char *behind_digits(const char *at, const char *end)
+{
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at;
+}
+
 bool store_key_is_numbered(struct text key)
 {
-	const char *name = behind_slash(key, 2), *end = key.at + key.bytes, *at = name;
+	const char *name = behind_slash(key, 2), *end = key.at + key.bytes, *at;
 
 	if (!store_key_is_valid(key) || !name || behind_slash(key, 3))
 		return false;
-	while (at < end && *at >= '0' && *at <= '9')
-		at++;
+	at = behind_digits(name, end);
 	return at - name == NUMBER_DIGITS && at < end && *at == '.';
+}
+
+bool store_key_is_single(struct text key)
+{
+	const char *second = behind_slash(key, 1), *name = behind_slash(key, 3);
+	const char *end = key.at + key.bytes, *dash, *dot;
+
+	if (!store_key_is_valid(key) || !name || behind_slash(key, 4) ||
+	    !begins_with(second, key, "eml/"))
+		return false;
+	dash = behind_digits(name, end);
+	if (dash == name || dash == end || *dash != '-')
+		return false;
+	dot = behind_digits(dash + 1, end);
+	return dot > dash + 1 &&
+	       text_equal((struct text){ dot, (size_t)(end - dot) }, text_of(".eml"));
+}
+
+/* MAILBOX/eml/FOLDER/folder.json */
+static bool is_of_folder(struct text key)
+{
+	const char *name = behind_slash(key, 3), *end = key.at + key.bytes;
+
+	return store_key_is_valid(key) && name &&
+	       text_equal((struct text){ name, (size_t)(end - name) }, text_of("folder.json"));
 }
 
 bool store_key_is_of_archive(struct text key)
@@ -101,7 +133,7 @@ bool store_key_is_of_archive(struct text key)
 	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
 		if (begins_with(second, key, kinds[i]))
 			return store_key_is_numbered(key);
-	return false;
+	return begins_with(second, key, "eml/") && (store_key_is_single(key) || is_of_folder(key));
 }
 
 enum err store_put_whole(struct store *store, const char *key, const void *from, size_t n)

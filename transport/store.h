@@ -89,6 +89,9 @@ bool store_name_is_valid(struct text name);
 /* Whether it has three components, the last of which begins with NUMBER and a dot, as all objects
  * of an archive have but its marks: docs/FORMAT.md section 1. */
 bool store_key_is_numbered(struct text key);
+/* Whether it is that of a message which is an object of its own: MAILBOX/eml/FOLDER/EPOCH-NO.eml.
+ */
+bool store_key_is_single(struct text key);
 /* Whether an archive has objects of this key, by its form. */
 bool store_key_is_of_archive(struct text key);
 

@@ -281,7 +281,37 @@ static enum err s3_store_list(struct store *base, const char *prefix, struct buf
 
 static enum err s3_store_put_open(struct store *base, const char *key, struct store_put **out)
 {
-	return store_s3_put_open(&s3_of(base)->place, key, out);
+	return store_s3_put_open(&s3_of(base)->place, key, NULL, 0, out);
+}
+
+enum err store_s3_put_open_with(struct store *base, const char *key,
+				const struct s3_metadata *metadata, size_t metadata_count,
+				struct store_put **out)
+{
+	return store_s3_put_open(&s3_of(base)->place, key, metadata, metadata_count, out);
+}
+
+enum err store_s3_put_object(struct store *base, const struct store_s3_object *object,
+			     enum store_s3_there *there)
+{
+	return store_s3_whole_put(&s3_of(base)->place, object, there);
+}
+
+enum err store_s3_look(struct store *base, const char *key, uint64_t bytes, uint64_t crc,
+		       enum store_s3_there *there)
+{
+	return store_s3_compare(&s3_of(base)->place, key, bytes, crc, there);
+}
+
+enum err store_s3_fields(struct store *base, const char *key, struct buffer *fields)
+{
+	struct store_s3 *store = s3_of(base);
+	char full[S3_KEY_BYTES_MAX + 1];
+	struct s3_about about;
+
+	return store_s3_error(s3_head_fields(store->place.s3,
+					     store_s3_key(full, &store->place, key),
+					     store_s3_patience(), &about, fields));
 }
 
 static enum err s3_store_put_whole(struct store *base, const char *key, const void *from, size_t n)

@@ -56,4 +56,30 @@ struct store_s3_config {
  * as the store: for bucket_guard_check() and bucket_audit(). On the store's thread. */
 struct s3 *store_s3_bucket(struct store *, const char **prefix);
 
+/* ---- objects with metadata, of a store whose type is store_s3 ---- */
+
+/* What lies under a key, beside what is to lie there. */
+enum store_s3_there { STORE_S3_ABSENT, STORE_S3_SAME, STORE_S3_OTHER };
+
+struct store_s3_object {
+	const char *key;
+	const struct text *pieces; /* all of it, borrowed until return */
+	size_t pieces_count;
+	const struct s3_metadata *metadata;
+	size_t metadata_count;
+};
+/* As put_whole(). *there: what was there before; of ABSENT it is there now, of the others nothing
+ * was changed. Several may be under way. */
+enum err store_s3_put_object(struct store *, const struct store_s3_object *,
+			     enum store_s3_there *there) MUST_CHECK;
+/* As put_open(). The metadata is borrowed until return. */
+enum err store_s3_put_open_with(struct store *, const char *key, const struct s3_metadata *,
+				size_t metadata_count, struct store_put **) MUST_CHECK;
+/* By length and checksum (crc_update() of all); where the service has none of the whole, by reading
+ * it. */
+enum err store_s3_look(struct store *, const char *key, uint64_t bytes, uint64_t crc,
+		       enum store_s3_there *) MUST_CHECK;
+/* What is said of an object: as s3_head_fields() has it. ERR_DISK_ABSENT. */
+enum err store_s3_fields(struct store *, const char *key, struct buffer *fields) MUST_CHECK;
+
 #endif

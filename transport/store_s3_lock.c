@@ -246,13 +246,14 @@ void store_s3_unlock(struct store_s3_place *place, nsec until)
 
 /* ---- uploads ---- */
 
-/* MAILBOX/KIND/NUMBER.ENDING: what is written by parts. */
+/* What is written by parts. */
 static bool is_ours(const struct store_s3_place *place, const char *full)
 {
 	size_t prefix_bytes = strlen(place->prefix);
 
 	return strncmp(full, place->prefix, prefix_bytes) == 0 &&
-	       store_key_is_numbered(text_of(full + prefix_bytes));
+	       (store_key_is_numbered(text_of(full + prefix_bytes)) ||
+		store_key_is_single(text_of(full + prefix_bytes)));
 }
 
 struct uploads {

@@ -180,7 +180,9 @@ void store_s3_put_forget(struct store_s3_place *place)
 		put_free(given_up_take(place));
 }
 
-enum err store_s3_put_open(struct store_s3_place *place, const char *key, struct store_put **out)
+enum err store_s3_put_open(struct store_s3_place *place, const char *key,
+			   const struct s3_metadata *metadata, size_t metadata_count,
+			   struct store_put **out)
 {
 	char full[S3_KEY_BYTES_MAX + 1];
 	struct store_put *put = calloc(1, sizeof *put);
@@ -193,7 +195,10 @@ enum err store_s3_put_open(struct store_s3_place *place, const char *key, struct
 	put->place = place;
 	snprintf(put->key, sizeof put->key, "%s", key);
 	e = part_make(put, &put->filling);
-	if (!e && (e = s3_upload_begin(place->s3, store_s3_key(full, place, key),
+	if (!e && (e = s3_upload_begin(place->s3,
+				       &(struct s3_begin){ .key = store_s3_key(full, place, key),
+							   .metadata = metadata,
+							   .metadata_count = metadata_count },
 				       store_s3_patience(), put->upload_id)))
 		put->upload_id[0] = '\0';
 	if (e)

@@ -5,9 +5,9 @@
 
 #include "transport/store_s3_state.h"
 
-/* The place is borrowed until the put ends. */
-enum err store_s3_put_open(struct store_s3_place *, const char *key,
-			   struct store_put **) MUST_CHECK;
+/* The place is borrowed until the put ends, the metadata until return. */
+enum err store_s3_put_open(struct store_s3_place *, const char *key, const struct s3_metadata *,
+			   size_t metadata_count, struct store_put **) MUST_CHECK;
 enum err store_s3_put_write(struct store_put *, const void *, size_t) MUST_CHECK;
 void *store_s3_put_room(struct store_put *, size_t *bytes);
 enum err store_s3_put_took(struct store_put *, size_t) MUST_CHECK;

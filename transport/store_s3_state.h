@@ -43,8 +43,6 @@ enum err store_s3_instead(enum err, const char *key, const char *text);
 
 /* ---- store_s3_whole.c ---- */
 
-/* What lies under a key, beside what is to lie there. */
-enum store_s3_there { STORE_S3_ABSENT, STORE_S3_SAME, STORE_S3_OTHER };
 /* By length and checksum; where the service has none of the whole, by reading it. SAME counts as
  * the object's proof. */
 enum err store_s3_compare(struct store_s3_place *, const char *key, uint64_t bytes, uint64_t crc,
@@ -54,6 +52,8 @@ enum err store_s3_prove(struct store_s3_place *, const char *key, uint64_t bytes
 			uint64_t crc) MUST_CHECK;
 enum err store_s3_put_whole(struct store_s3_place *, const char *key, const void *,
 			    size_t) MUST_CHECK;
+enum err store_s3_whole_put(struct store_s3_place *, const struct store_s3_object *,
+			    enum store_s3_there *) MUST_CHECK;
 
 /* ---- store_s3_checksum.c ---- */
 

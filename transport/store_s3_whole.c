@@ -77,59 +77,83 @@ enum err store_s3_prove(struct store_s3_place *place, const char *key, uint64_t 
 		     place->name, key, there == STORE_S3_OTHER ? "not" : "absent, not");
 }
 
-/* There is something under the key; if it has the same bytes, it is what was to be written: by an
- * earlier attempt, or an earlier run. */
-static enum err is_there(struct store_s3_place *place, const char *key, size_t n, uint64_t crc)
+static uint64_t object_crc(const struct store_s3_place *place, const struct store_s3_object *object,
+			   uint64_t *bytes)
 {
-	enum store_s3_there there;
-	enum err e = store_s3_compare(place, key, n, crc, &there);
+	uint64_t crc = 0;
 
-	if (e || there == STORE_S3_SAME)
-		return e;
-	return RAISE(ERR_DISK_EXISTS, "%s%s is there already, with other bytes", place->name, key);
+	*bytes = 0;
+	for (size_t i = 0; i < object->pieces_count; i++) {
+		crc = crc_update(place->checksum, crc, object->pieces[i].at,
+				 object->pieces[i].bytes);
+		*bytes += object->pieces[i].bytes;
+	}
+	return crc;
 }
 
-static enum err put_whole(struct store_s3_place *place, const char *key, const struct s3_put *put,
-			  size_t n)
+/* What is there is what was to be written, if it has the same bytes: by an earlier attempt, or an
+ * earlier run. */
+static enum err put_object(struct store_s3_place *place, const struct store_s3_object *object,
+			   uint64_t bytes, uint64_t crc, enum store_s3_there *there)
 {
-	enum store_s3_there there = STORE_S3_ABSENT;
+	char full[S3_KEY_BYTES_MAX + 1];
+	const struct s3_put put = {
+		.key = store_s3_key(full, place, object->key),
+		.pieces = object->pieces,
+		.pieces_count = object->pieces_count,
+		.crc = crc,
+		.only_if_absent = true,
+		.metadata = object->metadata,
+		.metadata_count = object->metadata_count,
+	};
 	struct s3_stored stored;
 	enum err e = OK;
 
 	if (place->is_careful)
-		e = store_s3_compare(place, key, n, put->crc, &there);
-	if (e || there == STORE_S3_SAME)
+		e = store_s3_compare(place, object->key, bytes, crc, there);
+	if (e || *there != STORE_S3_ABSENT)
 		return e;
-	if (there == STORE_S3_OTHER)
-		return is_there(place, key, n, put->crc);
-	e = s3_put(place->s3, put, store_s3_patience(), &stored);
+	e = s3_put(place->s3, &put, store_s3_patience(), &stored);
 	if (e == ERR_S3_EXISTS) {
 		err_note_clear();
-		return is_there(place, key, n, put->crc);
+		e = store_s3_compare(place, object->key, bytes, crc, there);
+		if (!e && *there == STORE_S3_ABSENT)
+			e = RAISE(ERR_S3_UNAVAILABLE,
+				  "%s%s was there, and is not any more: somebody else writes "
+				  "there; see who, and run again",
+				  place->name, object->key);
+		return e;
 	}
 	if (!e && stored.proof == S3_PROOF_NONE)
-		return store_s3_prove(place, key, n, put->crc);
+		return store_s3_prove(place, object->key, bytes, crc);
 	if (!e)
 		store_s3_proved(place, store_s3_proof_of(place, stored.proof));
+	return e;
+}
+
+enum err store_s3_whole_put(struct store_s3_place *place, const struct store_s3_object *object,
+			    enum store_s3_there *there)
+{
+	uint64_t bytes, crc = object_crc(place, object, &bytes);
+	enum err e;
+
+	must(place->lock != NULL && store_key_is_valid(text_of(object->key)));
+	*there = STORE_S3_ABSENT;
+	e = put_object(place, object, bytes, crc, there);
+	if (!e && *there != STORE_S3_OTHER)
+		store_s3_was_stored(place, object->key, bytes, crc);
 	return e;
 }
 
 enum err store_s3_put_whole(struct store_s3_place *place, const char *key, const void *from,
 			    size_t n)
 {
-	char full[S3_KEY_BYTES_MAX + 1];
 	const struct text piece = { from, n };
-	const struct s3_put put = {
-		.key = store_s3_key(full, place, key),
-		.pieces = &piece,
-		.pieces_count = 1,
-		.crc = crc_update(place->checksum, 0, from, n),
-		.only_if_absent = true,
-	};
-	enum err e;
+	const struct store_s3_object object = { .key = key, .pieces = &piece, .pieces_count = 1 };
+	enum store_s3_there there;
+	enum err e = store_s3_whole_put(place, &object, &there);
 
-	must(place->lock != NULL && store_key_is_valid(text_of(key)));
-	if ((e = put_whole(place, key, &put, n)) == OK)
-		store_s3_was_stored(place, key, n, put.crc);
-	return e;
+	if (e || there != STORE_S3_OTHER)
+		return e;
+	return RAISE(ERR_DISK_EXISTS, "%s%s is there already, with other bytes", place->name, key);
 }

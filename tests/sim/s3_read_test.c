@@ -19,7 +19,12 @@ static enum err begin(void *argument)
 {
 	struct script *script = argument;
 
-	return s3_upload_begin(script->s3, "pack", soon(), upload_id);
+	static const struct s3_metadata metadata = { "x-amz-meta-mailhaul-no", "17" };
+
+	return s3_upload_begin(
+		script->s3,
+		&(struct s3_begin){ .key = "pack", .metadata = &metadata, .metadata_count = 1 },
+		soon(), upload_id);
 }
 
 #define BEGUN                                                                                      \
@@ -38,6 +43,7 @@ TEST(an_upload_is_begun_for_a_checksum_of_the_whole)
 					 { .hears = { "POST /bucket/pack?uploads= HTTP/1.1",
 						      "x-amz-checksum-algorithm: CRC64NVME\r\n",
 						      "x-amz-checksum-type: FULL_OBJECT\r\n",
+						      "x-amz-meta-mailhaul-no: 17\r\n",
 						      "x-amz-storage-class: STANDARD_IA\r\n",
 						      "x-amz-server-side-encryption: AES256",
 						      "x-amz-object-lock-mode: GOVERNANCE" },

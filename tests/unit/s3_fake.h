@@ -46,8 +46,9 @@ struct fake_part {
 struct fake_upload {
 	char key[S3_KEY_BYTES_MAX + 1], id[40]; /* key "": none */
 	struct fake_part *parts;
-	unsigned aborts; /* so many have no effect yet: a part is still coming in */
-	unsigned flying; /* parts */
+	char fields[FAKE_FIELDS_BYTES]; /* of the object that it is to be */
+	unsigned aborts;		/* so many have no effect yet: a part is still coming in */
+	unsigned flying;		/* parts */
 };
 /* A request that is on its way. */
 struct fake_late {
@@ -227,6 +228,7 @@ static inline enum err fake_do_begin(struct fake_late *begin)
 			snprintf(fake.uploads[i].id, sizeof fake.uploads[i].id, "u%llu",
 				 (unsigned long long)++fake.made);
 			snprintf(begin->id, sizeof begin->id, "%s", fake.uploads[i].id);
+			snprintf(fake.uploads[i].fields, FAKE_FIELDS_BYTES, "%s", begin->fields);
 			return OK;
 		}
 	must(false); /* make room for more uploads */
@@ -283,7 +285,8 @@ static inline enum err fake_do_complete(struct fake_late *late)
 			listed++;
 		CHECK_EQ(listed, late->parts_count);
 	}
-	fake_store(late->key, whole, bytes);
+	snprintf(fake_store(late->key, whole, bytes)->fields, FAKE_FIELDS_BYTES, "%s",
+		 upload->fields);
 	fake_parts_free(upload);
 	return OK;
 }
@@ -483,16 +486,17 @@ enum err s3_put(struct s3 *s3, const struct s3_put *put, nsec until, struct s3_s
 	return OK;
 }
 
-enum err s3_upload_begin(struct s3 *s3, const char *key, nsec until,
+enum err s3_upload_begin(struct s3 *s3, const struct s3_begin *begin, nsec until,
 			 char upload_id[S3_UPLOAD_ID_BYTES_MAX + 1])
 {
-	struct fake_late late = fake_request(LATE_BEGIN, key, NULL, NULL);
+	struct fake_late late = fake_request(LATE_BEGIN, begin->key, NULL, NULL);
 	bool maybe_ours;
 	enum err e;
 
 	(void)until;
 	if (fake_refuses(s3))
 		return RAISE(ERR_S3_REFUSED, "unknown checksum");
+	late.fields = fake_say(begin->metadata, begin->metadata_count);
 	if (!(e = fake_change(&late, &maybe_ours)))
 		snprintf(upload_id, S3_UPLOAD_ID_BYTES_MAX + 1, "%s", late.id);
 	return e;
@@ -725,9 +729,11 @@ enum err s3_list_uploads(struct s3 *s3, const char *prefix, s3_take *take, void 
 	for (unsigned i = 0; i < FAKE_UPLOADS && !e; i++)
 		if (fake.uploads[i].key[0] &&
 		    strncmp(fake.uploads[i].key, prefix, strlen(prefix)) == 0) {
-			struct fake_upload copy = fake.uploads[i];
+			char key[S3_KEY_BYTES_MAX + 1], id[40];
 
-			e = take(context, &(struct s3_entry){ .key = copy.key, .id = copy.id });
+			snprintf(key, sizeof key, "%s", fake.uploads[i].key);
+			snprintf(id, sizeof id, "%s", fake.uploads[i].id);
+			e = take(context, &(struct s3_entry){ .key = key, .id = id });
 		}
 	return e;
 }

@@ -500,4 +500,14 @@ TEST(what_an_archive_has_is_known_by_its_key)
 			test_failed(__FILE__, __LINE__, "\"%s\" is taken for ours", others[i]);
 	CHECK(store_key_is_numbered(text_of("a/b/000000000001.x")));
 	CHECK(!store_key_is_numbered(text_of("a/b/c/000000000001.x")));
+	CHECK(store_key_is_single(text_of("a/eml/f/1700000000-0000000017.eml")));
+	CHECK(!store_key_is_single(text_of("a/eml/f/1700000000-.eml")));
+	CHECK(!store_key_is_single(text_of("a/eml/f/-17.eml")));
+	CHECK(!store_key_is_single(text_of("a/eml/f/17-17.eml2")));
+	CHECK(!store_key_is_single(text_of("a/eml/17-17.eml")));
+	CHECK(!store_key_is_single(text_of("a/eml/f/g/17-17.eml")));
+	CHECK(!store_key_is_single(text_of("a/packs/f/17-17.eml")));
+	CHECK(store_key_is_of_archive(text_of("a/eml/f/1-1.eml")));
+	CHECK(store_key_is_of_archive(text_of("a/eml/f/folder.json")));
+	CHECK(!store_key_is_of_archive(text_of("a/eml/f/other.json")));
 }
