@@ -10,7 +10,7 @@
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/scratch.h"
-#include "transport/json.h"
+#include "transport/eml_layout.h"
 #include "transport/name_table.h"
 
 enum {
@@ -21,7 +21,6 @@ enum {
 #define LIST_PATIENCE (3600 * NSEC_SECOND)
 #define READ_PATIENCE (900 * NSEC_SECOND)
 
-const char mime_folder_key[] = "/folder.json";
 static const char instruction[] = ".instruction"; /* PROTOCOLS: S3 Encryption Client */
 
 /* In texts, at `text_at`: the key below the prefix and the ETag, each terminated. */
@@ -137,20 +136,20 @@ static bool full_key(char to[S3_KEY_BYTES_MAX + 1], const struct mime_catalogue 
 }
 
 static enum err read_folder_file(struct mime_catalogue *catalogue, const char *directory,
-				 struct mime_folder_file *file)
+				 struct eml_folder_file *file)
 {
 	char key[S3_KEY_BYTES_MAX + 1], *text;
 	size_t got = 0;
 	enum err e;
 
-	if (!full_key(key, catalogue, directory, mime_folder_key))
+	if (!full_key(key, catalogue, directory, eml_folder_name))
 		return RAISE(ERR_S3_ABSENT, "%s says no name", directory);
-	if (!(text = malloc(MIME_FOLDER_BYTES_MAX)))
+	if (!(text = malloc(EML_FOLDER_BYTES_MAX)))
 		return no_memory();
 	e = s3_get(catalogue->s3,
-		   &(struct s3_get){ .key = key, .to = text, .bytes = MIME_FOLDER_BYTES_MAX },
+		   &(struct s3_get){ .key = key, .to = text, .bytes = EML_FOLDER_BYTES_MAX },
 		   clock_after(READ_PATIENCE), &got);
-	if (!e && !mime_folder_read((struct text){ text, got }, file))
+	if (!e && !eml_folder_read((struct text){ text, got }, file))
 		e = RAISE(ERR_ARCHIVE_DAMAGED, "%s does not parse", key);
 	free(text);
 	return e;
@@ -167,7 +166,7 @@ static enum err folder_called(struct mime_catalogue *catalogue, const char *name
 static enum err folder_named(struct mime_catalogue *catalogue, const char *directory,
 			     uint32_t *index)
 {
-	struct mime_folder_file *file = calloc(1, sizeof *file);
+	struct eml_folder_file *file = calloc(1, sizeof *file);
 	struct mime_folder *folder;
 	enum err e = file ? read_folder_file(catalogue, directory, file) : no_memory();
 
@@ -343,7 +342,7 @@ static enum err take_entry(void *context, const struct s3_entry *entry)
 	snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - key) : 0, key);
 	if ((e = folder_of(catalogue, directory, &folder)))
 		return e;
-	if (catalogue->is_ours && slash && strcmp(slash, mime_folder_key) == 0)
+	if (catalogue->is_ours && slash && strcmp(slash, eml_folder_name) == 0)
 		return OK;
 	return keep_row(catalogue, key, entry, folder);
 }
@@ -550,37 +549,4 @@ void mime_catalogue_message(const struct mime_catalogue *catalogue, size_t place
 	out->has_instructions = row->has_instructions;
 	must(full_key(out->key, catalogue, key_of(catalogue, row), ""));
 	snprintf(out->etag, sizeof out->etag, "%s", key_of(catalogue, row) + row->key_bytes + 1);
-}
-
-/* ---- a folder's own words ---- */
-
-struct folder_file {
-	char format[32];
-	uint64_t version;
-	struct mime_folder_file file;
-};
-
-static const struct json_field folder_fields[] = {
-	JSON_FIELD("format", JSON_TEXT, struct folder_file, format),
-	JSON_FIELD("version", JSON_NUMBER, struct folder_file, version),
-	JSON_FIELD("name", JSON_TEXT, struct folder_file, file.name),
-	JSON_FIELD("raw", JSON_TEXT, struct folder_file, file.raw),
-	JSON_FIELD("sep", JSON_TEXT, struct folder_file, file.separator),
-	JSON_FIELD("use", JSON_TEXT, struct folder_file, file.use),
-	JSON_FIELD("subscribed", JSON_BOOL, struct folder_file, file.subscribed),
-	JSON_FIELD("selectable", JSON_BOOL, struct folder_file, file.selectable),
-	JSON_FIELD("epoch", JSON_NUMBER, struct folder_file, file.epoch),
-};
-
-bool mime_folder_read(struct text text, struct mime_folder_file *out)
-{
-	struct folder_file *file = calloc(1, sizeof *file);
-	bool is_read = file && json_read(text, folder_fields, ARRAY_COUNT(folder_fields), file) &&
-		       strcmp(file->format, "mailhaul-folder") == 0 && file->version == 1 &&
-		       file->file.name[0];
-
-	if (is_read)
-		*out = file->file;
-	free(file);
-	return is_read;
 }

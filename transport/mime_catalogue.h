@@ -65,16 +65,4 @@ size_t mime_catalogue_seek(const struct mime_catalogue *, size_t folder, uint64_
 uint64_t mime_catalogue_no(const struct mime_catalogue *, size_t place);
 void mime_catalogue_message(const struct mime_catalogue *, size_t place, struct mime_message *);
 
-/* ---- what a folder says of itself, in a bucket that we filled ---- */
-
-struct mime_folder_file {
-	char name[BOX_NAME_BYTES_MAX + 1], raw[BOX_NAME_BYTES_MAX + 1];
-	char separator[5], use[16];
-	bool subscribed, selectable;
-	uint64_t epoch;
-};
-extern const char mime_folder_key[]; /* "/folder.json", behind the folder's key */
-enum { MIME_FOLDER_BYTES_MAX = 16 * 1024 };
-bool mime_folder_read(struct text, struct mime_folder_file *) MUST_CHECK;
-
 #endif

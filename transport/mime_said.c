@@ -117,17 +117,17 @@ static void write_flags(char to[64], uint32_t flags)
 	buffer_free(&text);
 }
 
-unsigned mime_saying_make(struct mime_saying *saying, uint64_t epoch, const struct item *item,
-			  const char *digest_name, const struct digest *digest)
+unsigned mime_saying_make(struct mime_saying *saying, uint64_t epoch, uint64_t no,
+			  const struct mail_meta *meta, const char *digest_name,
+			  const struct digest *digest)
 {
-	const struct mail_meta *meta = &item->meta;
 	unsigned dropped = write_keywords(saying->keywords, meta);
 	int used = 0;
 
 	saying->count = 0;
 	saying->date[0] = saying->dropped[0] = saying->digest[0] = '\0';
 	snprintf(saying->epoch, sizeof saying->epoch, "%llu", (unsigned long long)epoch);
-	snprintf(saying->no, sizeof saying->no, "%llu", (unsigned long long)item->no);
+	snprintf(saying->no, sizeof saying->no, "%llu", (unsigned long long)no);
 	write_flags(saying->flags, meta->flags);
 	if (meta->date.known)
 		mail_date_rfc3339(saying->date, &meta->date);

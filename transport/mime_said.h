@@ -33,7 +33,8 @@ struct mime_saying {
 };
 /* digest  NULL: not known yet
  * returns how many keywords are left out, because there are too many or they are too long */
-unsigned mime_saying_make(struct mime_saying *, uint64_t epoch, const struct item *,
-			  const char *digest_name, const struct digest *digest);
+unsigned mime_saying_make(struct mime_saying *, uint64_t epoch, uint64_t no,
+			  const struct mail_meta *, const char *digest_name,
+			  const struct digest *digest);
 
 #endif

@@ -228,7 +228,8 @@ static inline enum err fake_do_begin(struct fake_late *begin)
 			snprintf(fake.uploads[i].id, sizeof fake.uploads[i].id, "u%llu",
 				 (unsigned long long)++fake.made);
 			snprintf(begin->id, sizeof begin->id, "%s", fake.uploads[i].id);
-			snprintf(fake.uploads[i].fields, FAKE_FIELDS_BYTES, "%s", begin->fields);
+			snprintf(fake.uploads[i].fields, FAKE_FIELDS_BYTES, "%s",
+				 begin->fields ? begin->fields : "");
 			return OK;
 		}
 	must(false); /* make room for more uploads */
