@@ -10,7 +10,9 @@
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/scratch.h"
+#include "transport/archive_changes.h"
 #include "transport/eml_layout.h"
+#include "transport/http_parse.h"
 #include "transport/name_table.h"
 
 enum {
@@ -26,6 +28,7 @@ static const char instruction[] = ".instruction"; /* PROTOCOLS: S3 Encryption Cl
 /* In texts, at `text_at`: the key below the prefix and the ETag, each terminated. */
 struct row {
 	uint64_t no, size_bytes, text_at;
+	uint64_t mark; /* of the flags that it has now; 0: those that were stored with it */
 	int64_t time_s;
 	uint32_t folder;
 	uint16_t key_bytes;
@@ -43,7 +46,9 @@ struct mime_catalogue {
 	char bucket[S3_BUCKET_BYTES_MAX + 1];
 	const void *owner;
 	char prefix[S3_KEY_BYTES_MAX + 1];
-	bool is_ours;
+	bool is_ours, with_vanished;
+	struct archive_changes *changes; /* NULL: nobody told of any */
+	struct archive_message *message; /* that is looked up in them */
 	struct mime_folder *folders;
 	size_t folders_count, folders_room;
 	struct name_table directories, names; /* of folders, by their prefix and by name */
@@ -85,6 +90,8 @@ static void catalogue_free(struct mime_catalogue **catalogue_at)
 	for (size_t i = 0; i < catalogue->folders_count; i++)
 		free(catalogue->folders[i].name);
 	free(catalogue->folders);
+	archive_changes_close(&catalogue->changes);
+	free(catalogue->message);
 	name_table_free(&catalogue->directories);
 	name_table_free(&catalogue->names);
 	scratch_close(&catalogue->rows);
@@ -249,10 +256,11 @@ static enum err keep_texts(struct mime_catalogue *catalogue, struct text key, st
 }
 
 static enum err keep_row(struct mime_catalogue *catalogue, const char *key,
-			 const struct s3_entry *entry, uint32_t folder)
+			 const struct s3_entry *entry, uint32_t folder, uint64_t mark)
 {
 	struct row row = { .size_bytes = entry->bytes,
 			   .text_at = catalogue->texts_bytes,
+			   .mark = mark,
 			   .time_s = entry->time_s,
 			   .folder = folder,
 			   .key_bytes = (uint16_t)strlen(key) };
@@ -321,6 +329,88 @@ static bool is_passed_over(struct mime_catalogue *catalogue, const char *key)
 	return true;
 }
 
+/* ---- what became of messages ---- */
+
+/* EPOCH-NUMBER.eml */
+static bool read_name(const char *name, uint64_t *epoch, uint64_t *no)
+{
+	const char *dash = strchr(name, '-'), *dot = strchr(name, '.');
+
+	return dash && dot && dash < dot && strcmp(dot, ".eml") == 0 &&
+	       http_parse_number((struct text){ name, (size_t)(dash - name) }, UINT64_MAX, epoch) &&
+	       http_parse_number((struct text){ dash + 1, (size_t)(dot - dash - 1) }, UINT64_MAX,
+				 no);
+}
+
+/* Into catalogue->message what became of it; false: nothing that anybody told of. */
+static bool look_up(const struct mime_catalogue *catalogue, const char *key,
+		    const struct mail_meta *meta)
+{
+	const char *slash = strrchr(key, '/');
+	struct archive_message *message = catalogue->message;
+	uint32_t folder;
+
+	if (!catalogue->changes || !slash)
+		return false;
+	folder = name_table_find(&catalogue->directories,
+				 (struct text){ key, (size_t)(slash - key) });
+	*message = (struct archive_message){ .vanished = false };
+	if (folder == NAME_TABLE_NONE || !read_name(slash + 1, &message->epoch, &message->no))
+		return false;
+	if (meta)
+		message->meta = *meta;
+	snprintf(message->box, sizeof message->box, "%s", catalogue->folders[folder].name);
+	archive_changes_apply(catalogue->changes, message);
+	return message->changed[0] != '\0';
+}
+
+static void note_left(void *context, const char *box)
+{
+	struct mime_catalogue *catalogue = context;
+	uint32_t index = name_table_find(&catalogue->names, text_of(box));
+
+	if (index != NAME_TABLE_NONE)
+		catalogue->folders[index].gone = true;
+}
+
+static enum err keep_changed(struct mime_catalogue *catalogue, const char *key,
+			     const struct s3_entry *entry)
+{
+	const struct archive_message *message = catalogue->message;
+	uint32_t folder;
+	enum err e;
+
+	if (message->vanished && !catalogue->with_vanished)
+		return OK;
+	if ((e = folder_called(catalogue, message->box, &folder)))
+		return e;
+	return keep_row(catalogue, key, entry, folder, mail_mark(&message->meta));
+}
+
+static void tell_damage(void *context, const char *key, const char *what)
+{
+	(void)context;
+	log_event(LOG_WARN, "mime.changes_damaged", "!key=\"%s\" !what=\"%s\"", key, what);
+}
+
+static enum err load_changes(struct mime_catalogue *catalogue, const struct mime_place *place)
+{
+	struct archive_faults faults = { .tell = tell_damage };
+	enum err e;
+
+	if (!place->store)
+		return OK;
+	if (!(catalogue->message = calloc(1, sizeof *catalogue->message)))
+		return no_memory();
+	e = archive_changes_open(place->store, place->mailbox_key, UINT64_MAX, 0, &faults,
+				 &catalogue->changes);
+	if (catalogue->changes)
+		archive_changes_on_left(catalogue->changes, note_left, catalogue);
+	return e;
+}
+
+/* ---- the list ---- */
+
 /* A folder is one because something lies in it, if only what says its name. */
 static enum err take_entry(void *context, const struct s3_entry *entry)
 {
@@ -344,7 +434,8 @@ static enum err take_entry(void *context, const struct s3_entry *entry)
 		return e;
 	if (catalogue->is_ours && slash && strcmp(slash, eml_folder_name) == 0)
 		return OK;
-	return keep_row(catalogue, key, entry, folder);
+	return look_up(catalogue, key, NULL) ? keep_changed(catalogue, key, entry)
+					     : keep_row(catalogue, key, entry, folder, 0);
 }
 
 /* ---- the order of keys ---- */
@@ -397,7 +488,7 @@ static enum err sort_folder(struct mime_catalogue *catalogue, struct mime_folder
 {
 	struct key *keys = keys_of(catalogue) + folder->first;
 	size_t count = folder->end - folder->first, kept = 0;
-	uint64_t mark[2] = { folder->messages, 0 };
+	uint64_t mark[2] = { folder->messages, 0 }, flags;
 	enum err e = OK;
 
 	if (count > 0)
@@ -406,12 +497,14 @@ static enum err sort_folder(struct mime_catalogue *catalogue, struct mime_folder
 		if (kept > 0 && keys[i].no == keys[kept - 1].no)
 			continue;
 		keys[kept++] = keys[i];
-		mark[0] = mix(mark[0], keys[i].no);
-		mark[1] = mix(mark[1] + 1, keys[i].no);
+		flags = rows_of(catalogue)[keys[i].row].mark;
+		mark[0] = mix(mix(mark[0], keys[i].no), flags);
+		mark[1] = mix(mix(mark[1] + 1, flags), keys[i].no);
 		if (i % TURN_KEYS == TURN_KEYS - 1)
 			e = fiber_yield();
 	}
 	folder->end = folder->first + kept;
+	folder->gone &= folder->messages == 0;
 	folder->next_no = kept > 0 ? keys[kept - 1].no + 1 : 1;
 	snprintf(folder->tag, sizeof folder->tag, "%016llx%016llx", (unsigned long long)mark[0],
 		 (unsigned long long)mark[1]);
@@ -422,12 +515,14 @@ static enum err sort_folder(struct mime_catalogue *catalogue, struct mime_folder
 
 static enum err fill(struct mime_catalogue *catalogue, const struct mime_place *place)
 {
-	enum err e = s3_list(place->s3,
-			     &(struct s3_list){ .prefix = catalogue->prefix,
-						.take = take_entry,
-						.context = catalogue },
-			     clock_after(LIST_PATIENCE));
+	enum err e = load_changes(catalogue, place);
 
+	if (!e)
+		e = s3_list(place->s3,
+			    &(struct s3_list){ .prefix = catalogue->prefix,
+					       .take = take_entry,
+					       .context = catalogue },
+			    clock_after(LIST_PATIENCE));
 	if (!e)
 		e = deal_keys(catalogue);
 	for (size_t i = 0; i < catalogue->folders_count && !e; i++)
@@ -448,7 +543,8 @@ static enum err catalogue_make(const struct mime_place *place, struct mime_catal
 		return no_memory();
 	catalogue->references = 1;
 	catalogue->owner = place->owner;
-	catalogue->is_ours = place->is_ours;
+	catalogue->is_ours = place->store != NULL;
+	catalogue->with_vanished = place->vanished;
 	catalogue->s3 = place->s3;
 	snprintf(catalogue->bucket, sizeof catalogue->bucket, "%s", place->bucket);
 	snprintf(catalogue->prefix, sizeof catalogue->prefix, "%s", place->prefix);
@@ -464,7 +560,8 @@ static enum err catalogue_make(const struct mime_place *place, struct mime_catal
 
 static bool is_of(const struct mime_catalogue *catalogue, const struct mime_place *place)
 {
-	return catalogue->owner == place->owner && strcmp(catalogue->bucket, place->bucket) == 0 &&
+	return catalogue->owner == place->owner && catalogue->with_vanished == place->vanished &&
+	       strcmp(catalogue->bucket, place->bucket) == 0 &&
 	       strcmp(catalogue->prefix, place->prefix) == 0;
 }
 
@@ -549,4 +646,17 @@ void mime_catalogue_message(const struct mime_catalogue *catalogue, size_t place
 	out->has_instructions = row->has_instructions;
 	must(full_key(out->key, catalogue, key_of(catalogue, row), ""));
 	snprintf(out->etag, sizeof out->etag, "%s", key_of(catalogue, row) + row->key_bytes + 1);
+}
+
+bool mime_catalogue_meta(const struct mime_catalogue *catalogue, size_t place,
+			 struct mail_meta *meta)
+{
+	const struct row *row;
+
+	must(place < catalogue->rows_count);
+	row = &rows_of(catalogue)[keys_of(catalogue)[place].row];
+	if (!row->mark || !look_up(catalogue, key_of(catalogue, row), meta))
+		return false;
+	*meta = catalogue->message->meta;
+	return true;
 }

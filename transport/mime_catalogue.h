@@ -10,6 +10,7 @@
 
 #include "engine/mail.h"
 #include "transport/s3.h"
+#include "transport/store.h"
 
 enum {
 	MIME_NO_BITS = 62,
@@ -22,6 +23,7 @@ struct mime_folder {
 	char separator;
 	enum box_use use;
 	bool subscribed, selectable;
+	bool gone; /* all of its messages have left it */
 	uint64_t messages, bytes;
 	uint64_t next_no;	  /* above all numbers */
 	char tag[MIME_TAG_BYTES]; /* another one when any of its messages is another one */
@@ -43,7 +45,11 @@ struct mime_place {
 	const char *bucket;
 	const void *owner;
 	const char *prefix; /* "" or with '/' at its end */
-	bool is_ours;	    /* docs/FORMAT.md section 12: each folder says its name */
+	/* Of a mailbox of ours (docs/FORMAT.md section 12), in which each folder says its name and
+	 * changes what became of messages; NULL: it is none. */
+	struct store *store;
+	const char *mailbox_key;
+	bool vanished; /* with what vanished from its source later */
 };
 
 struct mime_catalogue;
@@ -64,5 +70,8 @@ size_t mime_catalogue_find(const struct mime_catalogue *, const char *name);
 size_t mime_catalogue_seek(const struct mime_catalogue *, size_t folder, uint64_t no);
 uint64_t mime_catalogue_no(const struct mime_catalogue *, size_t place);
 void mime_catalogue_message(const struct mime_catalogue *, size_t place, struct mime_message *);
+/* Make flags and keywords that were stored with a message those that it has now. False: they are.
+ */
+bool mime_catalogue_meta(const struct mime_catalogue *, size_t place, struct mail_meta *);
 
 #endif

@@ -43,19 +43,20 @@ struct mime_source {
 	struct s3 *s3;
 	const struct store_s3_config *owner;
 	char prefix[S3_KEY_BYTES_MAX + 1];
-	bool is_ours;
+	struct archive_place *ours;	  /* the mailbox of ours that it is; NULL: it is none */
 	struct mime_catalogue *catalogue; /* NULL: not listed yet */
 	size_t listed;
 	struct ask asks[ASKS_MAX];
 	unsigned asks_head, asks_count;
 	struct scan {
-		bool open;
+		bool open, flags;
 		size_t folder, place;
 		uint64_t first, last;
 	} scan;
 	struct mime_message message; /* the last one handed out */
 	struct buffer fields;	     /* of the last answer */
 	struct mime_said said;
+	struct mail_meta meta; /* of the last finding */
 	/* Of the message, from byte piece_at. */
 	uint8_t *piece;
 	uint64_t piece_at;
@@ -91,6 +92,7 @@ static void source_close(struct source **base)
 	buffer_free(&source->fields);
 	s3_close(&source->s3);
 	free(source->piece);
+	free(source->ours);
 	free(source);
 }
 
@@ -113,56 +115,66 @@ static enum err set_prefix(struct mime_source *source, const char *path, const c
 }
 
 /* An archive of ours has its messages deeper; who may not ask for its marker has no archive. */
-static enum err find_place(struct mime_source *source, const struct account *account, nsec until)
+static enum err find_place(struct mime_source *source, nsec until)
 {
-	struct archive_place *place = calloc(1, sizeof *place);
-	char below[sizeof place->key + sizeof "/eml/"];
+	const struct account *way = &source->way;
+	char below[sizeof source->ours->key + sizeof "/eml/"];
 	bool found = false;
-	enum err e = place ? archive_place_root(account, until, place, &found)
-			   : RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
+	enum err e;
 
+	if (!(source->ours = calloc(1, sizeof *source->ours)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", way->shown);
+	e = archive_place_root(way, until, source->ours, &found);
 	if (e == ERR_S3_DENIED) {
 		err_note_clear();
 		e = OK;
 	}
-	if (!e && found && !(e = archive_place_find(account, until, place))) {
-		snprintf(below, sizeof below, "%s/eml/", place->key);
-		source->is_ours = true;
-		e = set_prefix(source, place->root, below);
-	} else if (!e) {
-		e = set_prefix(source, account->path, "");
+	if (!e && found && !(e = archive_place_find(way, until, source->ours))) {
+		snprintf(below, sizeof below, "%s/eml/", source->ours->key);
+		return set_prefix(source, source->ours->root, below);
 	}
-	free(place);
-	return e;
+	free(source->ours);
+	source->ours = NULL;
+	return e ? e : set_prefix(source, way->path, "");
 }
 
-static enum err bucket_open(struct mime_source *source, const struct account *account, nsec until)
+static enum err bucket_open(struct mime_source *source, nsec until)
 {
-	struct s3_config config = account->s3->s3;
+	struct s3_config config = source->owner->s3;
 	enum err e;
 
-	config.bucket = account->host;
+	config.bucket = source->way.host;
 	config.way = &source->way;
 	if (!(source->piece = malloc(PIECE_BYTES)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
+		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", source->way.shown);
 	if ((e = s3_open(&config, &source->s3)))
 		return e;
-	return find_place(source, account, until);
+	return find_place(source, until);
+}
+
+static enum err check_account(const struct account *account)
+{
+	if (!account->s3)
+		return RAISE(ERR_INPUT_USAGE, "%s: single messages are read of buckets only",
+			     account->shown);
+	if (account->as_of)
+		return RAISE(ERR_INPUT_USAGE,
+			     "%s: of single messages there is no record of what was there when; "
+			     "leave --as-of away",
+			     account->shown);
+	return OK;
 }
 
 static enum err source_open(struct source **out, const struct account *account,
 			    struct reserve *reserve, nsec until)
 {
-	struct mime_source *source = calloc(1, sizeof *source);
+	struct mime_source *source;
 	enum err e;
 
 	*out = NULL;
-	if (!account->s3) {
-		free(source);
-		return RAISE(ERR_INPUT_USAGE, "%s: single messages are read of buckets only",
-			     account->shown);
-	}
-	if (!source)
+	if ((e = check_account(account)))
+		return e;
+	if (!(source = calloc(1, sizeof *source)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "opening %s", account->shown);
 	source->base.type = &mime_source;
 	source->way = *account;
@@ -170,21 +182,38 @@ static enum err source_open(struct source **out, const struct account *account,
 	source->owner = account->s3;
 	source->stage.reserve = reserve;
 	*out = &source->base;
-	if ((e = bucket_open(source, &source->way, until)))
+	if ((e = bucket_open(source, until)))
 		source_close(out);
 	return e;
 }
 
+/* To read changes by. */
+static enum err store_take(const struct mime_source *source, struct store **store)
+{
+	struct account at = source->way;
+
+	*store = NULL;
+	if (!source->ours)
+		return OK;
+	at.path = source->ours->root;
+	return store_open(store, &at, false, clock_after(PATIENCE));
+}
+
 static enum err catalogue_take(struct mime_source *source, bool anew)
 {
-	const struct mime_place place = { .s3 = source->s3,
-					  .bucket = source->way.host,
-					  .owner = source->owner,
-					  .prefix = source->prefix,
-					  .is_ours = source->is_ours };
-	struct mime_catalogue *catalogue;
-	enum err e = mime_catalogue_take(&place, anew, &catalogue);
+	struct mime_place place = { .s3 = source->s3,
+				    .bucket = source->way.host,
+				    .owner = source->owner,
+				    .prefix = source->prefix,
+				    .mailbox_key = source->ours ? source->ours->key : NULL,
+				    .vanished = source->way.vanished };
+	struct mime_catalogue *catalogue = NULL;
+	enum err e = store_take(source, &place.store);
 
+	if (!e)
+		e = mime_catalogue_take(&place, anew, &catalogue);
+	if (place.store)
+		place.store->type->close(&place.store);
 	if (e)
 		return e;
 	mime_catalogue_give(&source->catalogue);
@@ -222,9 +251,13 @@ static enum err source_list(struct source *base, struct box_page *page, nsec unt
 	if (source->listed == 0 && (e = catalogue_take(source, true)))
 		return e;
 	count = mime_catalogue_folders(source->catalogue);
-	while (source->listed < count && page->count < ARRAY_COUNT(page->boxes))
-		box_of(mime_catalogue_folder(source->catalogue, source->listed++),
-		       &page->boxes[page->count++]);
+	for (; source->listed < count && page->count < ARRAY_COUNT(page->boxes); source->listed++) {
+		const struct mime_folder *folder =
+			mime_catalogue_folder(source->catalogue, source->listed);
+
+		if (!folder->gone)
+			box_of(folder, &page->boxes[page->count++]);
+	}
 	page->last = source->listed == count;
 	if (page->last)
 		source->listed = 0; /* it may be listed again */
@@ -240,7 +273,8 @@ static size_t find_folder(const struct mime_source *source, const struct box *bo
 
 /* ---- what changed ---- */
 
-/* Flags never do. An object that was replaced is another message, and the old one is gone. */
+/* Flags do where changes tell of them. An object that was replaced is another message, and the old
+ * one is gone. */
 static enum err source_scan(struct source *base, const struct box *box, uint64_t first,
 			    uint64_t last, bool flags)
 {
@@ -248,7 +282,6 @@ static enum err source_scan(struct source *base, const struct box *box, uint64_t
 	size_t folder;
 	enum err e;
 
-	(void)flags;
 	must(source->asks_count == 0 && first <= last);
 	if (!source->catalogue && (e = catalogue_take(source, false)))
 		return e;
@@ -257,6 +290,7 @@ static enum err source_scan(struct source *base, const struct box *box, uint64_t
 		return RAISE(ERR_SOURCE_EPOCH, "folder \"%.200s\"", box->name);
 	source->scan = (struct scan){
 		.open = true,
+		.flags = flags,
 		.folder = folder,
 		.place = mime_catalogue_seek(source->catalogue, folder, first),
 		.first = first,
@@ -279,9 +313,16 @@ static enum err source_found(struct source *base, struct finding *finding)
 	if (!scan->open)
 		return ERR_PIPE_ENDED;
 	if (has_place(source, scan->folder, scan->place, scan->last)) {
-		*finding = (struct finding){ .kind = FINDING_THERE,
-					     .no = mime_catalogue_no(source->catalogue,
-								     scan->place++) };
+		*finding =
+			(struct finding){ .kind = FINDING_THERE,
+					  .no = mime_catalogue_no(source->catalogue, scan->place) };
+		source->meta = (struct mail_meta){ .flags = 0 };
+		if (scan->flags &&
+		    mime_catalogue_meta(source->catalogue, scan->place, &source->meta)) {
+			finding->kind = FINDING_FLAGS;
+			finding->meta = &source->meta;
+		}
+		scan->place++;
 		return OK;
 	}
 	scan->open = false;
@@ -555,6 +596,7 @@ static enum err message_next(struct mime_source *source, struct ask *ask, struct
 	item->no = source->message.no;
 	if (!(e = read_first(source)) && !(e = judge(source))) {
 		item->meta = source->said.meta;
+		(void)mime_catalogue_meta(source->catalogue, ask->place, &item->meta);
 		e = open_body(source, item);
 	}
 	if (e && err_retry_class(e) != RETRY_SKIP_MSG)

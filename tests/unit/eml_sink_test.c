@@ -718,3 +718,115 @@ TEST_FIBER(keywords_that_do_not_fit_are_counted)
 	mime_source.close(&source);
 	end();
 }
+
+/* ---- what became of messages ---- */
+
+static enum err tell(enum change_kind kind, const struct message *message, const struct box *now)
+{
+	static struct change change;
+	const struct box *was = message->box_no == 1 ? &inbox : &sent;
+
+	change = (struct change){ .kind = kind,
+				  .box = now,
+				  .epoch = now->epoch,
+				  .no = kind == CHANGE_RENUMBERED ? 1000 : message->no,
+				  .was_box = was->name,
+				  .was_epoch = was->epoch,
+				  .was_no = message->no };
+	change.meta.flags = MAIL_ANSWERED;
+	change.meta.keywords_bytes = 3;
+	memcpy(change.meta.keywords, "now", 3);
+	return eml_sink.amend(sink, &change);
+}
+
+/* "SIZE:FLAGS:KEYWORDS" of each message of a folder, in the order of sizes below 10,000. */
+static const char *read_folder(struct source *source, const char *name)
+{
+	static char text[2000];
+	char rows[MESSAGES][100];
+	struct buffer body = { 0 };
+	size_t used = 0;
+
+	memset(rows, 0, sizeof rows);
+	for (unsigned i = 0; i < page.count; i++)
+		if (strcmp(page.boxes[i].name, name) == 0)
+			CHECK_OK(mime_source.ask(source, &page.boxes[i], 1, UINT64_MAX));
+	while (!mime_source.next(source, &item)) {
+		if (item.kind != ITEM_MESSAGE || item.fate)
+			continue;
+		buffer_reset(&body);
+		CHECK_OK(drain(item.body, &body));
+		stream_close(&item.body);
+		for (unsigned i = 0; i < MESSAGES; i++)
+			if (messages[i].bytes == (size_t)item.size_bytes && i < 4)
+				snprintf(rows[i], sizeof rows[i], "%zu:%x:%.*s", messages[i].bytes,
+					 item.meta.flags, (int)item.meta.keywords_bytes,
+					 item.meta.keywords);
+	}
+	err_note_clear();
+	buffer_free(&body);
+	text[0] = '\0';
+	for (unsigned i = 0; i < MESSAGES; i++)
+		if (rows[i][0])
+			used += (size_t)snprintf(text + used, sizeof text - used, "%s%s",
+						 used ? " " : "", rows[i]);
+	return text;
+}
+
+static unsigned flags_told;
+
+static void scan_folder(struct source *source, const struct box *box)
+{
+	struct finding finding;
+
+	flags_told = 0;
+	CHECK_OK(mime_source.scan(source, box, 1, UINT64_MAX, true));
+	while (!mime_source.found(source, &finding))
+		if (finding.kind == FINDING_FLAGS) {
+			flags_told++;
+			CHECK_EQ(finding.meta->flags, MAIL_ANSWERED);
+		}
+	err_note_clear();
+}
+
+TEST_FIBER(what_became_of_messages_later_is_recorded_and_read)
+{
+	static struct cursor before;
+	struct source *source = NULL;
+
+	begin();
+	CHECK_OK(run());
+	REQUIRE(CHECK_OK(mime_source.open(&source, &account, reserve, soon())));
+	CHECK_OK(mime_source.list(source, &page, soon()));
+	before = page.boxes[1].cursor;
+	CHECK_TEXT(page.boxes[1].name, "INBOX");
+	CHECK_TEXT(read_folder(source, "INBOX"),
+		   "100:11: 0:1:$Label1 1:2:a gr\xc3\xbcn 50% $Junk 3000:3:");
+	scan_folder(source, &page.boxes[1]);
+	CHECK_EQ(flags_told, 0);
+	mime_source.close(&source);
+	REQUIRE(CHECK_OK(sink_open()));
+	CHECK_OK(eml_sink.prepare(sink, &inbox));
+	CHECK_OK(tell(CHANGE_REFLAGGED, &messages[0], &inbox));
+	CHECK_OK(tell(CHANGE_VANISHED, &messages[1], &inbox));
+	CHECK_OK(tell(CHANGE_RENUMBERED, &messages[2], &sent));
+	CHECK_OK(eml_sink.amend_flush(sink));
+	CHECK_OK(eml_sink.finish(sink, soon()));
+	eml_sink.close(&sink);
+	check_bucket(); /* nothing of it is another one */
+	REQUIRE(CHECK_OK(mime_source.open(&source, &account, reserve, soon())));
+	CHECK_OK(mime_source.list(source, &page, soon()));
+	CHECK(strcmp(page.boxes[1].cursor.at, before.at) != 0);
+	CHECK_TEXT(read_folder(source, "INBOX"), "100:2:now 3000:3:");
+	CHECK_TEXT(read_folder(source, sent.name), "1:2:now");
+	scan_folder(source, &page.boxes[1]);
+	CHECK_EQ(flags_told, 1);
+	account.vanished = true;
+	mime_source.close(&source);
+	REQUIRE(CHECK_OK(mime_source.open(&source, &account, reserve, soon())));
+	CHECK_OK(mime_source.list(source, &page, soon()));
+	CHECK_TEXT(read_folder(source, "INBOX"), "100:2:now 0:1:$Label1 3000:3:");
+	account.vanished = false;
+	mime_source.close(&source);
+	end();
+}

@@ -3,6 +3,7 @@
 #include "engine/lane.h"
 #include "tests/unit/archive_help.h"
 #include "tests/unit/s3_fake.h"
+#include "transport/eml_sink.h"
 #include "transport/mime_source.h"
 #include "transport/store_s3.h"
 
@@ -13,7 +14,7 @@ static char directory[200], state[250], target[250];
 static struct lane_progress progress;
 static unsigned planted;
 static unsigned connections;
-static bool newest_first;
+static bool newest_first, into_bucket;
 
 static void plant(unsigned count)
 {
@@ -71,9 +72,14 @@ static enum err run_with(struct ledger *ledger, struct tap *digest, struct tap *
 				    .newest_first = newest_first,
 				    .finish_timeout = 10 * NSEC_SECOND };
 
-	to.scheme = "file";
-	to.path = to.shown = target;
-	to.s3 = NULL;
+	if (into_bucket) {
+		lane.sink = &eml_sink;
+		to.path = to.shown = "/out/";
+	} else {
+		to.scheme = "file";
+		to.path = to.shown = target;
+		to.s3 = NULL;
+	}
 	progress = (struct lane_progress){ 0 };
 	return lane_run(&lane, &progress);
 }
@@ -87,6 +93,7 @@ static enum err run(void)
 	must(digest_open(digest_type(text_of("blake3")), &digest) == OK &&
 	     digest_open(digest_type(text_of("blake3")), &store_digest) == OK);
 	if (!(e = ledger_open(state, clock_after(60 * NSEC_SECOND), &ledger))) {
+		config.ledger_id = ledger_id(ledger);
 		e = run_with(ledger, digest, store_digest);
 		CHECK_OK(ledger_finish(ledger, clock_after(60 * NSEC_SECOND)));
 		ledger_close(&ledger);
@@ -115,8 +122,10 @@ static void begin(unsigned with_connections, bool with_newest_first)
 	planted = 0;
 	connections = with_connections;
 	newest_first = with_newest_first;
+	into_bucket = false;
 	config = (struct store_s3_config){
 		.s3 = { .endpoint = { .host = "s3.aws.example", .partition = &aws } },
+		.machine = "mover-1",
 	};
 	snprintf(state, sizeof state, "%s/state%u", directory, again);
 	snprintf(target, sizeof target, "%s/archive%u", directory, again++);
@@ -176,26 +185,51 @@ TEST_FIBER(objects_that_cannot_be_had_are_skipped_and_tried_when_they_can)
 	CHECK_EQ(progress.messages_skipped, 0);
 }
 
+static unsigned stored(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FAKE_OBJECTS; i++)
+		count += fake.objects[i].at && strstr(fake.objects[i].key, ".eml");
+	return count;
+}
+
+TEST_FIBER(objects_pass_from_one_prefix_to_another)
+{
+	begin(2, false);
+	into_bucket = true;
+	plant(30);
+	check_run(30, 0);
+	CHECK_EQ(stored(), 30);
+	check_run(0, 0);
+	forget(5);
+	plant(10);
+	check_run(10, 1);
+	CHECK_EQ(stored(), 40);
+	check_run(0, 0);
+}
+
 /* At each request in turn one that is refused, late or lost: the lane goes on or the next run does.
  */
 TEST_FIBER(no_failure_loses_or_doubles_a_message)
 {
-	static const enum fake_fault faults[] = { FAKE_REFUSED, FAKE_REPEATED };
+	static const enum fake_fault faults[] = { FAKE_REFUSED, FAKE_REPEATED, FAKE_LOST };
 
-	for (unsigned at = 1; at < 60; at += 7) {
-		unsigned moved = 0, runs = 0;
+	for (unsigned at = 1; at < 120; at += 7) {
+		unsigned runs = 0;
 		enum err e = ERR_S3_UNAVAILABLE;
 
 		begin(2, false);
+		into_bucket = at % 3;
 		plant(40);
 		fake.fail_at = at;
 		fake.fault = faults[at % ARRAY_COUNT(faults)];
 		for (; e && runs < 3; runs++) {
 			e = run();
 			err_note_clear();
-			moved += (unsigned)progress.messages_moved;
 		}
 		CHECK_OK(e);
-		CHECK_EQ(moved, 40);
+		CHECK_EQ(progress.messages_before + progress.messages_moved, 40);
+		CHECK_EQ(stored(), into_bucket ? 40 : 0);
 	}
 }
