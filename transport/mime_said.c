@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "crypto/digest.h"
 #include "transport/http_parse.h"
 #include "transport/pack_index.h"
 
@@ -169,6 +170,23 @@ static bool read_number(struct text fields, const char *name, uint64_t *out)
 	return http_parse_field(fields, name, &value) && http_parse_number(value, UINT64_MAX, out);
 }
 
+/* "blake3:5a..." */
+static void read_digest(struct text fields, struct mime_said *said)
+{
+	struct text value;
+	const char *colon;
+
+	said->digest_type = NULL;
+	if (!http_parse_field(fields, PREFIX "digest", &value) || value.bytes == 0 ||
+	    !(colon = memchr(value.at, ':', value.bytes)))
+		return;
+	if (bytes_from_hex(
+		    said->digest.bytes, DIGEST_BYTES,
+		    (struct text){ colon + 1, (size_t)(value.at + value.bytes - colon - 1) }))
+		said->digest_type =
+			digest_type((struct text){ value.at, (size_t)(colon - value.at) });
+}
+
 bool mime_said_read(struct text fields, struct mime_said *said)
 {
 	char date[40], flags[64], keywords[KEYWORDS_BYTES_MAX + 1];
@@ -188,6 +206,7 @@ bool mime_said_read(struct text fields, struct mime_said *said)
 	said->meta = (struct mail_meta){ .flags = 0 };
 	pack_meta_read(date, flags, keywords, &said->meta);
 	said->meta.keywords_dropped = (uint16_t)min_u64(dropped, UINT16_MAX);
+	read_digest(fields, said);
 	return true;
 }
 

@@ -15,6 +15,8 @@ enum {
 struct mime_said {
 	uint64_t epoch, no; /* of the message where it came from */
 	struct mail_meta meta;
+	const struct tap_type *digest_type; /* NULL: none is said, or of a function we have not */
+	struct digest digest;
 };
 /* fields  of the answer to HeadObject or GetObject
  * False: none of ours says anything that this version understands. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/digest.h"
 #include "engine/clock.h"
 #include "engine/log.h"
 #include "transport/archive_place.h"
@@ -419,6 +420,28 @@ static enum err stage_all(struct mime_source *source)
 	return e;
 }
 
+/* Of what we stored it is known what it was. */
+static enum err compare_staged(const struct mime_source *source)
+{
+	const struct iolist *staged = &source->staged;
+	struct digest digest;
+	struct tap *tap;
+	enum err e;
+
+	if (!source->said.digest_type)
+		return OK;
+	if ((e = digest_open(source->said.digest_type, &tap)))
+		return e;
+	for (unsigned i = 0; i < staged->count; i++)
+		tap->type->update(tap, slice_bytes(&staged->slices[i]), staged->slices[i].length);
+	tap->type->end(tap, &digest);
+	tap->type->close(&tap);
+	return memcmp(&digest, &source->said.digest, sizeof digest) == 0
+		       ? OK
+		       : RAISE(ERR_SOURCE_DAMAGED, "%s has not the bytes that were stored",
+			       source->message.key);
+}
+
 static enum err large_next(struct mime_source *source, struct iolist *out)
 {
 	struct large_body *large = &source->large;
@@ -574,6 +597,10 @@ static enum err open_body(struct mime_source *source, struct item *item)
 	if (source->message.size_bytes <= STAGE_BYTES_MAX) {
 		if ((e = stage_all(source)))
 			return e;
+		if ((e = compare_staged(source))) {
+			iolist_release(&source->staged);
+			return e;
+		}
 		item->body = stream_list_open(&source->list, &source->staged);
 	} else {
 		source->large.at = 0;

@@ -8,6 +8,7 @@
 #include "crypto/digest.h"
 #include "engine/clock.h"
 #include "engine/fiber.h"
+#include "engine/log.h"
 #include "engine/shard.h"
 #include "tests/sim/disk_sim.h"
 #include "tests/sim/s3_model_net.h"
@@ -65,6 +66,7 @@ static void world_open(void)
 {
 	struct s3_model *model = s3_model_open(1, MODEL_BYTES);
 
+	log_setup(2, LOG_ERROR, false); /* what accidents bring about is said as a warning */
 	world = (struct world){ .model = model };
 	model->part_bytes_min = LEAST;
 	snprintf(model->endpoints[0].host, sizeof model->endpoints[0].host, "127.0.0.1");

@@ -612,6 +612,31 @@ TEST_FIBER(other_flags_than_were_stored_are_recorded)
 	end();
 }
 
+TEST_FIBER(a_message_that_is_not_what_was_stored_is_told_so)
+{
+	struct source *source = NULL;
+	struct buffer body = { 0 };
+	unsigned damaged = 0;
+
+	begin();
+	CHECK_OK(run());
+	object_of(&messages[3])->at[1000] ^= 1;
+	REQUIRE(CHECK_OK(mime_source.open(&source, &account, reserve, soon())));
+	CHECK_OK(mime_source.list(source, &page, soon()));
+	CHECK_OK(mime_source.ask(source, &page.boxes[1], 1, UINT64_MAX));
+	while (!mime_source.next(source, &item)) {
+		damaged += item.fate == ERR_SOURCE_DAMAGED;
+		if (item.body)
+			CHECK_OK(drain(item.body, &body));
+		stream_close(&item.body);
+	}
+	CHECK_EQ(damaged, 1);
+	err_note_clear();
+	buffer_free(&body);
+	mime_source.close(&source);
+	end();
+}
+
 TEST_FIBER(other_bytes_than_are_there_are_doubtful_and_change_nothing)
 {
 	begin();
