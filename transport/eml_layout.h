@@ -1,4 +1,4 @@
-/* Where a mailbox whose messages are objects of their own has what: docs/FORMAT.md section 12.1.
+/* Where a mailbox whose messages are objects of their own has what: docs/FORMAT.md section 13.1.
  * Not for: what stands with a message (mime_said.h). */
 #ifndef MAILHAUL_EML_LAYOUT_H
 #define MAILHAUL_EML_LAYOUT_H

@@ -1,4 +1,4 @@
-/* The sink that stores each message as an object of its own in a bucket: docs/FORMAT.md section 12.
+/* The sink that stores each message as an object of its own in a bucket: docs/FORMAT.md section 13.
  * An account for it has the scheme "s3+eml", and is else one of an archive in a bucket
  * (store_s3.h).
  *

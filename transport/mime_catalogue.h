@@ -3,7 +3,7 @@
  * a million objects cost a list of a thousand requests and no more memory than there is. Not for:
  * what is in the objects (mime_source.c).
  *
- * A message's number is made of its key and its ETag (docs/FORMAT.md section 12.4): the same as
+ * A message's number is made of its key and its ETag (docs/FORMAT.md section 13.4): the same as
  * long as the object is the same, and another one's never. */
 #ifndef MAILHAUL_MIME_CATALOGUE_H
 #define MAILHAUL_MIME_CATALOGUE_H
@@ -45,7 +45,7 @@ struct mime_place {
 	const char *bucket;
 	const void *owner;
 	const char *prefix; /* "" or with '/' at its end */
-	/* Of a mailbox of ours (docs/FORMAT.md section 12), in which each folder says its name and
+	/* Of a mailbox of ours (docs/FORMAT.md section 13), in which each folder says its name and
 	 * changes what became of messages; NULL: it is none. */
 	struct store *store;
 	const char *mailbox_key;

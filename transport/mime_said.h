@@ -1,5 +1,5 @@
 /* What is said of a message beside its bytes, where each message is an object: as user metadata of
- * the object, x-amz-meta-mailhaul-*; docs/FORMAT.md section 12.2. And what others say of theirs:
+ * the object, x-amz-meta-mailhaul-*; docs/FORMAT.md section 13.2. And what others say of theirs:
  * that the client encrypted it. Not for: bytes. */
 #ifndef MAILHAUL_MIME_SAID_H
 #define MAILHAUL_MIME_SAID_H

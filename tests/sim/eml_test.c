@@ -2,7 +2,8 @@
  * one accident at any request of a run that stores some and reads all back loses, doubles and
  *alters nothing, whether the run gets over it or ends there.
  *
- *	SIM_ALL=1 make sim    at every request */
+ *	SIM_ALL=1 make sim                          at every request
+ *	CROWD=1000000 .../eml_test a_prefix_with_very_many_objects_is_listed */
 #include <stdlib.h>
 
 #include "crypto/digest.h"
@@ -277,6 +278,19 @@ static void take_back(void *context, struct s3_key_loan *loan, bool refused)
 	world.keys += refused;
 }
 
+/* Others' objects: a folder of so many messages. */
+static enum err list_crowd(void)
+{
+	enum err e = mime_source.open(&world.source, &world.account, world.reserve, soon());
+
+	if (e || (e = mime_source.list(world.source, &page, soon())))
+		return e;
+	CHECK(page.last && page.count == 1);
+	CHECK_TEXT(page.boxes[0].name, "crowd");
+	CHECK_EQ(page.boxes[0].messages, world.bucket->crowd_count);
+	return OK;
+}
+
 static enum err script_main(void *argument)
 {
 	enum err e;
@@ -284,10 +298,10 @@ static enum err script_main(void *argument)
 	(void)argument;
 	must(reserve_open(arena_current(), 8, soon(), &world.reserve) == OK);
 	world.read = 0;
-	e = store_all();
+	e = world.bucket->crowd_count ? list_crowd() : store_all();
 	if (world.sink)
 		eml_sink.close(&world.sink);
-	if (!e)
+	if (!e && !world.bucket->crowd_count)
 		e = read_all();
 	world.note = *err_note();
 	if (world.source)
@@ -393,6 +407,17 @@ TEST(what_is_asked_is_what_aws_takes)
 	CHECK_EQ(world.model->counts.overwritten, 0);
 	CHECK_OK(run()); /* has nothing to store */
 	judge();
+	world_close();
+}
+
+TEST(a_prefix_with_very_many_objects_is_listed)
+{
+	const char *crowd = getenv("CROWD");
+
+	world_open();
+	world.bucket->crowd_prefix = "a/b/crowd/x";
+	world.bucket->crowd_count = crowd ? strtoull(crowd, NULL, 10) : 20000;
+	CHECK_OK(run());
 	world_close();
 }
 

@@ -32,7 +32,7 @@ static struct message {
 	bool stored, doubtful;
 	uint64_t mark;
 } messages[MESSAGES];
-static unsigned receipts;
+static unsigned receipts, puts_count; /* messages that the sink has taken */
 
 static nsec soon(void)
 {
@@ -201,8 +201,9 @@ static enum err put_all(void *argument)
 
 	(void)argument;
 	for (unsigned i = 0; i < MESSAGES && !e; i++)
-		if (!messages[i].stored && !messages[i].doubtful)
-			e = put_one(&messages[i], OK);
+		if (!messages[i].stored && !messages[i].doubtful &&
+		    !(e = put_one(&messages[i], OK)))
+			puts_count++;
 	eml_sink.drain(sink);
 	return e;
 }
@@ -412,7 +413,7 @@ static void read_vector(const char *name, char *to, size_t room)
 	fclose(file);
 }
 
-/* docs/FORMAT.md section 12.2. */
+/* docs/FORMAT.md section 13.2. */
 TEST_FIBER(a_message_lies_as_the_format_says)
 {
 	static char mail[1000], fields[1000], folder[1000], key[200];
@@ -545,6 +546,27 @@ TEST_FIBER(bytes_that_are_altered_are_an_error)
 		CHECK_OK(eml_sink.prepare(sink, &sent)));
 	fake.damages = fake.tells_nothing = true;
 	CHECK_ERR(run_fibers(), ERR_SINK_DAMAGED);
+	end();
+}
+
+/* Nobody sends yet: what is gathered has an end. */
+TEST_FIBER(no_more_is_gathered_than_a_part)
+{
+	struct group *writing = group_open();
+
+	begin();
+	puts_count = 0;
+	REQUIRE(CHECK_OK(sink_open()) && CHECK_OK(eml_sink.prepare(sink, &inbox)) &&
+		CHECK_OK(eml_sink.prepare(sink, &sent)));
+	must(group_spawn(writing, "write", FIBER_STACK_LARGE, put_all, NULL) == OK);
+	for (unsigned i = 0; i < 1000; i++)
+		CHECK_OK(fiber_yield());
+	CHECK_EQ(puts_count, 4); /* the fifth is as long as a part */
+	CHECK_OK(take_receipts(NULL));
+	CHECK_OK(group_join(&writing));
+	CHECK_OK(eml_sink.finish(sink, soon()));
+	check_settled();
+	check_bucket();
 	end();
 }
 
