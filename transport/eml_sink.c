@@ -11,11 +11,9 @@
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "transport/archive_boxes.h"
-#include "transport/archive_entry.h"
 #include "transport/changes.h"
-#include "transport/eml_layout.h"
+#include "transport/eml_folders.h"
 #include "transport/mime_said.h"
-#include "transport/name_table.h"
 #include "transport/store_s3.h"
 
 enum {
@@ -53,9 +51,7 @@ struct eml_sink {
 	struct account way;
 	struct archive_entry entry;
 	struct archive_boxes boxes;
-	struct name_table
-		folders; /* keys of those that are there; 1: and have the name they should */
-	bool listed;	 /* those that an earlier run made are among them */
+	struct eml_folders folders;
 	struct letter *first, *last;
 	unsigned letters;
 	uint64_t bytes; /* of letters */
@@ -119,7 +115,7 @@ static void eml_sink_close(struct sink **sink_at)
 		letter_free(sink->first);
 	}
 	archive_boxes_free(&sink->boxes);
-	name_table_free(&sink->folders);
+	eml_folders_free(&sink->folders);
 	changes_close(&sink->changes);
 	archive_entry_close(&sink->entry);
 	free(sink);
@@ -156,86 +152,15 @@ static enum err eml_sink_open(struct sink **out, const struct account *account,
 	return e;
 }
 
-/* ---- folders ---- */
-
-/* Those that an earlier run made; whether they are called what they should be is looked at when
- * there is something to be stored in them. */
-static enum err list_folders(struct eml_sink *sink)
-{
-	char prefix[STORE_KEY_BYTES_MAX + 1];
-	struct buffer names = { 0 };
-	const char *name = NULL;
-	enum err e;
-
-	if (sink->listed)
-		return OK;
-	snprintf(prefix, sizeof prefix, "%s/eml", sink->entry.mailbox_key);
-	e = sink->entry.store->type->list(sink->entry.store, prefix, &names);
-	while (!e && store_names_next(&names, &name))
-		e = name_table_put(&sink->folders, text_of(name), 0);
-	sink->listed = e == OK;
-	buffer_free(&names);
-	return e;
-}
-
-static enum err write_folder(struct eml_sink *sink, const char *key, const struct box *box)
-{
-	char file_key[STORE_KEY_BYTES_MAX + 1];
-	struct buffer text = { 0 };
-	enum err e;
-
-	eml_folder_file_key(file_key, sink->entry.mailbox_key, key);
-	eml_folder_add(&text, box);
-	e = text.failed ? RAISE(ERR_MEMORY_EXHAUSTED, "naming a folder")
-			: store_put_whole(sink->entry.store, file_key, text.at, text.bytes);
-	buffer_free(&text);
-	if (!e)
-		return name_table_put(&sink->folders, text_of(key), 1);
-	if (e != ERR_DISK_EXISTS)
-		return e;
-	err_note_clear();
-	return name_table_put(&sink->folders, text_of(key), 0);
-}
-
 static enum err eml_sink_prepare(struct sink *base, const struct box *box)
 {
 	struct eml_sink *sink = sink_of(base);
-	char key[EML_FOLDER_KEY_BYTES_MAX + 1];
 	enum err e;
 
 	if ((e = archive_entry_enter(&sink->entry)) || (e = archive_boxes_add(&sink->boxes, box)) ||
-	    box->fate || sink->config.dry_run || (e = eml_folder_key(key, box->name)) ||
-	    (e = list_folders(sink)))
+	    box->fate || sink->config.dry_run)
 		return e;
-	return name_table_find(&sink->folders, text_of(key)) == NAME_TABLE_NONE
-		       ? write_folder(sink, key, box)
-		       : OK;
-}
-
-/* Two names may have one key; what says the name is that of the first. */
-static enum err check_folder(struct eml_sink *sink, const char *key, const char *name)
-{
-	char file_key[STORE_KEY_BYTES_MAX + 1];
-	struct eml_folder_file *file;
-	struct buffer text = { 0 };
-	enum err e;
-
-	if (name_table_find(&sink->folders, text_of(key)) == 1)
-		return OK;
-	if (!(file = calloc(1, sizeof *file)))
-		return RAISE(ERR_MEMORY_EXHAUSTED, "looking at a folder");
-	eml_folder_file_key(file_key, sink->entry.mailbox_key, key);
-	e = store_get_whole(sink->entry.store, file_key, EML_FOLDER_BYTES_MAX, &text);
-	if (!e && !eml_folder_read((struct text){ text.at, text.bytes }, file))
-		e = RAISE(ERR_SINK_DAMAGED, "%s does not parse", file_key);
-	if (!e && strcmp(file->name, name) != 0)
-		e = RAISE(ERR_SINK_BOX, "folder \"%.200s\": its place %s is that of \"%.200s\"",
-			  name, file_key, file->name);
-	if (!e)
-		e = name_table_put(&sink->folders, text_of(key), 1);
-	buffer_free(&text);
-	free(file);
-	return e;
+	return eml_folders_meet(&sink->folders, &sink->entry, box);
 }
 
 /* ---- gathering ---- */
@@ -391,7 +316,7 @@ static enum err letter_make(struct eml_sink *sink, const struct pack_box *box,
 	enum err e;
 
 	if ((e = eml_folder_key(folder, box->name.at)) ||
-	    (e = check_folder(sink, folder, box->name.at)))
+	    (e = eml_folders_check(&sink->folders, &sink->entry, folder, box->name.at)))
 		return e;
 	if (!(*out = letter = calloc(1, sizeof *letter)))
 		return RAISE(ERR_MEMORY_EXHAUSTED, "gathering a message");
