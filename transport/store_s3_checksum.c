@@ -2,6 +2,7 @@
  * CRC64NVME; others may refuse it, or ignore it and say none of what they store. So it is tried,
  * once, with an upload of a few bytes that is never completed: nothing of it is ever there. */
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "engine/log.h"
 #include "transport/store_s3_state.h"
@@ -31,21 +32,24 @@ static enum err try_part(struct store_s3_place *place, const char *full, const c
 		.pieces_count = 1,
 		.crc = crc_update(place->checksum, 0, piece.at, piece.bytes),
 	};
-	struct s3_stored stored;
-	enum err e = s3_upload_part(place->s3, &part, store_s3_patience(), &stored);
+	struct s3_stored *stored = malloc(sizeof *stored);
+	enum err e =
+		stored ? s3_upload_part(place->s3, &part, store_s3_patience(), stored)
+		       : RAISE(ERR_MEMORY_EXHAUSTED, "trying the checksums of %s", place->name);
 
-	*answer = stored.proof == S3_PROOF_CHECKSUM ? CONFIRMED : IGNORED;
+	*answer = stored && stored->proof == S3_PROOF_CHECKSUM ? CONFIRMED : IGNORED;
+	free(stored);
 	return e;
 }
 
 static enum err try_upload(struct store_s3_place *place, enum answer *answer)
 {
 	char full[S3_KEY_BYTES_MAX + 1], upload_id[S3_UPLOAD_ID_BYTES_MAX + 1];
+	const struct s3_begin begin = { .key = store_s3_key(full, place, trial_key) };
 	struct err_note why;
 	enum err e, end;
 
-	store_s3_key(full, place, trial_key);
-	if ((e = s3_upload_begin(place->s3, full, store_s3_patience(), upload_id)))
+	if ((e = s3_upload_begin(place->s3, &begin, store_s3_patience(), upload_id)))
 		return e;
 	e = try_part(place, full, upload_id, answer);
 	why = *err_note();
