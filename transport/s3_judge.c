@@ -183,7 +183,7 @@ static void advise_policy(const struct s3_call *call, struct buffer *to)
 		buffer_addf(to, "/%s", err_quote(key, sizeof key, text_of(call->key)));
 	if (call->operation->stores && is_kms)
 		buffer_add_text(to, ", and kms:GenerateDataKey and kms:Decrypt on the KMS key");
-	if (strcmp(call->operation->name, "HeadObject") == 0)
+	if (strcmp(call->operation->action, "s3:GetObject") == 0)
 		buffer_add_text(to, ", and s3:ListBucket, without which S3 says this of what is "
 				    "not there, and kms:Decrypt on its KMS key if it has one");
 	if (config->owner)

@@ -525,12 +525,40 @@ TEST(an_answer_to_head_shows_a_clock_that_is_off_by_its_date)
 		.client = head,
 		.exchanges = { { .says = S3_ANSWER("403 Forbidden", SERVER_DATE, "") },
 			       { .hears = { "20231114T2330" },
-				 .says = S3_ANSWER("403 Forbidden", SERVER_DATE, "") } }
+				 .says = S3_ANSWER("403 Forbidden", SERVER_DATE, "") },
+			       { .hears = { "GET /" },
+				 .says = S3_ERROR("403 Forbidden", "AccessDenied", "") } }
 	};
 
 	CHECK_ERR(script_run(&script), ERR_S3_DENIED);
-	check_played(&script, 2);
+	check_played(&script, 3);
 	check_script_says("s3:ListBucket, without which S3 says this of what is not there");
+}
+
+TEST(why_head_was_refused_is_asked_with_get)
+{
+	struct script script = {
+		.client = head,
+		.exchanges = { { .says = S3_ANSWER("403 Forbidden", "", "") },
+			       { .hears = { "GET /", "bytes=0-0" },
+				 .says = S3_ERROR("403 Forbidden", "SignatureDoesNotMatch", "") } }
+	};
+
+	CHECK_ERR(script_run(&script), ERR_S3_KEYS);
+	check_played(&script, 2);
+	check_script_says("SignatureDoesNotMatch");
+}
+
+TEST(a_refusal_of_head_that_get_does_not_explain_stays_one)
+{
+	struct script script = { .client = head,
+				 .exchanges = {
+					 { .says = S3_ANSWER("403 Forbidden", "", "") },
+					 { .says = S3_ERROR("404 Not Found", "NoSuchKey", "") } } };
+
+	CHECK_ERR(script_run(&script), ERR_S3_DENIED);
+	check_played(&script, 2);
+	check_script_says("HeadObject");
 }
 
 /* ---- what cannot be ---- */
