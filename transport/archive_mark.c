@@ -45,6 +45,7 @@ static enum err check_empty(struct store *store, const char *shown)
  * and the marker comes first: what is no archive has none after the second look either. */
 static enum err marker_get(struct store *store, const char *shown, struct buffer *text, bool *found)
 {
+	struct err_note foreign;
 	enum err e = store_get_whole(store, marker_key, MARK_BYTES_MAX, text);
 
 	*found = !e;
@@ -52,8 +53,13 @@ static enum err marker_get(struct store *store, const char *shown, struct buffer
 		return e;
 	err_note_clear();
 	e = check_empty(store, shown);
-	if (e != ERR_SINK_FOREIGN || store_get_whole(store, marker_key, MARK_BYTES_MAX, text))
+	foreign = *err_note();
+	if (e != ERR_SINK_FOREIGN)
 		return e;
+	if (store_get_whole(store, marker_key, MARK_BYTES_MAX, text)) {
+		*err_note() = foreign;
+		return e;
+	}
 	err_note_clear();
 	*found = true;
 	return OK;
