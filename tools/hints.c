@@ -88,6 +88,24 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_AWS_EXPIRED] = "Give it new credentials and run the same command again: it goes on "
 			    "where it stopped",
 	[ERR_AWS_UNAVAILABLE] = RUN_AGAIN,
+	[ERR_S3_DENIED] =
+		"Have it allowed (the role's or user's policy, the bucket's policy), then "
+		"run the same command again",
+	[ERR_S3_KEYS] = "Check which keys are used (docs/AWS.md says in which order they are "
+			"looked for); try `aws sts get-caller-identity` with the same profile",
+	[ERR_S3_BUCKET] = "Check the URL, and the endpoint where it is not AWS's own",
+	[ERR_S3_REGION] = "Say the region (AWS_REGION, the profile's region, --source-aws-region, "
+			  "--destination-aws-region; in a job: target.s3.region)",
+	[ERR_S3_ABSENT] = "Check the URL; mailhaul verify tells what is missing in an archive",
+	[ERR_S3_EXISTS] = "Let nobody else write there, then run the same command again",
+	[ERR_S3_CHANGED] = "Let nobody else write there, then run the same command again",
+	[ERR_S3_CHECKSUM] = RUN_AGAIN,
+	[ERR_S3_FULL] = "Make room or raise the quota, then run the same command again",
+	[ERR_S3_LACKS] =
+		"Use a server that knows it; docs/FORMAT.md, section 11, says what is asked",
+	[ERR_S3_REFUSED] = "See what it says; for AWS's support, give both ids",
+	[ERR_S3_THROTTLED] = "Wait a while, then run the same command again",
+	[ERR_S3_UNAVAILABLE] = "Wait a while, then run the same command again",
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
 	"; if it fails there each time, please report it with a log of level debug",
 	[ERR_IMAP_DEFLATE] = RUN_AGAIN
