@@ -123,6 +123,7 @@ static enum err hear(struct s3_call *call, struct http *http, const struct http_
 			      sizeof call->request_id);
 	http_parse_copy_field(fields, "x-amz-id-2", call->host_id, sizeof call->host_id);
 	http_parse_copy_field(fields, "x-amz-bucket-region", call->region, sizeof call->region);
+	call->s3->was_let_in |= head->status / 100 == 2;
 	if (head->status / 100 == 2)
 		return call->take ? call->take(call, http, head) : s3_take_nothing(call, http);
 	note_server_time(call, fields);

@@ -322,6 +322,9 @@ enum err s3_judge(struct s3_call *call)
 	verdict = look_up(call);
 	if (verdict.error == ERR_S3_CHANGED && asked_for_absence(call))
 		verdict.error = ERR_S3_EXISTS;
+	/* What never was good is wrong; what was may have been replaced, and new ones be there. */
+	if (verdict.error == ERR_S3_KEYS && !call->s3->was_let_in)
+		verdict.again = S3_NOT_AGAIN;
 	call->is_judged = true;
 	call->again = verdict.again;
 	call->was_refused = verdict.again == S3_WITH_NEW_KEYS;

@@ -21,6 +21,7 @@ struct s3 {
 	int64_t clock_offset_s;
 	unsigned quota; /* for repetitions */
 	bool was_answered;
+	bool was_let_in; /* the service has taken keys of ours before */
 };
 
 /* Whether and when a request is sent again. */

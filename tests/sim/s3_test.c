@@ -229,7 +229,7 @@ static const struct refusal {
 	  1,
 	  { "AuthorizationHeaderMalformed" } },
 	{ S3_ERROR("403 Forbidden", "SignatureDoesNotMatch", ""), ERR_S3_KEYS, 1, { "secret" } },
-	{ S3_ERROR("403 Forbidden", "InvalidAccessKeyId", ""), ERR_S3_KEYS, 2, { "active" } },
+	{ S3_ERROR("403 Forbidden", "InvalidAccessKeyId", ""), ERR_S3_KEYS, 1, { "active" } },
 	{ S3_ERROR("403 Forbidden", "QuotaExceeded", ""), ERR_S3_FULL, 1, { "raise the quota" } },
 	{ S3_ERROR("501 Not Implemented", "NotImplemented", ""), ERR_S3_LACKS, 1, { "AWS can" } },
 	{ S3_ERROR("403 Forbidden", "InvalidObjectState", ""),
@@ -451,6 +451,20 @@ TEST(an_earlier_error_of_the_fiber_stays_the_cause)
 }
 
 /* ---- keys that expire ---- */
+
+TEST(keys_that_were_good_and_are_not_any_more_are_replaced_once)
+{
+	struct script script = {
+		.client = put_twice,
+		.exchanges = { { .says = OK_PUT("") },
+			       { .hears = { "Credential=KEY-0/" },
+				 .says = S3_ERROR("403 Forbidden", "InvalidAccessKeyId", "") },
+			       { .hears = { "Credential=KEY-1/" }, .says = OK_PUT("") } }
+	};
+
+	CHECK_OK(script_run(&script));
+	CHECK_EQ(script.refused, 1);
+}
 
 TEST(keys_that_expired_are_replaced_once)
 {
