@@ -182,6 +182,15 @@ static bool are_no_newer(const struct aws_credentials *set, const struct aws_key
 	       life <= set->ends_at - clock_now() + 2 * MARGIN;
 }
 
+/* When to ask again: not behind the moment in which it is decided whether the run is told. Keys
+ * that live for minutes have it sooner than the usual pause is over. */
+static nsec ask_at(nsec pause, nsec decided_at)
+{
+	nsec at = clock_after(pause);
+
+	return clock_now() < decided_at ? min_nsec(at, decided_at) : at;
+}
+
 static enum err ask_again_later(struct aws_credentials *set, const char *from, nsec life)
 {
 	if (clock_now() >= set->late_at)
@@ -189,7 +198,7 @@ static enum err ask_again_later(struct aws_credentials *set, const char *from, n
 			ERR_AWS_EXPIRED,
 			"the AWS credentials of %.250s end in %lld s, and there are no newer ones",
 			from, (long long)(life / NSEC_SECOND));
-	set->renew_at = clock_after(REFUSED_FOR);
+	set->renew_at = ask_at(REFUSED_FOR, set->late_at);
 	return OK;
 }
 
@@ -239,7 +248,8 @@ static bool take_failure(struct aws_credentials *set, enum err e)
 	bool is_near = !set->held || clock_now() >= set->must_at, tell;
 
 	set->failed = had_some && !may_pass(e) ? ERR_AWS_EXPIRED : e;
-	set->failed_until = clock_after(may_pass(e) ? FAILED_FOR : REFUSED_FOR);
+	set->failed_until =
+		ask_at(may_pass(e) ? FAILED_FOR : REFUSED_FOR, set->held ? set->must_at : 0);
 	snprintf(set->why, sizeof set->why, "%s", err_note()->text);
 	log_error(LOG_WARN, "aws.credentials", e);
 	err_note_clear();

@@ -299,6 +299,36 @@ TEST_FIBER(a_renewal_that_is_refused_has_the_run_drained)
 	end();
 }
 
+/* The usual pause between two attempts is a minute, and theirs are over by then. */
+TEST_FIBER(a_run_with_keys_of_two_minutes_is_drained_in_time_too)
+{
+	REQUIRE(begin(120));
+	CHECK_EQ(get(OK), 1);
+	giver.fails = ERR_AWS_REFUSED;
+	pass(90 * NSEC_SECOND);
+	CHECK_EQ(get(OK), 1);
+	CHECK_EQ(giver.refused, 0);
+	pass(11 * NSEC_SECOND);
+	CHECK_EQ(get(OK), 1);
+	CHECK_EQ(giver.refused, 1);
+	end();
+}
+
+TEST_FIBER(a_run_with_the_same_keys_of_two_minutes_again_is_drained_in_time_too)
+{
+	REQUIRE(begin(120));
+	giver.same = true;
+	giver.ends_s = clock_wall() / NSEC_SECOND + 120;
+	CHECK_EQ(get(OK), 1);
+	pass(90 * NSEC_SECOND);
+	CHECK_EQ(get(OK), 1);
+	CHECK_EQ(giver.refused, 0);
+	pass(11 * NSEC_SECOND);
+	CHECK_EQ(get(OK), 1);
+	CHECK_EQ(giver.refused, 1);
+	end();
+}
+
 TEST_FIBER(the_first_refusal_is_one_of_the_login_and_is_not_repeated)
 {
 	REQUIRE(begin(3600));
