@@ -40,9 +40,9 @@ def md5(data):
     return base64.b64encode(hashlib.md5(data).digest()).decode()
 
 
-def signature(secret, day, text):
+def signature(secret, day, text, service=SERVICE):
     key = ('AWS4' + secret).encode()
-    for step in (day, REGION, SERVICE, 'aws4_request'):
+    for step in (day, REGION, service, 'aws4_request'):
         key = hashed(key, step)
     return hashed(key, text).hex()
 

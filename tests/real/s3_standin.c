@@ -292,6 +292,7 @@ static bool do_set(char *const *words, unsigned count)
 	model->read_only = number(words, count, "read-only", model->read_only);
 	model->requests_max = (unsigned)number(words, count, "requests-max", model->requests_max);
 	model->lacks = (unsigned)number(words, count, "lacks", model->lacks);
+	model->seed = number(words, count, "seed", model->seed);
 	if (clock)
 		model->clock_offset_s = strtoll(clock, NULL, 10);
 	if (number(words, count, "no-faults", 0))
@@ -372,7 +373,7 @@ static const struct {
 	  do_fault },
 	{ "set",
 	  "[part-bytes-min=N] [quota-bytes=N] [read-only=1] [requests-max=N] [lacks=BITS] "
-	  "[clock=SECONDS] [no-faults=1]",
+	  "[clock=SECONDS] [seed=N] [no-faults=1]",
 	  do_set },
 	{ "show", "BUCKET", do_show },
 	{ "counts", "", do_counts },
