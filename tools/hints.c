@@ -63,7 +63,7 @@ static const char *const hints[ERR_COUNT] = {
 			      "with STARTTLS is 143)",
 	[ERR_TLS_UNTRUSTED] =
 		"If you know the certificate's authority, give its certificate as --ca-file (in a "
-		"job: source.ca_file)",
+		"job: source.ca_file, target.s3.ca_file)",
 	[ERR_TLS_EXPIRED] = "Renew the server's certificate, or check this machine's clock",
 	[ERR_TLS_HOSTNAME] = "Use the host name that the certificate was made for",
 	[ERR_TLS_STRIPPED] = "Use imaps://, or find out who removes STARTTLS on the way",
@@ -72,8 +72,9 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_TLS_CUT] = RUN_AGAIN,
 	[ERR_TLS_RECORD] = RUN_AGAIN,
 	[ERR_TLS_SETUP] = "Check --ca-file (in a job: source.ca_file) and OpenSSL's configuration",
-	[ERR_HTTP_SYNTAX] = "Check that the token endpoint's URL (oauth2.token_url) is right, and "
-			    "that no proxy answers in its place",
+	[ERR_HTTP_SYNTAX] =
+		"Check that the URL of the service (an S3 endpoint, oauth2.token_url) is "
+		"right, and that no proxy answers in its place",
 	[ERR_XML_SYNTAX] = "Check that the URL of the service is right, and that no proxy answers "
 			   "in its place",
 	[ERR_OAUTH2_REFUSED] =
