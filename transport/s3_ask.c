@@ -407,3 +407,19 @@ enum err s3_ask(struct s3_call *call, nsec until)
 			return e;
 	}
 }
+
+enum err s3_ask_head(struct s3_call *call, s3_with_words *with_words, nsec until)
+{
+	enum err e = s3_ask(call, until), told;
+	struct err_note before;
+
+	if ((e != ERR_S3_DENIED && e != ERR_AWS_EXPIRED) || call->had_note)
+		return e;
+	before = *err_note();
+	err_note_clear();
+	told = with_words(call->s3, call->key, until);
+	if (told && told != ERR_S3_ABSENT)
+		return told;
+	*err_note() = before;
+	return e;
+}

@@ -65,22 +65,13 @@ static enum err take_about(struct s3_call *call, struct http *http, const struct
 	return s3_take_nothing(call, http);
 }
 
-/* An answer to HEAD has no words: a wrong secret, a missing permission and a token that has expired
- * look alike. GET of the same object is told which. */
-static enum err learn_why(struct s3 *s3, const char *key, nsec until, enum err e)
+static enum err get_a_byte(struct s3 *s3, const char *key, nsec until)
 {
-	const struct err_note before = *err_note();
 	char byte;
 	const struct s3_get get = { .key = key, .to = &byte, .bytes = sizeof byte };
 	size_t got;
-	enum err why;
 
-	err_note_clear();
-	why = s3_get(s3, &get, until, &got);
-	if (why && why != ERR_S3_ABSENT)
-		return why;
-	*err_note() = before;
-	return e;
+	return s3_get(s3, &get, until, &got);
 }
 
 enum err s3_head_fields(struct s3 *s3, const char *key, nsec until, struct s3_about *about,
@@ -88,7 +79,6 @@ enum err s3_head_fields(struct s3 *s3, const char *key, nsec until, struct s3_ab
 {
 	struct heading heading = { about, fields };
 	struct s3_call *call;
-	bool is_unexplained;
 	enum err e;
 
 	*about = (struct s3_about){ .bytes = 0 };
@@ -97,10 +87,9 @@ enum err s3_head_fields(struct s3 *s3, const char *key, nsec until, struct s3_ab
 	s3_call_field(call, "x-amz-checksum-mode", "ENABLED");
 	call->take = take_about;
 	call->owner = &heading;
-	e = s3_ask(call, until);
-	is_unexplained = (e == ERR_S3_DENIED || e == ERR_AWS_EXPIRED) && !call->had_note;
+	e = s3_ask_head(call, get_a_byte, until);
 	s3_call_close(&call);
-	return is_unexplained ? learn_why(s3, key, until, e) : e;
+	return e;
 }
 
 enum err s3_head(struct s3 *s3, const char *key, nsec until, struct s3_about *about)

@@ -100,6 +100,11 @@ const char *s3_checksum_of(const struct s3 *, const struct s3_checksums *);
 
 /* Do it, with all repetitions. Suspends. */
 enum err s3_ask(struct s3_call *, nsec until) MUST_CHECK;
+/* The same of a HEAD, whose refusals have no body: a wrong secret, a missing permission and a token
+ * that has expired look alike. `with_words` asks something that needs the same permission, and that
+ * error is returned; if it is allowed, the first answer counts. */
+typedef enum err s3_with_words(struct s3 *, const char *key, nsec until);
+enum err s3_ask_head(struct s3_call *, s3_with_words *, nsec until) MUST_CHECK;
 /* For take(): the body by these sheets, of which there is room for one more behind. An <Error> in
  * it is in call->error, and is an error. */
 enum err s3_take_xml(struct s3_call *, struct http *, struct xml_sheet *,

@@ -730,3 +730,26 @@ TEST(who_is_called_off_at_any_step_leaves_nothing_behind)
 	CHECK(canceled > steps / 14);
 	printf("  %llu steps\n", (unsigned long long)steps);
 }
+
+static enum err ask_region(void *argument)
+{
+	struct script *script = argument;
+	char region[S3_REGION_BYTES_MAX + 1];
+
+	return s3_bucket_region(script->s3, soon(), region);
+}
+
+TEST(why_head_of_a_bucket_was_refused_is_asked_with_a_list)
+{
+	struct script script = {
+		.client = ask_region,
+		.exchanges = { { .hears = { "HEAD /bucket" },
+				 .says = S3_ANSWER("403 Forbidden", "", "") },
+			       { .hears = { "GET /bucket", "list-type=2" },
+				 .says = S3_ERROR("403 Forbidden", "SignatureDoesNotMatch", "") } }
+	};
+
+	CHECK_ERR(script_run(&script), ERR_S3_KEYS);
+	check_played(&script, 2);
+	check_script_says("SignatureDoesNotMatch");
+}
