@@ -42,8 +42,8 @@ struct receiver {
 struct ring {
 	uint32_t magic;
 	bool woken;
-	unsigned in_flight, free_count;
-	struct ring_op *first; /* in flight, unsorted */
+	unsigned in_flight, free_count, buffers; /* that are used, free ones too */
+	struct ring_op *first;			 /* in flight, unsorted */
 	struct receiver receivers[RECVS_MAX];
 	uint8_t (*pool)[RECV_BUFFER_BYTES];
 	uint32_t lengths[RECV_BUFFERS_COUNT];
@@ -61,6 +61,12 @@ static struct act *act_of(struct ring_op *op)
 	return (struct act *)(void *)op->scratch;
 }
 
+static void use_more(struct ring *ring, unsigned count)
+{
+	for (; count && ring->buffers < RECV_BUFFERS_COUNT; count--)
+		ring->free[ring->free_count++] = (uint16_t)ring->buffers++;
+}
+
 enum err ring_open(struct ring **out)
 {
 	return ring_open_for(RING_TO_COPY, out);
@@ -75,9 +81,7 @@ enum err ring_open_for(enum ring_use use, struct ring **out)
 	ring->magic = RING_MAGIC;
 	ring->pool = calloc(RECV_BUFFERS_COUNT, sizeof ring->pool[0]);
 	must(ring->pool);
-	ring->free_count = sim_one_in(SIM_NET, 3) ? POOL_SMALL : RECV_BUFFERS_COUNT;
-	for (unsigned i = 0; i < ring->free_count; i++)
-		ring->free[i] = (uint16_t)i;
+	use_more(ring, sim_one_in(SIM_NET, 3) ? POOL_SMALL : RECV_BUFFERS_COUNT);
 	snprintf(ring->facts.kernel, sizeof ring->facts.kernel, "simulated");
 	*out = ring;
 	return OK;
@@ -266,7 +270,7 @@ void ring_recv_release(struct ring_recv *recv, const struct ring_bytes *bytes)
 
 	MAGIC_CHECK(recv, RECV_MAGIC);
 	must(bytes->buffer < RECV_BUFFERS_COUNT && recv->taken > 0);
-	must(ring->free_count < RECV_BUFFERS_COUNT);
+	must(ring->free_count < ring->buffers);
 	memset(ring->pool[bytes->buffer], 0xdd, ring->lengths[bytes->buffer]);
 	ring->free[ring->free_count++] = bytes->buffer;
 	recv->taken--;
@@ -386,7 +390,11 @@ static void wait_for_event(struct ring *ring, nsec until)
 {
 	struct ring_op *op;
 	struct receiver *receiver;
-	nsec first = min_nsec(next_event(ring, &op, &receiver), net_alarm_at());
+	nsec first;
+
+	if (ring->free_count == 0 && until > sim_now()) /* see ring_pool_grow() */
+		use_more(ring, RECV_BUFFERS_GROWTH);
+	first = min_nsec(next_event(ring, &op, &receiver), net_alarm_at());
 
 	if (first == INT64_MAX && until > sim_now() + NSEC_SECOND * 3600 * 24 * 365)
 		sim_stuck("deadlock: every fiber waits, nothing is in flight, no deadline is set "
