@@ -15,16 +15,9 @@ enum {
 	BREATH_MS = 20,		    /* what was said arrives before the reset */
 };
 
-/* A request that is done later than its connection lived. */
-struct s3_model_late {
-	struct s3_model_late *next;
-	unsigned requests_left;
-	const uint8_t *head, *raw;
-	size_t head_bytes, raw_bytes;
-};
-
 struct step {
 	enum s3_model_act act;
+	bool is_work; /* the request is carried out now */
 	size_t from, length;
 	unsigned wait_ms;
 };
@@ -35,6 +28,8 @@ struct s3_model_session {
 	struct buffer in, head, raw;
 	struct s3_model_request *request; /* whose head has come; NULL: none */
 	struct s3_model_fault fault;	  /* that it meets */
+	struct s3_model_late *worked_on;  /* the request; NULL: none */
+	int64_t now_s;			  /* when it was last heard of */
 	bool is_chunked, ends, is_dead;
 	uint64_t body_bytes; /* still to come, where not chunked */
 	unsigned answered;
@@ -44,6 +39,8 @@ struct s3_model_session {
 };
 
 /* ---- what to do next ---- */
+
+static void go_on(struct s3_model_session *);
 
 static void add_step(struct s3_model_session *s, const struct step *step)
 {
@@ -88,6 +85,10 @@ struct s3_model_step s3_model_next(struct s3_model_session *s)
 		return (struct s3_model_step){ .act = S3_MODEL_IDLE };
 	}
 	step = &s->steps[s->steps_done++];
+	if (step->is_work) {
+		go_on(s);
+		return s3_model_next(s);
+	}
 	return (struct s3_model_step){ .act = step->act,
 				       .bytes = s->out.at ? s->out.at + step->from : "",
 				       .length = step->length,
@@ -96,7 +97,7 @@ struct s3_model_step s3_model_next(struct s3_model_session *s)
 
 /* ---- requests ---- */
 
-static struct s3_model_request *request_open(struct s3_model *model, int64_t now_s)
+struct s3_model_request *s3_model_request_open(struct s3_model *model, int64_t now_s)
 {
 	struct s3_model_request *r = calloc(1, sizeof *r);
 
@@ -108,7 +109,7 @@ static struct s3_model_request *request_open(struct s3_model *model, int64_t now
 	return r;
 }
 
-static void request_close(struct s3_model_request **request)
+void s3_model_request_close(struct s3_model_request **request)
 {
 	struct s3_model_request *r = *request;
 
@@ -123,60 +124,10 @@ static void request_close(struct s3_model_request **request)
 	*request = NULL;
 }
 
-static void work(struct s3_model_request *r, const void *raw, size_t n)
+void s3_model_work(struct s3_model_request *r, const void *raw, size_t n)
 {
 	if (s3_model_read_body(r, raw, n) && s3_model_check_body(r))
 		s3_model_do(r);
-}
-
-/* ---- requests done late ---- */
-
-static void remember(struct s3_model_session *s)
-{
-	struct s3_model_late **at = &s->model->late,
-			     *late = s3_model_allocate(s->model, sizeof *late);
-
-	late->requests_left = s->fault.requests;
-	late->head = s3_model_copy_bytes(s->model, s->head.at, late->head_bytes = s->head.bytes);
-	late->raw = s3_model_copy_bytes(s->model, s->raw.at, late->raw_bytes = s->raw.bytes);
-	while (*at)
-		at = &(*at)->next;
-	*at = late;
-}
-
-static void do_late(struct s3_model *model, struct s3_model_late *late, int64_t now_s)
-{
-	struct s3_model_request *r = request_open(model, now_s);
-
-	r->is_forgiven = true;
-	if (s3_model_read_head(r, (struct text){ (const char *)late->head, late->head_bytes }) &&
-	    s3_model_route(r) && s3_model_judge(r))
-		work(r, late->raw, late->raw_bytes);
-	model->counts.late++;
-	request_close(&r);
-	s3_model_release(model, late->head, late->head_bytes + 1);
-	s3_model_release(model, late->raw, late->raw_bytes + 1);
-	s3_model_release(model, late, sizeof *late);
-}
-
-static void do_late_ones(struct s3_model *model, int64_t now_s, bool all)
-{
-	struct s3_model_late **at = &model->late, *late;
-
-	while ((late = *at)) {
-		if (!all && late->requests_left) {
-			late->requests_left--;
-			at = &late->next;
-			continue;
-		}
-		*at = late->next;
-		do_late(model, late, now_s);
-	}
-}
-
-void s3_model_settle(struct s3_model *model, int64_t now_s)
-{
-	do_late_ones(model, now_s, true);
 }
 
 /* ---- accidents ---- */
@@ -378,6 +329,13 @@ static void answer(struct s3_model_session *s)
 	say_answer(s, from, body_at);
 }
 
+static struct s3_model_late *put_off(struct s3_model_session *s)
+{
+	return s3_model_put_off(s->model, (struct text){ s->head.at, s->head.bytes },
+				(struct text){ s->raw.at ? s->raw.at : "", s->raw.bytes },
+				s->fault.requests);
+}
+
 /* Does it and answers, unless an accident has other plans. */
 static void conclude(struct s3_model_session *s)
 {
@@ -387,11 +345,11 @@ static void conclude(struct s3_model_session *s)
 	if (fault->accident == S3_MODEL_CHANGES_OBJECT)
 		change_object(r);
 	if (fault->accident == S3_MODEL_LATE)
-		remember(s);
+		(void)put_off(s);
 	else if (fault->accident == S3_MODEL_ERROR_IN_200)
 		say_error_in_200(s);
 	else if (fault->accident != S3_MODEL_ANSWERS && fault->accident != S3_MODEL_STALLS)
-		work(r, s->raw.at ? s->raw.at : "", s->raw.bytes);
+		s3_model_work(r, s->raw.at ? s->raw.at : "", s->raw.bytes);
 	switch (fault->accident) {
 	case S3_MODEL_LATE:
 	case S3_MODEL_RESETS_APPLIED:
@@ -499,8 +457,8 @@ static bool take_head(struct s3_model_session *s, int64_t now_s)
 
 	if (!found && n < HEAD_BYTES_MAX)
 		return false;
-	do_late_ones(s->model, now_s, false);
-	s->request = r = request_open(s->model, now_s);
+	s3_model_do_late(s->model, now_s);
+	s->request = r = s3_model_request_open(s->model, now_s);
 	s->fault = (struct s3_model_fault){ 0 };
 	buffer_reset(&s->head);
 	buffer_reset(&s->raw);
@@ -573,6 +531,24 @@ static bool take_body(struct s3_model_session *s)
 	return s->body_bytes == 0;
 }
 
+/* It takes a while, if it changes something: who goes meanwhile does not know what becomes of it.
+ */
+static bool is_worked_on(struct s3_model_session *s)
+{
+	static const bool changes[S3_MODEL_OPS] = {
+		[S3_MODEL_PUT] = true,	[S3_MODEL_DELETE] = true,   [S3_MODEL_CREATE] = true,
+		[S3_MODEL_PART] = true, [S3_MODEL_COMPLETE] = true, [S3_MODEL_ABORT] = true,
+	};
+
+	if (!s->model->works_ms_max || s->fault.accident || !changes[s->request->op])
+		return false;
+	s->worked_on = put_off(s);
+	s3_model_hold(s->worked_on);
+	wait_step(s, (unsigned)(s3_model_throw(s->model) % s->model->works_ms_max));
+	add_step(s, &(struct step){ .is_work = true });
+	return true;
+}
+
 static bool take_request(struct s3_model_session *s, int64_t now_s)
 {
 	bool whole;
@@ -590,11 +566,23 @@ static bool take_request(struct s3_model_session *s, int64_t now_s)
 	if (s->request->code) {
 		s->fault = (struct s3_model_fault){ 0 };
 		answer(s);
+	} else if (is_worked_on(s)) {
+		return false;
 	} else {
 		conclude(s);
 	}
-	request_close(&s->request);
+	s3_model_request_close(&s->request);
 	return !s->is_dead;
+}
+
+/* The work was done. */
+static void go_on(struct s3_model_session *s)
+{
+	s3_model_take_back(s->model, &s->worked_on);
+	conclude(s);
+	s3_model_request_close(&s->request);
+	while (!s->is_dead && !s->worked_on && take_request(s, s->now_s))
+		continue;
 }
 
 struct s3_model_session *s3_model_accept(struct s3_model *model)
@@ -612,8 +600,9 @@ void s3_model_hear(struct s3_model_session *s, int64_t now_s, const void *bytes,
 	MAGIC_CHECK(s, SESSION_MAGIC);
 	if (s->is_dead)
 		return;
+	s->now_s = now_s;
 	buffer_add(&s->in, bytes, n);
-	while (take_request(s, now_s))
+	while (!s->worked_on && take_request(s, now_s))
 		continue;
 	must(!s->in.failed && !s->raw.failed && !s->out.failed);
 }
@@ -625,7 +614,9 @@ void s3_model_hang_up(struct s3_model_session **session)
 	if (!s)
 		return;
 	MAGIC_CHECK(s, SESSION_MAGIC);
-	request_close(&s->request);
+	if (s->worked_on)
+		s3_model_let_go(s->model, s->worked_on);
+	s3_model_request_close(&s->request);
 	buffer_free(&s->in);
 	buffer_free(&s->head);
 	buffer_free(&s->raw);

@@ -186,6 +186,9 @@ struct s3_model_counts {
 	unsigned refused;	/* answers of 400 and above */
 	unsigned forbidden;	/* of those: signature, keys, tokens, clock */
 	unsigned faults, late;	/* accidents met; requests done late */
+	unsigned never;		/* or never */
+	unsigned all;		/* requests, late ones too, */
+	unsigned late_at;	/* and how many it were when the last one was done late */
 	unsigned unconditional; /* PUT and Complete without a condition */
 	unsigned unchecked;	/* PUT and UploadPart without checksum or MD5 */
 	unsigned overwritten;	/* objects that another one took the place of */
@@ -217,6 +220,10 @@ struct s3_model {
 	bool read_only;		/* writes get 403 AccessDenied of a bucket policy */
 	unsigned requests_max;	/* of one connection, then it ends; 0: no limit */
 	int64_t clock_offset_s; /* of the server's clock against the time given */
+	/* So long at most a request that changes something is worked on before it is done; 0: no
+	 * time. One whose connection ends meanwhile is done when up to so many more have been
+	 * heard, or, of so many one, never; 0: all are done. */
+	unsigned works_ms_max, late_requests_max, never_one_in;
 	unsigned buckets_count, users_count, faults_count;
 	struct s3_model_bucket buckets[S3_MODEL_BUCKETS_MAX];
 	struct s3_model_user users[S3_MODEL_USERS_MAX];
@@ -276,5 +283,13 @@ unsigned s3_model_versions(const struct s3_model_bucket *, const char *key);
 unsigned s3_model_uploads(const struct s3_model_bucket *, const char *prefix);
 /* Requests that will be done late are done now: another process begins, or the run is judged. */
 void s3_model_settle(struct s3_model *, int64_t now_s);
+/* The process has ended, and with it all connections: what is worked on is done late, or never. */
+void s3_model_process_ended(struct s3_model *);
+/* All of it, to come back to; pointers into it stay good. The caller frees it. */
+struct s3_model_image;
+struct s3_model_image *s3_model_save(const struct s3_model *);
+void s3_model_restore(struct s3_model *, const struct s3_model_image *);
+/* Of everything that was stored, but under this key: keys, versions, bytes. */
+uint64_t s3_model_fingerprint(const struct s3_model_bucket *, const char *but_key);
 
 #endif

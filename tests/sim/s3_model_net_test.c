@@ -1,6 +1,7 @@
 /* The S3 stand-in in the simulated network: what is said arrives, at its time, to its end; what one
  * process stored is there for the next. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,5 +143,52 @@ TEST(what_a_process_that_ended_stored_is_there)
 	visit.ask.fields = "if-none-match: *\n";
 	run(&visit, 1, 0);
 	CHECK(strncmp(visit.said, "HTTP/1.1 412", 12) == 0);
+	s3_talk_close(&talk);
+}
+
+/* Who says a request and does not wait for its answer. */
+static struct s3_model_session *say_only(struct s3_talk *talk)
+{
+	struct s3_model_session *session = s3_model_accept(talk->model);
+	struct s3_talk_request ask = { .method = "PUT", .path = "/box/k", .body = "one" };
+	struct buffer request = { 0 };
+
+	s3_talk_write(talk, &ask, &request);
+	s3_model_hear(session, talk->now_s, request.at, request.bytes);
+	buffer_free(&request);
+	return session;
+}
+
+TEST(what_nobody_waits_for_is_done_late_or_never)
+{
+	struct s3_talk talk = { 0 };
+	struct s3_model_bucket *box;
+	struct s3_model_session *session;
+	struct s3_model_image *before;
+	struct visit visit;
+
+	s3_talk_open(&talk);
+	box = &talk.model->buckets[0];
+	talk.model->works_ms_max = 20000;
+	before = s3_model_save(talk.model);
+	session = say_only(&talk);
+	s3_model_settle(talk.model, talk.now_s); /* its client may still wait */
+	CHECK_EQ(s3_model_objects(box, ""), 0);
+	s3_model_hang_up(&session);
+	s3_model_settle(talk.model, talk.now_s);
+	CHECK_EQ(s3_model_objects(box, ""), 1);
+	s3_model_restore(talk.model, before);
+	CHECK_EQ(s3_model_objects(box, ""), 0);
+	talk.model->never_one_in = 1;
+	session = say_only(&talk);
+	s3_model_hang_up(&session);
+	s3_model_settle(talk.model, talk.now_s);
+	CHECK_EQ(s3_model_objects(box, ""), 0);
+	CHECK_EQ(talk.model->counts.never, 1);
+	free(before);
+	visit = put(&talk); /* and who waits is answered */
+	run(&visit, 0, 0);
+	CHECK(strncmp(visit.said, "HTTP/1.1 200 OK\r\n", 17) == 0);
+	CHECK_EQ(s3_model_objects(box, ""), 1);
 	s3_talk_close(&talk);
 }

@@ -100,6 +100,7 @@ bool s3_model_route(struct s3_model_request *r)
 		return false;
 	r->op = !r->bucket_name[0] ? S3_MODEL_UNKNOWN : r->key[0] ? object_op(r) : bucket_op(r);
 	r->model->counts.requests[r->op]++;
+	r->model->counts.all++;
 	r->bucket = s3_model_bucket_of(r->model, r->bucket_name);
 	if (strlen(r->key) > S3_MODEL_KEY_BYTES_MAX)
 		return s3_model_refuse(r, 400, "KeyTooLongError", "Your key is too long");

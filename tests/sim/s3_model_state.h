@@ -58,6 +58,25 @@ struct s3_model_request {
 	bool is_forgiven; /* its clock is not judged: it is done late */
 };
 
+/* By the server's clock at that time of the world; closing accepts NULL inside. */
+struct s3_model_request *s3_model_request_open(struct s3_model *, int64_t now_s);
+void s3_model_request_close(struct s3_model_request **);
+/* Does what is asked, with the body as it came; who asks was judged. */
+void s3_model_work(struct s3_model_request *, const void *raw, size_t);
+
+/* ---- requests done late (s3_model_late.c) ---- */
+
+/* Takes a copy: it is done when so many requests more have been heard, */
+struct s3_model_late *s3_model_put_off(struct s3_model *, struct text head, struct text raw,
+				       unsigned requests);
+/* but not as long as its connection lives, which may take it back, or let it go: then it is done
+ * late, or never. */
+void s3_model_hold(struct s3_model_late *);
+void s3_model_take_back(struct s3_model *, struct s3_model_late **);
+void s3_model_let_go(struct s3_model *, struct s3_model_late *);
+/* One more request is heard. */
+void s3_model_do_late(struct s3_model *, int64_t now_s);
+
 /* ---- the request's words (s3_model_words.c) ---- */
 
 const struct s3_model_header *s3_model_header(const struct s3_model_request *, const char *name);

@@ -3,6 +3,7 @@
 #include "tests/sim/s3_model_state.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 /* Blocks of powers of two in one shared mapping; what is released is used again. */
@@ -95,6 +96,27 @@ void s3_model_close(struct s3_model **model)
 	if (*model)
 		must(munmap((*model)->arena, (*model)->arena->room) == 0);
 	*model = NULL;
+}
+
+/* Together with what is in the arena of the model itself. */
+struct s3_model_image {
+	size_t bytes;
+	uint8_t at[];
+};
+
+struct s3_model_image *s3_model_save(const struct s3_model *model)
+{
+	struct s3_model_image *image = malloc(sizeof *image + model->arena->used);
+
+	must(image);
+	image->bytes = model->arena->used;
+	bytes_copy(image->at, model->arena, image->bytes, BYTES_META);
+	return image;
+}
+
+void s3_model_restore(struct s3_model *model, const struct s3_model_image *image)
+{
+	bytes_copy(model->arena, image->at, image->bytes, BYTES_META);
 }
 
 struct s3_model_bucket *s3_model_add_bucket(struct s3_model *model, const char *name,
@@ -318,4 +340,28 @@ unsigned s3_model_uploads(const struct s3_model_bucket *bucket, const char *pref
 	for (const struct s3_model_upload *upload = bucket->uploads; upload; upload = upload->next)
 		count += strncmp(upload->key, prefix, strlen(prefix)) == 0;
 	return count;
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t state, const void *bytes, size_t n)
+{
+	const uint8_t *at = bytes;
+
+	for (size_t i = 0; i < n; i++)
+		state = (state ^ at[i]) * 0x100000001b3;
+	return state;
+}
+
+uint64_t s3_model_fingerprint(const struct s3_model_bucket *bucket, const char *but_key)
+{
+	uint64_t state = 0xcbf29ce484222325;
+
+	for (const struct s3_model_object *o = bucket->objects; o; o = o->next) {
+		if (strcmp(o->key, but_key) == 0)
+			continue;
+		state = hash(state, o->key, strlen(o->key) + 1);
+		state = hash(state, o->version, strlen(o->version) + 1);
+		state = hash(state, o->bytes, o->length);
+	}
+	return state;
 }
