@@ -332,7 +332,7 @@ static enum err s3_store_settle(struct store *base, const char *prefix)
 
 	must(place->lock != NULL && store_key_is_valid(text_of(prefix)));
 	snprintf(below, sizeof below, "%s/", prefix);
-	return store_s3_uploads_end(place, below);
+	return store_s3_uploads_end(place, below, store_s3_patience());
 }
 
 static enum err s3_store_leftovers(struct store *base, uint64_t *count)

@@ -204,7 +204,7 @@ enum err store_s3_lock(struct store_s3_place *place)
 	held = store_lock_held(place->lock);
 	if (first &&
 	    ((e = store_s3_checksum_choose(place)) || (e = lock_take(place, held->object.tag)) ||
-	     (e = store_s3_uploads_end(place, "")))) {
+	     (e = store_s3_uploads_end(place, "", store_s3_patience())))) {
 		store_s3_unlock(place, store_s3_patience());
 		return e;
 	}
@@ -237,9 +237,13 @@ void store_s3_unlock(struct store_s3_place *place, nsec until)
 	err_note_clear();
 	left("store.upload_left", store_s3_put_end_given_up(place, until));
 	tag = store_lock_held(place->lock)->object.tag;
-	if (store_lock_end(place->lock) && tag[0])
+	if (store_lock_end(place->lock) && tag[0]) {
+		/* A CreateMultipartUpload may have been carried out later than the uploads were
+		 * ended that were there at the beginning. */
+		left("store.upload_left", store_s3_uploads_end(place, "", until));
 		left("store.lock_left",
 		     s3_delete(place->s3, store_s3_key(full, place, lock_key), tag, until));
+	}
 	(void)store_lock_leave(&place->lock, &held);
 	*err_note() = before;
 }
@@ -309,10 +313,10 @@ enum err store_s3_upload_end(struct store_s3_place *place, const char *key, cons
 			 key, place->name);
 }
 
-enum err store_s3_uploads_end(struct store_s3_place *place, const char *below)
+enum err store_s3_uploads_end(struct store_s3_place *place, const char *below, nsec until)
 {
 	char full[S3_KEY_BYTES_MAX + 1];
-	struct uploads uploads = { .place = place, .until = store_s3_patience() };
+	struct uploads uploads = { .place = place, .until = until };
 	enum err e;
 
 	store_s3_key(full, place, below);

@@ -69,11 +69,12 @@ enum store_s3_proof store_s3_proof_of(const struct store_s3_place *, enum s3_pro
 /* ---- store_s3_lock.c ---- */
 
 enum err store_s3_lock(struct store_s3_place *) MUST_CHECK;
-/* Ends the uploads that were given up, and deletes the lock object, unless other stores of the
- * process share it. What goes wrong is logged, and the note stays as it was. */
+/* Ends the uploads that were given up, and, unless other stores of the process share the lock, all
+ * others of ours; then it deletes the lock object. What goes wrong is logged, and the note stays as
+ * it was. */
 void store_s3_unlock(struct store_s3_place *, nsec until);
 /* End all uploads of ours below a key prefix, "" or with '/' at its end. */
-enum err store_s3_uploads_end(struct store_s3_place *, const char *below) MUST_CHECK;
+enum err store_s3_uploads_end(struct store_s3_place *, const char *below, nsec until) MUST_CHECK;
 enum err store_s3_uploads_count(struct store_s3_place *, uint64_t *count) MUST_CHECK;
 /* This one, until the service knows it no more; so it does not if it was completed. The key is that
  * in the bucket. */
