@@ -10,8 +10,9 @@ enum {
 	PARTS_WITH_CHECKSUMS_MAX = 6900,
 };
 /* "Processing of a Complete Multipart Upload request could take several minutes"; S3 sends white
- * space meanwhile, others are silent. */
-#define COMPLETE_FIRST_BYTE (10 * 60 * NSEC_SECOND)
+ * space meanwhile, others are silent. One that is never answered is to be asked again before the
+ * lane gives its destination up (LANE_STALL, ten minutes). */
+#define COMPLETE_FIRST_BYTE (4 * 60 * NSEC_SECOND)
 
 static const struct s3_operation create_upload = { .name = "CreateMultipartUpload",
 						   .method = "POST",
