@@ -11,7 +11,10 @@
 #include "transport/json.h"
 #include "transport/pack_index.h"
 
-enum { MANIFEST_VERSION = 1 };
+enum {
+	MANIFEST_VERSION = 1,
+	LATE_MAX = 4, /* generations of earlier runs that come while ours is made */
+};
 
 void manifest_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key, uint64_t generation)
 {
@@ -536,7 +539,7 @@ static enum err write_out(struct making *making)
 	return store_put_whole(making->store, key, whole->at, whole->bytes);
 }
 
-enum err manifest_write(struct store *store, const struct manifest_next *next)
+static enum err make_next(struct store *store, const struct manifest_next *next)
 {
 	struct making *making = calloc(1, sizeof *making);
 	struct manifest_boxes *boxes = next->boxes;
@@ -568,5 +571,18 @@ out:
 	buffer_free(&making->boxes_before);
 	buffer_free(&making->whole);
 	free(making);
+	return e;
+}
+
+/* In a bucket the last request of a run that was killed may be carried out late, and its generation
+ * take the number that ours was to have: what it says is true, and ours goes on from it. */
+enum err manifest_write(struct store *store, const struct manifest_next *next)
+{
+	enum err e = make_next(store, next);
+
+	for (int i = 0; i < LATE_MAX && e == ERR_DISK_EXISTS; i++) {
+		err_note_clear();
+		e = make_next(store, next);
+	}
 	return e;
 }
