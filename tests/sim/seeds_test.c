@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "tests/sim/sweep.h"
+#include "tests/sim/world_bucket.h"
 #include "tests/test.h"
 
 enum {
 	RUNS_USUAL = SANITIZED ? 20 : 150,
+	BUCKETS_USUAL = SANITIZED ? 10 : 60,
 	TROUBLED_MAX = 6, /* runs before the one that must end well */
 	NAMES_COUNT = 6,
 	MESSAGES_MAX = 28, /* of a folder; it may be replaced once */
@@ -101,6 +103,21 @@ static void fill(struct world *world, struct dice *dice)
 	}
 }
 
+/* An archive in a bucket of a service that takes its time, and goes on with what it heard when who
+ * asked is gone. */
+static void add_bucket(struct world *world, struct dice *dice)
+{
+	struct s3_model *model;
+
+	world_add_bucket(world);
+	world->bucket->part_bytes = UINT64_C(2048) << below(dice, 5);
+	model = world->bucket->model;
+	model->works_ms_max = (unsigned)up_to(dice, 3000);
+	model->late_requests_max = (unsigned)up_to(dice, 200);
+	model->never_one_in = (unsigned)below(dice, 6);
+	model->requests_max = one_in(dice, 3) ? 1 + (unsigned)up_to(dice, 50) : 0;
+}
+
 /* ---- what happens ---- */
 
 static struct imap_model_box *any_box(struct world *world, struct dice *dice)
@@ -169,6 +186,35 @@ static void add_faults(struct world *world, struct dice *dice)
 	world->imap.refuse_fetches = one_in(dice, 8) ? 1 + (unsigned)below(dice, 2) : 0;
 }
 
+/* Full, or in trouble: a refusal that breaks off before it says why is taken for what its status
+ * says, and that is no error of a run in trouble. */
+static void add_bucket_faults(struct world *world, struct dice *dice)
+{
+	struct s3_model *model = world->bucket->model;
+	bool is_full = one_in(dice, 8);
+
+	if (is_full)
+		model->quota_bytes = 1 + model->counts.stored_bytes + up_to(dice, 100000);
+	else if (!one_in(dice, 3))
+		s3_model_add_fault(
+			model, &(struct s3_model_fault){ .accident = S3_MODEL_DICE,
+							 .one_in = 2 + (unsigned)up_to(dice, 100),
+							 .count = 1 + (unsigned)up_to(dice, 100) });
+	if (one_in(dice, 4))
+		s3_model_add_fault(model,
+				   &(struct s3_model_fault){ .accident = S3_MODEL_EXPIRES_TOKEN,
+							     .skip = (unsigned)up_to(dice, 200),
+							     .count = 1 });
+	world->bucket->keys_end = one_in(dice, 3);
+}
+
+static void end_bucket_faults(struct world *world)
+{
+	world->bucket->keys_end = false;
+	world->bucket->model->quota_bytes = 0;
+	world_bucket_crowd(world);
+}
+
 static void tell(const struct world *world, const struct world_faults *faults)
 {
 	if (sweep_asked("RUNS") != 1)
@@ -189,6 +235,8 @@ static bool troubled_run(struct world *world, struct dice *dice, struct tally *t
 	const struct world_result *result = world->result;
 
 	add_faults(world, dice);
+	if (world->bucket)
+		add_bucket_faults(world, dice);
 	if (one_in(dice, 3)) {
 		world->happens = people;
 		world->happens_at = 1 + up_to(dice, 400);
@@ -201,6 +249,8 @@ static bool troubled_run(struct world *world, struct dice *dice, struct tally *t
 	world_copy(world);
 	world->drain_after = 0;
 	world->imap.refuse_fetches = 0;
+	if (world->bucket)
+		end_bucket_faults(world);
 	tally->runs++;
 	tally->cut += result->end == WORLD_CUT;
 	tally->failed += result->end == WORLD_FINISHED && result->error;
@@ -223,13 +273,15 @@ static void come_to_rest(struct world *world)
 	world->imap.bytes_per_second = 0;
 }
 
-static bool world_of(uint64_t seed, struct tally *tally)
+static bool world_of(uint64_t seed, bool in_bucket, struct tally *tally)
 {
 	struct world *world = world_open(seed);
 	struct dice dice = { seed };
 	bool good = true;
 
 	fill(world, &dice);
+	if (in_bucket)
+		add_bucket(world, &dice);
 	world->cuts_kill = one_in(&dice, 4);
 	for (uint64_t runs = 1 + below(&dice, TROUBLED_MAX); good && runs; runs--) {
 		good = troubled_run(world, &dice, tally);
@@ -249,7 +301,7 @@ static bool world_of(uint64_t seed, struct tally *tally)
 	return good;
 }
 
-TEST(a_world_of_any_seed_ends_well_after_enough_runs)
+static void worlds(bool in_bucket, uint64_t usual)
 {
 	uint64_t runs = sweep_asked("RUNS"), first = world_seed(SEED_USUAL);
 	struct tally tally = { 0 };
@@ -257,9 +309,9 @@ TEST(a_world_of_any_seed_ends_well_after_enough_runs)
 
 	if (!runs && sweep_another_is_asked(""))
 		SKIP("another accident is to be repeated");
-	runs = runs ? runs : RUNS_USUAL;
+	runs = runs ? runs : usual;
 	for (uint64_t i = 0; i < runs && failures < FAILURES_MAX; i++)
-		failures += !world_of(first + i, &tally);
+		failures += !world_of(first + i, in_bucket, &tally);
 	CHECK_EQ(failures, 0);
 	printf("  seeds %llu to %llu: %llu worlds, %llu runs, %llu of them cut, %llu failed; %llu "
 	       "steps\n",
@@ -267,4 +319,14 @@ TEST(a_world_of_any_seed_ends_well_after_enough_runs)
 	       (unsigned long long)tally.worlds, (unsigned long long)tally.runs,
 	       (unsigned long long)tally.cut, (unsigned long long)tally.failed,
 	       (unsigned long long)tally.steps);
+}
+
+TEST(a_world_of_any_seed_ends_well_after_enough_runs)
+{
+	worlds(false, RUNS_USUAL);
+}
+
+TEST(so_does_one_whose_archive_is_in_a_bucket)
+{
+	worlds(true, BUCKETS_USUAL);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "tests/sim/world_bucket.h"
 #include "tests/test.h"
 
 /* With SIM_ALL=1. */
@@ -24,9 +25,10 @@ uint64_t sweep_asked(const char *variable)
 
 bool sweep_another_is_asked(const char *mine)
 {
-	static const char *const choices[] = { "CUT",	 "KILL",   "END",      "SHUT", "DRAIN",
-					       "ROOM",	 "SHARED", "SCENARIO", "RUNS", "CARRIER",
-					       "TARGET", "CARRY",  "GMAIL" };
+	static const char *const choices[] = {
+		"CUT",	"KILL",	   "END",    "SHUT",  "DRAIN", "ROOM",	 "SHARED",  "SCENARIO",
+		"RUNS", "CARRIER", "TARGET", "CARRY", "GMAIL", "BUCKET", "ACCIDENT"
+	};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(choices); i++) {
 		const char *value = getenv(choices[i]);
@@ -62,6 +64,8 @@ bool sweep_is_harmless(const struct world *world)
 		       store->broken_what);
 		return false;
 	}
+	if (world->bucket && !world_bucket_is_harmless(world->bucket))
+		return false;
 	if (imap->changes == 0 && imap->unknown == 0 && world->result->open_files == 0)
 		return true;
 	printf("  the server got %u commands that change it, %u unknown ones (\"%s\"); %u files "
@@ -95,13 +99,20 @@ static bool asks_nothing(const struct world *world)
 	return false;
 }
 
+static uint64_t fingerprint(const struct world *world)
+{
+	return world->bucket && !world->bucket->is_source
+		       ? world_bucket_fingerprint(world->bucket)
+		       : disk_fingerprint(world->disk, world_archive_path);
+}
+
 bool sweep_has_nothing_to_do(struct world *world)
 {
-	uint64_t before = disk_fingerprint(world->disk, world_archive_path);
+	uint64_t before = fingerprint(world);
 
 	if (!sweep_completes(world, "the run with nothing to do") || !asks_nothing(world))
 		return false;
-	if (disk_fingerprint(world->disk, world_archive_path) == before)
+	if (fingerprint(world) == before)
 		return true;
 	printf("  with nothing to do, the archive was changed\n");
 	return false;
@@ -110,6 +121,9 @@ bool sweep_has_nothing_to_do(struct world *world)
 bool sweep_ends_well(struct world *world)
 {
 	if (!sweep_completes(world, "the next run"))
+		return false;
+	if (world->bucket && world_bucket_settle(world->bucket) &&
+	    !sweep_completes(world, "the run after what came late"))
 		return false;
 	world_lose_power(world);
 	return world_judge(world) && sweep_has_nothing_to_do(world);
@@ -126,6 +140,10 @@ bool sweep_is_excused(enum err e)
 					    ERR_NET_CLOSED,
 					    ERR_NET_RESET,
 					    ERR_TLS_CUT,
+					    ERR_S3_UNAVAILABLE,
+					    ERR_S3_THROTTLED,
+					    ERR_S3_FULL,
+					    ERR_AWS_EXPIRED,
 					    ERR_FIBER_TIMEOUT,
 					    ERR_FIBER_CANCELED,
 					    ERR_IMAP_UNAVAILABLE,

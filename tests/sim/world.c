@@ -1,6 +1,6 @@
 /* Worlds and their processes: fork, run, cut, wait. What a process does is elsewhere: world_copy.c,
  * world_judge.c, the tests. */
-#include "tests/sim/world.h"
+#include "tests/sim/world_bucket.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -82,6 +82,12 @@ void world_add_target(struct world *world)
 					&world->result->store);
 }
 
+void world_add_bucket(struct world *world)
+{
+	must(!world->bucket);
+	world->bucket = world_bucket_open(world->seed);
+}
+
 void world_close(struct world **world)
 {
 	if (!*world)
@@ -89,6 +95,7 @@ void world_close(struct world **world)
 	MAGIC_CHECK(*world, WORLD_MAGIC);
 	imap_model_clear(&(*world)->imap);
 	imap_store_close(&(*world)->target);
+	world_bucket_close(&(*world)->bucket);
 	disk_close(&(*world)->disk);
 	must(munmap((*world)->result, sizeof *(*world)->result) == 0);
 	free(*world);
@@ -114,14 +121,22 @@ NO_RETURN static void leave(void)
 	_exit(EXIT_TOLD); /* nothing of this process is tidied up: it was cut, or it is done */
 }
 
+/* Servers live on, and have what they heard. */
+static void conversations_ended(struct world *world)
+{
+	if (world->target)
+		imap_store_process_ended(world->target);
+	if (world->bucket)
+		s3_model_process_ended(world->bucket->model);
+}
+
 static void cut(void *owner, const char *what)
 {
 	struct world *world = owner;
 
 	(void)what;
 	keep_steps(world->result);
-	if (world->target)
-		imap_store_process_ended(world->target);
+	conversations_ended(world);
 	world->result->end = WORLD_CUT;
 	if (sim_one_in(SIM_DISK, KILL_ONE_IN) || world->cuts_kill)
 		disk_process_ended(world->disk);
@@ -198,6 +213,8 @@ static void live(struct world *world, world_body *body, void *argument)
 	imap_model_listen(&world->imap, WORLD_PORT);
 	if (world->target)
 		imap_model_listen(world->target, WORLD_TARGET_PORT);
+	if (world->bucket)
+		world_bucket_listen(world->bucket);
 	result->error = body(world, argument);
 	snprintf(result->note, sizeof result->note, "%s", result->error ? err_note()->text : "");
 	conn_thread_cleanup();
@@ -205,8 +222,7 @@ static void live(struct world *world, world_body *body, void *argument)
 	result->open_files = ring_verb_open_files(true);
 	keep_steps(result);
 	result->end = WORLD_FINISHED;
-	if (world->target)
-		imap_store_process_ended(world->target);
+	conversations_ended(world);
 	disk_process_ended(world->disk);
 	leave();
 }
@@ -241,6 +257,8 @@ static void carry_over(struct world *world)
 	if (faults->room_bytes)
 		disk_limit(world->disk, 0);
 	*faults = (struct world_faults){ 0 };
+	if (world->bucket)
+		world->bucket->model->faults_count = 0;
 	world->happens_at = world->cut_at = 0;
 }
 
@@ -286,6 +304,8 @@ struct world_mark world_mark(const struct world *world)
 	return (struct world_mark){ .disk = disk_save(world->disk),
 				    .imap = imap,
 				    .target = world->target ? imap_store_save(world->target) : NULL,
+				    .bucket = world->bucket ? s3_model_save(world->bucket->model)
+							    : NULL,
 				    .process_no = world->process_no,
 				    .retry_skipped = world->retry_skipped,
 				    .newest_first = world->newest_first,
@@ -300,6 +320,8 @@ void world_back(struct world *world, const struct world_mark *mark)
 	world->imap = *mark->imap;
 	if (mark->target)
 		imap_store_restore(world->target, mark->target);
+	if (mark->bucket)
+		s3_model_restore(world->bucket->model, mark->bucket);
 	world->process_no = mark->process_no;
 	world->retry_skipped = mark->retry_skipped;
 	world->newest_first = mark->newest_first;
@@ -313,6 +335,8 @@ void world_mark_free(struct world_mark *mark)
 	disk_image_free(&mark->disk);
 	free(mark->imap);
 	free(mark->target);
+	free(mark->bucket);
 	mark->imap = NULL;
 	mark->target = NULL;
+	mark->bucket = NULL;
 }

@@ -62,6 +62,8 @@ struct world_faults {
 	int64_t wall_jump_s;		     /* by so much, for good */
 };
 
+struct world_bucket; /* world_bucket.h */
+
 struct world {
 	uint32_t magic;
 	uint64_t seed;
@@ -69,7 +71,8 @@ struct world {
 	uint64_t cut_at;
 	struct disk *disk;
 	struct imap_model imap;
-	struct imap_model *target; /* the server that mail goes to; NULL: it goes to the archive */
+	struct imap_model *target; /* the server that mail goes to; NULL: it goes to the archive, */
+	struct world_bucket *bucket; /* which lies there; NULL: on the disk */
 	/* Reasons why a message may be skipped or doubtful there, or a folder refused, by name. */
 	const char *excused[WORLD_EXCUSED_MAX];
 	/* The folder there that a source's folder becomes; NULL: the one of the same name. */
@@ -106,6 +109,8 @@ uint64_t world_seed(uint64_t otherwise);
 /* Mail goes to a second server, which has nothing but INBOX and outlives the processes. Its
  * `store` says what it offers and does wrong. `sink` must be one for it. */
 void world_add_target(struct world *);
+/* The archive lies in a bucket, which is empty but for what others have there. */
+void world_add_bucket(struct world *);
 
 /* The standard mailbox: two folders with seven messages and an empty folder; twins, an empty
  * message, one too large to be staged, dates with zones, keywords. */
@@ -147,6 +152,7 @@ struct world_mark {
 	struct disk_image *disk;
 	struct imap_model *imap;
 	struct imap_store_image *target; /* NULL: there is none */
+	struct s3_model_image *bucket;	 /* the same */
 	unsigned process_no;
 	const char *retry_skipped;
 	bool newest_first;
@@ -160,8 +166,13 @@ void world_mark_free(struct world_mark *);
 
 extern const char world_archive_path[], world_state_path[], world_spool_path[],
 	world_source_shown[], world_target_shown[];
-/* The archive as an account. */
+/* The archive on the disk as an account. */
 struct account world_archive_account(void);
+/* The archive that is filled, wherever it lies. In a bucket: between world_bucket_begin() and its
+ * end. */
+struct account world_place(const struct world *);
+/* What the ledger calls the source. */
+const char *world_source(const struct world *);
 /* The second server; its password is "open sesame" too. The secret is borrowed. */
 struct account world_target_account(const struct secret *password);
 

@@ -9,7 +9,7 @@
 #include "engine/clock.h"
 #include "engine/shard.h"
 #include "tests/sim/sim.h"
-#include "tests/sim/world.h"
+#include "tests/sim/world_bucket.h"
 #include "transport/gmail_labels.h"
 
 #define SOURCE(symbol, scheme, what) extern const struct source_driver symbol##_source;
@@ -92,6 +92,36 @@ struct account world_archive_account(void)
 				 .connect_timeout = 30 * NSEC_SECOND };
 }
 
+static bool is_from_bucket(const struct world *world)
+{
+	return world->bucket && world->bucket->is_source;
+}
+
+struct account world_place(const struct world *world)
+{
+	return world->bucket && !is_from_bucket(world) ? world_bucket_account(world->bucket)
+						       : world_archive_account();
+}
+
+const char *world_source(const struct world *world)
+{
+	return is_from_bucket(world) ? world_bucket_account(world->bucket).shown
+				     : world_source_shown;
+}
+
+static struct account source_account(const struct world *world, const struct secret *password)
+{
+	return (struct account){ .scheme = "imaps",
+				 .user = world->imap.user,
+				 .host = "127.0.0.1",
+				 .port = WORLD_PORT,
+				 .path = "/",
+				 .shown = world_source_shown,
+				 .password = password,
+				 .io_timeout = 60 * NSEC_SECOND,
+				 .connect_timeout = 30 * NSEC_SECOND };
+}
+
 struct account world_target_account(const struct secret *password)
 {
 	return (struct account){ .scheme = "imaps",
@@ -134,18 +164,12 @@ static enum err run_lane(struct copy *copy)
 	struct world *world = copy->world;
 	struct filter *filter = NULL;
 	enum err e = make_filter(world, &filter);
-	struct account source = { .scheme = "imaps",
-				  .user = world->imap.user,
-				  .host = "127.0.0.1",
-				  .port = WORLD_PORT,
-				  .path = "/",
-				  .shown = world_source_shown,
-				  .password = copy->password,
-				  .io_timeout = 60 * NSEC_SECOND,
-				  .connect_timeout = 30 * NSEC_SECOND };
+	struct account source = is_from_bucket(world) ? world_bucket_account(world->bucket)
+						      : source_account(world, copy->password);
 	struct account target =
-		world->target ? world_target_account(copy->password) : world_archive_account();
-	struct lane_config lane = { .source = &imap_source,
+		world->target ? world_target_account(copy->password) : world_place(world);
+	struct lane_config lane = { .source =
+					    is_from_bucket(world) ? &archive_source : &imap_source,
 				    .connections = world->connections,
 				    .source_account = &source,
 				    .sink = world->sink ? world->sink : &archive_sink,
@@ -185,7 +209,11 @@ static enum err copy_fiber(void *argument)
 	if ((e = ledger_open(world_state_path, clock_after(LEDGER_TIMEOUT), &copy->ledger)))
 		return e;
 	ledger_run_note(copy->ledger, &run);
+	if (copy->world->bucket)
+		world_bucket_begin(copy->world->bucket, ledger_id(copy->ledger));
 	e = run_lane(copy);
+	if (copy->world->bucket)
+		world_bucket_end(copy->world->bucket);
 	run.updated_wall_s = run.ended_wall_s = clock_wall() / NSEC_SECOND;
 	run.exit_code = err_exit_code(e);
 	ledger_run_note(copy->ledger, &run);

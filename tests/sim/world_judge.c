@@ -9,7 +9,7 @@
 
 #include "engine/clock.h"
 #include "engine/shard.h"
-#include "tests/sim/world.h"
+#include "tests/sim/world_bucket.h"
 #include "transport/archive.h"
 
 struct judge {
@@ -232,10 +232,10 @@ static void verify_fault(void *context, const char *key, const char *what)
 
 static enum err judge_archive(struct judge *judge)
 {
-	struct account account = world_archive_account();
+	struct account account = world_place(judge->world);
 	struct archive_check check;
-	enum err e = archive_open(&store_dir, &account, clock_after(account.io_timeout),
-				  &judge->archive);
+	enum err e = archive_open(store_driver_of(account.scheme), &account,
+				  clock_after(account.io_timeout), &judge->archive);
 
 	if (e)
 		return e;
@@ -308,8 +308,8 @@ static enum err judge_ledger(struct judge *judge)
 
 	if (e)
 		return e;
-	e = ledger_mailbox(ledger, world_source_shown, world_archive_account().shown, "blake3",
-			   &mailbox);
+	e = ledger_mailbox(ledger, world_source(judge->world), world_place(judge->world).shown,
+			   "blake3", &mailbox);
 	if (!e)
 		e = ledger_totals(ledger, mailbox.mailbox_no, &totals);
 	if (!e)
@@ -325,8 +325,16 @@ static enum err judge_ledger(struct judge *judge)
 static enum err judge_all(void *argument)
 {
 	struct judge *judge = argument;
-	enum err e = judge_archive(judge); /* first: what it has is compared with the ledger */
+	struct world_bucket *bucket = judge->world->bucket;
+	enum err e;
 
+	if (bucket)
+		world_bucket_begin(bucket, NULL);
+	e = judge_archive(judge); /* first: what it has is compared with the ledger */
+	if (bucket) {
+		world_bucket_end(bucket);
+		world_bucket_judge(judge->world);
+	}
 	if (e)
 		world_fault(judge->world, "reading the archive: %s %s", err_name(e),
 			    err_note()->text);
