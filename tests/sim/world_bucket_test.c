@@ -14,15 +14,15 @@
 
 enum {
 	KILLS_USUAL = SANITIZED ? 8 : 30,
-	FIRST_KILLS_NESTED = SANITIZED ? 1 : 4,
+	FIRST_KILLS_NESTED = SANITIZED ? 1 : 3,
 	SECOND_KILLS_USUAL = SANITIZED ? 2 : 5,
-	EVERY = SANITIZED ? 41 : 23, /* so many-th request meets an accident */
+	EVERY = SANITIZED ? 41 : 31, /* so many-th request meets an accident */
 	LONG_PART = 1200 * 1024,     /* longer bodies are asked for first */
 	LONG_BYTES = 4 * 1024 * 1024,
 	HOUR_S = 3600,
 	FOR_EVER = 1000000,
 	LATE_REQUESTS_MAX = 40,
-	LATE_EVERY = 4,
+	LATE_EVERY = 6,
 };
 
 static void add(struct world *world, struct imap_model_box *box, const char *subject, size_t bytes)
