@@ -63,7 +63,7 @@ struct bucket {
 
 bool bucket_is_meant(const char *scheme)
 {
-	return strcmp(scheme, store_s3.scheme) == 0;
+	return strcmp(scheme, store_s3.scheme) == 0 || strcmp(scheme, "s3+eml") == 0;
 }
 
 /* ---- what is written on the command line ---- */

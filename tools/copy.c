@@ -90,7 +90,14 @@ static enum err check_server(const char *which, const struct url *url)
 	return OK;
 }
 
+/* Nobody logs in there. */
 static bool is_archive(const struct url *url)
+{
+	return drivers_has_archives(url->scheme);
+}
+
+/* Of packs, with index and manifest; else it is of messages, each by itself. */
+static bool is_packed(const struct url *url)
 {
 	return store_driver_of(url->scheme) != NULL;
 }
@@ -102,7 +109,7 @@ static enum err check_source(struct copy *copy)
 	struct copy_options *options = &copy->options;
 	struct archive_moment moment;
 
-	if (is_archive(source)) {
+	if (is_packed(source)) {
 		options->connections = 1; /* it is read faster than anything is written */
 		return !options->as_of || archive_moment_read(options->as_of, &moment)
 			       ? OK
@@ -115,7 +122,7 @@ static enum err check_source(struct copy *copy)
 		return RAISE(ERR_INPUT_USAGE,
 			     "%s is for an archive as SOURCE (file:///path, s3://...)",
 			     options->as_of ? "--as-of" : "--vanished");
-	return check_server("SOURCE", source);
+	return is_archive(source) ? OK : check_server("SOURCE", source);
 }
 
 static enum err parse_urls(struct copy *copy, const struct opt_words *words)
@@ -136,7 +143,7 @@ static enum err parse_urls(struct copy *copy, const struct opt_words *words)
 	    (drivers_sink(target->scheme)->reopens && (e = check_server("TARGET", target))))
 		return e;
 	/* Two names of one archive are told apart once it is found. */
-	if (!is_archive(source) && strcmp(source->shown, target->shown) == 0)
+	if (!is_packed(source) && strcmp(source->shown, target->shown) == 0)
 		return RAISE(ERR_INPUT_USAGE, "SOURCE and TARGET are the same mailbox: %s",
 			     source->shown);
 	return OK;
@@ -524,7 +531,7 @@ static enum err copy_fiber(void *argument)
 	e = copy_buckets_open(&copy->buckets, &copy->source_account, &copy->target_account,
 			      &copy->options.destination_bucket, copy->options.dry_run);
 	copy->report.bucket = copy->buckets.watch;
-	if (e == OK && is_archive(&copy->source_url))
+	if (e == OK && is_packed(&copy->source_url))
 		e = archived_find(&copy->source_account, &copy->target_account, &copy->source_url,
 				  copy->mailbox_name);
 	if (e == OK && (e = open_ledger(copy)) == OK) {

@@ -82,9 +82,21 @@ bool drivers_is_server(const char *target)
 	return sink && sink->reopens;
 }
 
-bool drivers_is_archive(const char *url)
+bool drivers_has_archives(const char *scheme)
+{
+	return store_driver_of(scheme) || strcmp(scheme, "s3+eml") == 0;
+}
+
+bool drivers_is_packed(const char *url)
 {
 	char scheme[URL_SCHEME_BYTES_MAX + 1];
 
 	return store_driver_of(scheme_of(url, scheme)) != NULL;
+}
+
+bool drivers_is_archive(const char *url)
+{
+	char scheme[URL_SCHEME_BYTES_MAX + 1];
+
+	return drivers_has_archives(scheme_of(url, scheme));
 }

@@ -104,11 +104,11 @@ static void read_storing(struct job_make *make, struct bucket_options *options)
 /* The name of the bucket in this URL; "": it is none. */
 static const char *bucket_in(struct job_make *make, const char *url)
 {
-	enum { SCHEME = sizeof "s3://" - 1 };
+	const char *name = strncmp(url, "s3://", 5) == 0       ? url + 5
+			   : strncmp(url, "s3+eml://", 9) == 0 ? url + 9
+							       : NULL;
 
-	return strncmp(url, "s3://", SCHEME) == 0
-		       ? job_keep(make, (struct text){ url + SCHEME, strcspn(url + SCHEME, "/") })
-		       : "";
+	return name ? job_keep(make, (struct text){ name, strcspn(name, "/") }) : "";
 }
 
 static void check_side(struct job_make *make, const struct side *side,

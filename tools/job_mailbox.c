@@ -4,7 +4,6 @@
 
 #include "tools/drivers.h"
 #include "tools/job_make.h"
-#include "transport/store.h"
 
 static struct job_spot spot_of_row(const struct job_make *make, size_t row, enum job_key_id id,
 				   char key[JOB_KEY_PATH_BYTES_MAX])
@@ -43,7 +42,7 @@ static bool read_url(struct job_make *make, const struct job_spot *spot, const c
 {
 	enum err e = url_parse("the URL", text, "source-password-file", &make->url);
 
-	if (e == OK && *user && !*make->url.user && !store_driver_of(make->url.scheme)) {
+	if (e == OK && *user && !*make->url.user && !drivers_has_archives(make->url.scheme)) {
 		write_url(make, user);
 		make->memory_lost |= make->scratch.failed;
 		e = url_parse("the URL with its user", make->scratch.at, "source-password-file",
@@ -69,7 +68,7 @@ static bool check_source(struct job_make *make, const struct job_spot *spot)
 
 	if (!drivers_source(make->url.scheme))
 		text = "the URL's scheme is none of the sources; imaps://host/ is one";
-	else if (!store_driver_of(make->url.scheme) && strcmp(make->url.path, "/") != 0)
+	else if (!drivers_has_archives(make->url.scheme) && strcmp(make->url.path, "/") != 0)
 		text = "the URL names a folder; only whole mailboxes are copied: end it after the "
 		       "host with a slash";
 	if (text)
@@ -297,7 +296,7 @@ static bool row_source(struct job_make *make, size_t row, struct job_mailbox *ma
 	}
 	if (!read_url(make, &spot, source, user ? user : "") || !check_source(make, &spot))
 		return false;
-	if (store_driver_of(make->url.scheme) && (user || source != make->source))
+	if (drivers_has_archives(make->url.scheme) && (user || source != make->source))
 		return archived_account(make, &spot, user, mailbox);
 	if (*make->url.user) {
 		row_account(make, mailbox);

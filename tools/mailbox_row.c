@@ -5,7 +5,6 @@
 
 #include "engine/limits.h"
 #include "tools/drivers.h"
-#include "transport/store.h"
 
 enum {
 	TEXT_BYTES_MAX = 1000, /* ticket, tags, wave: they are kept for every waiting mailbox */
@@ -266,7 +265,7 @@ static bool take_whole_url(struct mailbox_maker *maker, enum mailbox_side side, 
 
 	if (!take_url(maker, side, ROLE_URL, scratch(maker, bare ? "imaps://" : "", url)))
 		return false;
-	if (store_driver_of(maker->url.scheme)) /* an archive has no user */
+	if (drivers_has_archives(maker->url.scheme)) /* an archive has no user */
 		return true;
 	maker->given = maker->url;
 	endpoint = endpoint_of(&maker->given, port, ROLE_URL);
@@ -304,7 +303,7 @@ static bool take_job_source(struct mailbox_maker *maker)
 		maker->source_missed = true;
 		return false;
 	}
-	if (store_driver_of(maker->source->scheme)) {
+	if (drivers_has_archives(maker->source->scheme)) {
 		maker->url = *maker->source;
 		return true;
 	}
@@ -364,7 +363,7 @@ static void make_source(struct mailbox_maker *maker)
 
 	if (!ok)
 		return;
-	if (store_driver_of(maker->url.scheme)) {
+	if (drivers_has_archives(maker->url.scheme)) {
 		make_archived(maker);
 		return;
 	}

@@ -147,7 +147,7 @@ static void entry_of(void *context, size_t no, struct batch_entry *entry)
 		.connections = (unsigned)min_u64(min_u64(mailbox->connections, LANE_READERS_MAX),
 						 run->job->limits.connections_per_account),
 	};
-	entry->connections = drivers_is_archive(mailbox->source)
+	entry->connections = drivers_is_packed(mailbox->source)
 				     ? 1 /* it is read faster than anything is written */
 				     : governing_connections_at(entry->host, entry->connections);
 }

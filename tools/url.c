@@ -211,6 +211,12 @@ static bool has_password(const char *text)
 	return at && colon && colon < at;
 }
 
+/* With an archive in it, or with each message as an object of its own. */
+static bool is_bucket(const struct url *url)
+{
+	return strcmp(url->scheme, "s3") == 0 || strcmp(url->scheme, "s3+eml") == 0;
+}
+
 static enum err take_parts(const char *what, const struct parts *parts, struct url *out)
 {
 	for (size_t i = 0; i < parts->scheme.bytes; i++)
@@ -225,7 +231,7 @@ static enum err take_parts(const char *what, const struct parts *parts, struct u
 			     "brackets, international names in their xn-- form)",
 			     what);
 	/* Old buckets, and those of other servers than AWS's, may have capitals in their names. */
-	for (char *c = out->host; *c && strcmp(out->scheme, "s3") != 0; c++)
+	for (char *c = out->host; *c && !is_bucket(out); c++)
 		*c = lower(*c);
 	if (parts->port_given && !parse_port(parts->port, &out->port))
 		return RAISE(ERR_INPUT_USAGE, "%s has a port that is no number from 1 to 65535",
@@ -302,7 +308,7 @@ enum err url_parse(const char *what, const char *text, const char *password_opti
 	if (strcmp(out->scheme, "file") == 0) {
 		if ((e = check_file(what, out)))
 			return e;
-	} else if (strcmp(out->scheme, "s3") == 0) {
+	} else if (is_bucket(out)) {
 		if ((e = check_bucket(what, out)))
 			return e;
 	} else if (!*out->host) {
@@ -345,9 +351,15 @@ void url_archived_account(const struct url *url, struct buffer *to)
 void url_mailbox_name(const struct url *url, char *to, size_t to_bytes)
 {
 	bool bracketed = strchr(url->host, ':') != NULL;
-	int used = snprintf(to, to_bytes, "%s%s%s%s%s", url->user, *url->user ? "@" : "",
-			    bracketed ? "[" : "", url->host, bracketed ? "]" : "");
+	const char *component = strrchr(url->path, '/') + 1;
+	int used;
 
+	if (is_bucket(url)) {
+		snprintf(to, to_bytes, "%s", *component ? component : url->host);
+		return;
+	}
+	used = snprintf(to, to_bytes, "%s%s%s%s%s", url->user, *url->user ? "@" : "",
+			bracketed ? "[" : "", url->host, bracketed ? "]" : "");
 	must(used >= 0 && (size_t)used + 8 < to_bytes);
 	if (url->port)
 		snprintf(to + used, to_bytes - (size_t)used, ":%u", url->port);

@@ -35,8 +35,8 @@ enum err url_add_mailbox(struct url *, const char *mailbox) MUST_CHECK;
 struct buffer;
 void url_archived_account(const struct url *, struct buffer *to);
 
-/* "alice@mail.example.com", with ":port" where one was given: what a mailbox is called in archives.
- */
+/* "alice@mail.example.com", with ":port" where one was given, or the last component of a prefix in
+ * a bucket (or the bucket): what a mailbox is called in archives. */
 void url_mailbox_name(const struct url *, char *to, size_t to_bytes);
 
 /* The account a driver is opened with; borrows from the URL. Password, timeouts and callbacks are

@@ -1,6 +1,7 @@
 /* What can be done with any store by its driver's calls alone. */
 #include "transport/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { READ_BYTES = 1024 * 1024, NUMBER_DIGITS = 12 };
@@ -17,7 +18,12 @@ const struct store_driver *store_driver_of(const char *scheme)
 
 enum err store_open(struct store **out, const struct account *account, bool create, nsec until)
 {
-	const struct store_driver *driver = store_driver_of(account->scheme);
+	const struct store_driver *driver;
+	char scheme[16]; /* without the layout of what is in it: "s3+eml" */
+
+	snprintf(scheme, sizeof scheme, "%.*s", (int)strcspn(account->scheme, "+"),
+		 account->scheme);
+	driver = store_driver_of(scheme);
 
 	must(driver != NULL);
 	return driver->open(out, account, create, until);

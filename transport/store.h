@@ -78,7 +78,8 @@ struct store {
 extern const struct store_driver store_dir, store_s3;
 /* That of a scheme; NULL: there is none. */
 const struct store_driver *store_driver_of(const char *scheme);
-/* By the account's scheme, which must be one of theirs: open() above. */
+/* By the account's scheme, which must be one of theirs, or one and, behind a '+', a layout: open()
+ * above. */
 enum err store_open(struct store **, const struct account *, bool create, nsec until) MUST_CHECK;
 
 /* ---- for every store (store.c) ---- */
