@@ -105,6 +105,17 @@ static const char *const hints[ERR_COUNT] = {
 	[ERR_S3_LACKS] =
 		"Use a server that knows it; docs/FORMAT.md, section 11, says what is asked",
 	[ERR_S3_REFUSED] = "See what it says; for AWS's support, give both ids",
+	[ERR_S3_ARCHIVED] =
+		"Restore it (aws s3api restore-object), then run the same command again",
+	[ERR_S3_RESIDENCY] =
+		"Choose a bucket that keeps it there; what is asked is in docs/AWS.md, "
+		"\"The bucket guard\"",
+	[ERR_S3_POLICY] =
+		"Set the bucket up as said, or say with --destination-s3-guard (in a job: "
+		"target.s3.guard) how much that is worth",
+	[ERR_S3_UNFIT] =
+		"See the report for what is wrong with which object, and find out who writes "
+		"there; mailhaul verify reads all of them",
 	[ERR_S3_THROTTLED] = "Wait a while, then run the same command again",
 	[ERR_S3_UNAVAILABLE] = "Wait a while, then run the same command again",
 	[ERR_IMAP_SYNTAX] = RUN_AGAIN
@@ -131,6 +142,13 @@ static const char *const hints[ERR_COUNT] = {
 			    "filter.rename_folders)",
 	[ERR_SOURCE_FILTERED] = "Nothing is wrong: the filter is to leave it out",
 	[ERR_SOURCE_SIZE] = "Move this message by other means",
+	[ERR_SOURCE_CHANGED] = RUN_AGAIN "; somebody replaced the object while it was read",
+	[ERR_SOURCE_ENCRYPTED] =
+		"Decrypt it with the client that encrypted it, and put it there as "
+		"it is; see docs/AWS.md",
+	[ERR_SOURCE_ARCHIVED] = "Restore the object, then run the same command again",
+	[ERR_SOURCE_NOT_MAIL] =
+		"Look at what it is; if it is mail after all, move it by other means",
 	[ERR_SOURCE_STUCK] = RUN_AGAIN "; the report names the folders",
 	[ERR_SOURCE_EPOCH] = RUN_AGAIN "; the server replaced the folder while it was read",
 	[ERR_SOURCE_AGAIN] = RUN_AGAIN "; the server replaced a folder while it was read",

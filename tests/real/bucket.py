@@ -149,8 +149,9 @@ class Bucket:
     def read(self, key):
         return self.ask('GET', key).body
 
-    def write(self, key, body):
-        self.ask('PUT', key, body=body)
+    def write(self, key, body, **headers):
+        """headers: with _ for -"""
+        self.ask('PUT', key, body=body, headers={name.replace('_', '-'): value for name, value in headers.items()})
 
     def remove(self, key):
         self.ask('DELETE', key, status=204)
