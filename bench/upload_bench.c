@@ -121,7 +121,8 @@ static enum err put_parts(struct s3 *s3, struct upload *upload)
 					.parts = upload->sent,
 					.only_if_absent = true };
 	struct s3_stored stored;
-	enum err e = s3_upload_begin(s3, upload->key, clock_after(PATIENCE), upload_id);
+	enum err e = s3_upload_begin(s3, &(struct s3_begin){ .key = upload->key },
+				     clock_after(PATIENCE), upload_id);
 
 	while (!e && upload->fill > 0) {
 		must(complete.parts_count < PARTS_MAX);

@@ -7,6 +7,7 @@
 
 #include "crypto/base64.h"
 #include "engine/clock.h"
+#include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/shard.h"
 #include "tools/confinement.h"
@@ -24,7 +25,8 @@ const char *const bucket_audits[] = { "run", "all", "no", NULL };
 const char *const bucket_addressings[] = { "auto", "virtual", "path", NULL };
 
 /* Reading two small files. */
-#define FILES_NS (30 * NSEC_SECOND)
+#define FILES_NS   (30 * NSEC_SECOND)
+#define KEEP_EVERY (60 * NSEC_SECOND)
 
 enum {
 	POLICY_BYTES_MAX = 2048,     /* of AssumeRole */
@@ -358,6 +360,23 @@ static void give_keys(void *context, struct s3_key_loan *loan, bool are_refused)
 	if (are_refused)
 		aws_credentials_drop(bucket->credentials, held);
 	aws_held_put(&held);
+}
+
+enum err bucket_keep(void *argument)
+{
+	struct bucket *bucket = argument;
+	struct aws_held *held;
+	enum err e;
+
+	if (!bucket)
+		return OK;
+	while ((e = fiber_sleep(clock_after(KEEP_EVERY))) == OK) {
+		if (aws_credentials_get(bucket->credentials, clock_after(KEEP_EVERY), &held))
+			err_note_clear(); /* who needs them is told, and the run, if it is time */
+		else
+			aws_held_put(&held);
+	}
+	return e;
 }
 
 /* ---- opening ---- */

@@ -63,6 +63,10 @@ enum err bucket_open(const char *side, const char *name, const struct bucket_opt
 /* No store of its may be open. */
 void bucket_close(struct bucket **);
 
+/* Beside a run, in a fiber with FIBER_STACK_LARGE until it is cancelled: looks at the keys every
+ * minute, for a run that sends nothing for long would else learn too late that nobody renews them.
+ * The argument is the bucket; NULL: there is nothing to do. */
+enum err bucket_keep(void *bucket);
 /* Nobody renews the keys of a bucket, so the run was asked to drain while they are still good:
  * words for why it stopped; else "stopped on request". Any thread. */
 const char *bucket_stop_words(void);

@@ -437,9 +437,8 @@ static enum err run_lane(struct copy *copy)
 	e = group_spawn(beside, "progress", FIBER_STACK_SMALL, progress_run, &copy->progress);
 	if (e == OK)
 		e = group_spawn(beside, "note", FIBER_STACK_LARGE, note_run, copy);
-	if (e == OK && copy->buckets.record)
-		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep,
-				copy->buckets.record);
+	if (e == OK)
+		e = copy_buckets_beside(&copy->buckets, beside);
 	if (e == OK)
 		e = lane_run(&copy->lane, &copy->done);
 	take_error(&copy->report, e);
@@ -520,6 +519,14 @@ static enum err conclude(struct copy *copy)
 	return e ? e : ledger_finish(copy->ledger, clock_after(LEDGER_TIMEOUT));
 }
 
+/* The record of requests is written there before the ledger is. */
+static enum err make_state(struct copy *copy)
+{
+	return copy->buckets.record && !copy->options.dry_run && !copy->options.state
+		       ? command_make_state_directory(copy->state)
+		       : OK;
+}
+
 static enum err copy_fiber(void *argument)
 {
 	struct copy *copy = argument;
@@ -528,8 +535,10 @@ static enum err copy_fiber(void *argument)
 
 	copy->report.started_wall_s = copy->run.started_wall_s = clock_wall() / NSEC_SECOND;
 	copy->run.pid = getpid();
-	e = copy_buckets_open(&copy->buckets, &copy->source_account, &copy->target_account,
-			      &copy->options.destination_bucket, copy->options.dry_run);
+	e = make_state(copy);
+	if (e == OK)
+		e = copy_buckets_open(&copy->buckets, &copy->source_account, &copy->target_account,
+				      &copy->options.destination_bucket, copy->options.dry_run);
 	copy->report.bucket = copy->buckets.watch;
 	if (e == OK && is_packed(&copy->source_url))
 		e = archived_find(&copy->source_account, &copy->target_account, &copy->source_url,

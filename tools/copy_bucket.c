@@ -46,6 +46,20 @@ enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 	return e;
 }
 
+enum err copy_buckets_beside(struct copy_buckets *buckets, struct group *beside)
+{
+	enum err e;
+
+	if (!buckets->record)
+		return OK;
+	if ((e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep,
+			     buckets->record)) ||
+	    (e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+			     buckets->source.bucket)))
+		return e;
+	return group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep, buckets->target.bucket);
+}
+
 enum err copy_buckets_audit(struct copy_buckets *buckets)
 {
 	return buckets->watch ? bucket_watch_audit(buckets->watch, clock_after(AUDIT_TIMEOUT)) : OK;

@@ -2,6 +2,7 @@
 #ifndef MAILHAUL_TOOLS_COPY_BUCKET_H
 #define MAILHAUL_TOOLS_COPY_BUCKET_H
 
+#include "engine/fiber.h"
 #include "tools/bucket_watch.h"
 
 struct copy_bucket {
@@ -25,6 +26,8 @@ enum err copy_bucket_plan(const char *side, const struct account *way, const str
  * get `s3`. Suspends. */
 enum err copy_buckets_open(struct copy_buckets *, struct account *source, struct account *target,
 			   const struct bucket_options *of_target, bool dry_run) MUST_CHECK;
+/* What goes on beside the lane: the record is written, keys are kept. Does not suspend. */
+enum err copy_buckets_beside(struct copy_buckets *, struct group *) MUST_CHECK;
 /* When everything is stored: every object of it. Suspends. */
 enum err copy_buckets_audit(struct copy_buckets *) MUST_CHECK;
 /* Goodbyes, and the rest of the record. Suspends. */

@@ -387,8 +387,8 @@ static enum err haul(struct run *run)
 					 .running = running_row,
 					 .series = &run->series };
 	e = group_spawn(beside, "view", FIBER_STACK_LARGE, batch_view_run, &run->view);
-	if (e == OK && run->record)
-		e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record);
+	if (e == OK)
+		e = run_buckets_beside(run, beside);
 	run->begun = true;
 	if (e == OK && (e = start_workers(run)) == OK) {
 		notify_ready(run->notify);

@@ -132,6 +132,8 @@ enum err run_use_bucket(const struct run *, const struct run_buckets *, struct h
 /* Of the targets that are archives: buckets are looked at, then one lock each for the whole run, so
  * that a second process is refused, and no lane has to clear up behind another. */
 enum err run_hold_targets(struct run *) MUST_CHECK;
+/* What goes on beside the workers: the record is written, keys are kept. Does not suspend. */
+enum err run_buckets_beside(struct run *, struct group *) MUST_CHECK;
 /* The one that a mailbox goes to; NULL: it is no archive, or nothing is held. */
 const struct run_hold *run_hold_of(const struct run *, const char *target);
 /* Every object that the run stored, when all workers have ended. ERR_S3_UNFIT and what else

@@ -169,6 +169,20 @@ enum err run_hold_targets(struct run *run)
 	return e;
 }
 
+enum err run_buckets_beside(struct run *run, struct group *beside)
+{
+	enum err e;
+
+	if (!run->record)
+		return OK;
+	if ((e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record)) ||
+	    (e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+			     run->source_buckets.bucket)))
+		return e;
+	return group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+			   run->target_buckets.bucket);
+}
+
 enum err run_audit_targets(struct run *run)
 {
 	enum err e = OK;
