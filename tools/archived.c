@@ -42,3 +42,24 @@ enum err archived_find(const struct account *source, const struct account *targe
 	free(place);
 	return e;
 }
+
+/* Whether a path is the other one or above it. */
+static bool contains(const char *path, const char *other)
+{
+	size_t bytes = strcmp(path, "/") == 0 ? 0 : strlen(path);
+
+	return strncmp(path, other, bytes) == 0 && (other[bytes] == '/' || !other[bytes]);
+}
+
+enum err archived_check_apart(const struct account *source, const struct account *target)
+{
+	if (!source->s3 || !target->s3 || strcmp(source->host, target->host) != 0 ||
+	    strcmp(source->s3->s3.endpoint.host, target->s3->s3.endpoint.host) != 0 ||
+	    (!contains(source->path, target->path) && !contains(target->path, source->path)))
+		return OK;
+	return RAISE(
+		ERR_INPUT_USAGE,
+		"SOURCE %s and TARGET %s lie one in the other, so what is stored would be read "
+		"as more mail; choose a prefix apart from it",
+		source->shown, target->shown);
+}

@@ -15,4 +15,10 @@ enum { ARCHIVED_NAME_BYTES = 512 };
 enum err archived_find(const struct account *source, const struct account *target, struct url *url,
 		       char name[ARCHIVED_NAME_BYTES]) MUST_CHECK;
 
+/* A source of which all that lies below a prefix is mail (s3+eml) would take what the run stores
+ * for more of it: ERR_INPUT_USAGE where the target lies below the source, or the source below the
+ * target. Both accounts have their `s3`. */
+enum err archived_check_apart(const struct account *source,
+			      const struct account *target) MUST_CHECK;
+
 #endif

@@ -88,10 +88,10 @@ static struct kind *find_kind(struct aws_record *record, const struct aws_reques
 	return kind;
 }
 
-/* Whether something is there is asked all the time. */
+/* Whether something is there, or was ever set, is asked all the time. */
 static bool has_failed(const struct aws_request *request)
 {
-	return request->error != OK && request->error != ERR_S3_ABSENT;
+	return request->error != OK && request->status != 404;
 }
 
 static void count(struct aws_record *record, const struct aws_request *request)

@@ -15,6 +15,7 @@
 #include "tools/secret_ref_exec.h"
 #include "transport/aws_credentials.h"
 #include "transport/aws_file.h"
+#include "transport/bucket_guard.h"
 #include "transport/json.h"
 
 const char *const bucket_checksums[] = { "crc64nvme", "crc32c", NULL };
@@ -53,7 +54,7 @@ struct bucket {
 	char context[CONTEXT_BYTES_MAX / 3 * 4 + 8]; /* base64 */
 	char retain_until[40];
 	char machine[MACHINE_BYTES];
-	const char *side;
+	const char *side, *name; /* in words, and of the first bucket */
 	struct moved {
 		char name[AWS_BUCKET_BYTES_MAX + 1], region[AWS_REGION_BYTES_MAX + 1];
 	} moved[MOVED_MAX];
@@ -234,6 +235,19 @@ static enum err check_role(const char *side, const struct bucket_options *option
 	return OK;
 }
 
+static enum err check_replicas(const char *side, const struct bucket_options *options)
+{
+	char name[NAME_BYTES];
+
+	return options->replicas.count <= BUCKET_REPLICAS_MAX
+		       ? OK
+		       : RAISE(ERR_INPUT_USAGE, "there are %u of %s, and %d can be named",
+			       options->replicas.count,
+			       name_of(name, side, "s3",
+				       strncmp(side, "--", 2) == 0 ? "replica" : "replicas"),
+			       BUCKET_REPLICAS_MAX);
+}
+
 static struct s3_config config_of(const struct bucket_options *options)
 {
 	return (struct s3_config){
@@ -268,6 +282,7 @@ static enum err check(struct bucket *bucket, const char *side, const char *name)
 	enum err e;
 
 	if ((e = check_role(side, bucket->options)) ||
+	    (e = check_replicas(side, bucket->options)) ||
 	    (e = make_tags(side, &bucket->options->session_tags, bucket->tags, bucket->tag_keys)) ||
 	    (e = make_config(side, bucket, &config)))
 		return e;
@@ -284,6 +299,7 @@ static enum err make(const char *side, const char *name, const struct bucket_opt
 		return RAISE(ERR_MEMORY_EXHAUSTED, "preparing for a bucket");
 	bucket->options = options;
 	bucket->side = side;
+	bucket->name = name;
 	return check(bucket, side, name);
 }
 
@@ -415,11 +431,13 @@ static enum err read_files(void *argument)
 	struct bucket *bucket = argument;
 	const struct aws_settings_wish wish = wish_of(bucket);
 	const char *policy = bucket->options->session_policy;
+	struct aws_endpoint endpoint; /* there is one */
 	nsec until = clock_after(FILES_NS);
 	enum err e;
 
 	if ((e = aws_settings_open_profiles(until, &bucket->profiles)) ||
 	    (e = aws_settings_make(bucket->profiles, &wish, &bucket->settings)) ||
+	    (e = aws_settings_endpoint(&bucket->settings, AWS_S3, bucket->name, &endpoint)) ||
 	    (policy && (e = aws_file_read(policy, POLICY_BYTES_MAX, until, &bucket->policy))))
 		return e;
 	plan_role(bucket);

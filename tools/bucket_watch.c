@@ -4,10 +4,13 @@
 #include <stdlib.h>
 
 #include "engine/clock.h"
+#include "engine/fiber.h"
+#include "engine/shard.h"
 #include "tools/terminal.h"
 #include "transport/bucket_audit.h"
 
-#define GUARD_NS (120 * NSEC_SECOND)
+#define GUARD_NS     (120 * NSEC_SECOND)
+#define ATTEND_EVERY (50 * NSEC_MILLISECOND)
 
 enum { FACT_BYTES = 600, LINE_BYTES = 700 };
 
@@ -85,39 +88,103 @@ void bucket_watch_use(struct bucket_watch *watch, struct store_s3_config *s3)
 
 /* ---- behind ---- */
 
-static enum err audit(struct bucket_watch *watch, struct store *store, nsec until)
-{
-	struct s3 *s3 = store_s3_bucket(store, &watch->policy.prefix);
-	enum err e = bucket_audit(s3,
-				  &(struct bucket_audit_wish){
-					  .policy = &watch->policy,
-					  .stored = watch->stored,
-					  .only_stored = strcmp(watch->options->audit, "all") != 0,
-				  },
-				  until, &watch->audit);
+struct auditing {
+	struct bucket_watch *watch;
+	struct store *store;
+	nsec until;
+	void (*attend)(void *context);
+	void *context;
+	struct group *group;
+	bool is_over;
+	enum err e;
+	struct err_note note;
+};
 
+static enum err audit(void *argument)
+{
+	struct auditing *auditing = argument;
+	struct bucket_watch *watch = auditing->watch;
+	struct s3 *s3 = store_s3_bucket(auditing->store, &watch->policy.prefix);
+
+	/* What there was no room to note is among all. */
+	auditing->e =
+		bucket_audit(s3,
+			     &(struct bucket_audit_wish){
+				     .policy = &watch->policy,
+				     .stored = watch->stored,
+				     .only_stored = strcmp(watch->options->audit, "all") != 0 &&
+						    bucket_stored_lost(watch->stored) == 0,
+			     },
+			     auditing->until, &watch->audit);
 	watch->policy.prefix = NULL;
-	watch->is_audited = e == OK || e == ERR_S3_UNFIT;
+	auditing->note = *err_note();
+	err_note_clear();
+	auditing->is_over = true;
+	return OK;
+}
+
+static enum err attend(void *argument)
+{
+	struct auditing *auditing = argument;
+	enum err e = OK;
+
+	while (!auditing->is_over && !e) {
+		auditing->attend(auditing->context);
+		if (shard_requested() == SHARD_DRAIN)
+			group_cancel(auditing->group);
+		e = fiber_sleep(clock_after(ATTEND_EVERY));
+	}
 	return e;
 }
 
-enum err bucket_watch_audit(struct bucket_watch *watch, nsec until)
+static enum err audit_attended(struct auditing *auditing)
+{
+	struct group *group = auditing->group = group_open();
+	enum err e = group_spawn(group, "audit", FIBER_STACK_LARGE, audit, auditing), ended;
+
+	if (!e)
+		e = group_spawn(group, "attend", FIBER_STACK_SMALL, attend, auditing);
+	if (e)
+		group_cancel(group);
+	ended = group_join(&group);
+	if (ended)
+		err_note_clear();
+	if (e)
+		return e;
+	if (auditing->e)
+		*err_note() = auditing->note;
+	return auditing->e;
+}
+
+enum err bucket_watch_audit(struct bucket_watch *watch, void (*attend_to)(void *context),
+			    void *context, nsec until)
 {
 	struct store_s3_config config = *watch->account->s3;
 	struct account account = *watch->account;
-	struct store *store = NULL;
+	struct auditing *auditing;
 	enum err e;
 
 	if (!watch->stored)
 		return OK;
+	if (!(auditing = calloc(1, sizeof *auditing)))
+		return RAISE(ERR_MEMORY_EXHAUSTED, "looking at %s", account.shown);
+	*auditing = (struct auditing){
+		.watch = watch, .until = until, .attend = attend_to, .context = context
+	};
 	/* What the server turned out to have when it was locked. */
 	if (atomic_load(&watch->proofs.objects[STORE_S3_BY_CRC32C]) > 0)
 		config.s3.checksum = CRC32C;
 	account.s3 = &config;
-	if (!(e = store_open(&store, &account, false, until)))
-		e = audit(watch, store, until);
-	if (store)
-		store->type->close(&store);
+	if (!(e = store_open(&auditing->store, &account, false, until)))
+		e = audit_attended(auditing);
+	if (auditing->store)
+		auditing->store->type->close(&auditing->store);
+	free(auditing);
+	watch->is_audited = e == OK || e == ERR_S3_UNFIT;
+	if (e == ERR_FIBER_CANCELED && shard_requested() == SHARD_DRAIN) {
+		err_note_clear();
+		return OK;
+	}
 	return e;
 }
 
@@ -183,8 +250,17 @@ void bucket_watch_text(const struct bucket_watch *watch, FILE *to)
 				      bucket_fact_show(&watch->facts, (enum bucket_rule)rule, found,
 						       sizeof found)));
 	text_proofs(watch, to);
+	if (!watch->is_audited && watch->stored)
+		fputs("  audit              not done, or not to its end: the run was stopped, or "
+		      "failed; with an audit of \"all\" a later run looks at every object\n",
+		      to);
 	if (!watch->is_audited)
 		return;
+	if (watch->audit.lost)
+		fprintf(to,
+			"  audit              %llu objects could not be noted while they were "
+			"stored: their checksums are not compared with ours\n",
+			(unsigned long long)watch->audit.lost);
 	fprintf(to, "  %-18s %s\n", "audit",
 		terminal_text(shown, sizeof shown,
 			      bucket_audit_show(&watch->audit, line, sizeof line)));
@@ -210,6 +286,7 @@ static void json_audit(const struct bucket_watch *watch, struct json_out *json)
 	json_number(json, "checksums_none", audit->checksums_none);
 	json_number(json, "locked", audit->locked);
 	json_number(json, "foreign", audit->foreign);
+	json_number(json, "lost", audit->lost);
 	json_number(json, "faults", audit->faults);
 	json_array_begin(json, "first_faults");
 	for (unsigned i = 0; i < faults_kept(watch); i++) {

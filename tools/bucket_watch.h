@@ -21,8 +21,11 @@ enum err bucket_watch_open(const struct account *, const struct bucket_options *
 /* Have stores of the same archive that are opened with this, on any thread, note what they store
  * and what proved it. The watch may be NULL. */
 void bucket_watch_use(struct bucket_watch *, struct store_s3_config *);
-/* When nobody writes any more. OK | those of bucket_audit(). Suspends as above. */
-enum err bucket_watch_audit(struct bucket_watch *, nsec until) MUST_CHECK;
+/* When nobody writes any more. A run that is asked to drain meanwhile ends it; the report says so.
+ * attend   called several times a second
+ * returns  OK | those of bucket_audit(). Suspends as above. */
+enum err bucket_watch_audit(struct bucket_watch *, void (*attend)(void *context), void *context,
+			    nsec until) MUST_CHECK;
 void bucket_watch_close(struct bucket_watch **);
 
 void bucket_watch_text(const struct bucket_watch *, FILE *);

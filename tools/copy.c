@@ -438,8 +438,6 @@ static enum err run_lane(struct copy *copy)
 	if (e == OK)
 		e = group_spawn(beside, "note", FIBER_STACK_LARGE, note_run, copy);
 	if (e == OK)
-		e = copy_buckets_beside(&copy->buckets, beside);
-	if (e == OK)
 		e = lane_run(&copy->lane, &copy->done);
 	take_error(&copy->report, e);
 	group_cancel(beside);
@@ -519,6 +517,15 @@ static enum err conclude(struct copy *copy)
 	return e ? e : ledger_finish(copy->ledger, clock_after(LEDGER_TIMEOUT));
 }
 
+/* A source that is an archive: which mailbox of it, and that it is not the target's. */
+static enum err place_source(struct copy *copy)
+{
+	if (!is_packed(&copy->source_url))
+		return archived_check_apart(&copy->source_account, &copy->target_account);
+	return archived_find(&copy->source_account, &copy->target_account, &copy->source_url,
+			     copy->mailbox_name);
+}
+
 /* The record of requests is written there before the ledger is. */
 static enum err make_state(struct copy *copy)
 {
@@ -540,9 +547,8 @@ static enum err copy_fiber(void *argument)
 		e = copy_buckets_open(&copy->buckets, &copy->source_account, &copy->target_account,
 				      &copy->options.destination_bucket, copy->options.dry_run);
 	copy->report.bucket = copy->buckets.watch;
-	if (e == OK && is_packed(&copy->source_url))
-		e = archived_find(&copy->source_account, &copy->target_account, &copy->source_url,
-				  copy->mailbox_name);
+	if (e == OK)
+		e = place_source(copy);
 	if (e == OK && (e = open_ledger(copy)) == OK) {
 		copy->buckets.target.s3.ledger_id = copy->ledger ? ledger_id(copy->ledger) : NULL;
 		confine_thread(CONFINE_WORKER);

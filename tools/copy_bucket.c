@@ -1,6 +1,7 @@
 #include "tools/copy_bucket.h"
 
 #include "engine/clock.h"
+#include "engine/log.h"
 #include "tools/aws_record.h"
 #include "transport/http_pool.h"
 
@@ -31,6 +32,21 @@ static enum err open_side(struct copy_bucket *side, struct http_pool *pool, stru
 	return bucket_store(side->bucket, account->host, pool, &side->s3);
 }
 
+/* The record is written, and keys are kept, until the last request. */
+static enum err begin_beside(struct copy_buckets *buckets)
+{
+	struct group *beside = buckets->beside = group_open();
+	enum err e =
+		group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, buckets->record);
+
+	if (!e)
+		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+				buckets->source.bucket);
+	return e ? e
+		 : group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+			       buckets->target.bucket);
+}
+
 enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 			   struct account *target, const struct bucket_options *of_target,
 			   bool dry_run)
@@ -38,6 +54,7 @@ enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 	enum err e;
 
 	if ((e = http_pool_open(BUCKET_CONNECTIONS, &buckets->pool)) ||
+	    (buckets->record && (e = begin_beside(buckets))) ||
 	    (e = open_side(&buckets->source, buckets->pool, source)) ||
 	    (e = open_side(&buckets->target, buckets->pool, target)) || !buckets->target.bucket)
 		return e;
@@ -46,27 +63,26 @@ enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 	return e;
 }
 
-enum err copy_buckets_beside(struct copy_buckets *buckets, struct group *beside)
+static void attend(void *context)
 {
-	enum err e;
-
-	if (!buckets->record)
-		return OK;
-	if ((e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep,
-			     buckets->record)) ||
-	    (e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-			     buckets->source.bucket)))
-		return e;
-	return group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep, buckets->target.bucket);
+	(void)context;
+	log_attend();
 }
 
 enum err copy_buckets_audit(struct copy_buckets *buckets)
 {
-	return buckets->watch ? bucket_watch_audit(buckets->watch, clock_after(AUDIT_TIMEOUT)) : OK;
+	return buckets->watch ? bucket_watch_audit(buckets->watch, attend, NULL,
+						   clock_after(AUDIT_TIMEOUT))
+			      : OK;
 }
 
 void copy_buckets_finish(struct copy_buckets *buckets)
 {
+	if (buckets->beside) {
+		group_cancel(buckets->beside);
+		if (group_join(&buckets->beside))
+			err_note_clear();
+	}
 	if (buckets->pool)
 		http_pool_finish(buckets->pool, clock_after(GOODBYE_TIMEOUT));
 	http_pool_close(&buckets->pool);

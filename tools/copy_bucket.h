@@ -14,6 +14,7 @@ struct copy_buckets {
 	struct copy_bucket source, target;
 	struct http_pool *pool;
 	struct aws_record *record; /* NULL: neither is in one */
+	struct group *beside;
 	struct bucket_watch *watch;
 };
 
@@ -26,8 +27,6 @@ enum err copy_bucket_plan(const char *side, const struct account *way, const str
  * get `s3`. Suspends. */
 enum err copy_buckets_open(struct copy_buckets *, struct account *source, struct account *target,
 			   const struct bucket_options *of_target, bool dry_run) MUST_CHECK;
-/* What goes on beside the lane: the record is written, keys are kept. Does not suspend. */
-enum err copy_buckets_beside(struct copy_buckets *, struct group *) MUST_CHECK;
 /* When everything is stored: every object of it. Suspends. */
 enum err copy_buckets_audit(struct copy_buckets *) MUST_CHECK;
 /* Goodbyes, and the rest of the record. Suspends. */

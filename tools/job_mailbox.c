@@ -531,6 +531,48 @@ static void find_twins(struct job_make *make)
 	free(sorted);
 }
 
+/* What a mailbox of an archive is called in another one. */
+static const char *archived_name(const struct job_mailbox *mailbox)
+{
+	const char *slash =
+		drivers_is_packed(mailbox->source) ? strrchr(mailbox->source, '/') : NULL;
+
+	return slash ? slash + 1 : "";
+}
+
+static int by_target_and_name(const void *a, const void *b)
+{
+	const struct job_mailbox *one = *(const struct job_mailbox *const *)a;
+	const struct job_mailbox *other = *(const struct job_mailbox *const *)b;
+	int order = strcmp(one->target, other->target);
+
+	order = order ? order : strcmp(archived_name(one), archived_name(other));
+	return order ? order : (one > other) - (one < other);
+}
+
+/* Mailboxes of two archives go by their own names. */
+static void find_namesakes(struct job_make *make)
+{
+	struct job *job = &make->owner->job;
+	const struct job_mailbox **sorted = sorted_mailboxes(make, by_target_and_name);
+	char text[JOB_PATH_BYTES_MAX / 4];
+
+	for (size_t i = 1; sorted && i < job->mailboxes_count; i++) {
+		struct job_spot spot = { sorted[i]->file, sorted[i]->line, "" };
+
+		if (!*archived_name(sorted[i]) || drivers_is_server(sorted[i]->target) ||
+		    strcmp(sorted[i - 1]->target, sorted[i]->target) != 0 ||
+		    strcmp(archived_name(sorted[i - 1]), archived_name(sorted[i])) != 0)
+			continue;
+		snprintf(text, sizeof text,
+			 "would have the name of the mailbox of %s:%u in the same archive; give it "
+			 "a target of its own",
+			 sorted[i - 1]->file, sorted[i - 1]->line);
+		job_fault_at(make, &spot, text);
+	}
+	free(sorted);
+}
+
 /* One warning for all: where the target names a user, they may be all mailboxes of the job. */
 static void warn_of_shared(struct job_make *make)
 {
@@ -582,6 +624,7 @@ void job_make_mailboxes(struct job_make *make)
 	for (size_t i = 0; i < lists && !make->memory_lost; i++)
 		make_list(make, i);
 	find_twins(make);
+	find_namesakes(make);
 	if (!make->faults.count)
 		warn_of_shared(make);
 	if (!owner->job.mailboxes_count && !make->faults.count)

@@ -387,8 +387,6 @@ static enum err haul(struct run *run)
 					 .running = running_row,
 					 .series = &run->series };
 	e = group_spawn(beside, "view", FIBER_STACK_LARGE, batch_view_run, &run->view);
-	if (e == OK)
-		e = run_buckets_beside(run, beside);
 	run->begun = true;
 	if (e == OK && (e = start_workers(run)) == OK) {
 		notify_ready(run->notify);
@@ -424,6 +422,8 @@ static enum err run_fiber(void *argument)
 		e = run_lessons_save(run, true);
 	if (e == OK && shard_requested() != SHARD_DRAIN && (e = run_audit_targets(run)))
 		run_stop(run, e);
+	if (run->begun)
+		run_note_end(run);
 	atomic_store(&run->elapsed, clock_now() - run->started);
 	run_release_targets(run);
 	if (run->record)

@@ -87,8 +87,9 @@ struct run {
 		struct bucket *bucket; /* NULL: nothing of this side is in one */
 		struct account way;    /* to whoever gives its keys */
 	} source_buckets, target_buckets;
-	struct aws_record *record;  /* with either */
-	struct http_pool *pool;	    /* of this thread */
+	struct aws_record *record; /* with either */
+	struct http_pool *pool;	   /* of this thread */
+	struct group *beside_buckets;
 	struct endpoints endpoints; /* of all workers, at their end */
 	struct paths paths;	    /* the same */
 	struct batch_view view;
@@ -132,8 +133,6 @@ enum err run_use_bucket(const struct run *, const struct run_buckets *, struct h
 /* Of the targets that are archives: buckets are looked at, then one lock each for the whole run, so
  * that a second process is refused, and no lane has to clear up behind another. */
 enum err run_hold_targets(struct run *) MUST_CHECK;
-/* What goes on beside the workers: the record is written, keys are kept. Does not suspend. */
-enum err run_buckets_beside(struct run *, struct group *) MUST_CHECK;
 /* The one that a mailbox goes to; NULL: it is no archive, or nothing is held. */
 const struct run_hold *run_hold_of(const struct run *, const char *target);
 /* Every object that the run stored, when all workers have ended. ERR_S3_UNFIT and what else
@@ -152,6 +151,10 @@ void run_mailboxes_tell(struct run_worker *);
 /* The fiber beside the workers: window, bandwidth, heartbeat, service manager. Ends when all
  * workers have. */
 enum err run_watch(void *run);
+/* Every so often while that does not look: log and service manager. */
+void run_attend(void *run);
+/* The ledger's last word on the run. Suspends. */
+void run_note_end(struct run *);
 /* What earlier runs learnt about hosts, and what this one did. Suspend. */
 enum err run_lessons_load(struct run *) MUST_CHECK;
 enum err run_lessons_save(struct run *, bool accounts) MUST_CHECK;

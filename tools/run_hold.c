@@ -109,6 +109,10 @@ static enum err locate_sources(struct run *run)
 		snprintf(last, sizeof last, "%s", url->host);
 		e = bucket_locate(run->source_buckets.bucket, url->host, run->pool,
 				  clock_after(LOCATE_TIMEOUT));
+		if (e && !run_is_stopped_by(e) && e != ERR_FIBER_CANCELED) {
+			err_note_clear(); /* its mailboxes will say so, each for itself */
+			e = OK;
+		}
 	}
 	free(url);
 	return e;
@@ -154,10 +158,26 @@ static enum err hold_target(struct run *run, const char *target)
 			    &hold->hold);
 }
 
+/* The record is written, and keys are kept, until the last request. */
+static enum err begin_beside(struct run *run)
+{
+	struct group *beside = run->beside_buckets = group_open();
+	enum err e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record);
+
+	if (!e)
+		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+				run->source_buckets.bucket);
+	return e ? e
+		 : group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
+			       run->target_buckets.bucket);
+}
+
 enum err run_hold_targets(struct run *run)
 {
 	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
 
+	if (!e && run->record)
+		e = begin_beside(run);
 	if (!e)
 		e = locate_sources(run);
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
@@ -169,34 +189,35 @@ enum err run_hold_targets(struct run *run)
 	return e;
 }
 
-enum err run_buckets_beside(struct run *run, struct group *beside)
-{
-	enum err e;
-
-	if (!run->record)
-		return OK;
-	if ((e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record)) ||
-	    (e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-			     run->source_buckets.bucket)))
-		return e;
-	return group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-			   run->target_buckets.bucket);
-}
-
 enum err run_audit_targets(struct run *run)
 {
-	enum err e = OK;
+	struct err_note first = { .error = OK };
+	enum err e, of_all = OK;
 
-	for (struct run_hold *hold = run->holds; hold && !e; hold = hold->next)
-		if (hold->watch)
-			e = bucket_watch_audit(hold->watch, clock_after(AUDIT_TIMEOUT));
-	return e;
+	for (struct run_hold *hold = run->holds; hold; hold = hold->next) {
+		if (!hold->watch || !(e = bucket_watch_audit(hold->watch, run_attend, run,
+							     clock_after(AUDIT_TIMEOUT))))
+			continue;
+		if (!of_all) {
+			of_all = e;
+			first = *err_note();
+		}
+		err_note_clear();
+	}
+	if (of_all)
+		*err_note() = first;
+	return of_all;
 }
 
 void run_release_targets(struct run *run)
 {
 	for (struct run_hold *hold = run->holds; hold; hold = hold->next)
 		archive_release(&hold->hold);
+	if (run->beside_buckets) {
+		group_cancel(run->beside_buckets);
+		if (group_join(&run->beside_buckets))
+			err_note_clear();
+	}
 	if (run->pool)
 		http_pool_finish(run->pool, clock_after(GOODBYE_TIMEOUT));
 	http_pool_close(&run->pool);

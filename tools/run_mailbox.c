@@ -155,9 +155,10 @@ static enum err prepare(struct run_mailbox *mailbox)
 	if ((e = gmail_open(&mailbox->worker->run->job->options.gmail, &mailbox->source.labels)) ||
 	    (e = govern_both(mailbox)))
 		return e;
-	return drivers_is_packed(asked->source) ? archived_find(&mailbox->source, &mailbox->target,
-								&mailbox->source_url, mailbox->name)
-						: OK;
+	return drivers_is_packed(asked->source)
+		       ? archived_find(&mailbox->source, &mailbox->target, &mailbox->source_url,
+				       mailbox->name)
+		       : archived_check_apart(&mailbox->source, &mailbox->target);
 }
 
 static enum err haul(struct run_mailbox *mailbox)

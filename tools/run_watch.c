@@ -130,8 +130,20 @@ enum err run_watch(void *argument)
 		}
 		e = fiber_sleep(clock_after(LOOK_EVERY));
 	}
-	note_run(run, true);
 	return e;
+}
+
+void run_note_end(struct run *run)
+{
+	note_run(run, true);
+}
+
+void run_attend(void *argument)
+{
+	struct run *run = argument;
+
+	log_attend();
+	notify_watchdog(run->notify);
 }
 
 /* ---- lessons ---- */

@@ -276,6 +276,9 @@ static enum err check_bucket(const char *what, struct url *url)
 			"%s is s3://BUCKET/PREFIX/ without user and port; who asks, and where, "
 			"is said by options (docs/AWS.md)",
 			what);
+	if (strcmp(url->scheme, "s3+eml") == 0 && bytes > URL_EML_PATH_BYTES_MAX)
+		return RAISE(ERR_INPUT_USAGE, "%s has a prefix of more than %d bytes", what,
+			     URL_EML_PATH_BYTES_MAX);
 	if (bytes > 1 && url->path[bytes - 1] == '/' && url->path[bytes - 2] != '/')
 		url->path[--bytes] = '\0';
 	for (const char *at = url->path + 1; bytes > 1 && at <= url->path + bytes; at += n + 1) {
@@ -351,11 +354,10 @@ void url_archived_account(const struct url *url, struct buffer *to)
 void url_mailbox_name(const struct url *url, char *to, size_t to_bytes)
 {
 	bool bracketed = strchr(url->host, ':') != NULL;
-	const char *component = strrchr(url->path, '/') + 1;
 	int used;
 
 	if (is_bucket(url)) {
-		snprintf(to, to_bytes, "%s", *component ? component : url->host);
+		snprintf(to, to_bytes, "%s%s%s", url->path + 1, url->path[1] ? "@" : "", url->host);
 		return;
 	}
 	used = snprintf(to, to_bytes, "%s%s%s%s%s", url->user, *url->user ? "@" : "",

@@ -5,7 +5,12 @@
 
 #include "engine/source.h"
 
-enum { URL_SCHEME_BYTES_MAX = 15, URL_PART_BYTES_MAX = 255, URL_PATH_BYTES_MAX = 2047 };
+enum {
+	URL_SCHEME_BYTES_MAX = 15,
+	URL_PART_BYTES_MAX = 255,
+	URL_PATH_BYTES_MAX = 2047,
+	URL_EML_PATH_BYTES_MAX = 240, /* it is a mailbox's name */
+};
 
 struct url {
 	char scheme[URL_SCHEME_BYTES_MAX + 1]; /* lower case */
@@ -35,8 +40,9 @@ enum err url_add_mailbox(struct url *, const char *mailbox) MUST_CHECK;
 struct buffer;
 void url_archived_account(const struct url *, struct buffer *to);
 
-/* "alice@mail.example.com", with ":port" where one was given, or the last component of a prefix in
- * a bucket (or the bucket): what a mailbox is called in archives. */
+/* "alice@mail.example.com", with ":port" where one was given; of a prefix in a bucket
+ * "inbound/alice@bucket", so that no two sources have one name: what a mailbox is called in
+ * archives. */
 void url_mailbox_name(const struct url *, char *to, size_t to_bytes);
 
 /* The account a driver is opened with; borrows from the URL. Password, timeouts and callbacks are

@@ -273,7 +273,36 @@ static enum err upload_bytes(void *context, const uint8_t *from, size_t n)
 	return uploading->failed = uploading->store->type->put_write(uploading->put, from, n);
 }
 
-static enum err upload_end(struct uploading *uploading, struct letter *letter)
+/* An earlier run stored it: whether with other flags than it has now. */
+static enum err compare_flags(struct eml_sink *sink, struct letter *letter)
+{
+	struct mime_said *said = calloc(1, sizeof *said);
+	struct buffer fields = { 0 };
+	enum err e = said ? store_s3_fields(sink->entry.store, letter->key, &fields)
+			  : RAISE(ERR_MEMORY_EXHAUSTED, "looking at a message");
+
+	if (!e)
+		letter->is_reflagged =
+			!mime_said_read((struct text){ fields.at, fields.bytes }, said) ||
+			mail_mark(&said->meta) != mail_mark(&letter->meta);
+	buffer_free(&fields);
+	free(said);
+	return e;
+}
+
+/* Somebody else's hand, or a server that lags: nothing is told of what is not there. */
+static enum err check_there(const struct letter *letter)
+{
+	return letter->there != STORE_S3_ABSENT
+		       ? OK
+		       : RAISE(ERR_S3_UNAVAILABLE,
+			       "%s was there, and is not any more: somebody else writes there; see "
+			       "who, and run again",
+			       letter->key);
+}
+
+static enum err upload_end(struct eml_sink *sink, struct uploading *uploading,
+			   struct letter *letter)
 {
 	struct store *store = uploading->store;
 	enum err e;
@@ -284,6 +313,10 @@ static enum err upload_end(struct uploading *uploading, struct letter *letter)
 		err_note_clear();
 		e = store_s3_look(store, letter->key, letter->size_bytes, uploading->crc,
 				  &letter->there);
+		if (!e)
+			e = check_there(letter);
+		if (!e && letter->there == STORE_S3_SAME)
+			e = compare_flags(sink, letter);
 	}
 	return uploading->failed = e;
 }
@@ -291,8 +324,11 @@ static enum err upload_end(struct uploading *uploading, struct letter *letter)
 /* By parts, as it comes: it is there before put() returns, or nothing of it is. */
 static enum err letter_upload(struct eml_sink *sink, struct letter *letter, struct item *item)
 {
-	struct uploading uploading = { .store = sink->entry.store,
-				       .checksum = sink->way.s3->s3.checksum };
+	const char *prefix;
+	struct uploading uploading = {
+		.store = sink->entry.store,
+		.checksum = s3_opened_as(store_s3_bucket(sink->entry.store, &prefix))->checksum,
+	};
 	enum err e;
 
 	letter_say(sink, letter, NULL);
@@ -300,7 +336,7 @@ static enum err letter_upload(struct eml_sink *sink, struct letter *letter, stru
 		store_s3_put_open_with(sink->entry.store, letter->key, letter->saying.metadata,
 				       letter->saying.count, &uploading.put);
 	if (!e && !(e = pull(item, upload_bytes, &uploading)))
-		e = upload_end(&uploading, letter);
+		e = upload_end(sink, &uploading, letter);
 	sink->entry.store->type->put_abort(&uploading.put);
 	letter->state = LETTER_ANSWERED;
 	return uploading.failed && err_retry_class(e) != RETRY_SKIP_MSG ? breaks(sink, e) : e;
@@ -374,22 +410,6 @@ static struct letter *letter_in(const struct eml_sink *sink, enum letter_state s
 
 /* It was there, with the flags that it had when an earlier run sent it. What cannot be read of them
  * is taken for other ones. */
-static enum err compare_flags(struct eml_sink *sink, struct letter *letter)
-{
-	struct mime_said *said = calloc(1, sizeof *said);
-	struct buffer fields = { 0 };
-	enum err e = said ? store_s3_fields(sink->entry.store, letter->key, &fields)
-			  : RAISE(ERR_MEMORY_EXHAUSTED, "looking at a message");
-
-	if (!e)
-		letter->is_reflagged =
-			!mime_said_read((struct text){ fields.at, fields.bytes }, said) ||
-			mail_mark(&said->meta) != mail_mark(&letter->meta);
-	buffer_free(&fields);
-	free(said);
-	return e;
-}
-
 static enum err letter_send(struct eml_sink *sink, struct letter *letter)
 {
 	const struct text piece = { (const char *)letter->bytes, letter->size_bytes };

@@ -422,13 +422,18 @@ static enum err take_entry(void *context, const struct s3_entry *entry)
 	enum err e;
 
 	if (strlen(entry->key) > S3_KEY_BYTES_MAX || strlen(entry->id) > S3_ETAG_BYTES_MAX ||
-	    strncmp(entry->key, catalogue->prefix, prefix_bytes) != 0)
+	    entry->bytes > INT64_MAX || strncmp(entry->key, catalogue->prefix, prefix_bytes) != 0)
 		return RAISE(ERR_XML_SYNTAX, "bucket %s lists what was not asked for",
 			     catalogue->bucket);
 	key = entry->key + prefix_bytes;
 	slash = strrchr(key, '/');
 	if (is_passed_over(catalogue, key))
 		return OK;
+	if (!*entry->id)
+		return RAISE(ERR_XML_SYNTAX,
+			     "bucket %s lists objects without ETags, so nobody can tell whether "
+			     "one is replaced while it is read",
+			     catalogue->bucket);
 	snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - key) : 0, key);
 	if ((e = folder_of(catalogue, directory, &folder)))
 		return e;

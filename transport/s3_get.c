@@ -163,13 +163,26 @@ static enum err check_span(const struct getting *getting, const struct http_head
 	return OK;
 }
 
+/* They come with their quotes or without, and weak ones (RFC 9110 section 8.8.3) from whoever
+ * stands in front of a server. */
+static struct text bare_etag(const char *etag)
+{
+	struct text text = text_of(etag + (strncmp(etag, "W/", 2) == 0 ? 2 : 0));
+
+	if (text.bytes > 1 && text.at[0] == '"' && text.at[text.bytes - 1] == '"') {
+		text.at++;
+		text.bytes -= 2;
+	}
+	return text;
+}
+
 /* What is read in several answers is of one object; a server may not know If-Match. */
 static enum err check_etag(struct getting *getting, const struct http_head *head)
 {
 	char etag[sizeof getting->etag];
 
 	http_parse_copy_field(head->fields, "ETag", etag, sizeof etag);
-	if (*getting->etag && strcmp(etag, getting->etag) != 0)
+	if (*getting->etag && !text_equal(bare_etag(etag), bare_etag(getting->etag)))
 		return RAISE(
 			ERR_S3_CHANGED,
 			"its ETag is %.50s, and was %.50s: somebody else writes there: see who, "

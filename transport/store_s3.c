@@ -197,6 +197,7 @@ static enum err s3_store_get(struct store *base, const char *key, uint64_t offse
 
 struct listing {
 	struct buffer *names;
+	const char *prefix;
 	size_t prefix_bytes, count;
 	bool is_root;
 };
@@ -211,7 +212,8 @@ static enum err take_name(void *context, const struct s3_entry *entry)
 	struct listing *listing = context;
 	struct text name = text_of(entry->key);
 
-	must(name.bytes >= listing->prefix_bytes);
+	if (strncmp(entry->key, listing->prefix, listing->prefix_bytes) != 0)
+		return RAISE(ERR_XML_SYNTAX, "the server lists what was not asked for");
 	name.at += listing->prefix_bytes;
 	name.bytes -= listing->prefix_bytes;
 	if (entry->is_prefix && name.bytes > 0)
@@ -266,7 +268,8 @@ static enum err s3_store_list(struct store *base, const char *prefix, struct buf
 	must(!prefix[0] || store_key_is_valid(text_of(prefix)));
 	buffer_reset(names);
 	snprintf(below, sizeof below, "%s%s", prefix, prefix[0] ? "/" : "");
-	listing.prefix_bytes = strlen(store_s3_key(full, &store->place, below));
+	listing.prefix = store_s3_key(full, &store->place, below);
+	listing.prefix_bytes = strlen(full);
 	e = s3_list(
 		store->place.s3,
 		&(struct s3_list){

@@ -62,7 +62,7 @@ TEST(a_bucket_is_traced_without_keys_signatures_and_content)
 		.config = { .encryption = "aws:kms", .kms_context = "eyJhIjoiYiJ9" },
 		.exchanges = { { .hears = { "X-Amz-Security-Token: a-token", "Signature=" },
 				 .says = S3_ANSWER("400 Bad Request", "Set-Cookie: a-cookie\r\n",
-						   "<Error><Code>InvalidToken</Code><Message>The "
+						   "<Error><Code>ExpiredToken</Code><Message>The "
 						   "token a-token is bad</Message></Error>") },
 			       { .says = S3_ANSWER("200 OK",
 						   "ETag: \"0123\"\r\nx-amz-meta-owner: a-name\r\n",
@@ -87,7 +87,8 @@ TEST(a_bucket_is_traced_without_keys_signatures_and_content)
 	shows("Set-Cookie: (hidden)");
 	shows("x-amz-meta-owner: (hidden)");
 	shows("service=s3 operation=PutObject");
-	shows("attempt=1 status=400 error=S3_KEYS code=InvalidToken message=\"words that repeat "
+	shows("attempt=1 status=400 error=AWS_EXPIRED code=ExpiredToken message=\"words that "
+	      "repeat "
 	      "the token\" request_id=4442587FB7D0A2F9");
 	shows("attempt=2 status=200 error=OK");
 }

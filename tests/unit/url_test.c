@@ -68,6 +68,27 @@ TEST(a_bucket_and_a_prefix_have_one_spelling_and_nothing_put_right)
 	refused("s3://bucket:443/a", "without user and port");
 	refused("s3:///a", "without user and port");
 	refused("s3://AKIA:secret@bucket/", "password in it");
+	same("s3+eml://Bucket/inbound/", "s3+eml://Bucket/inbound");
+	refused("s3+eml://key@bucket/a", "without user and port");
+}
+
+TEST(no_two_prefixes_have_one_mailboxs_name)
+{
+	static const struct {
+		const char *url, *name;
+	} rows[] = {
+		{ "imaps://alice@h:994/", "alice@h:994" },
+		{ "s3+eml://bucket/", "bucket" },
+		{ "s3+eml://bucket/a/inbound/", "a/inbound@bucket" },
+		{ "s3+eml://other/a/inbound/", "a/inbound@other" },
+	};
+	char name[600];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		CHECK_OK(url_parse("SOURCE", rows[i].url, "source-password-file", &url));
+		url_mailbox_name(&url, name, sizeof name);
+		CHECK_TEXT(name, rows[i].name);
+	}
 }
 
 TEST(an_ipv6_address_stands_in_brackets)
