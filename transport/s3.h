@@ -165,6 +165,7 @@ struct s3_part_sent {
 	unsigned number;
 	uint64_t crc;
 	char etag[S3_ETAG_BYTES_MAX + 1];
+	bool etag_is_md5; /* S3_PROOF_ETAG of the part */
 };
 struct s3_complete {
 	const char *key, *upload_id;

@@ -2,8 +2,10 @@
  * CRC64NVME; others may refuse it, or ignore it and say none of what they store. So it is tried,
  * once, with an upload of a few bytes that is never completed: nothing of it is ever there. */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/md5.h"
 #include "engine/log.h"
 #include "transport/store_s3_state.h"
 
@@ -127,4 +129,30 @@ enum store_s3_proof store_s3_proof_of(const struct store_s3_place *place, enum s
 	if (proof == S3_PROOF_ETAG)
 		return STORE_S3_BY_ETAG;
 	return place->checksum == CRC32C ? STORE_S3_BY_CRC32C : STORE_S3_BY_CRC64NVME;
+}
+
+bool store_s3_etag_is_of_parts(const struct s3_complete *complete, const char *etag)
+{
+	char hex[MD5_HEX_BYTES], said[MD5_HEX_BYTES + 12];
+	struct md5 *md5 = md5_open();
+	uint8_t digest[MD5_HEX_BYTES / 2];
+	bool all = md5 != NULL;
+
+	for (size_t i = 0; i < complete->parts_count && all; i++) {
+		const struct s3_part_sent *part = &complete->parts[i];
+		struct text digits = { part->etag + (part->etag[0] == '"'), MD5_HEX_BYTES - 1 };
+
+		all = part->etag_is_md5 && bytes_from_hex(digest, sizeof digest, digits);
+		if (all)
+			md5_feed(md5, digest, sizeof digest);
+	}
+	if (all) {
+		md5_end(md5, hex);
+		snprintf(said, sizeof said, "%s-%zu", hex, complete->parts_count);
+		etag += *etag == '"';
+		all = strncmp(etag, said, strlen(said)) == 0 &&
+		      (!etag[strlen(said)] || strcmp(etag + strlen(said), "\"") == 0);
+	}
+	md5_close(&md5);
+	return all;
 }

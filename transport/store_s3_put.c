@@ -259,6 +259,7 @@ static enum err part_send(const struct store_s3_part *part)
 	sent = &put->sent[part->row];
 	sent->crc = sending.crc;
 	snprintf(sent->etag, sizeof sent->etag, "%s", stored.etag);
+	sent->etag_is_md5 = stored.proof == S3_PROOF_ETAG;
 	return OK;
 }
 
@@ -565,6 +566,27 @@ static enum err check_absent(const struct store_put *put, const struct s3_comple
 	return e ? e : RAISE(ERR_DISK_EXISTS, "%s%s is there already", put->place->name, put->key);
 }
 
+/* Ceph's radosgw 16 says no ETag when an upload is completed, but has one. */
+static enum err prove(struct store_put *put, const struct s3_complete *complete, const char *etag)
+{
+	struct s3_about *about = malloc(sizeof *about);
+	enum err e = OK;
+	bool is_proved;
+
+	if (!about)
+		return RAISE(ERR_MEMORY_EXHAUSTED, "proving %s", put->key);
+	if (!*etag)
+		e = s3_head(put->place->s3, complete->key, store_s3_patience(), about);
+	is_proved = !e && store_s3_etag_is_of_parts(complete, *etag ? etag : about->etag);
+	free(about);
+	if (is_proved)
+		store_s3_proved(put->place, STORE_S3_BY_ETAG);
+	if (is_proved || (e && e != ERR_S3_ABSENT))
+		return e;
+	err_note_clear();
+	return store_s3_prove(put->place, put->key, complete->bytes, complete->crc);
+}
+
 enum err store_s3_put_publish(struct store_put **put_at)
 {
 	struct store_put *put = *put_at;
@@ -588,7 +610,7 @@ enum err store_s3_put_publish(struct store_put **put_at)
 	if (e == ERR_S3_EXISTS || e == ERR_S3_ABSENT)
 		e = was_completed(put, &complete, e, stored.maybe_ours);
 	else if (!e && stored.proof == S3_PROOF_NONE)
-		e = store_s3_prove(put->place, put->key, complete.bytes, complete.crc);
+		e = prove(put, &complete, stored.etag);
 	else if (!e)
 		store_s3_proved(put->place, store_s3_proof_of(put->place, stored.proof));
 	if (e)

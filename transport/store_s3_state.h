@@ -66,6 +66,11 @@ void store_s3_proved(const struct store_s3_place *, enum store_s3_proof);
 /* A proof of the service's own. */
 enum store_s3_proof store_s3_proof_of(const struct store_s3_place *, enum s3_proof);
 
+/* Whether it is the MD5 of the parts' MD5s, as bytes, and behind it "-" and their number: what the
+ * service has put together is the parts that it was proved to have, in this order. Something else
+ * proves nothing either way. */
+bool store_s3_etag_is_of_parts(const struct s3_complete *, const char *etag);
+
 /* ---- store_s3_lock.c ---- */
 
 enum err store_s3_lock(struct store_s3_place *) MUST_CHECK;

@@ -61,7 +61,7 @@ static const struct setting settings[] = {
 	  .others_by = STORE_S3_BY_CRC32C },
 	{ .name = "without checksums",
 	  .lacks = S3_MODEL_LACKS_CHECKSUMS,
-	  .packs_by = STORE_S3_BY_READ_BACK,
+	  .packs_by = STORE_S3_BY_ETAG,
 	  .others_by = STORE_S3_BY_ETAG },
 	{ .name = "without conditions", .lacks = S3_MODEL_LACKS_CONDITIONS },
 };
@@ -70,7 +70,7 @@ static const struct setting like_radosgw = { .name = "like radosgw 16",
 						      S3_MODEL_LACKS_CHECKSUMS |
 						      S3_MODEL_LACKS_CONDITIONS,
 					     .served = true,
-					     .packs_by = STORE_S3_BY_READ_BACK,
+					     .packs_by = STORE_S3_BY_ETAG,
 					     .others_by = STORE_S3_BY_ETAG };
 
 /* The bucket, and what a ledger would know of what is to be stored there. */
