@@ -1,6 +1,7 @@
-/* See eml_sink.h. The write fiber gathers messages, fibers of the receipt fiber send them, several
- * at once; what the service has answered is receipted. Nothing is sealed: a message's key is known
- * before, and what lies under it after a cut is compared when the message is sent again. */
+/* See eml_sink.h. The write fiber gathers messages, the receipt fiber has those that wait sealed
+ * together, fibers of its own send them, several at once; what the service has answered is
+ * receipted. After a cut each key that a seal names is looked at: what is there is stored, whether
+ * the source still has the message or not, and the others are sent again. */
 #include "transport/eml_sink.h"
 
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "transport/archive_boxes.h"
 #include "transport/changes.h"
 #include "transport/eml_folders.h"
+#include "transport/eml_seal.h"
 #include "transport/mime_said.h"
 #include "transport/store_s3.h"
 
@@ -27,17 +29,25 @@ enum {
 /* A message on its way to being receipted. */
 struct letter {
 	enum letter_state {
+		LETTER_FILLING, /* a large one, as it comes */
 		LETTER_FILLED,
-		LETTER_SENT, /* one of the fibers has it */
+		LETTER_SHOWN,  /* its seal was given to the lane, */
+		LETTER_SEALED, /* and is durable: it may be sent */
+		LETTER_SENT,   /* one of the fibers has it */
 		LETTER_ANSWERED,
+		LETTER_DROPPED, /* it is not there, and will not be */
 	} state;
+	uint64_t seal_no; /* 0: none yet */
+	bool was_sealed;  /* by an earlier run */
 	uint64_t box_no, no, epoch, size_bytes;
-	char key[STORE_KEY_BYTES_MAX + 1];
+	char folder[EML_FOLDER_KEY_BYTES_MAX + 1], key[STORE_KEY_BYTES_MAX + 1];
 	struct text box; /* its name; lives as long as the sink */
-	uint8_t *bytes;	 /* NULL: a large one, which is there already */
+	uint8_t *bytes;	 /* NULL: a large one, or of an earlier run */
 	size_t held;	 /* of the budget */
 	struct digest digest;
+	uint64_t crc;
 	struct mail_meta meta;
+	uint64_t mark; /* mail_mark() of it */
 	enum mail_kind kind;
 	struct mime_saying saying;
 	enum store_s3_there there; /* what was there before; of SAME, with other flags: */
@@ -55,6 +65,11 @@ struct eml_sink {
 	struct letter *first, *last;
 	unsigned letters;
 	uint64_t bytes; /* of letters */
+	uint64_t next_seal_no;
+	struct buffer seal;		   /* the one that was given last */
+	uint64_t settled[LETTERS_MAX + 1]; /* seals that no letter has any more */
+	size_t settled_count;
+	bool settled_given; /* with the last receipt */
 	struct group *sending;
 	struct changes *changes; /* from the first one on */
 	bool changing;		 /* somebody is writing into them */
@@ -114,6 +129,7 @@ static void eml_sink_close(struct sink **sink_at)
 		next = sink->first->next;
 		letter_free(sink->first);
 	}
+	buffer_free(&sink->seal);
 	archive_boxes_free(&sink->boxes);
 	eml_folders_free(&sink->folders);
 	changes_close(&sink->changes);
@@ -142,6 +158,7 @@ static enum err eml_sink_open(struct sink **out, const struct account *account,
 	sink->base.type = &eml_sink;
 	sink->config = *config;
 	sink->way = *account;
+	sink->next_seal_no = config->next_seal_no;
 	sink->way.scheme = "s3";
 	*out = &sink->base;
 	e = account->s3 ? place_open(sink, until)
@@ -175,6 +192,13 @@ static void letter_append(struct eml_sink *sink, struct letter *letter)
 	sink->letters++;
 	sink->bytes += letter->held;
 	wake_all(&sink->changed);
+}
+
+static enum crc_kind checksum_of(const struct eml_sink *sink)
+{
+	const char *prefix;
+
+	return s3_opened_as(store_s3_bucket(sink->entry.store, &prefix))->checksum;
 }
 
 static uint64_t part_bytes(const struct eml_sink *sink)
@@ -284,7 +308,7 @@ static enum err compare_flags(struct eml_sink *sink, struct letter *letter)
 	if (!e)
 		letter->is_reflagged =
 			!mime_said_read((struct text){ fields.at, fields.bytes }, said) ||
-			mail_mark(&said->meta) != mail_mark(&letter->meta);
+			mail_mark(&said->meta) != letter->mark;
 	buffer_free(&fields);
 	free(said);
 	return e;
@@ -321,25 +345,44 @@ static enum err upload_end(struct eml_sink *sink, struct uploading *uploading,
 	return uploading->failed = e;
 }
 
-/* By parts, as it comes: it is there before put() returns, or nothing of it is. */
+/* All of it was sent, and nothing of it is there before its seal is durable. */
+static enum err upload_seal(struct eml_sink *sink, struct uploading *uploading,
+			    struct letter *letter, const struct item *item)
+{
+	enum err e = is_broken(sink);
+
+	letter->digest = item->digest;
+	letter->kind = item->mail_kind;
+	letter->crc = uploading->crc;
+	letter->state = LETTER_FILLED;
+	wake_all(&sink->changed);
+	while (!e && letter->state != LETTER_SENT)
+		e = wait_for_change(sink);
+	return uploading->failed = e;
+}
+
+/* By parts, as it comes: it is there before put() returns, or nothing of it is. The receipt fiber
+ * lets go of the letter. */
 static enum err letter_upload(struct eml_sink *sink, struct letter *letter, struct item *item)
 {
-	const char *prefix;
-	struct uploading uploading = {
-		.store = sink->entry.store,
-		.checksum = s3_opened_as(store_s3_bucket(sink->entry.store, &prefix))->checksum,
-	};
+	struct uploading uploading = { .store = sink->entry.store, .checksum = checksum_of(sink) };
 	enum err e;
 
+	letter->state = LETTER_FILLING;
+	letter_append(sink, letter);
 	letter_say(sink, letter, NULL);
 	e = uploading.failed =
 		store_s3_put_open_with(sink->entry.store, letter->key, letter->saying.metadata,
 				       letter->saying.count, &uploading.put);
-	if (!e && !(e = pull(item, upload_bytes, &uploading)))
+	if (!e && !(e = pull(item, upload_bytes, &uploading)) &&
+	    !(e = upload_seal(sink, &uploading, letter, item)))
 		e = upload_end(sink, &uploading, letter);
 	sink->entry.store->type->put_abort(&uploading.put);
-	letter->state = LETTER_ANSWERED;
-	return uploading.failed && err_retry_class(e) != RETRY_SKIP_MSG ? breaks(sink, e) : e;
+	if (uploading.failed && err_retry_class(e) != RETRY_SKIP_MSG)
+		return breaks(sink, e); /* and what became of it is for the next run to see */
+	letter->state = e ? LETTER_DROPPED : LETTER_ANSWERED;
+	wake_all(&sink->changed);
+	return e;
 }
 
 /* ---- putting ---- */
@@ -361,7 +404,9 @@ static enum err letter_make(struct eml_sink *sink, const struct pack_box *box,
 	letter->no = item->no;
 	letter->box = box->name;
 	letter->meta = item->meta;
+	letter->mark = mail_mark(&item->meta);
 	letter->size_bytes = (uint64_t)item->size_bytes;
+	memcpy(letter->folder, folder, sizeof folder);
 	eml_message_key(letter->key, sink->entry.mailbox_key, folder, box->epoch, item->no);
 	return OK;
 }
@@ -379,15 +424,17 @@ static enum err eml_sink_put(struct sink *base, struct item *item)
 	if ((e = wait_for_room(sink, is_large ? 0 : (uint64_t)item->size_bytes)) ||
 	    (e = letter_make(sink, box, item, &letter)))
 		return e;
-	e = is_large ? letter_upload(sink, letter, item) : letter_fill(letter, item);
-	if (e) {
+	if (is_large)
+		return letter_upload(sink, letter, item);
+	if ((e = letter_fill(letter, item))) {
 		letter_free(letter);
 		return e;
 	}
 	letter->digest = item->digest;
 	letter->kind = item->mail_kind;
-	if (!is_large)
-		letter_say(sink, letter, &item->digest);
+	letter->crc = crc_update(checksum_of(sink), 0, letter->bytes, letter->size_bytes);
+	letter->state = LETTER_FILLED;
+	letter_say(sink, letter, &item->digest);
 	letter_append(sink, letter);
 	return OK;
 }
@@ -408,8 +455,6 @@ static struct letter *letter_in(const struct eml_sink *sink, enum letter_state s
 	return letter;
 }
 
-/* It was there, with the flags that it had when an earlier run sent it. What cannot be read of them
- * is taken for other ones. */
 static enum err letter_send(struct eml_sink *sink, struct letter *letter)
 {
 	const struct text piece = { (const char *)letter->bytes, letter->size_bytes };
@@ -435,7 +480,7 @@ static enum err send_letters(void *argument)
 	enum err e = OK;
 
 	while (!e) {
-		if (!(letter = letter_in(sink, LETTER_FILLED))) {
+		if (!(letter = letter_in(sink, LETTER_SEALED))) {
 			e = wait_for_change(sink);
 			if (e == ERR_FIBER_TIMEOUT) {
 				err_note_clear();
@@ -538,9 +583,11 @@ static enum err record_flags(struct eml_sink *sink, const struct letter *letter)
 
 /* ---- receipts ---- */
 
+/* The last letter of a seal lets the ledger forget it. */
 static void letter_remove(struct eml_sink *sink, struct letter *letter)
 {
 	struct letter **at = &sink->first, *before = NULL;
+	uint64_t seal_no = letter->seal_no;
 
 	for (; *at != letter; at = &(*at)->next)
 		before = *at;
@@ -551,6 +598,12 @@ static void letter_remove(struct eml_sink *sink, struct letter *letter)
 	sink->bytes -= letter->held;
 	letter_free(letter);
 	wake_all(&sink->changed);
+	for (letter = sink->first; letter; letter = letter->next)
+		if (letter->seal_no == seal_no)
+			return;
+	must(sink->settled_count < ARRAY_COUNT(sink->settled));
+	if (seal_no)
+		sink->settled[sink->settled_count++] = seal_no;
 }
 
 static enum err give_receipt(struct eml_sink *sink, struct letter *letter, struct receipt *receipt)
@@ -567,13 +620,64 @@ static enum err give_receipt(struct eml_sink *sink, struct letter *letter, struc
 		.no = letter->no,
 		.size_bytes = letter->size_bytes,
 		.digest = letter->digest,
-		.mark = mail_mark(&letter->meta),
+		.mark = letter->mark,
 		.mail_kind = letter->kind,
+		.was_sealed = letter->was_sealed,
 	};
 	if (is_other)
 		log_event(LOG_WARN, "eml.other_bytes", "!key=\"%s\"", letter->key);
 	letter_remove(sink, letter);
 	return OK;
+}
+
+static void give_settled(struct eml_sink *sink, struct receipt *receipt)
+{
+	*receipt = (struct receipt){ .kind = RECEIPT_SETTLED,
+				     .seal_nos = sink->settled,
+				     .seals_count = sink->settled_count };
+	sink->settled_given = true;
+}
+
+/* Of all that wait: the more, the busier the ledger is. */
+static enum err give_seal(struct eml_sink *sink, struct receipt *receipt)
+{
+	eml_seal_begin(&sink->seal);
+	for (struct letter *letter = sink->first; letter; letter = letter->next) {
+		struct eml_record record = { .box_no = letter->box_no,
+					     .no = letter->no,
+					     .epoch = letter->epoch,
+					     .size_bytes = letter->size_bytes,
+					     .crc = letter->crc,
+					     .mark = letter->mark,
+					     .digest = letter->digest,
+					     .kind = letter->kind };
+
+		if (letter->state != LETTER_FILLED)
+			continue;
+		memcpy(record.folder, letter->folder, sizeof record.folder);
+		eml_seal_add(&sink->seal, &record);
+		letter->seal_no = sink->next_seal_no;
+		letter->state = LETTER_SHOWN;
+	}
+	if (sink->seal.failed)
+		return breaks(sink, RAISE(ERR_MEMORY_EXHAUSTED, "sealing messages"));
+	*receipt = (struct receipt){ .kind = RECEIPT_SEALED,
+				     .seal_no = sink->next_seal_no++,
+				     .seal = { sink->seal.at, sink->seal.bytes } };
+	return OK;
+}
+
+/* Nothing of the last receipt is borrowed any more. */
+static void receipt_begin(struct eml_sink *sink, struct receipt *receipt)
+{
+	struct letter *letter;
+
+	*receipt = (struct receipt){ 0 };
+	if (sink->settled_given)
+		sink->settled_count = 0;
+	sink->settled_given = false;
+	while ((letter = letter_in(sink, LETTER_DROPPED)))
+		letter_remove(sink, letter);
 }
 
 static enum err eml_sink_receipt(struct sink *base, struct receipt *receipt)
@@ -582,15 +686,22 @@ static enum err eml_sink_receipt(struct sink *base, struct receipt *receipt)
 	struct letter *letter;
 	enum err e;
 
-	*receipt = (struct receipt){ 0 };
+	receipt_begin(sink, receipt);
 	if ((e = begin_sending(sink)))
 		return breaks(sink, e);
-	for (;;) {
+	for (;; receipt_begin(sink, receipt)) {
 		/* What is stored is said, also where something else has failed. */
-		if ((letter = letter_in(sink, LETTER_ANSWERED)))
+		if (sink->settled_count < LETTERS_MAX &&
+		    (letter = letter_in(sink, LETTER_ANSWERED)))
 			return give_receipt(sink, letter, receipt);
+		if (sink->settled_count) {
+			give_settled(sink, receipt);
+			return OK;
+		}
 		if ((e = is_broken(sink)))
 			return e;
+		if (letter_in(sink, LETTER_FILLED))
+			return give_seal(sink, receipt);
 		if (sink->draining && !sink->first)
 			return ERR_SINK_FINISHED;
 		e = wait_for_change(sink);
@@ -601,24 +712,100 @@ static enum err eml_sink_receipt(struct sink *base, struct receipt *receipt)
 	}
 }
 
-/* What is sealed was put into packs. */
+static enum err eml_sink_publish(struct sink *base, uint64_t seal_no)
+{
+	struct eml_sink *sink = sink_of(base);
+
+	for (struct letter *letter = sink->first; letter; letter = letter->next)
+		if (letter->seal_no == seal_no && letter->state == LETTER_SHOWN)
+			letter->state = letter->bytes ? LETTER_SEALED : LETTER_SENT;
+	wake_all(&sink->changed);
+	return OK;
+}
+
+/* ---- after a restart ---- */
+
+/* Of a message that a seal names; NULL: it is settled, or not there. One whose flags are not known
+ * for sure is told of again. */
+static enum err letter_find(struct eml_sink *sink, const struct eml_record *record,
+			    struct letter **out)
+{
+	enum sink_known known = SINK_KNOWN_OPEN;
+	struct letter *letter = calloc(1, sizeof *letter);
+	enum err e = letter ? OK : RAISE(ERR_MEMORY_EXHAUSTED, "looking for a message");
+
+	*out = NULL;
+	if (e)
+		return e;
+	*letter = (struct letter){ .state = LETTER_ANSWERED,
+				   .was_sealed = true,
+				   .box_no = record->box_no,
+				   .no = record->no,
+				   .epoch = record->epoch,
+				   .size_bytes = record->size_bytes,
+				   .digest = record->digest,
+				   .mark = record->mark,
+				   .kind = record->kind };
+	eml_message_key(letter->key, sink->entry.mailbox_key, record->folder, record->epoch,
+			record->no);
+	e = sink->config.ask_known(sink->config.asked, record->box_no, record->no, 1, &known);
+	if (!e && known == SINK_KNOWN_OPEN)
+		e = store_s3_look(sink->entry.store, letter->key, record->size_bytes, record->crc,
+				  &letter->there);
+	if (!e && letter->there == STORE_S3_SAME && !(e = compare_flags(sink, letter)) &&
+	    letter->is_reflagged) {
+		letter->is_reflagged = false;
+		letter->mark = 0;
+	}
+	if (e || letter->there == STORE_S3_ABSENT)
+		letter_free(letter);
+	else
+		*out = letter;
+	return e;
+}
+
+/* Its letters are handed to the receipt fiber all at once: none is the seal's last before the
+ * others are known. */
+static enum err seal_find(struct eml_sink *sink, uint64_t seal_no, struct text seal, size_t count,
+			  enum seal_fate *fate)
+{
+	struct letter *found = NULL, *letter;
+	struct eml_record record;
+	enum err e = OK;
+
+	for (size_t i = 0; i < count && !e; i++) {
+		eml_seal_get(seal, i, &record);
+		if ((e = letter_find(sink, &record, &letter)) || !letter)
+			continue;
+		letter->seal_no = seal_no;
+		letter->next = found;
+		found = letter;
+	}
+	*fate = found ? SEAL_PRESENT : SEAL_ABSENT;
+	while ((letter = found)) {
+		found = letter->next;
+		letter->next = NULL;
+		if (e)
+			letter_free(letter);
+		else
+			letter_append(sink, letter);
+	}
+	return e;
+}
+
 static enum err eml_sink_find(struct sink *base, uint64_t seal_no, struct text seal,
 			      enum seal_fate *fate)
 {
 	struct eml_sink *sink = sink_of(base);
+	size_t count;
 
-	(void)seal;
 	*fate = SEAL_ABSENT;
-	return RAISE(ERR_SINK_FOREIGN,
-		     "%s: an earlier run left pack %llu of this mailbox unsettled; run once more "
-		     "with the layout that it had",
-		     sink->way.shown, (unsigned long long)seal_no);
-}
-
-static enum err eml_sink_publish(struct sink *base, uint64_t seal_no)
-{
-	(void)base, (void)seal_no;
-	must(false); /* nothing is sealed */
+	if (!eml_seal_read(seal, &count))
+		return RAISE(ERR_SINK_FOREIGN,
+			     "%s: an earlier run left pack %llu of this mailbox unsettled; run "
+			     "once more with the layout that it had",
+			     sink->way.shown, (unsigned long long)seal_no);
+	return seal_find(sink, seal_no, seal, count, fate);
 }
 
 static void eml_sink_drain(struct sink *base)
