@@ -50,8 +50,10 @@ struct receipt {
 
 /* What a seal left in the ledger turns out to be after a restart. */
 enum seal_fate {
-	SEAL_PRESENT, /* stored as sealed: receipts follow as if it had just been published */
-	SEAL_ABSENT,  /* not there: its messages are planned again under a new key */
+	/* Stored as sealed: receipts follow as if it had just been published. Or a part of it is:
+	 * what is not there has no receipt, and is planned again. */
+	SEAL_PRESENT,
+	SEAL_ABSENT, /* not there: its messages are planned again under a new key */
 };
 
 /* What became of a message that an earlier run moved: recorded beside it, never over it. Telling

@@ -390,7 +390,7 @@ static enum err letter_upload(struct eml_sink *sink, struct letter *letter, stru
 static enum err letter_make(struct eml_sink *sink, const struct pack_box *box,
 			    const struct item *item, struct letter **out)
 {
-	char folder[EML_FOLDER_KEY_BYTES_MAX + 1];
+	char folder[EML_FOLDER_KEY_BYTES_MAX + 1] = { 0 };
 	struct letter *letter;
 	enum err e;
 

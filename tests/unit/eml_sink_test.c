@@ -720,6 +720,21 @@ TEST_FIBER(a_folder_whose_place_is_taken_is_refused)
 	end();
 }
 
+TEST_FIBER(a_seal_of_another_layout_is_refused)
+{
+	const char *const seals_of_others[] = { "", "MHSEAL02", "MHEMLS01 and half a message" };
+	enum seal_fate fate;
+
+	begin();
+	REQUIRE(CHECK_OK(sink_open()));
+	for (unsigned i = 0; i < ARRAY_COUNT(seals_of_others); i++) {
+		CHECK_ERR(eml_sink.find(sink, 1, text_of(seals_of_others[i]), &fate),
+			  ERR_SINK_FOREIGN);
+		err_note_clear();
+	}
+	end();
+}
+
 TEST_FIBER(a_mailbox_has_one_layout)
 {
 	begin();
