@@ -10,6 +10,7 @@
 #include "engine/fiber.h"
 #include "engine/log.h"
 #include "engine/shard.h"
+#include "tools/aws_record.h"
 #include "tools/confinement.h"
 #include "tools/secret_ref.h"
 #include "tools/secret_ref_exec.h"
@@ -378,14 +379,12 @@ static void give_keys(void *context, struct s3_key_loan *loan, bool are_refused)
 	aws_held_put(&held);
 }
 
-enum err bucket_keep(void *argument)
+static enum err keep_keys(void *argument)
 {
 	struct bucket *bucket = argument;
 	struct aws_held *held;
 	enum err e;
 
-	if (!bucket)
-		return OK;
 	while ((e = fiber_sleep(clock_after(KEEP_EVERY))) == OK) {
 		if (aws_credentials_get(bucket->credentials, clock_after(KEEP_EVERY), &held))
 			err_note_clear(); /* who needs them is told, and the run, if it is time */
@@ -393,6 +392,28 @@ enum err bucket_keep(void *argument)
 			aws_held_put(&held);
 	}
 	return e;
+}
+
+enum err bucket_beside_begin(struct aws_record *record, struct bucket *source,
+			     struct bucket *target, struct group **out)
+{
+	struct group *beside = *out = group_open();
+	enum err e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, record);
+
+	if (!e && source)
+		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, keep_keys, source);
+	if (!e && target)
+		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, keep_keys, target);
+	return e;
+}
+
+void bucket_beside_end(struct group **beside)
+{
+	if (!*beside)
+		return;
+	group_cancel(*beside);
+	if (group_join(beside))
+		err_note_clear();
 }
 
 /* ---- opening ---- */

@@ -4,6 +4,7 @@
 #ifndef MAILHAUL_TOOLS_BUCKET_H
 #define MAILHAUL_TOOLS_BUCKET_H
 
+#include "engine/fiber.h"
 #include "engine/opt.h"
 #include "transport/store_s3.h"
 
@@ -63,10 +64,13 @@ enum err bucket_open(const char *side, const char *name, const struct bucket_opt
 /* No store of its may be open. */
 void bucket_close(struct bucket **);
 
-/* Beside a run, in a fiber with FIBER_STACK_LARGE until it is cancelled: looks at the keys every
- * minute, for a run that sends nothing for long would else learn too late that nobody renews them.
- * The argument is the bucket; NULL: there is nothing to do. */
-enum err bucket_keep(void *bucket);
+/* What goes on beside a run from its first request to its last: the record is written, and the keys
+ * of both sides (NULL: there are none) are looked at every minute, for a run that sends nothing for
+ * long would else learn too late that nobody renews them. Ended by the same fiber. */
+struct aws_record;
+enum err bucket_beside_begin(struct aws_record *, struct bucket *source, struct bucket *target,
+			     struct group **) MUST_CHECK;
+void bucket_beside_end(struct group **); /* accepts NULL in it; suspends */
 /* Nobody renews the keys of a bucket, so the run was asked to drain while they are still good:
  * words for why it stopped; else "stopped on request". Any thread. */
 const char *bucket_stop_words(void);

@@ -32,21 +32,6 @@ static enum err open_side(struct copy_bucket *side, struct http_pool *pool, stru
 	return bucket_store(side->bucket, account->host, pool, &side->s3);
 }
 
-/* The record is written, and keys are kept, until the last request. */
-static enum err begin_beside(struct copy_buckets *buckets)
-{
-	struct group *beside = buckets->beside = group_open();
-	enum err e =
-		group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, buckets->record);
-
-	if (!e)
-		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-				buckets->source.bucket);
-	return e ? e
-		 : group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-			       buckets->target.bucket);
-}
-
 enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 			   struct account *target, const struct bucket_options *of_target,
 			   bool dry_run)
@@ -54,7 +39,9 @@ enum err copy_buckets_open(struct copy_buckets *buckets, struct account *source,
 	enum err e;
 
 	if ((e = http_pool_open(BUCKET_CONNECTIONS, &buckets->pool)) ||
-	    (buckets->record && (e = begin_beside(buckets))) ||
+	    (buckets->record &&
+	     (e = bucket_beside_begin(buckets->record, buckets->source.bucket,
+				      buckets->target.bucket, &buckets->beside))) ||
 	    (e = open_side(&buckets->source, buckets->pool, source)) ||
 	    (e = open_side(&buckets->target, buckets->pool, target)) || !buckets->target.bucket)
 		return e;
@@ -78,11 +65,7 @@ enum err copy_buckets_audit(struct copy_buckets *buckets)
 
 void copy_buckets_finish(struct copy_buckets *buckets)
 {
-	if (buckets->beside) {
-		group_cancel(buckets->beside);
-		if (group_join(&buckets->beside))
-			err_note_clear();
-	}
+	bucket_beside_end(&buckets->beside);
 	if (buckets->pool)
 		http_pool_finish(buckets->pool, clock_after(GOODBYE_TIMEOUT));
 	http_pool_close(&buckets->pool);

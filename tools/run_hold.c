@@ -158,26 +158,13 @@ static enum err hold_target(struct run *run, const char *target)
 			    &hold->hold);
 }
 
-/* The record is written, and keys are kept, until the last request. */
-static enum err begin_beside(struct run *run)
-{
-	struct group *beside = run->beside_buckets = group_open();
-	enum err e = group_spawn(beside, "record", FIBER_STACK_SMALL, aws_record_keep, run->record);
-
-	if (!e)
-		e = group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-				run->source_buckets.bucket);
-	return e ? e
-		 : group_spawn(beside, "keys", FIBER_STACK_LARGE, bucket_keep,
-			       run->target_buckets.bucket);
-}
-
 enum err run_hold_targets(struct run *run)
 {
 	enum err e = http_pool_open(BUCKET_CONNECTIONS, &run->pool);
 
 	if (!e && run->record)
-		e = begin_beside(run);
+		e = bucket_beside_begin(run->record, run->source_buckets.bucket,
+					run->target_buckets.bucket, &run->beside_buckets);
 	if (!e)
 		e = locate_sources(run);
 	for (size_t i = 0; e == OK && i < run->job->mailboxes_count; i++) {
@@ -213,11 +200,7 @@ void run_release_targets(struct run *run)
 {
 	for (struct run_hold *hold = run->holds; hold; hold = hold->next)
 		archive_release(&hold->hold);
-	if (run->beside_buckets) {
-		group_cancel(run->beside_buckets);
-		if (group_join(&run->beside_buckets))
-			err_note_clear();
-	}
+	bucket_beside_end(&run->beside_buckets);
 	if (run->pool)
 		http_pool_finish(run->pool, clock_after(GOODBYE_TIMEOUT));
 	http_pool_close(&run->pool);

@@ -129,6 +129,7 @@ struct changes {
 	const char *mailbox_key, *mailbox_name;
 	struct zstd_stage *zstd;
 	struct store_put *put; /* the object being written, or NULL */
+	bool is_begun;	       /* there are lines that belong to one */
 	struct buffer lines, frames;
 	uint64_t number; /* of the next object; 0: not looked for yet */
 	uint64_t count;	 /* changes in the object being written */
@@ -188,6 +189,21 @@ static enum err number_find(struct changes *changes)
 	return e;
 }
 
+/* Not before there is something to write: an object that is begun takes memory of its store's, and
+ * few changes wait for more of them for as long as the source likes. */
+static enum err object_open(struct changes *changes)
+{
+	char key[STORE_KEY_BYTES_MAX + 1];
+	enum err e;
+
+	if (changes->put)
+		return OK;
+	if (changes->number == 0 && (e = number_find(changes)))
+		return e;
+	changes_key(key, changes->mailbox_key, changes->number);
+	return changes->store->type->put_open(changes->store, key, &changes->put);
+}
+
 /* The lines collected so far go into the object as frames of their own. */
 static enum err lines_write(struct changes *changes)
 {
@@ -196,6 +212,8 @@ static enum err lines_write(struct changes *changes)
 
 	if (lines->failed)
 		return RAISE(ERR_MEMORY_EXHAUSTED, "recording changes of %s", changes->mailbox_key);
+	if ((e = object_open(changes)))
+		return e;
 	buffer_reset(&changes->frames);
 	e = ndjson_compress(changes->zstd, (struct text){ lines->at, lines->bytes },
 			    &changes->frames);
@@ -206,19 +224,14 @@ static enum err lines_write(struct changes *changes)
 	return e;
 }
 
-static enum err object_begin(struct changes *changes)
+static void object_begin(struct changes *changes)
 {
-	char key[STORE_KEY_BYTES_MAX + 1], created[40];
+	char created[40];
 	struct buffer *lines = &changes->lines;
-	enum err e;
 
-	if (changes->put)
-		return OK;
-	if (changes->number == 0 && (e = number_find(changes)))
-		return e;
-	changes_key(key, changes->mailbox_key, changes->number);
-	if ((e = changes->store->type->put_open(changes->store, key, &changes->put)))
-		return e;
+	if (changes->is_begun)
+		return;
+	changes->is_begun = true;
 	changes->count = 0;
 	json_begin(lines);
 	json_add_text(lines, "format", text_of("mailhaul-changes"));
@@ -226,7 +239,6 @@ static enum err object_begin(struct changes *changes)
 	json_add_text(lines, "mailbox", text_of(changes->mailbox_name));
 	json_add_text(lines, "created", text_of(time_now(created)));
 	json_end(lines);
-	return lines_write(changes);
 }
 
 enum err changes_flush(struct changes *changes)
@@ -234,8 +246,9 @@ enum err changes_flush(struct changes *changes)
 	struct buffer *lines = &changes->lines;
 	enum err e;
 
-	if (!changes->put)
+	if (!changes->is_begun)
 		return OK;
+	changes->is_begun = false;
 	json_begin(lines);
 	json_add_text(lines, "change", text_of("end"));
 	json_add_number(lines, "changes", changes->count);
@@ -249,10 +262,9 @@ enum err changes_flush(struct changes *changes)
 
 enum err changes_add(struct changes *changes, const struct change *change)
 {
-	enum err e = object_begin(changes);
+	enum err e;
 
-	if (e)
-		return e;
+	object_begin(changes);
 	line_add(&changes->lines, change);
 	changes->count++;
 	if (changes->count == OBJECT_CHANGES_MAX)
