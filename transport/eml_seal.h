@@ -1,6 +1,6 @@
 /* A seal of single messages: what the ledger keeps of them from before the first is sent until each
  * is settled. docs/FORMAT.md section 13.3. Pure functions. Not for: looking what became of them
- * (eml_sink.c). */
+ * (eml_sink_recover.c). */
 #ifndef MAILHAUL_EML_SEAL_H
 #define MAILHAUL_EML_SEAL_H
 
