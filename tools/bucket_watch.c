@@ -143,7 +143,7 @@ static enum err audit_attended(struct auditing *auditing)
 	enum err e = group_spawn(group, "audit", FIBER_STACK_LARGE, audit, auditing), ended;
 
 	if (!e)
-		e = group_spawn(group, "attend", FIBER_STACK_SMALL, attend, auditing);
+		e = group_spawn(group, "attend", FIBER_STACK_LARGE, attend, auditing);
 	if (e)
 		group_cancel(group);
 	ended = group_join(&group);
