@@ -9,7 +9,9 @@
 #include "tools/terminal.h"
 #include "transport/bucket_audit.h"
 
-#define GUARD_NS     (120 * NSEC_SECOND)
+#define GUARD_NS (120 * NSEC_SECOND)
+/* One request for each object, some hundreds of them a second. */
+#define AUDIT_NS     (12 * 3600 * NSEC_SECOND)
 #define ATTEND_EVERY (50 * NSEC_MILLISECOND)
 
 enum { FACT_BYTES = 600, LINE_BYTES = 700 };
@@ -157,10 +159,11 @@ static enum err audit_attended(struct auditing *auditing)
 }
 
 enum err bucket_watch_audit(struct bucket_watch *watch, void (*attend_to)(void *context),
-			    void *context, nsec until)
+			    void *context)
 {
 	struct store_s3_config config = *watch->account->s3;
 	struct account account = *watch->account;
+	nsec until = clock_after(AUDIT_NS);
 	struct auditing *auditing;
 	enum err e;
 

@@ -24,8 +24,8 @@ void bucket_watch_use(struct bucket_watch *, struct store_s3_config *);
 /* When nobody writes any more. A run that is asked to drain meanwhile ends it; the report says so.
  * attend   called several times a second
  * returns  OK | those of bucket_audit(). Suspends as above. */
-enum err bucket_watch_audit(struct bucket_watch *, void (*attend)(void *context), void *context,
-			    nsec until) MUST_CHECK;
+enum err bucket_watch_audit(struct bucket_watch *, void (*attend)(void *context),
+			    void *context) MUST_CHECK;
 void bucket_watch_close(struct bucket_watch **);
 
 void bucket_watch_text(const struct bucket_watch *, FILE *);

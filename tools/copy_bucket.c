@@ -7,8 +7,6 @@
 
 #define LOCATE_TIMEOUT	(300 * NSEC_SECOND)
 #define GOODBYE_TIMEOUT (10 * NSEC_SECOND)
-/* One request for each object, some hundreds of them a second. */
-#define AUDIT_TIMEOUT (12 * 3600 * NSEC_SECOND)
 
 enum err copy_bucket_plan(const char *side, const struct account *way, const struct account *url,
 			  const struct bucket_options *options, const struct aws_record *record,
@@ -58,9 +56,7 @@ static void attend(void *context)
 
 enum err copy_buckets_audit(struct copy_buckets *buckets)
 {
-	return buckets->watch ? bucket_watch_audit(buckets->watch, attend, NULL,
-						   clock_after(AUDIT_TIMEOUT))
-			      : OK;
+	return buckets->watch ? bucket_watch_audit(buckets->watch, attend, NULL) : OK;
 }
 
 void copy_buckets_finish(struct copy_buckets *buckets)

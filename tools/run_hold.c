@@ -12,8 +12,6 @@
 #define HOLD_TIMEOUT	(60 * NSEC_SECOND)
 #define LOCATE_TIMEOUT	(300 * NSEC_SECOND)
 #define GOODBYE_TIMEOUT (5 * NSEC_SECOND)
-/* One request for each object, some hundreds of them a second. */
-#define AUDIT_TIMEOUT (12 * 3600 * NSEC_SECOND)
 
 /* ---- planning ---- */
 
@@ -182,8 +180,7 @@ enum err run_audit_targets(struct run *run)
 	enum err e, of_all = OK;
 
 	for (struct run_hold *hold = run->holds; hold; hold = hold->next) {
-		if (!hold->watch || !(e = bucket_watch_audit(hold->watch, run_attend, run,
-							     clock_after(AUDIT_TIMEOUT))))
+		if (!hold->watch || !(e = bucket_watch_audit(hold->watch, run_attend, run)))
 			continue;
 		if (!of_all) {
 			of_all = e;

@@ -141,23 +141,9 @@ enum err archive_mark_claim(struct store *store, const char *shown,
 
 enum err archive_mailbox_key(char to[ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1], const char *name)
 {
-	char readable[READABLE_BYTES + 1], hex[2 * HASH_BYTES + 1];
-	struct digest digest;
-	size_t n = 0;
-	enum err e;
-
 	must(name[0] != '\0');
-	for (; name[n] && n < READABLE_BYTES; n++) {
-		struct text one = { name + n, 1 };
-
-		readable[n] = store_name_is_valid(one) || (n > 0 && name[n] == '.') ? name[n] : '_';
-	}
-	readable[n] = '\0';
-	if ((e = digest_of(digest_type(text_of("blake3")), name, strlen(name), &digest)))
-		return e;
-	bytes_to_hex(hex, digest.bytes, HASH_BYTES);
-	snprintf(to, ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1, "%s-%s", readable, hex);
-	return OK;
+	return store_name_of(to, ARCHIVE_MAILBOX_KEY_BYTES_MAX + 1, name, READABLE_BYTES,
+			     HASH_BYTES);
 }
 
 struct mailbox_file {

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "crypto/digest.h"
 #include "transport/json.h"
 
 enum { READABLE_BYTES = 16, HASH_BYTES = 8, VERSION = 1 };
@@ -15,22 +14,7 @@ const char eml_folder_name[] = "/folder.json";
 
 enum err eml_folder_key(char to[EML_FOLDER_KEY_BYTES_MAX + 1], const char *name)
 {
-	char readable[READABLE_BYTES + 1], hex[2 * HASH_BYTES + 1];
-	struct digest digest;
-	size_t n = 0;
-	enum err e;
-
-	for (; name[n] && n < READABLE_BYTES; n++) {
-		struct text one = { name + n, 1 };
-
-		readable[n] = store_name_is_valid(one) || (n > 0 && name[n] == '.') ? name[n] : '_';
-	}
-	readable[n] = '\0';
-	if ((e = digest_of(digest_type(text_of("blake3")), name, strlen(name), &digest)))
-		return e;
-	bytes_to_hex(hex, digest.bytes, HASH_BYTES);
-	snprintf(to, EML_FOLDER_KEY_BYTES_MAX + 1, "%s-%s", readable, hex);
-	return OK;
+	return store_name_of(to, EML_FOLDER_KEY_BYTES_MAX + 1, name, READABLE_BYTES, HASH_BYTES);
 }
 
 void eml_folder_file_key(char to[STORE_KEY_BYTES_MAX + 1], const char *mailbox_key,

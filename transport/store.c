@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_BYTES = 1024 * 1024, NUMBER_DIGITS = 12 };
+#include "crypto/digest.h"
+
+enum { READ_BYTES = 1024 * 1024, NUMBER_DIGITS = 12, READABLE_BYTES_MAX = 64 };
 
 const struct store_driver *store_driver_of(const char *scheme)
 {
@@ -43,6 +45,28 @@ bool store_name_is_valid(struct text name)
 		if (!is_key_byte(name.at[i]))
 			return false;
 	return true;
+}
+
+enum err store_name_of(char *to, size_t room, const char *name, size_t readable_bytes,
+		       size_t hash_bytes)
+{
+	char readable[READABLE_BYTES_MAX + 1], hex[2 * DIGEST_BYTES + 1];
+	struct digest digest;
+	size_t n = 0;
+	enum err e;
+
+	must(readable_bytes <= READABLE_BYTES_MAX && hash_bytes <= DIGEST_BYTES);
+	for (; name[n] && n < readable_bytes; n++) {
+		struct text one = { name + n, 1 };
+
+		readable[n] = store_name_is_valid(one) || (n > 0 && name[n] == '.') ? name[n] : '_';
+	}
+	readable[n] = '\0';
+	if ((e = digest_of(digest_type(text_of("blake3")), name, strlen(name), &digest)))
+		return e;
+	bytes_to_hex(hex, digest.bytes, hash_bytes);
+	snprintf(to, room, "%s-%s", readable, hex);
+	return OK;
 }
 
 bool store_key_is_valid(struct text key)

@@ -87,6 +87,10 @@ enum err store_open(struct store **, const struct account *, bool create, nsec u
 /* Whether a text may be a key, or one component of it. */
 bool store_key_is_valid(struct text key);
 bool store_name_is_valid(struct text name);
+/* A component of a key for any name: the beginning of it, at most readable_bytes (64), with '_' for
+ * what cannot stand there, '-', and so many bytes of its BLAKE3 (32) as digits. */
+enum err store_name_of(char *to, size_t room, const char *name, size_t readable_bytes,
+		       size_t hash_bytes) MUST_CHECK;
 /* Whether it has three components, the last of which begins with NUMBER and a dot, as all objects
  * of an archive have but its marks: docs/FORMAT.md section 1. */
 bool store_key_is_numbered(struct text key);
